@@ -1,0 +1,37 @@
+# `make demo` and `make test` do all set-up on a fresh machine.
+PYTHON ?= python3
+BIN = .venv/bin
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo test install check clean
+
+.venv/core: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(PIP) -e .
+	@touch $@
+
+.venv/dev: .venv/core
+	$(PIP) -e ".[dev]"
+	@touch $@
+
+# torch first and by itself, or another package may draw in a different build
+.venv/all: .venv/dev
+	$(PIP) torch==2.13.0
+	$(PIP) -e ".[train,serve,content,scale,report,dev]"
+	@touch $@
+
+demo: .venv/core  ## the main job: train, compare, recommend
+	$(BIN)/pasand demo $(ARGS)
+
+test: .venv/dev  ## all tests
+	$(BIN)/python -m pytest -n auto $(ARGS)
+
+install: .venv/all  ## everything, for developers
+
+check: .venv/dev  ## format, lint, types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf .venv .cache

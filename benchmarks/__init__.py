@@ -1,0 +1,1 @@
+"""Benchmarks: pasand beside its peers, in one run, against a stated limit; one file each."""

@@ -1,0 +1,5 @@
+"""The command `pasand`."""
+
+
+def run() -> None:
+    """Run the command line."""

@@ -1,0 +1,217 @@
+"""The log in rows: users, items and what passed between them, in order of time."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Literal, TypeAlias
+
+import numpy as np
+import polars as pl
+from scipy import sparse
+
+from pasand.data.features import Features
+from pasand.types import Array, Mask, Offsets, Queries, Rows, Scores, Times
+
+Values: TypeAlias = Literal["rating", "strength", "none"]
+Order: TypeAlias = Literal["time", "sequence", "none"]
+
+
+class Vocabulary:
+    """Translates external ids, always strings, to rows 0..n-1 and back.
+
+    Rows follow the sorted ids, so that the same ids give the same rows whatever file they came from.
+    """
+
+    def __init__(self, ids: pl.Series | Iterable[str | int]) -> None:
+        series = ids if isinstance(ids, pl.Series) else pl.Series([str(i) for i in ids], dtype=pl.String)
+        self._ids = series.cast(pl.String).unique().sort().alias("id")
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Vocabulary) and self._ids.equals(other._ids)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def rows(self, ids: Iterable[str | int]) -> Rows:
+        """Return the row of each id, -1 where it is unknown; (n,).
+
+        >>> Vocabulary(["b", "a"]).rows(["b", "z"])
+        array([ 1, -1], dtype=int32)
+        """
+        wanted = pl.Series([str(i) for i in ids], dtype=pl.String)
+        if not len(self):
+            return np.full(len(wanted), -1, np.int32)
+        place = self._ids.search_sorted(wanted, side="left").to_numpy().astype(np.int64)
+        inside = np.minimum(place, len(self) - 1)
+        return np.where((self._ids.gather(inside) == wanted).to_numpy(), inside, -1).astype(np.int32)
+
+    def ids(self, rows: Rows | Iterable[int]) -> list[str]:
+        """Return the id of each row; every row must be inside 0..n-1."""
+        found: list[str] = self._ids.gather(np.asarray(rows, np.int64)).to_list()
+        return found
+
+    @property
+    def series(self) -> pl.Series:
+        """All ids in order of row."""
+        return self._ids
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Histories:
+    """The events grouped by user, oldest first: events of user u stand at start[u]:start[u + 1]."""
+
+    start: Offsets
+    """(U + 1,)"""
+    event: Offsets
+    """(E,) position of each event in the dataset's columns."""
+    item: Rows
+    """(E,)"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """A log in columns, ordered by time; events of one moment keep the order of the log."""
+
+    name: str
+    """How the data call themselves in outputs."""
+    users: Vocabulary
+    items: Vocabulary
+    user: Rows
+    """(E,) row of each event's user."""
+    item: Rows
+    """(E,) row of each event's item."""
+    time: Times
+    """(E,) seconds since 1970, UTC, never falling; all 0 where `order` is not "time"."""
+    value: Scores | None = None
+    """(E,) rating or strength; None where the log has none."""
+    values: Values = "none"
+    """What `value` means: a rating on a scale, the strength of an event (plays, seconds, amount), or nothing."""
+    order: Order = "time"
+    """What the order of events means: time, only before and after within a user, or nothing."""
+    positive_from: float = -np.inf
+    """An event is a liking when its value is at least this, or when it has none."""
+    user_features: Features = field(default_factory=dict)
+    item_features: Features = field(default_factory=dict)
+    columns: Mapping[str, Array] = field(default_factory=dict)
+    """(E,) further numbers about each event: watched seconds, position shown."""
+    notes: tuple[str, ...] = ()
+    """What the source took for what, and the rows it dropped and why, in sentences."""
+
+    def __post_init__(self) -> None:
+        for column in (self.item, self.time, self.value, *self.columns.values()):
+            if column is not None and len(column) != len(self.user):
+                raise ValueError(f"columns must have one length, got {len(self.user)} and {len(column)}")
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+    @property
+    def n_users(self) -> int:
+        """Number of users in the vocabulary, with or without events."""
+        return len(self.users)
+
+    @property
+    def n_items(self) -> int:
+        """Number of items in the vocabulary, with or without events."""
+        return len(self.items)
+
+    @cached_property
+    def liked(self) -> Mask:
+        """(E,) which events are likings."""
+        if self.value is None:
+            return np.ones(len(self), np.bool_)
+        return ~(self.value < np.float32(self.positive_from))
+
+    @cached_property
+    def by_user(self) -> Histories:
+        """The events grouped by user, oldest first."""
+        event = np.argsort(self.user, kind="stable")
+        start = np.zeros(self.n_users + 1, np.int64)
+        np.cumsum(np.bincount(self.user, minlength=self.n_users), out=start[1:])
+        return Histories(start=start, event=event, item=self.item[event])
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """sha256 of ids and events, hexadecimal; equal for equal data whatever format they came in."""
+        digest = hashlib.sha256()
+        for vocabulary in (self.users, self.items):
+            digest.update("\0".join(vocabulary.series.to_list()).encode())
+        for column in (self.user, self.item, self.time, self.value):
+            digest.update(b"-" if column is None else np.ascontiguousarray(column).tobytes())
+        return digest.hexdigest()
+
+    def select(self, which: Mask | Offsets | slice) -> Dataset:
+        """Return the chosen events, given in order of time; vocabularies and features stay whole."""
+        return replace(
+            self,
+            user=self.user[which],
+            item=self.item[which],
+            time=self.time[which],
+            value=None if self.value is None else self.value[which],
+            columns={name: column[which] for name, column in self.columns.items()},
+        )
+
+    def positives(self) -> Dataset:
+        """Return the likings alone."""
+        return self if self.liked.all() else self.select(self.liked)
+
+    def matrix(self) -> sparse.csr_array:
+        """Return who liked what, (U, N) float32: 1 where a user liked an item at least once."""
+        chosen = self.positives()
+        ones = np.ones(len(chosen), np.float32)
+        matrix = sparse.csr_array((ones, (chosen.user, chosen.item)), shape=(self.n_users, self.n_items))
+        matrix.sum_duplicates()
+        matrix.data[:] = 1
+        return matrix
+
+    def queries(
+        self,
+        users: Rows,
+        *,
+        k: int,
+        time: Times | None = None,
+        upto: Offsets | None = None,
+        features: Mapping[str, Array] | None = None,
+    ) -> Queries:
+        """Return the requests of users with the histories they have in these events.
+
+        `time` (B,) is now; None: one second after the last event. `upto` (B,) keeps of each history its first so many
+        events, which is how a live evaluation rolls forward; None: all. User -1 has no history. `features` replaces
+        the dataset's user features.
+        """
+        grouped, known = self.by_user, users >= 0
+        inside = np.where(known, users, 0)
+        first = grouped.start[inside] if self.n_users else np.zeros(len(users), np.int64)
+        count = np.where(known, grouped.start[inside + 1] - first, 0) if self.n_users else first
+        if upto is not None:
+            count = np.minimum(count, upto)
+        longest = int(count.max(initial=0))
+        place = np.arange(longest)[None, :] - (longest - count)[:, None]
+        real = place >= 0
+        event = grouped.event[(first[:, None] + np.maximum(place, 0))[real]]
+
+        def padded(column: Array, blank: float, dtype: type) -> Array:
+            table: Array = np.full(real.shape, blank, dtype)
+            table[real] = column[event]
+            return table
+
+        nothing = np.broadcast_to(np.float32(np.nan), len(self))
+        if time is None:
+            last = int(self.time[-1]) if len(self) else 0
+            time = np.full(len(users), last + 1, np.int64)
+        if features is None:
+            features = {name: feature.take(users) for name, feature in self.user_features.items()}
+        return Queries(
+            users=users,
+            history=padded(self.item, -1, np.int32),
+            history_time=padded(self.time, 0, np.int64),
+            history_value=padded(nothing if self.value is None else self.value, np.nan, np.float32),
+            time=time,
+            features=features,
+            k=k,
+        )

@@ -1,0 +1,121 @@
+"""Typed features of users and items: what is known beyond the log."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from pasand.types import Array, Arrays, Rows
+
+Kind: TypeAlias = Literal["categorical", "bag", "number", "text", "vector", "time"]
+
+TIME_UNKNOWN = np.iinfo(np.int64).min
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Feature:
+    """One column of typed values, a row per user or item.
+
+    kind         values                                                   missing
+    categorical  (n,) int32 codes into `names`                            -1
+    bag          (n, L) int32 codes into `names`, padded with -1          all -1
+    number       (n,) float32                                             nan
+    text         (n,) strings (NumPy's StringDType)                       ""
+    vector       (n, D) float32                                           nan
+    time         (n,) int64 seconds since 1970, UTC                       TIME_UNKNOWN
+    """
+
+    kind: Kind
+    values: Array
+    names: tuple[str, ...] = ()
+    """Names of the categories, in order of code; empty for the other kinds."""
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def take(self, rows: Rows) -> Array:
+        """Return the values of the rows, missing where a row is -1 (or beyond the table)."""
+        known = (rows >= 0) & (rows < len(self))
+        out = self.values[np.where(known, rows, 0)] if len(self) else np.empty(rows.shape + self.values.shape[1:])
+        if not known.all():
+            out[~known] = self.missing
+        return out
+
+    @property
+    def missing(self) -> int | float | str:
+        """The value that stands for "not known"."""
+        absent: dict[str, int | float | str] = {"number": np.nan, "vector": np.nan, "text": "", "time": TIME_UNKNOWN}
+        return absent.get(self.kind, -1)
+
+    def show(self, row: int) -> str:
+        """Return the value of one row as a person reads it; "" where it is missing."""
+        value = self.values[row]
+        if self.kind == "categorical":
+            return self.names[value] if value >= 0 else ""
+        if self.kind == "bag":
+            return ", ".join(self.names[code] for code in value if code >= 0)
+        if self.kind == "number":
+            return "" if np.isnan(value) else f"{value:g}"
+        if self.kind == "time":
+            return "" if value == TIME_UNKNOWN else str(np.datetime64(int(value), "s")).replace("T", " ")
+        return str(value) if self.kind == "text" else np.array2string(value, precision=3)
+
+
+Features: TypeAlias = Mapping[str, Feature]
+
+
+def pack(features: Features) -> tuple[dict[str, Array], dict[str, dict[str, object]]]:
+    """Return features as plain arrays and a description that JSON can hold; `unpack` gives them back."""
+    arrays: dict[str, Array] = {}
+    about: dict[str, dict[str, object]] = {}
+    for name, feature in features.items():
+        about[name] = {"kind": feature.kind, "names": list(feature.names)}
+        if feature.kind == "text":
+            arrays[f"{name}.bytes"], arrays[f"{name}.ends"] = pack_strings(list(feature.values))
+        else:
+            arrays[name] = feature.values
+    return arrays, about
+
+
+def unpack(arrays: Arrays, about: Mapping[str, Mapping[str, object]]) -> dict[str, Feature]:
+    """Return the features that `pack` took apart."""
+    features = {}
+    for name, described in about.items():
+        names = described["names"]
+        assert isinstance(names, list)
+        text = described["kind"] == "text"
+        values = (
+            np.array(unpack_strings(arrays[f"{name}.bytes"], arrays[f"{name}.ends"]), dtype=np.dtypes.StringDType())
+            if text
+            else arrays[name]
+        )
+        blank = Feature(kind="text", values=values, names=tuple(names))
+        features[name] = replace(blank, kind=described["kind"])  # type: ignore[arg-type]
+    return features
+
+
+def pack_strings(strings: list[str]) -> tuple[Array, Array]:
+    """Return strings as UTF-8 bytes, (total,) uint8, and the end of each, (n,) int64.
+
+    >>> pack_strings(["a", "bc"])[1]
+    array([1, 3])
+    """
+    encoded = [string.encode() for string in strings]
+    ends = np.cumsum([len(piece) for piece in encoded], dtype=np.int64)
+    return np.frombuffer(b"".join(encoded), np.uint8), ends
+
+
+def unpack_strings(data: Array, ends: Array) -> list[str]:
+    """Return the strings that `pack_strings` packed.
+
+    >>> unpack_strings(*pack_strings(["पसंद", ""]))
+    ['पसंद', '']
+    """
+    whole, start, strings = data.tobytes(), 0, []
+    for end in ends.tolist():
+        strings.append(whole[start:end].decode())
+        start = end
+    return strings

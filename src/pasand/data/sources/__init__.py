@@ -1,0 +1,1 @@
+"""Formats that a log may come in, one file each; the folder is the register."""

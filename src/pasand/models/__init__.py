@@ -1,0 +1,1 @@
+"""Models, one file each; the folder is the register."""

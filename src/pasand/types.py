@@ -1,0 +1,100 @@
+"""The words that every package shares: a request, an answer, and the arrays they are made of.
+
+Legend of shape letters, used in all of pasand's documentation:
+B queries, K candidates, N items, U users, H history, D dimensions, G groups, E events, R relevant items.
+
+Row ``-1`` is padding or unknown; score ``-inf`` is padding or "nothing to say". External ids never appear here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array: TypeAlias = NDArray[Any]
+Arrays: TypeAlias = Mapping[str, Array]
+Rows: TypeAlias = NDArray[np.int32]
+Scores: TypeAlias = NDArray[np.float32]
+Vectors: TypeAlias = NDArray[np.float32]
+Times: TypeAlias = NDArray[np.int64]
+Mask: TypeAlias = NDArray[np.bool_]
+Offsets: TypeAlias = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queries:
+    """A batch of requests "the k best items for these users, now", the same form offline and online."""
+
+    users: Rows
+    """(B,) row of the user, -1: never seen."""
+    history: Rows
+    """(B, H) items of the user's events before `time`, oldest first, left-padded with -1; every event, liked or not."""
+    history_time: Times
+    """(B, H) seconds since 1970, UTC; 0 at padding and where the log has no time."""
+    history_value: Scores
+    """(B, H) rating or strength of each event; nan at padding and where none was given."""
+    time: Times
+    """(B,) now, in seconds since 1970, UTC."""
+    features: Mapping[str, Array] = field(default_factory=dict)
+    """(B, ...) what the request tells beyond the log, coded as in the dataset's user features."""
+    exclude: Rows | None = None
+    """(B, X) items that must not be returned, padded with -1; None: none."""
+    allowed: Mask | None = None
+    """(1, N) or (B, N) items that may be returned; None: all."""
+    k: int
+    """Number of items wanted, at least 1; it stands here only, never inside a component."""
+
+    def __post_init__(self) -> None:
+        if self.k < 1:
+            raise ValueError(f"k must be at least 1, got {self.k}")
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+    def take(self, which: Rows | Array) -> Queries:
+        """Return the queries at the given positions, in their order."""
+        return replace(
+            self,
+            users=self.users[which],
+            history=self.history[which],
+            history_time=self.history_time[which],
+            history_value=self.history_value[which],
+            time=self.time[which],
+            features={name: values[which] for name, values in self.features.items()},
+            exclude=None if self.exclude is None else self.exclude[which],
+            allowed=self.allowed if self.allowed is None or len(self.allowed) == 1 else self.allowed[which],
+        )
+
+    def liked(self, positive_from: float) -> Rows:
+        """Return `history` with the events valued below `positive_from` replaced by -1; (B, H).
+
+        An event without a value counts as liked: it was watched, bought or played, and nothing worse is known.
+        """
+        return np.where(self.history_value < positive_from, np.int32(-1), self.history)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidates:
+    """What passes between stages: for each query a list of items, best first."""
+
+    items: Rows
+    """(B, K) rows, -1 at padding; padding comes last."""
+    scores: Scores
+    """(B, K) falling within a list; -inf at padding."""
+    propensity: Scores | None = None
+    """(B, K) probability that the item stood here, where a stage drew it at random."""
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def top(self, k: int) -> Candidates:
+        """Return the first k of each list; (B, min(k, K))."""
+        return Candidates(
+            items=self.items[:, :k],
+            scores=self.scores[:, :k],
+            propensity=None if self.propensity is None else self.propensity[:, :k],
+        )
