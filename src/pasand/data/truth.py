@@ -26,7 +26,8 @@ class Relevance:
 
     def counts(self) -> Rows:
         """Return the number of relevant items of each query; (B,)."""
-        return np.count_nonzero(self.items >= 0, axis=1).astype(np.int32)
+        counts: Rows = np.count_nonzero(self.items >= 0, axis=1).astype(np.int32)
+        return counts
 
     def gain_of(self, items: Rows) -> Scores:
         """Return the gain of each listed item, 0 where it is not relevant; (B, K) -> (B, K)."""

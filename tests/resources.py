@@ -1,0 +1,37 @@
+"""What some tests need and a machine may lack; a test without it skips and says what is missing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+DATA = Path(os.environ.get("PASAND_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
+
+
+def missing(what: str) -> NoReturn:
+    """Skip the test, or fail it where PASAND_REQUIRE_ALL says that everything is installed."""
+    if os.environ.get("PASAND_REQUIRE_ALL"):
+        pytest.fail(f"{what} is missing though PASAND_REQUIRE_ALL is set")
+    pytest.skip(f"{what} is missing")
+
+
+def real_data(name: str) -> Path:
+    """Return the folder of a real data set."""
+    folder = DATA / name
+    if not folder.exists():
+        missing(f"the data set {name} (set PASAND_DATA to the folder that holds it)")
+    return folder
+
+
+def program(*names: str) -> Path:
+    """Return the first of the programs that is installed."""
+    extra = ":".join(str(path) for path in sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True))
+    for name in names:
+        found = shutil.which(name) or shutil.which(name, path=extra)
+        if found:
+            return Path(found)
+    missing(" or ".join(names))
