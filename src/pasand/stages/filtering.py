@@ -1,0 +1,89 @@
+"""Filters: what may not be returned, said before retrieval so that lists stay full."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+from numpy.random import Generator
+
+from pasand.data.dataset import Dataset
+from pasand.errors import InputError
+from pasand.stages.retrieval import excluding
+from pasand.types import Arrays, Queries, Rows
+
+
+@dataclass(frozen=True)
+class DropSeen:
+    """Excludes every item of the query's history, liked or not."""
+
+    def __call__(self, queries: Queries) -> Queries:
+        return excluding(queries, queries.history)
+
+
+@dataclass
+class Deny:
+    """Excludes listed items from every answer."""
+
+    ids: Sequence[str]
+    """External ids; each must be in the catalogue when fitted."""
+
+    def __post_init__(self) -> None:
+        self._rows = np.empty(0, np.int32)
+
+    def fit(self, data: Dataset, *, rng: Generator) -> Self:
+        """Look the ids up; raises InputError for one that is not in the catalogue."""
+        self._rows = _rows(self, data, self.ids)
+        return self
+
+    def __call__(self, queries: Queries) -> Queries:
+        return excluding(queries, np.broadcast_to(self._rows, (len(queries), len(self._rows))))
+
+    def state(self) -> Arrays:
+        """Return the denied rows."""
+        return {"rows": self._rows}
+
+    def load_state(self, arrays: Arrays) -> None:
+        """Take over what `state` gave."""
+        self._rows = arrays["rows"]
+
+
+@dataclass
+class Allow:
+    """Lets nothing but the listed items into any answer; lists are short where fewer than k of them are unseen."""
+
+    ids: Sequence[str]
+    """External ids; each must be in the catalogue when fitted."""
+
+    def __post_init__(self) -> None:
+        self._allowed = np.empty(0, np.bool_)
+
+    def fit(self, data: Dataset, *, rng: Generator) -> Self:
+        """Look the ids up; raises InputError for one that is not in the catalogue."""
+        self._allowed = np.zeros(data.n_items, np.bool_)
+        self._allowed[_rows(self, data, self.ids)] = True
+        return self
+
+    def __call__(self, queries: Queries) -> Queries:
+        mine = self._allowed[None, :]
+        return replace(queries, allowed=mine if queries.allowed is None else queries.allowed & mine)
+
+    def state(self) -> Arrays:
+        """Return the (N,) mask of allowed rows."""
+        return {"allowed": self._allowed}
+
+    def load_state(self, arrays: Arrays) -> None:
+        """Take over what `state` gave."""
+        self._allowed = arrays["allowed"]
+
+
+def _rows(component: object, data: Dataset, ids: Sequence[str]) -> Rows:
+    rows = data.items.rows(ids)
+    if (rows < 0).any():
+        unknown = next(item for item, row in zip(ids, rows, strict=True) if row < 0)
+        raise InputError(
+            type(component).__name__, value=unknown, cause="not an item of the data", cure="list only ids of the log"
+        )
+    return rows

@@ -1,0 +1,221 @@
+"""Retrievers: the first candidates, out of the whole catalogue."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numba import njit
+
+from pasand.contracts import Model, Retriever
+from pasand.types import Candidates, Mask, Queries, Rows, Scores
+
+
+@dataclass(frozen=True)
+class FromModel:
+    """Returns the k allowed items that a model scores highest; ties go to the lower row.
+
+    A list is short, padded with -1, only where the model scores fewer than k allowed items above -inf.
+    """
+
+    model: Model
+
+    def __call__(self, queries: Queries) -> Candidates:
+        return best(self.model.score(queries, None), queries)
+
+
+@dataclass(frozen=True)
+class Fallback:
+    """Asks retrievers in turn: a later one fills what the earlier ones left empty, below their items."""
+
+    retrievers: Sequence[Retriever]
+
+    def __post_init__(self) -> None:
+        if not self.retrievers:
+            raise ValueError("retrievers must not be empty")
+
+    def __call__(self, queries: Queries) -> Candidates:
+        found = self.retrievers[0](queries)
+        items, scores = _widened(found, queries.k)
+        for retriever in self.retrievers[1:]:
+            short = np.flatnonzero((items < 0).any(axis=1))
+            if not len(short):
+                break
+            more = retriever(queries.take(short))
+            _fill(items, scores, short, more.items, more.scores)
+        return Candidates(items=items, scores=scores)
+
+
+@dataclass(frozen=True)
+class Merge:
+    """Joins the lists of several retrievers by their ranks, each item once.
+
+    An item scores the sum of weight / (constant + rank) over the lists that hold it: reciprocal rank fusion, Cormack,
+    Clarke and Büttcher, SIGIR 2009. Each retriever is asked for k items.
+    """
+
+    retrievers: Sequence[Retriever]
+    weights: Sequence[float] = ()
+    """One weight above 0 per retriever; empty: all 1."""
+    constant: float = 60.0
+    """The larger, the less the first ranks stand out; at least 0."""
+
+    def __post_init__(self) -> None:
+        if not self.retrievers:
+            raise ValueError("retrievers must not be empty")
+        if self.weights and len(self.weights) != len(self.retrievers):
+            raise ValueError(f"weights must be one per retriever ({len(self.retrievers)}), got {len(self.weights)}")
+        if any(weight <= 0 for weight in self.weights):
+            raise ValueError(f"weights must be above 0, got {list(self.weights)}")
+        if self.constant < 0:
+            raise ValueError(f"constant must be at least 0, got {self.constant}")
+
+    def __call__(self, queries: Queries) -> Candidates:
+        lists = [retriever(queries).items for retriever in self.retrievers]
+        weights = self.weights or [1.0] * len(lists)
+        gains = [
+            np.broadcast_to(np.float32(weight) / np.float32(self.constant + 1 + np.arange(found.shape[1])), found.shape)
+            for weight, found in zip(weights, lists, strict=True)
+        ]
+        items, scores = _fuse(np.hstack(lists), np.hstack(gains).astype(np.float32))
+        return _ordered(items, scores).top(queries.k)
+
+
+def best(scores: Scores, queries: Queries) -> Candidates:
+    """Return the k best allowed items of (B, N) scores, fewer where fewer are above -inf; ties go to the lower row."""
+    n_items = scores.shape[1]
+    nothing = np.empty((len(queries), 0), np.int32)
+    exclude = nothing if queries.exclude is None else np.ascontiguousarray(queries.exclude)
+    allowed = np.ones((1, n_items), np.bool_) if queries.allowed is None else queries.allowed
+    items, top = _best(scores, exclude, allowed, min(queries.k, n_items))
+    return Candidates(items=items, scores=top)
+
+
+def _widened(found: Candidates, k: int) -> tuple[Rows, Scores]:
+    items = np.full((len(found), k), -1, np.int32)
+    scores = np.full((len(found), k), -np.inf, np.float32)
+    width = min(k, found.items.shape[1])
+    items[:, :width], scores[:, :width] = found.items[:, :width], found.scores[:, :width]
+    return items, scores
+
+
+def _ordered(items: Rows, scores: Scores) -> Candidates:
+    order = np.lexsort((items, -scores))
+    return Candidates(items=np.take_along_axis(items, order, 1), scores=np.take_along_axis(scores, order, 1))
+
+
+@njit(cache=True)
+def _best(scores: Scores, exclude: Rows, allowed: Mask, k: int) -> tuple[Rows, Scores]:
+    n_queries, n_items = scores.shape
+    items = np.full((n_queries, k), -1, np.int32)
+    top = np.full((n_queries, k), -np.inf, np.float32)
+    open_ = np.empty(n_items, np.bool_)
+    held = np.empty(n_items, np.float32)
+    for b in range(n_queries):
+        open_[:] = allowed[b if allowed.shape[0] > 1 else 0]
+        for j in range(exclude.shape[1]):
+            if exclude[b, j] >= 0:
+                open_[exclude[b, j]] = False
+        if k * 8 > n_items:
+            for i in range(n_items):
+                held[i] = -scores[b, i] if open_[i] else np.inf
+            order = np.argsort(held, kind="mergesort")
+            for r in range(k):
+                if held[order[r]] == np.inf:
+                    break
+                items[b, r], top[b, r] = order[r], -held[order[r]]
+            continue
+        # a heap with the worst kept item at the root; rows come in rising order, so an equal later one never enters
+        size = 0
+        for i in range(n_items):
+            score = scores[b, i]
+            if score == -np.inf or not open_[i]:
+                continue
+            if size < k:
+                place = size
+                size += 1
+                while place > 0:
+                    parent = (place - 1) // 2
+                    if top[b, parent] < score:
+                        break
+                    top[b, place], items[b, place] = top[b, parent], items[b, parent]
+                    place = parent
+                top[b, place], items[b, place] = score, i
+            elif score > top[b, 0]:
+                _sink(top[b], items[b], size, score, np.int32(i))
+        for last in range(size - 1, 0, -1):
+            score, item = top[b, last], items[b, last]
+            top[b, last], items[b, last] = top[b, 0], items[b, 0]
+            _sink(top[b], items[b], last, score, item)
+    return items, top
+
+
+@njit(cache=True)
+def _sink(top: Scores, items: Rows, size: int, score: np.float32, item: np.int32) -> None:
+    """Put (score, item) at the root of a heap of `size` and let it sink; worse = lower score, then higher row."""
+    place = 0
+    while True:
+        child = 2 * place + 1
+        if child >= size:
+            break
+        other = child + 1
+        if other < size and (top[other] < top[child] or (top[other] == top[child] and items[other] > items[child])):
+            child = other
+        if top[child] > score or (top[child] == score and items[child] < item):
+            break
+        top[place], items[place] = top[child], items[child]
+        place = child
+    top[place], items[place] = score, item
+
+
+@njit(cache=True)
+def _fill(items: Rows, scores: Scores, short: Rows, more: Rows, more_scores: Scores) -> None:
+    for s in range(len(short)):
+        b = short[s]
+        size = 0
+        while size < items.shape[1] and items[b, size] >= 0:
+            size += 1
+        have = size
+        drop = np.float32(0.0)
+        for j in range(more.shape[1]):
+            item = more[s, j]
+            if size == items.shape[1] or item < 0:
+                break
+            known = False
+            for i in range(have):
+                if items[b, i] == item:
+                    known = True
+                    break
+            if known:
+                continue
+            if size == have and have > 0:
+                drop = max(np.float32(0.0), more_scores[s, j] - scores[b, have - 1])
+            items[b, size] = item
+            scores[b, size] = more_scores[s, j] - drop
+            size += 1
+
+
+@njit(cache=True)
+def _fuse(items: Rows, gains: Scores) -> tuple[Rows, Scores]:
+    merged = np.full(items.shape, -1, np.int32)
+    scores = np.full(items.shape, -np.inf, np.float32)
+    for b in range(items.shape[0]):
+        size = 0
+        for j in range(items.shape[1]):
+            if items[b, j] < 0:
+                continue
+            place = 0
+            while place < size and merged[b, place] != items[b, j]:
+                place += 1
+            if place == size:
+                merged[b, place], scores[b, place] = items[b, j], np.float32(0.0)
+                size += 1
+            scores[b, place] += gains[b, j]
+    return merged, scores
+
+
+def excluding(queries: Queries, rows: Rows) -> Queries:
+    """Return the queries with more items excluded, (B, X) padded with -1."""
+    both = rows if queries.exclude is None else np.hstack([queries.exclude, rows])
+    return replace(queries, exclude=both)
