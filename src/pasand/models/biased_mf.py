@@ -1,0 +1,430 @@
+"""Biased matrix factorisation: a rating is mean plus biases of user and item plus the product of their vectors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Self, TypeAlias
+
+import numpy as np
+from numba import njit
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from pasand.data.dataset import Dataset
+from pasand.errors import InputError
+from pasand.progress import step
+from pasand.types import Array, Arrays, Offsets, Queries, Rows, Scores, Times
+
+Floats: TypeAlias = NDArray[np.float32] | NDArray[np.float64]
+
+
+@dataclass(slots=True)
+class BiasedMF:
+    """Predicts r = mu + b_u + b_i + p_u . q_i, learnt by stochastic gradient descent on the regularised squared error.
+
+    Koren, Bell & Volinsky, "Matrix Factorization Techniques for Recommender Systems", IEEE Computer 42(8), 2009,
+    equations 4 and 5: the ratings are visited in a fresh random order each epoch, and each visit moves two biases and
+    two vectors, as `update` states.
+
+    A user whose history still ends as it did in training is answered from the learnt bias and vector. Anyone else with
+    rated history (a newcomer, or a user who rated since) is folded in: item biases and vectors stay as they are, and
+    the user's are the ridge regression of the rated history on them, under the Gaussian prior that the learnt users
+    form (see `user_prior`). Without any rated history the prediction is mu + b_i; for item row -1 it is mu + b_u.
+    """
+
+    dimensions: int = 32
+    """Width of the vectors; 0 leaves the biases alone."""
+    epochs: int = 60
+    """Passes over the ratings, at most."""
+    learning_rate: float = 0.01
+    """Length of the first epoch's steps."""
+    learning_rate_decay: float = 0.98
+    """Factor on the step length after each epoch, in (0, 1]."""
+    l2: float = 0.06
+    """Pull of the vectors to zero, per rating."""
+    l2_bias: float = 0.02
+    """Pull of the biases to zero, per rating."""
+    init_std: float = 0.05
+    """Standard deviation of the vectors' normal start."""
+    validation: float = 0.1
+    """Share of the ratings that decides when to stop: the last in time, or random where there is no time; 0: none."""
+    patience: int = 5
+    """Epochs without a better validation error before learning stops."""
+    refit: bool = True
+    """Learn again from all ratings, for the number of epochs that was best; else keep that epoch's parameters."""
+    _learnt: dict[str, Array] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "patience", "learning_rate", "init_std"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        for name in ("dimensions", "l2", "l2_bias"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
+        if not 0 < self.learning_rate_decay <= 1:
+            raise ValueError(f"learning_rate_decay must be in (0, 1], got {self.learning_rate_decay}")
+        if not 0 <= self.validation < 1:
+            raise ValueError(f"validation must be in [0, 1), got {self.validation}")
+
+    def fit(self, data: Dataset, *, rng: Generator) -> Self:
+        """Learn from every rating of the data; raises InputError where there is none, or where learning diverges."""
+        rated = ratings(data)
+        kept, held = hold_out(rated, self.validation, rng)
+        learnt, curves, best = self._descend(kept, held, self.epochs, rng)
+        if len(held) and self.refit:
+            learnt, _, _ = self._descend(rated, held.select(slice(0)), best, rng)
+            kept = rated
+        assert kept.value is not None
+        if not all(np.isfinite(column).all() for column in learnt):
+            raise InputError(data.name, cause="learning diverged", cure="lower learning_rate or raise l2")
+        user_bias, item_bias, user_vectors, item_vectors = learnt
+        users = np.bincount(kept.user, minlength=data.n_users)
+        noise = float(np.mean((kept.value - _at(learnt, self._mean(kept), kept.user, kept.item)) ** 2))
+        self._learnt = {
+            "mean": np.array([self._mean(kept)]),
+            "scale": np.array([kept.value.min(), kept.value.max()], np.float32),
+            "user_bias": user_bias,
+            "item_bias": item_bias,
+            "user_vectors": user_vectors,
+            "item_vectors": item_vectors,
+            "prior": user_prior(user_bias[users > 0], user_vectors[users > 0], noise),
+            **curves,
+            **last_events(kept),
+        }
+        return self
+
+    def predict(self, queries: Queries, items: Rows) -> Scores:
+        """Return expected ratings within the scale seen in training, (B, K) -> (B, K); finite for unknown rows too."""
+        raw = self._raw(queries, items)
+        low, high = self._learnt["scale"]
+        return np.clip(raw, low, high)
+
+    def score(self, queries: Queries, items: Rows | None) -> Scores:
+        """Return predicted ratings, not cut to the scale, so that the best do not tie; -inf at item row -1."""
+        raw = self._raw(queries, items)
+        return raw if items is None else np.where(items < 0, np.float32(-np.inf), raw)
+
+    def state(self) -> Arrays:
+        """Return the parameters, the prior for newcomers, where each user's history ended, and the curves."""
+        return dict(self._learnt)
+
+    def load_state(self, arrays: Arrays) -> None:
+        """Take over what `state` gave."""
+        self._learnt = dict(arrays)
+
+    def curves(self) -> dict[str, list[float]]:
+        """Return the root mean squared errors by epoch: "train rmse" and, with validation, "validation rmse".
+
+        The training error is taken as learning goes: of each rating just before its update.
+        """
+        return {name: list(map(float, self._learnt[name])) for name in CURVES if len(self._learnt.get(name, ()))}
+
+    def user_parameters(self, queries: Queries) -> tuple[Scores, Scores]:
+        """Return the bias, (B,), and the vector, (B, D), by which each query is answered; 0: unknown."""
+        learnt = self._learnt
+        known = unchanged(queries, learnt)
+        rows = np.where(known, queries.users, 0)
+        bias = np.where(known, learnt["user_bias"][rows], np.float32(0))
+        vectors = np.where(known[:, None], learnt["user_vectors"][rows], np.float32(0))
+        fold = np.flatnonzero(~known & (usable(queries).any(axis=1)))
+        if len(fold):
+            asked = queries.take(fold)
+            bias[fold], vectors[fold] = fold_in(
+                np.where(usable(asked), asked.history, np.int32(-1)),
+                asked.history_value,
+                float(learnt["mean"][0]),
+                learnt["item_bias"],
+                learnt["item_vectors"],
+                learnt["prior"],
+            )
+        return bias, vectors
+
+    def _raw(self, queries: Queries, items: Rows | None) -> Scores:
+        learnt = self._learnt
+        bias, vectors = self.user_parameters(queries)
+        base = (np.float32(learnt["mean"][0]) + bias)[:, None]
+        if items is None:
+            whole: Scores = base + learnt["item_bias"] + vectors @ learnt["item_vectors"].T
+            return whole
+        rows = np.where(items < 0, 0, items)
+        shared = np.einsum("bd,bkd->bk", vectors, learnt["item_vectors"][rows])
+        out: Scores = base + np.where(items < 0, np.float32(0), learnt["item_bias"][rows] + shared)
+        return out.astype(np.float32, copy=False)
+
+    @staticmethod
+    def _mean(rated: Dataset) -> float:
+        assert rated.value is not None
+        return float(np.mean(rated.value, dtype=np.float64))
+
+    def _descend(
+        self, kept: Dataset, held: Dataset, epochs: int, rng: Generator
+    ) -> tuple[tuple[Array, Array, Array, Array], dict[str, Array], int]:
+        """Return the best epoch's parameters (the last one's without held-out ratings), the curves, and its number."""
+        assert kept.value is not None
+        assert held.value is not None
+        mean = self._mean(kept)
+        spread = np.float32(self.init_std)
+        parameters = (
+            np.zeros(kept.n_users, np.float32),
+            np.zeros(kept.n_items, np.float32),
+            rng.standard_normal((kept.n_users, self.dimensions), np.float32) * spread,
+            rng.standard_normal((kept.n_items, self.dimensions), np.float32) * spread,
+        )
+        # a row without ratings never moves, and its random start means nothing
+        parameters[2][np.bincount(kept.user, minlength=kept.n_users) == 0] = 0
+        parameters[3][np.bincount(kept.item, minlength=kept.n_items) == 0] = 0
+        best, best_error = parameters, np.inf
+        train, validation, best_epoch = [], [], epochs
+        for epoch in range(epochs):
+            rate = self.learning_rate * self.learning_rate_decay**epoch
+            steps = (np.float32(mean), np.float32(rate), np.float32(self.l2), np.float32(self.l2_bias))
+            order = rng.permutation(len(kept))
+            total = descend(*parameters, kept.user[order], kept.item[order], kept.value[order], *steps)
+            train.append(np.sqrt(total / len(kept)))
+            step("learning ratings", epoch + 1, epochs)
+            if not len(held):
+                continue
+            errors = held.value - _at(parameters, mean, held.user, held.item)
+            validation.append(np.sqrt(np.mean(errors**2, dtype=np.float64)))
+            if validation[-1] < best_error:
+                best_error, best_epoch = validation[-1], epoch + 1
+                best = tuple(column.copy() for column in parameters)  # type: ignore[assignment]
+            elif epoch + 1 - best_epoch >= self.patience or not np.isfinite(validation[-1]):
+                step("learning ratings", epochs, epochs)
+                break
+        curves = dict(zip(CURVES, (np.array(train), np.array(validation)), strict=True))
+        return best, curves, best_epoch
+
+
+CURVES = ("train rmse", "validation rmse")
+
+
+@njit(cache=True, fastmath=True, inline="always")
+def update(
+    user_bias: Floats,
+    item_bias: Floats,
+    user_vectors: Floats,
+    item_vectors: Floats,
+    user: int,
+    item: int,
+    rating: float,
+    mean: float,
+    learning_rate: float,
+    l2: float,
+    l2_bias: float,
+) -> float:
+    """Move the parameters of one rating in place and return its error before the move, e = r - mu - b_u - b_i - p . q.
+
+    b += rate (e - l2_bias b) for both biases; p += rate (e q - l2 p) and q += rate (e p - l2 q), where each vector
+    moves by the old value of the other: the step down the gradient of (e^2 + l2 (p^2 + q^2) + l2_bias (b_u^2 +
+    b_i^2)) / 2.
+    """
+    p, q = user_vectors[user], item_vectors[item]
+    error: float = rating - mean - user_bias[user] - item_bias[item]
+    for d in range(len(p)):
+        error -= p[d] * q[d]
+    user_bias[user] += learning_rate * (error - l2_bias * user_bias[user])
+    item_bias[item] += learning_rate * (error - l2_bias * item_bias[item])
+    for d in range(len(p)):
+        old_p, old_q = p[d], q[d]
+        p[d] = old_p + learning_rate * (error * old_q - l2 * old_p)
+        q[d] = old_q + learning_rate * (error * old_p - l2 * old_q)
+    return error
+
+
+@njit(cache=True, fastmath=True)
+def descend(
+    user_bias: Floats,
+    item_bias: Floats,
+    user_vectors: Floats,
+    item_vectors: Floats,
+    users: Rows,
+    items: Rows,
+    values: Scores,
+    mean: float,
+    learning_rate: float,
+    l2: float,
+    l2_bias: float,
+) -> float:
+    """Do one epoch: `update` for each rating, one after the other; return the sum of the squared errors."""
+    total = 0.0
+    for n in range(len(users)):
+        error = update(
+            user_bias,
+            item_bias,
+            user_vectors,
+            item_vectors,
+            users[n],
+            items[n],
+            values[n],
+            mean,
+            learning_rate,
+            l2,
+            l2_bias,
+        )
+        total += error * error
+    return total
+
+
+def _at(parameters: tuple[Array, Array, Array, Array], mean: float, users: Rows, items: Rows) -> Scores:
+    """Return mu + b_u + b_i + p . q of each pair; (n,)."""
+    user_bias, item_bias, user_vectors, item_vectors = parameters
+    out: Scores = _pairs(user_bias, item_bias, user_vectors, item_vectors, users, items, np.float32(mean))
+    return out
+
+
+@njit(cache=True, fastmath=True)
+def _pairs(
+    user_bias: Scores,
+    item_bias: Scores,
+    user_vectors: Scores,
+    item_vectors: Scores,
+    users: Rows,
+    items: Rows,
+    mean: float,
+) -> Scores:
+    out = np.empty(len(users), np.float32)
+    for n in range(len(users)):
+        p, q = user_vectors[users[n]], item_vectors[items[n]]
+        whole = mean + user_bias[users[n]] + item_bias[items[n]]
+        for d in range(len(p)):
+            whole += p[d] * q[d]
+        out[n] = whole
+    return out
+
+
+def ratings(data: Dataset) -> Dataset:
+    """Return the events that carry a finite value; raises InputError where there is none."""
+    if data.value is None:
+        cure = "name the column that holds them, or choose a model of implicit feedback (ials, item_knn, ease)"
+        raise InputError(data.name, cause="predicting ratings needs ratings, and these data have none", cure=cure)
+    finite = np.isfinite(data.value)
+    if not finite.any():
+        raise InputError(data.name, column="value", cause="not one event has a rating", cure="give rated events")
+    return data if finite.all() else data.select(finite)
+
+
+def hold_out(rated: Dataset, share: float, rng: Generator) -> tuple[Dataset, Dataset]:
+    """Return the ratings to learn from and those to stop by: the last `share` in time, random where there is no time.
+
+    Of the held-out ratings only those count whose user and item have ratings left to learn from, as far as there are
+    any: no number of epochs can help the others.
+    """
+    n = len(rated)
+    n_held = min(int(share * n), n - 1)
+    place = np.arange(n) if rated.order == "time" else rng.permutation(n) if n_held else np.arange(n)
+    kept, held = rated.select(np.sort(place[: n - n_held])), rated.select(np.sort(place[n - n_held :]))
+    warm = np.isin(held.user, kept.user) & np.isin(held.item, kept.item)
+    return kept, held.select(warm) if warm.any() else held
+
+
+def last_events(rated: Dataset) -> dict[str, Array]:
+    """Return the number of events and the last event of each user, by which `unchanged` knows a history again."""
+    assert rated.value is not None
+    grouped = rated.by_user
+    count = np.diff(grouped.start)
+    last = grouped.event[np.maximum(grouped.start[1:] - 1, 0)]
+    return {
+        "count": count,
+        "last_item": rated.item[last],
+        "last_time": rated.time[last],
+        "last_value": rated.value[last],
+    }
+
+
+def usable(queries: Queries) -> NDArray[np.bool_]:
+    """Return which events of the histories are rated; (B, H)."""
+    return (queries.history >= 0) & np.isfinite(queries.history_value)
+
+
+def unchanged(queries: Queries, learnt: Arrays) -> NDArray[np.bool_]:
+    """Return which queries are of users in training with nothing rated since; (B,).
+
+    Their rated history ends with the event with which training ended and is no longer than it was, or is not given.
+    """
+    count: Offsets = learnt["count"]
+    known = (queries.users >= 0) & (queries.users < len(count))
+    if not len(count):
+        return known
+    rows = np.where(known, queries.users, 0)
+    known &= count[rows] > 0
+    given = usable(queries)
+    if not given.shape[1]:
+        return known
+    n_given = given.sum(axis=1)
+    last = given.shape[1] - 1 - np.argmax(given[:, ::-1], axis=1)
+    b = np.arange(len(queries))
+    times: Times = learnt["last_time"]
+    same = (
+        (n_given <= count[rows])
+        & (queries.history[b, last] == learnt["last_item"][rows])
+        & (queries.history_time[b, last] == times[rows])
+        & (queries.history_value[b, last] == learnt["last_value"][rows])
+    )
+    same |= n_given == 0
+    known &= same
+    return known
+
+
+def user_prior(bias: Scores, vectors: Scores, noise: float) -> NDArray[np.float64]:
+    """Return the pull on a newcomer's (bias, vector), (1 + D, 1 + D): noise variance times the inverse of their spread.
+
+    The spread is the second moment of the learnt users about zero, a tenth of it moved to its diagonal so that few
+    users, or vectors that never left a plane, still give a proper prior.
+    """
+    users = np.column_stack([bias, vectors]).astype(np.float64)
+    moment = users.T @ users / max(len(users), 1)
+    spread = 0.9 * moment + 0.1 * np.diag(np.diag(moment)) + 1e-6 * np.eye(len(moment))
+    pull: NDArray[np.float64] = (noise + 1e-3) * np.linalg.inv(spread)
+    return pull
+
+
+def fold_in(
+    history: Rows, values: Scores, mean: float, item_bias: Scores, item_vectors: Scores, prior: NDArray[np.float64]
+) -> tuple[Scores, Scores]:
+    """Return bias, (B,), and vector, (B, D), of users from what they rated alone; zeros where history is all -1.
+
+    With x = (1, q_i) and y = r - mu - b_i over the history they solve (prior + sum x x') w = sum y x: the posterior
+    mean under the Gaussian prior, item parameters taken as known.
+    """
+    solved = _ridge(history, values, mean, item_bias, item_vectors, prior)
+    return solved[:, 0].copy(), solved[:, 1:].copy()
+
+
+@njit(cache=True)
+def _ridge(
+    history: Rows, values: Scores, mean: float, item_bias: Scores, item_vectors: Scores, prior: NDArray[np.float64]
+) -> Scores:
+    n = len(prior)
+    out = np.zeros((len(history), n), np.float32)
+    x = np.ones(n)
+    for b in range(len(history)):
+        left, right = prior.copy(), np.zeros(n)
+        for h in range(history.shape[1]):
+            item = history[b, h]
+            if item < 0:
+                continue
+            y = values[b, h] - mean - item_bias[item]
+            for i in range(1, n):
+                x[i] = item_vectors[item, i - 1]
+            for i in range(n):
+                right[i] += y * x[i]
+                for j in range(i + 1):
+                    left[i, j] += x[i] * x[j]
+        # Cholesky: left = L L' in its lower triangle, then two triangular solutions
+        for j in range(n):
+            for i in range(j, n):
+                rest = left[i, j]
+                for m in range(j):
+                    rest -= left[i, m] * left[j, m]
+                left[i, j] = np.sqrt(rest) if i == j else rest / left[j, j]
+        for i in range(n):
+            for m in range(i):
+                right[i] -= left[i, m] * right[m]
+            right[i] /= left[i, i]
+        for i in range(n - 1, -1, -1):
+            for m in range(i + 1, n):
+                right[i] -= left[m, i] * right[m]
+            right[i] /= left[i, i]
+        out[b] = right
+    return out
