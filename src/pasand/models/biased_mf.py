@@ -375,7 +375,7 @@ def user_prior(bias: Scores, vectors: Scores, noise: float) -> NDArray[np.float6
     users = np.column_stack([bias, vectors]).astype(np.float64)
     moment = users.T @ users / max(len(users), 1)
     spread = 0.9 * moment + 0.1 * np.diag(np.diag(moment)) + 1e-6 * np.eye(len(moment))
-    pull: NDArray[np.float64] = (noise + 1e-3) * np.linalg.inv(spread)
+    pull: NDArray[np.float64] = np.asarray(np.linalg.inv(spread) * (noise + 1e-3), np.float64)
     return pull
 
 
