@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pasand.data.dataset import Dataset
 from pasand.data.truth import Relevance
-from pasand.types import Arrays, Candidates, Queries, Rows, Scores
+from pasand.types import Arrays, Candidates, Queries, Rows, Scores, Vectors
 
 
 @runtime_checkable
@@ -32,6 +32,17 @@ class Model(Protocol):
 
     def load_state(self, arrays: Arrays) -> None:
         """Take over what `state` gave."""
+
+
+@runtime_checkable
+class TowerModel(Model, Protocol):
+    """A model whose score is the inner product of two towers, so that an index can search it."""
+
+    def embed_queries(self, queries: Queries) -> Vectors:
+        """Return the queries' vectors, (B, D); all 0 where the query lacks what the model needs."""
+
+    def embed_items(self, items: Rows) -> Vectors:
+        """Return the items' vectors, (...) -> (..., D); all 0 at row -1."""
 
 
 @runtime_checkable

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
 
-from pasand.contracts import Filter, Model, Retriever, Stage
+from pasand.contracts import Explains, Filter, Model, Reason, Retriever, Stage
 from pasand.stages.filtering import DropSeen
 from pasand.stages.retrieval import Fallback, FromModel
-from pasand.types import Candidates, Queries
+from pasand.types import Candidates, Queries, Rows
 
 
 @dataclass(frozen=True)
@@ -39,3 +39,26 @@ class Recommender:
 def ladder(*models: Model) -> Recommender:
     """Return the plain recommender of models that step in for each other, first choice first, without seen items."""
     return Recommender(Fallback([FromModel(model) for model in models]))
+
+
+def reasons(recommender: Recommender, queries: Queries, items: Rows) -> list[list[list[Reason]]]:
+    """Return why each of the (B, K) items: the reasons of the first model inside the recommender that has any.
+
+    An empty list means that no history item speaks for it: it is popular, or drawn.
+    """
+    found: list[list[list[Reason]]] = [[[] for _ in row] for row in items]
+    for model in _explaining(recommender):
+        for whole, more in zip(found, model.reasons(queries, items), strict=True):
+            whole[:] = [old or new for old, new in zip(whole, more, strict=True)]
+    return found
+
+
+def _explaining(part: object) -> Iterator[Explains]:
+    if isinstance(part, Explains):
+        yield part
+    elif isinstance(part, list | tuple):
+        for one in part:
+            yield from _explaining(one)
+    elif is_dataclass(part):
+        for field in fields(part):
+            yield from _explaining(getattr(part, field.name, None))

@@ -1,5 +1,70 @@
-"""The command `pasand`."""
+"""The command `pasand`: every file of this folder that has a function `command` is a command of that name.
+
+A file with a typer application `app` instead is a group of commands.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import sys
+from collections.abc import Sequence
+
+import typer
+
+import pasand
+import pasand.cli
+from pasand.cli.console import errors
+from pasand.errors import InputError
+
+STOPPED = 130
+"""Exit code after Ctrl-C, as shells know it."""
+WRONG_INPUT = 2
 
 
-def run() -> None:
-    """Run the command line."""
+def application() -> typer.Typer:
+    """Return the whole command line."""
+    app = typer.Typer(
+        no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=pasand.__doc__, name="pasand"
+    )
+
+    @app.callback(invoke_without_command=True)
+    def version(show: bool = typer.Option(False, "--version", help="Print the version and stop.")) -> None:
+        if show:
+            print(pasand.__version__)
+            raise typer.Exit
+
+    for file in pkgutil.iter_modules(pasand.cli.__path__):
+        module = importlib.import_module(f"pasand.cli.{file.name}")
+        if hasattr(module, "app"):
+            app.add_typer(module.app, name=file.name)
+        elif hasattr(module, "command"):
+            app.command(file.name)(module.command)
+    return app
+
+
+def run(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit: 0 done, 1 a failed check, 2 wrong input, 130 stopped by Ctrl-C."""
+    try:
+        code = application()(args=arguments, standalone_mode=False)
+    except InputError as error:
+        errors.print(f"[bold red]error[/] {_plain(error)}", highlight=False)
+        code = WRONG_INPUT
+    except KeyboardInterrupt:
+        errors.print("stopped; what was saved before is whole")
+        code = STOPPED
+    except typer.Abort:
+        code = STOPPED
+    except typer.TyperException as error:
+        show = getattr(error, "show", None)
+        if show is not None:
+            show()
+        code = WRONG_INPUT
+    except BrokenPipeError:
+        sys.stderr.close()
+        code = 0
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _plain(error: Exception) -> str:
+    return str(error).replace("[", r"\[")

@@ -1,0 +1,217 @@
+"""Bundles: a fitted recommender as a folder of plain arrays, checksummed; loading one runs no code from it.
+
+`manifest.json` names every other file together with its sha256, and the files' names hold part of that sum. So a save
+writes new files beside the old ones and then replaces the manifest in one step: a reader, or a save that was killed,
+finds the old bundle or the new one, whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load_file, save
+
+from pasand import __version__, recipe
+from pasand.data.dataset import Dataset, Vocabulary
+from pasand.data.features import pack, pack_strings, unpack, unpack_strings
+from pasand.errors import InputError
+from pasand.progress import track
+from pasand.recipe import Assembly
+from pasand.types import Array, Arrays
+
+FORMAT = 1
+"""Version of the layout; another one is refused."""
+MANIFEST = "manifest.json"
+PACKAGES = ("numpy", "scipy", "numba", "polars", "safetensors")
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A loaded bundle: the recommender, and the data it was fitted on (ids, histories, features)."""
+
+    assembly: Assembly
+    data: Dataset
+    manifest: dict[str, Any]
+
+
+def write(path: str | Path, assembly: Assembly, data: Dataset, *, seed: int) -> None:
+    """Save a fitted recommender; an older bundle at `path` stays whole until the new one is.
+
+    Raises InputError where the folder holds something else or cannot be written (a full disk), leaving it as it was.
+    """
+    folder = Path(path)
+    if folder.exists() and not (folder / MANIFEST).exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(folder, cause="exists and is not a bundle", cure="name a new folder")
+    contents = _contents(assembly, data)
+    files: dict[str, dict[str, str]] = {}
+    written: list[Path] = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in track(contents.items(), "saving", len(contents)):
+            digest = hashlib.sha256(content).hexdigest()
+            stem, _, suffix = name.rpartition(".")
+            file = folder / f"{stem}-{digest[:12]}.{suffix}"
+            files[name] = {"file": file.name, "sha256": digest}
+            if not file.exists() or _digest(file) != digest:
+                written.append(file)
+                _write(file, content)
+        manifest = {
+            "format": FORMAT,
+            "pasand": __version__,
+            "packages": {package: importlib.metadata.version(package) for package in PACKAGES},
+            "data": {"name": data.name, "fingerprint": data.fingerprint, "events": len(data)},
+            "recipe": assembly.digest,
+            "seed": seed,
+            "files": files,
+        }
+        _write(folder / MANIFEST, json.dumps(manifest, indent=1).encode())
+    except OSError as error:
+        for file in written:
+            file.unlink(missing_ok=True)
+        raise InputError(folder, cause=f"cannot be written ({error})", cure="make room or name another place") from None
+    _sweep(folder, {entry["file"] for entry in files.values()})
+
+
+def read(path: str | Path) -> Bundle:
+    """Load a bundle.
+
+    Raises InputError, naming the reason, where the folder is no bundle, of another format, incomplete or changed in
+    any byte, or where its recipe names a class outside pasand.
+    """
+    folder = Path(path)
+    try:
+        manifest = json.loads((folder / MANIFEST).read_bytes())
+        version, files = manifest["format"], manifest["files"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        cure = "give a folder that `pasand fit` wrote"
+        raise InputError(folder, cause=f"not a bundle ({MANIFEST}: {error})", cure=cure) from None
+    if version != FORMAT:
+        cure = f"fit again, or use a release of pasand that reads format {version}"
+        raise InputError(folder, cause=f"bundle of format {version}, this release reads {FORMAT}", cure=cure)
+    checked = {name: _checked(folder, entry) for name, entry in files.items()}
+    assembly = recipe.build(_text(checked, "recipe.toml", folder), where=f"{folder}, recipe")
+    if assembly.digest != manifest["recipe"]:
+        raise InputError(folder, cause="recipe and manifest do not belong together", cure="fit again")
+    data = _data(load_file(checked["data.safetensors"]), json.loads(_text(checked, "data.json", folder)))
+    for name, part in assembly.fitted.items():
+        try:
+            part.load_state(_state(load_file(checked[f"{name}.safetensors"])))
+        except KeyError as error:
+            raise InputError(folder, cause=f"the state of [{name}] lacks {error}", cure="fit again") from None
+    return Bundle(assembly, data, manifest)
+
+
+def _contents(assembly: Assembly, data: Dataset) -> dict[str, bytes]:
+    arrays: dict[str, Array] = {"user": data.user, "item": data.item, "time": data.time}
+    if data.value is not None:
+        arrays["value"] = data.value
+    for side, vocabulary in (("users", data.users), ("items", data.items)):
+        arrays[f"{side}.bytes"], arrays[f"{side}.ends"] = pack_strings(vocabulary.series.to_list())
+    arrays |= {f"columns.{name}": column for name, column in data.columns.items()}
+    about: dict[str, Any] = {
+        "name": data.name,
+        "values": data.values,
+        "order": data.order,
+        "positive_from": None if np.isneginf(data.positive_from) else float(data.positive_from),
+        "notes": list(data.notes),
+    }
+    for side, features in (("user_features", data.user_features), ("item_features", data.item_features)):
+        packed, about[side] = pack(features)
+        arrays |= {f"{side}.{name}": values for name, values in packed.items()}
+    contents = {
+        "recipe.toml": assembly.text.encode(),
+        "data.json": json.dumps(about, ensure_ascii=False).encode(),
+        "data.safetensors": _tensors(arrays),
+    }
+    return contents | {f"{name}.safetensors": _tensors(part.state()) for name, part in assembly.fitted.items()}
+
+
+def _data(arrays: dict[str, Array], about: dict[str, Any]) -> Dataset:
+    def under(prefix: str) -> dict[str, Array]:
+        return {name[len(prefix) :]: values for name, values in arrays.items() if name.startswith(prefix)}
+
+    def vocabulary(side: str) -> Vocabulary:
+        return Vocabulary(unpack_strings(arrays[f"{side}.bytes"], arrays[f"{side}.ends"]))
+
+    return Dataset(
+        name=about["name"],
+        users=vocabulary("users"),
+        items=vocabulary("items"),
+        user=arrays["user"],
+        item=arrays["item"],
+        time=arrays["time"],
+        value=arrays.get("value"),
+        values=about["values"],
+        order=about["order"],
+        positive_from=-np.inf if about["positive_from"] is None else about["positive_from"],
+        user_features=unpack(under("user_features."), about["user_features"]),
+        item_features=unpack(under("item_features."), about["item_features"]),
+        columns=under("columns."),
+        notes=tuple(about["notes"]),
+    )
+
+
+def _tensors(arrays: Arrays) -> bytes:
+    """Return arrays as one safetensors file; an empty set needs a stand-in, since the format knows none."""
+    plain = {name: np.asarray(values, order="C") for name, values in arrays.items()}
+    content: bytes = save(plain or {"": np.zeros(0, np.uint8)})
+    return content
+
+
+def _state(arrays: dict[str, Array]) -> dict[str, Array]:
+    return {name: values for name, values in arrays.items() if name}
+
+
+def _write(file: Path, content: bytes) -> None:
+    """Write under a temporary name, push it to the disk, then rename."""
+    part = file.with_name(file.name + ".part")
+    try:
+        with part.open("wb") as out:
+            out.write(content)
+            out.flush()
+            os.fsync(out.fileno())
+        part.replace(file)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def _checked(folder: Path, entry: dict[str, str]) -> Path:
+    """Return the path of a file of the manifest once its bytes are proven to be the saved ones."""
+    file = folder / entry["file"]
+    if file.name != entry["file"]:
+        raise InputError(folder, value=entry["file"], cause="a bundle's files lie in its own folder", cure="fit again")
+    try:
+        found = _digest(file)
+    except OSError as error:
+        raise InputError(folder, cause=f"file missing or unreadable ({error})", cure="copy the whole folder") from None
+    if found != entry["sha256"]:
+        raise InputError(file, cause="changed since it was saved (sha256 differs)", cure="copy it again or fit again")
+    return file
+
+
+def _text(checked: dict[str, Path], name: str, folder: Path) -> str:
+    if name not in checked:
+        raise InputError(folder, cause=f"the manifest names no {name}", cure="fit again")
+    return checked[name].read_text(encoding="utf-8")
+
+
+def _sweep(folder: Path, keep: set[str]) -> None:
+    """Remove what an older save left behind; only names that saves give."""
+    for file in folder.iterdir():
+        ours = file.name.endswith(".part") or (
+            file.stem[-13:-12] == "-" and file.suffix in {".toml", ".json", ".safetensors"}
+        )
+        if ours and file.name not in keep:
+            file.unlink(missing_ok=True)

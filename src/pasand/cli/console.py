@@ -1,0 +1,78 @@
+"""How commands speak: tables on standard output, progress and errors on standard error."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+
+from pasand.errors import InputError
+from pasand.progress import listening
+
+output = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
+errors = Console(stderr=True, highlight=False)
+
+
+@contextmanager
+def progress() -> Iterator[None]:
+    """Show the steps of long work with the time left, where standard error is a terminal."""
+    if not errors.is_terminal:
+        yield
+        return
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=errors, transient=True) as shown:
+        tasks: dict[str, Any] = {}
+
+        def listener(label: str, done: int, total: int | None) -> None:
+            if label not in tasks:
+                tasks[label] = shown.add_task(label, total=total)
+            shown.update(tasks[label], completed=done, total=total)
+            if total is not None and done >= total:
+                shown.remove_task(tasks.pop(label))
+
+        with listening(listener):
+            yield
+
+
+def write_json(path: Path | None, content: Any) -> None:
+    """Write a result as JSON to a file, whole or not at all; "-" is standard output, None writes nothing."""
+    if path is None:
+        return
+    text = json.dumps(content, indent=1, ensure_ascii=False)
+    if str(path) == "-":
+        print(text)
+        return
+    part = path.with_name(path.name + ".part")
+    try:
+        part.write_text(text + "\n", encoding="utf-8")
+        part.replace(path)
+    except OSError as error:
+        raise InputError(path, cause=f"cannot be written ({error})", cure="name another file") from None
+
+
+def quiet(path: Path | None) -> bool:
+    """Whether standard output is wanted for JSON alone."""
+    return path is not None and str(path) == "-"
+
+
+def assignments(texts: list[str], option: str) -> Mapping[str, str]:
+    """Return `name=value` texts as a mapping; raises InputError for a text without "="."""
+    pairs = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name or not value:
+            raise InputError(option, value=text, cause="not of the form NAME=VALUE", cure=f"write {option} name=value")
+        pairs[name.strip()] = value.strip()
+    return pairs

@@ -1,0 +1,35 @@
+"""pasand fit: learn a recipe from all events and save it as a bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from pasand.cli import console
+from pasand.cli.source import POSITIVE_FROM, QUERY, SOURCE, opened
+
+
+def command(
+    source: str = SOURCE,
+    recipe: str = typer.Option("classic", help="A TOML file, or the name of a recipe that comes with pasand."),
+    out: Path = typer.Option(..., help="Folder of the bundle; an older bundle there is replaced as a whole."),
+    seed: int = typer.Option(0, help="Seed of everything random."),
+    query: str | None = QUERY,
+    positive_from: float | None = POSITIVE_FROM,
+    column: list[str] = typer.Option([], help="What a column is, as user=COLUMN, item=, time=, value=."),
+    json: Path | None = typer.Option(None, help='Write the manifest as JSON to a file; "-": standard output.'),
+) -> None:
+    """Fit a recipe to all events of SOURCE and save the recommender as a bundle."""
+    from pasand import bundle
+    from pasand import recipe as recipes
+
+    assembly = recipes.read(recipe)
+    with console.progress():
+        data = opened(source, query, positive_from, column, quiet=console.quiet(json))
+        bundle.write(out, assembly.fit(data, seed=seed), data, seed=seed)
+    if not console.quiet(json):
+        console.output.print(f"bundle written to {out}")
+        console.output.print(f"try: pasand recommend {out} --user {data.users.ids([0])[0]}")
+    if json is not None:
+        console.write_json(json, bundle.read(out).manifest)

@@ -1,0 +1,173 @@
+"""Recipes: a TOML text that names components, and the recommender that is built from it.
+
+Each table is a component: `class = "module:Class"`, and the fields of that dataclass. A value "@name" stands for the
+component of an earlier table, also inside a list. The table `recommender` is what answers queries.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib
+import tomllib
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, Self, get_type_hints, runtime_checkable
+
+import msgspec
+import numpy as np
+from numpy.random import Generator
+
+from pasand.data.dataset import Dataset
+from pasand.errors import InputError
+from pasand.progress import step
+from pasand.recommender import Recommender
+from pasand.types import Arrays
+
+PACKAGED = Path(__file__).parent / "recipes"
+
+
+@runtime_checkable
+class Fits(Protocol):
+    """A component that learns from the data: models, and filters that look ids up."""
+
+    def fit(self, data: Dataset, *, rng: Generator) -> Self: ...
+    def state(self) -> Arrays: ...
+    def load_state(self, arrays: Arrays) -> None: ...
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """The components of a recipe, built; `recommender` is the one that answers."""
+
+    text: str
+    """The recipe that it was built from."""
+    components: dict[str, Any]
+    """By name, in the recipe's order."""
+
+    @property
+    def recommender(self) -> Recommender:
+        """What is evaluated and served."""
+        recommender: Recommender = self.components["recommender"]
+        return recommender
+
+    @property
+    def fitted(self) -> dict[str, Fits]:
+        """The components that learn, by name."""
+        return {name: part for name, part in self.components.items() if isinstance(part, Fits)}
+
+    @property
+    def digest(self) -> str:
+        """sha256 of the recipe, hexadecimal."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+    def fit(self, data: Dataset, *, seed: int) -> Self:
+        """Fit every component that learns, each with a generator of its own, and return itself."""
+        for name, part in self.fitted.items():
+            step(f"fitting {name}", 0, 1)
+            part.fit(data, rng=np.random.default_rng([seed, zlib.crc32(name.encode())]))
+            step(f"fitting {name}", 1, 1)
+        return self
+
+
+def read(path: str | Path) -> Assembly:
+    """Build the recipe in a file, or the one of that name that comes with pasand ("classic").
+
+    Raises InputError where there is no such file, and as `build`.
+    """
+    file = Path(path)
+    if not file.exists() and (PACKAGED / file.name).with_suffix(".toml").exists():
+        file = (PACKAGED / file.name).with_suffix(".toml")
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        ready = ", ".join(sorted(recipe.stem for recipe in PACKAGED.glob("*.toml")))
+        raise InputError(path, cause=f"cannot be read ({error})", cure=f"give a TOML file or one of: {ready}") from None
+    return build(text, where=str(path))
+
+
+def build(text: str, *, where: str = "recipe") -> Assembly:
+    """Build the components of a recipe; raises InputError naming the table, the key and the cure for what is wrong."""
+    try:
+        tables = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(where, cause=f"not TOML: {error}", cure="mend the syntax there") from None
+    components: dict[str, Any] = {}
+    for name, table in tables.items():
+        if not isinstance(table, dict) or "class" not in table:
+            raise InputError(f"{where}, [{name}]", cause="no class", cure='add class = "pasand.module:Class"')
+        components[name] = _component(f"{where}, [{name}]", dict(table), components)
+    if not isinstance(components.get("recommender"), Recommender):
+        raise InputError(
+            where, cause="no table [recommender]", cure='add one with class = "pasand.recommender:Recommender"'
+        )
+    return Assembly(text, components)
+
+
+def find(name: str, *, where: str) -> type:
+    """Return the dataclass "module:Class"; raises InputError unless it is defined in that module of pasand."""
+    module_name, _, class_name = name.partition(":")
+    if module_name.split(".")[0] != "pasand" or not class_name:
+        raise InputError(
+            where,
+            value=name,
+            cause="only classes of pasand itself are run from a recipe",
+            cure='write "pasand.module:Class"; use components of your own through Python',
+        )
+    try:
+        found = getattr(importlib.import_module(module_name), class_name)
+    except (ImportError, AttributeError) as error:
+        raise InputError(where, value=name, cause=f"no such class ({error})", cure="check the spelling") from None
+    own = isinstance(found, type) and dataclasses.is_dataclass(found) and found.__module__ == module_name
+    if not own:
+        raise InputError(where, value=name, cause="not a component", cure="name a dataclass where it is defined")
+    return found  # type: ignore[no-any-return]
+
+
+def hyperparameters(part: object) -> dict[str, Any]:
+    """Return the fields of a component that are plain values."""
+    plain = (bool, int, float, str, tuple, list, type(None))
+    pairs = ((field.name, getattr(part, field.name)) for field in dataclasses.fields(part))  # type: ignore[arg-type]
+    return {name: value for name, value in pairs if isinstance(value, plain)}
+
+
+def _component(where: str, table: dict[str, Any], earlier: dict[str, Any]) -> Any:
+    cls = find(str(table.pop("class")), where=where)
+    names = [field.name for field in dataclasses.fields(cls) if field.init]
+    hints = get_type_hints(cls)
+    options = {}
+    for key, value in table.items():
+        if key not in names:
+            raise InputError(
+                where, value=key, cause=f"{cls.__name__} has no such option", cure=f"use one of: {', '.join(names)}"
+            )
+        refers = _refers(value)
+        try:
+            options[key] = _resolved(value, earlier) if refers else msgspec.convert(value, hints[key])
+        except KeyError as error:
+            raise InputError(
+                where,
+                column=key,
+                value=f"@{error.args[0]}",
+                cause="no earlier table of that name",
+                cure=f"name one of: {', '.join(earlier) or '(none yet)'}",
+            ) from None
+        except (msgspec.ValidationError, TypeError) as error:
+            raise InputError(where, column=key, value=value, cause=str(error), cure="give the type asked for") from None
+    try:
+        return cls(**options)
+    except (ValueError, TypeError) as error:
+        raise InputError(where, cause=str(error), cure="change that option") from None
+
+
+def _refers(value: Any) -> bool:
+    if isinstance(value, list):
+        return any(_refers(one) for one in value)
+    return isinstance(value, str) and value.startswith("@")
+
+
+def _resolved(value: Any, earlier: dict[str, Any]) -> Any:
+    if isinstance(value, list):
+        return [_resolved(one, earlier) for one in value]
+    return earlier[value[1:]] if isinstance(value, str) and value.startswith("@") else value

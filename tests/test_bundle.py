@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pasand import bundle, recipe
+from pasand.data.dataset import Dataset
+from pasand.errors import InputError
+from pasand.types import Candidates
+from tests.logs import tastes
+
+
+def saved(path: Path, seed: int = 0) -> Dataset:
+    data = tastes()
+    bundle.write(path, recipe.read("classic").fit(data, seed=seed), data, seed=seed)
+    return data
+
+
+def answers(loaded: bundle.Bundle) -> Candidates:
+    return loaded.assembly.recommender(loaded.data.queries(np.arange(-1, 20, dtype=np.int32), k=7))
+
+
+def test_a_loaded_bundle_answers_to_the_same_bits(tmp_path: Path) -> None:
+    data = tastes()
+    assembly = recipe.read("classic").fit(data, seed=0)
+    bundle.write(tmp_path / "b", assembly, data, seed=0)
+    loaded = bundle.read(tmp_path / "b")
+    before = assembly.recommender(data.queries(np.arange(-1, 20, dtype=np.int32), k=7))
+    assert np.array_equal(answers(loaded).items, before.items)
+    assert np.array_equal(answers(loaded).scores, before.scores)
+    assert loaded.data.fingerprint == data.fingerprint == loaded.manifest["data"]["fingerprint"]
+    assert loaded.data.item_features["title"].show(3) == data.item_features["title"].show(3)
+    assert loaded.data.item_features["group"].names == ("a", "b", "c")
+
+
+def test_a_changed_byte_in_any_file_is_refused(tmp_path: Path) -> None:
+    saved(tmp_path / "b")
+    for file in sorted((tmp_path / "b").iterdir()):
+        whole = file.read_bytes()
+        place = len(whole) // 2
+        file.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        if file.name == bundle.MANIFEST and _harmless(whole, file.read_bytes()):
+            file.write_bytes(whole)
+            continue
+        with pytest.raises(InputError):
+            bundle.read(tmp_path / "b")
+        file.write_bytes(whole)
+    bundle.read(tmp_path / "b")
+
+
+def _harmless(old: bytes, new: bytes) -> bool:
+    """Whether the manifest still says the same of format, files and recipe."""
+    try:
+        one, two = json.loads(old), json.loads(new)
+        return all(one[key] == two[key] for key in ("format", "files", "recipe"))
+    except (ValueError, KeyError):
+        return False
+
+
+def test_another_format_is_refused(tmp_path: Path) -> None:
+    saved(tmp_path / "b")
+    manifest = tmp_path / "b" / bundle.MANIFEST
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "format": 99}))
+    with pytest.raises(InputError, match="format 99"):
+        bundle.read(tmp_path / "b")
+
+
+def test_a_class_outside_pasand_is_refused_even_with_the_right_sums(tmp_path: Path) -> None:
+    import hashlib
+
+    saved(tmp_path / "b")
+    manifest = json.loads((tmp_path / "b" / bundle.MANIFEST).read_text())
+    entry = manifest["files"]["recipe.toml"]
+    file = tmp_path / "b" / entry["file"]
+    file.write_text(file.read_text() + '\n[evil]\nclass = "os:system"\n')
+    entry["sha256"] = manifest["recipe"] = hashlib.sha256(file.read_bytes()).hexdigest()
+    (tmp_path / "b" / bundle.MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(InputError, match="only classes of pasand"):
+        bundle.read(tmp_path / "b")
+
+
+def test_a_file_outside_the_folder_is_refused(tmp_path: Path) -> None:
+    saved(tmp_path / "b")
+    manifest = json.loads((tmp_path / "b" / bundle.MANIFEST).read_text())
+    manifest["files"]["recipe.toml"]["file"] = "../../etc/passwd"
+    (tmp_path / "b" / bundle.MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(InputError, match="own folder"):
+        bundle.read(tmp_path / "b")
+
+
+@pytest.mark.parametrize("what", ["nothing", "empty", "file", "folder"])
+def test_what_is_no_bundle_is_refused(tmp_path: Path, what: str) -> None:
+    place = tmp_path / "b"
+    if what == "file":
+        place.write_text("hello")
+    elif what != "nothing":
+        place.mkdir()
+        if what == "folder":
+            (place / "letter.txt").write_text("mine")
+    with pytest.raises(InputError, match="not a bundle"):
+        bundle.read(place)
+
+
+def test_a_folder_of_something_else_is_never_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "letter.txt").write_text("mine")
+    with pytest.raises(InputError, match="not a bundle"):
+        saved(tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["letter.txt"]
+
+
+SAVER = """
+import sys
+from pathlib import Path
+from pasand import bundle, recipe
+from tests.logs import tastes
+data = tastes()
+both = [recipe.read("classic").fit(data, seed=seed) for seed in (0, 1)]
+print("ready", flush=True)
+for turn in range(100000):
+    bundle.write(Path(sys.argv[1]), both[turn % 2], data, seed=turn % 2)
+"""
+
+
+def test_a_save_that_is_killed_leaves_a_whole_bundle(tmp_path: Path) -> None:
+    path = tmp_path / "b"
+    saved(path)
+    chance = random.Random(0)
+    with subprocess.Popen([sys.executable, "-c", SAVER, str(path)], stdout=subprocess.PIPE) as saver:
+        assert saver.stdout is not None
+        saver.stdout.readline()
+        for _ in range(8):
+            time.sleep(chance.uniform(0.0, 0.05))
+            saver.send_signal(signal.SIGSTOP)
+            assert bundle.read(path).manifest["seed"] in (0, 1)
+            saver.send_signal(signal.SIGCONT)
+        time.sleep(chance.uniform(0.0, 0.05))
+        saver.kill()
+    assert bundle.read(path).manifest["seed"] in (0, 1)
+    saved(path)
+    assert not list(path.glob("*.part"))
+
+
+FULL = """
+import resource, signal, sys
+from tests.test_bundle import saved
+from pathlib import Path
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+saved(Path(sys.argv[1]), seed=5)
+"""
+
+
+def test_a_full_disk_leaves_the_old_bundle(tmp_path: Path) -> None:
+    path = tmp_path / "b"
+    saved(path)
+    before = sorted(file.name for file in path.iterdir())
+    done = subprocess.run([sys.executable, "-c", FULL, str(path)], capture_output=True, text=True)
+    assert "cannot be written" in done.stderr
+    assert sorted(file.name for file in path.iterdir()) == before
+    assert bundle.read(path).manifest["seed"] == 0

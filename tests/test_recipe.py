@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pasand import recipe
+from pasand.errors import InputError
+from tests.logs import tastes
+
+SMALL = """
+[popular]
+class = "pasand.models.popularity:Popularity"
+[items]
+class = "pasand.models.item_knn:ItemKNN"
+neighbours = 5
+[a]
+class = "pasand.stages.retrieval:FromModel"
+model = "@items"
+[b]
+class = "pasand.stages.retrieval:FromModel"
+model = "@popular"
+[ladder]
+class = "pasand.stages.retrieval:Fallback"
+retrievers = ["@a", "@b"]
+[recommender]
+class = "pasand.recommender:Recommender"
+retriever = "@ladder"
+"""
+
+
+def test_a_recipe_answers_every_user_with_full_lists() -> None:
+    data = tastes()
+    assembly = recipe.build(SMALL).fit(data, seed=0)
+    found = assembly.recommender(data.queries(np.array([-1, 0, 5], np.int32), k=10))
+    assert (found.items >= 0).all()
+    assert all(len(set(row)) == 10 for row in found.items.tolist())
+    seen = data.queries(np.array([0], np.int32), k=1).history[0]
+    assert not set(found.items[1].tolist()) & set(seen.tolist())
+
+
+@pytest.mark.parametrize("path", sorted(recipe.PACKAGED.glob("*.toml")), ids=lambda path: path.stem)
+def test_every_recipe_that_comes_along_fits_and_answers(path: Path) -> None:
+    data = tastes()
+    assembly = recipe.read(path.stem).fit(data, seed=0)
+    found = assembly.recommender(data.queries(np.arange(-1, data.n_users, dtype=np.int32), k=10))
+    assert (found.items >= 0).all()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("neighbours = 5", "neighbors = 5", "ItemKNN has no such option.*neighbours"),
+        ("neighbours = 5", 'neighbours = "many"', "'many' is wrong: Expected `int`"),
+        ("neighbours = 5", "neighbours = 0", "neighbours"),
+        ('"@items"', '"@nothing"', "no earlier table"),
+        ("pasand.models.item_knn:ItemKNN", "os:system", "only classes of pasand"),
+        ("pasand.models.item_knn:ItemKNN", "pasand.models.item_knn:Pairs", "dataclass where it is defined"),
+        ("pasand.models.item_knn:ItemKNN", "pasand.models.nothing:ItemKNN", "no such class"),
+        ("[recommender]", "[other]", r"no table \[recommender\]"),
+        ("[popular]", "[popular", "not TOML"),
+        ('class = "pasand.models.popularity:Popularity"', "", "no class"),
+    ],
+)
+def test_what_is_wrong_in_a_recipe_is_named(old: str, new: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        recipe.build(SMALL.replace(old, new, 1))
+
+
+def test_a_missing_recipe_names_those_there_are(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="classic"):
+        recipe.read(tmp_path / "none.toml")
+
+
+def test_a_component_learns_the_same_whatever_stands_beside_it() -> None:
+    data = tastes()
+    extra = SMALL.replace("[items]", '[other]\nclass = "pasand.models.ials:IALS"\ndimensions = 4\n[items]')
+    one, two = recipe.build(SMALL).fit(data, seed=3), recipe.build(extra).fit(data, seed=3)
+    for name, values in one.fitted["items"].state().items():
+        assert np.array_equal(values, two.fitted["items"].state()[name])
+
+
+def test_hyperparameters_are_the_plain_fields() -> None:
+    part = recipe.build(SMALL).components["items"]
+    assert recipe.hyperparameters(part)["neighbours"] == 5
