@@ -7,7 +7,7 @@ from pathlib import Path
 import typer
 
 from pasand.cli import console
-from pasand.cli.source import POSITIVE_FROM, QUERY, SOURCE, opened
+from pasand.cli.source import COLUMN, POSITIVE_FROM, QUERY, SOURCE, opened
 
 
 def command(
@@ -17,7 +17,7 @@ def command(
     seed: int = typer.Option(0, help="Seed of everything random."),
     query: str | None = QUERY,
     positive_from: float | None = POSITIVE_FROM,
-    column: list[str] = typer.Option([], help="What a column is, as user=COLUMN, item=, time=, value=."),
+    column: list[str] = COLUMN,
     json: Path | None = typer.Option(None, help='Write the manifest as JSON to a file; "-": standard output.'),
 ) -> None:
     """Fit a recipe to all events of SOURCE and save the recommender as a bundle."""

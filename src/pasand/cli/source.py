@@ -13,6 +13,8 @@ SOURCE = typer.Argument(
 QUERY = typer.Option(None, help="SQL query that gives the events, for a database.")
 POSITIVE_FROM = typer.Option(None, help="A rating is a liking from this on; by default three quarters of the scale.")
 
+COLUMN = typer.Option([], help="What a column is: user=NAME, item=NAME, time=NAME or value=NAME.")
+
 
 def opened(
     source: str, query: str | None, positive_from: float | None, columns: list[str], *, quiet: bool = False
