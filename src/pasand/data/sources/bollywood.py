@@ -366,15 +366,14 @@ class World:
         folder.mkdir(parents=True, exist_ok=True)
         for old in folder.glob("part-*.*"):
             old.unlink()
-        written, parts = 0, 0
-        for frame in self.frames(chunk=chunk):
-            part = folder / f"part-{parts:06d}.{format}"
+        written = 0
+        for number, frame in enumerate(self.frames(chunk=chunk)):
+            part = folder / f"part-{number:06d}.{format}"
             if format == "csv":
                 frame.write_csv(part)
             else:
                 frame.write_parquet(part)
             written += len(frame)
-            parts += 1
         return written
 
     def user_features(self) -> dict[str, Feature]:
