@@ -47,7 +47,7 @@ class Evaluation:
     groups: list[Group]
     """Users by number of train events: cold, then four equal parts."""
     users: Rows
-    """(n,) the users asked, each once."""
+    """(n,) the users asked for lists or ratings, each once; the same whatever the recommender."""
     user_values: dict[str, Values]
     """(n,) each list or rating metric by user: mean over the user's queries, or mean loss; nan where undefined."""
     query_user: Rows
@@ -120,8 +120,8 @@ def _ask(recommender: Retriever, model: PredictsRatings | None, split: Split, ch
         activity=questions.activity,
         values={name: np.full(len(questions), np.nan) for name in chosen.lists},
         lists=np.full((len(questions), width), -1, np.int32),
-        rated_user=np.empty(0, np.int32),
-        rated_activity=np.empty(0, np.int64),
+        rated_user=np.empty(0, np.int32) if split.ratings is None else split.ratings.user,
+        rated_activity=np.empty(0, np.int64) if split.ratings is None else split.ratings.activity,
     )
     if chosen.lists or chosen.runs:
         done = 0
@@ -141,7 +141,6 @@ def _ask(recommender: Retriever, model: PredictsRatings | None, split: Split, ch
 
 
 def _ask_ratings(model: PredictsRatings, split: Split, questions: Questions, chosen: Metrics, tally: _Tally) -> None:
-    tally.rated_user, tally.rated_activity = questions.user, questions.activity
     tally.losses = {name: np.zeros(len(questions)) for name in chosen.ratings}
     tally.ratings = np.diff(questions.start).astype(np.float64)
     done = 0
@@ -175,10 +174,9 @@ def _summary(tallies: list[_Tally], chosen: Metrics, n_items: int, seconds: floa
     for name in chosen.lists:
         by_query[name] = np.concatenate([tally.values[name] for tally in tallies])
         above[name], below[name] = _means(query, by_query[name], len(users))
-    for name in chosen.ratings if len(rated_user) else ():
-        told_of = [tally for tally in tallies if len(tally.rated_user)]
-        losses = np.concatenate([tally.losses[name] for tally in told_of])
-        counts = np.concatenate([tally.ratings for tally in told_of])
+    for name in chosen.ratings if all(tally.losses for tally in tallies) else ():
+        losses = np.concatenate([tally.losses[name] for tally in tallies])
+        counts = np.concatenate([tally.ratings for tally in tallies])
         above[name] = np.bincount(rated, losses, len(users)).astype(np.float64)
         below[name] = np.bincount(rated, counts, len(users)).astype(np.float64)
     asked = np.bincount(query, minlength=len(users)) > 0

@@ -174,6 +174,22 @@ def first_times(data: Dataset) -> Mask:
     return first
 
 
+def to_find(data: Dataset, hidden: Mask) -> Offsets:
+    """Return the hidden likings of items that the user has in no event left open, each item of a user once."""
+    keys = data.user.astype(np.int64) * max(data.n_items, 1) + data.item
+    event = np.flatnonzero(hidden & data.liked)
+    event = event[~np.isin(keys[event], keys[~hidden])]
+    chosen: Offsets = np.sort(event[np.unique(keys[event], return_index=True)[1]])
+    return chosen
+
+
+def rated_among(data: Dataset, hidden: Mask) -> Offsets | None:
+    """Return the hidden events that have a rating; None where the log has no ratings."""
+    if data.values != "rating" or data.value is None:
+        return None
+    return np.flatnonzero(hidden & np.isfinite(data.value))
+
+
 def places(data: Dataset) -> Offsets:
     """Return how many events of the same user stand before each event; (E,)."""
     histories = data.by_user

@@ -1,0 +1,35 @@
+"""The memory that a piece of work takes at its peak."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+STATUS = Path("/proc/self/status")
+CLEAR = Path("/proc/self/clear_refs")
+
+
+def forget_peak() -> None:
+    """Let the peak start anew from what is held now; does nothing where the system does not offer it."""
+    try:
+        CLEAR.write_text("5")
+    except OSError:
+        return
+
+
+def peak_mb() -> float:
+    """Return the largest resident memory since `forget_peak` (else since the start) in 2**20 bytes; nan if unknown."""
+    try:
+        line = next(line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) / 1024
+    except (OSError, StopIteration):
+        return _peak_of_process()
+
+
+def _peak_of_process() -> float:
+    try:
+        import resource
+    except ImportError:
+        return float("nan")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
