@@ -176,7 +176,7 @@ def compare(
     names = tuple(dict.fromkeys([*default_metrics(ks, data), *(metrics or ())]))
     decided_by = f"ndcg@{ks[0]}"
     everyone = [*(b for b in baselines() if b.name not in {e.name for e in entries}), *entries]
-    results = [_run(contender, splits, names, seed) for contender in track(everyone, "comparing")]
+    results = [run(contender, splits, names, seed) for contender in track(everyone, "comparing")]
     return Comparison(
         data=data,
         splits=splits,
@@ -194,7 +194,8 @@ def default_metrics(ks: Sequence[int], data: Dataset) -> list[str]:
     return names + (["rmse", "mae"] if data.values == "rating" else [])
 
 
-def _run(contender: Entry, splits: list[Split], names: Sequence[str], seed: int) -> Result:
+def run(contender: Entry, splits: Sequence[Split], names: Sequence[str], seed: int) -> Result:
+    """Fit one contender on each split's train part and return what it was worth, not yet held against popularity."""
     forget_peak()
     fitting, curves = [0.0], {}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +39,10 @@ class Folds:
         parts = [_events_of(data, file) for file in files] or self._random(data)
         kind = "published folds" if files else f"random folds, seed {self.seed}"
         return [self._split(data, event, f"{kind}, {i} of {len(parts)}") for i, event in enumerate(parts, 1)]
+
+    def inside(self) -> Folds:
+        """Return the protocol for the train part of one of these folds: random folds, as the files do not fit it."""
+        return replace(self, folder=None)
 
     def _random(self, data: Dataset) -> list[Offsets]:
         order = np.random.default_rng(self.seed).permutation(len(data))
