@@ -32,23 +32,23 @@ class BiasedMF:
     form (see `user_prior`). Without any rated history the prediction is mu + b_i; for item row -1 it is mu + b_u.
     """
 
-    dimensions: int = 32
+    dimensions: int = 100
     """Width of the vectors; 0 leaves the biases alone."""
-    epochs: int = 60
+    epochs: int = 100
     """Passes over the ratings, at most."""
-    learning_rate: float = 0.01
+    learning_rate: float = 0.02
     """Length of the first epoch's steps."""
-    learning_rate_decay: float = 0.98
+    learning_rate_decay: float = 0.97
     """Factor on the step length after each epoch, in (0, 1]."""
     l2: float = 0.06
     """Pull of the vectors to zero, per rating."""
-    l2_bias: float = 0.02
+    l2_bias: float = 0.03
     """Pull of the biases to zero, per rating."""
-    init_std: float = 0.05
+    init_std: float = 0.02
     """Standard deviation of the vectors' normal start."""
     validation: float = 0.1
     """Share of the ratings that decides when to stop: the last in time, or random where there is no time; 0: none."""
-    patience: int = 5
+    patience: int = 8
     """Epochs without a better validation error before learning stops."""
     refit: bool = True
     """Learn again from all ratings, for the number of epochs that was best; else keep that epoch's parameters."""
