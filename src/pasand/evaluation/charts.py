@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from itertools import count
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 COLOURS = 8
 """Number of colours that the page defines, c0 to c7."""
@@ -41,7 +41,7 @@ def number(value: float, step: float | None = None) -> str:
     """
     if step is None:
         return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
-    decimals = next((d for d in range(7) if math.isclose(step * 10**d, round(step * 10**d), abs_tol=1e-6)), 7)
+    decimals = next((d for d in range(9) if math.isclose(step * 10**d, round(step * 10**d), rel_tol=1e-6)), 9)
     return f"{value:,.{decimals}f}"
 
 
@@ -75,7 +75,8 @@ def time_ticks(low: float, high: float, wanted: int = 5) -> list[tuple[float, st
             for t in (first + i * step for i in range(int((high - first) // step) + 1))
         ]
     months = next((m for m in (1, 2, 3, 6, 12, 24, 60, 120, 240) if days / 30.4 / m <= wanted), 600)
-    start, found = datetime.fromtimestamp(low, UTC), []
+    start = datetime.fromtimestamp(low, UTC)
+    found: list[tuple[float, str]] = []
     for i in count(start.year * 12 // months):
         moment = datetime(i * months // 12, i * months % 12 + 1, 1, tzinfo=UTC)
         if moment.timestamp() > high:
@@ -182,9 +183,8 @@ def whisker(span: Span, axis: tuple[float, float], style: str, title: str, refer
     return drawing.finish()
 
 
-def mark(drawing: Drawing, span: Span, x: object, y: float, style: str) -> None:
+def mark(drawing: Drawing, span: Span, x: Callable[[float], float], y: float, style: str) -> None:
     """Draw a dot with its interval; only what is finite."""
-    assert callable(x)
     mean, low, high = span
     if math.isfinite(low) and math.isfinite(high):
         drawing.line(x(low), y, x(high), y, f"bar {style}")
@@ -218,7 +218,7 @@ def shortened(words: str, most: int) -> str:
 
 
 def deciles(title: str, shares: Sequence[float], reference: Sequence[float] | None, top: float, style: str) -> Markup:
-    """Return ten bars, most popular first, and steps for what they are compared with; heights are shares up to `top`."""
+    """Return ten bars, most popular first, and steps for what they are compared with; `top` is the axis' end."""
     spoken = ", ".join(f"{100 * share:.0f} %" for share in shares)
     drawing = Drawing(232, 132, title, f"Shares, most popular tenth first: {spoken}.")
     left, base, width, height = 34.0, 108.0, 19.0, 96.0
@@ -321,15 +321,16 @@ def lines(
         ends.append(points[-1])
         names.append((name, style))
     if wide:
-        for (name, style), place, (end, height_of_end) in zip(
-            names, spread([point[1] for point in ends], 15, top, base + 12), ends, strict=True
-        ):
-            drawing.line(end + 4, height_of_end, right + 14, place, "leader")
-            drawing.text(right + 19, place + 4, shortened(name, 22), f"name {style}")
+        heights = spread([point[1] for point in ends], 15, top, base + 12)
+        for (name, style), height, (end_x, end_y) in zip(names, heights, ends, strict=True):
+            drawing.line(end_x + 4, end_y, right + 14, height, "leader")
+            drawing.text(right + 19, height + 4, shortened(name, 22), f"name {style}")
     return drawing.finish()
 
 
 def swatch(position: int) -> Markup:
     """Return the line sample that stands beside a name in a table or legend."""
-    drawing = '<svg class="swatch" width="22" height="10" aria-hidden="true"><polyline points="1,5 21,5" class="line {}"/></svg>'
-    return Markup(drawing).format(escape(f"{colour(position)} dash{position // COLOURS % 3}"))
+    sample = Markup('<polyline points="1,5 21,5" class="line {}"/>').format(
+        f"{colour(position)} dash{position // COLOURS % 3}"
+    )
+    return Markup('<svg class="swatch" width="22" height="10" aria-hidden="true">{}</svg>').format(sample)
