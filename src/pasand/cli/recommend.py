@@ -31,7 +31,7 @@ def command(
         loaded = bundles.read(bundle)
     answer = recommend(loaded, user, (history or "").split(",") if history else [], k, why)
     if not console.quiet(json):
-        _show(answer, k)
+        show(answer, k)
     console.write_json(json, answer)
 
 
@@ -84,7 +84,8 @@ def _item(data: Dataset, row: int) -> dict[str, object]:
     return {"item": data.items.ids([row])[0], "title": data.item_features[names[0]].show(row) if names else ""}
 
 
-def _show(answer: dict[str, object], k: int) -> None:
+def show(answer: dict[str, object], k: int) -> None:
+    """Print the answer as a table, with the reasons where there are any."""
     from rich.table import Table
 
     items = answer["items"]

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import typer
 
 from pasand.cli import console
 from pasand.data.dataset import Dataset
+from pasand.errors import InputError
+
+if TYPE_CHECKING:
+    from pasand.evaluation.protocols import SplitsData
 
 SOURCE = typer.Argument(
     ..., help="A file, a folder, a database URL (with --query), or a name: bollywood, ml-100k, ml-1m ..."
@@ -15,6 +22,12 @@ POSITIVE_FROM = typer.Option(None, help="A rating is a liking from this on; by d
 
 COLUMN = typer.Option([], help="What a column is: user=NAME, item=NAME, time=NAME or value=NAME.")
 
+PROTOCOL = typer.Option(
+    None,
+    help="temporal (default where times are known), leave-last-out, strong-generalisation, folds, sampled-negatives.",
+)
+HISTORIES = typer.Option(None, help="Of the temporal protocol: live (default) or frozen.")
+
 
 def opened(
     source: str, query: str | None, positive_from: float | None, columns: list[str], *, quiet: bool = False
@@ -23,7 +36,18 @@ def opened(
     from pasand.data.sources import load
 
     chosen = console.assignments(columns, "--column")
-    data = load(source, query=query, positive_from=positive_from, **chosen)
+    wrong = [name for name in chosen if name not in ("user", "item", "time", "value")]
+    if wrong:
+        raise InputError("--column", value=wrong[0], cause="no such part of an event", cure="user, item, time or value")
+    data = load(
+        source,
+        user=chosen.get("user"),
+        item=chosen.get("item"),
+        time=chosen.get("time"),
+        value=chosen.get("value"),
+        query=query,
+        positive_from=positive_from,
+    )
     if not quiet:
         console.output.print(
             f"[bold]{data.name}[/]: {len(data):,} events of {data.n_users:,} users and {data.n_items:,} items"
@@ -31,3 +55,17 @@ def opened(
         for note in data.notes:
             console.output.print(f"  {note}", markup=False)
     return data
+
+
+def protocol_of(data: Dataset, source: str, name: str | None, histories: str | None) -> SplitsData:
+    """Return the protocol asked for, or the one that the data allow, told where the files of its folds may lie."""
+    from pasand.data.sources import folder_of_data
+    from pasand.evaluation import protocols
+
+    options: dict[str, object] = {"histories": histories} if histories else {}
+    if name in ("folds", "sampled-negatives"):
+        places = (Path(source), Path(source).parent, folder_of_data() / source)
+        options |= {"folder": folder for folder in places[::-1] if folder.is_dir()}
+    if name is None and not histories:
+        return protocols.default_protocol(data)
+    return protocols.protocol(name or "temporal", **options)

@@ -1,0 +1,128 @@
+"""pasand compare: which recommender is best on this log, and how sure is that?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from pasand.cli import console
+from pasand.cli.source import COLUMN, HISTORIES, POSITIVE_FROM, PROTOCOL, QUERY, SOURCE, opened, protocol_of
+from pasand.errors import InputError
+
+if TYPE_CHECKING:
+    from pasand.data.dataset import Dataset
+    from pasand.evaluation.compare import Comparison, Entry
+
+MODELS = ("item_knn", "user_knn", "ease", "ials", "biased_mf")
+
+
+def command(
+    source: str = SOURCE,
+    models: str | None = typer.Option(None, help="Names with commas between; popularity is always there."),
+    protocol: str | None = PROTOCOL,
+    histories: str | None = HISTORIES,
+    k: str = typer.Option("10", help="Lengths of list with commas between; the first decides."),
+    seed: int = typer.Option(0, help="Seed of everything random."),
+    set_: list[str] = typer.Option([], "--set", help="A hyper-parameter, as MODEL.FIELD=VALUE; may be repeated."),
+    metrics: str | None = typer.Option(None, help="Further metrics with commas between, such as auc."),
+    query: str | None = QUERY,
+    positive_from: float | None = POSITIVE_FROM,
+    column: list[str] = COLUMN,
+    json: Path | None = typer.Option(None, help='Write all figures as JSON to a file; "-": standard output.'),
+    report: Path | None = typer.Option(None, help="Write a page with plots to this HTML file."),
+) -> None:
+    """Train models on one part of SOURCE and rank them by what they foresee of the other."""
+    from pasand.evaluation import pages
+    from pasand.evaluation import report as reports
+    from pasand.evaluation.compare import compare
+
+    ks = lengths(k)
+    with console.progress():
+        data = opened(source, query, positive_from, column, quiet=console.quiet(json))
+        chosen = contenders(data, models.split(",") if models else None, console.assignments(set_, "--set"))
+        asked = protocol_of(data, source, protocol, histories)
+        comparison = compare(data, chosen, asked, ks=ks, seed=seed, metrics=metrics.split(",") if metrics else None)
+    if not console.quiet(json):
+        show(comparison)
+    console.write_json(json, comparison.as_json())
+    if report is not None:
+        reports.write(report, pages.of_comparison(comparison))
+        console.errors.print(f"report written to {report}", markup=False)
+
+
+def lengths(text: str) -> list[int]:
+    """Return the lengths of list that a text names; raises InputError where one is no whole number above 0."""
+    ks = [int(piece) if piece.strip().isdecimal() else 0 for piece in text.split(",")]
+    if 0 in ks:
+        raise InputError("--k", value=text, cause="not whole numbers of at least 1", cure="write --k 10 or --k 10,20")
+    return ks
+
+
+def contenders(data: Dataset, names: Sequence[str] | None, changes: Any = None) -> list[Entry]:
+    """Return the contenders of these names, by default those that the data can carry, with changed fields."""
+    from pasand import models
+    from pasand.evaluation.compare import entry
+    from pasand.evaluation.tune import parsed
+    from pasand.models.ease import memory_free, memory_needed
+
+    changes = dict(changes or {})
+    if names is None:
+        names = [name for name in MODELS if name != "biased_mf" or data.values == "rating"]
+        if memory_needed(data.n_items) > memory_free() // 2:
+            console.errors.print(f"ease is left out: {data.n_items:,} items need more memory than half of what is free")
+            names = [name for name in names if name != "ease"]
+    chosen = []
+    for name in dict.fromkeys(name.strip() for name in names):
+        model: Any = models.find(name)()
+        for key in [key for key in changes if key.partition(".")[0] == name]:
+            field, values = parsed(model, f"{key.partition('.')[2]}={changes.pop(key)}")
+            if not isinstance(values, Sequence) or len(values) != 1:
+                raise InputError("--set", value=key, cause="one value is needed", cure="search with pasand tune")
+            model = replace(model, **{field: values[0]})
+        chosen.append(entry(name, model))
+    if changes:
+        raise InputError("--set", value=next(iter(changes)), cause="of no model in the comparison", cure="add it")
+    return chosen
+
+
+def show(comparison: Comparison) -> None:
+    """Print the leaderboard, best first, with the rules by which it came about."""
+    from rich.table import Table
+
+    from pasand.evaluation.compare import ALL_TIME, RECENT
+    from pasand.evaluation.pages import sentence
+
+    out, split, k = console.output, comparison.splits[0], comparison.ks[0]
+    out.print(f"[bold]protocol[/] {comparison.protocol}")
+    style = "bold red" if split.leaks else "green"
+    out.print(f"[{style}]{sentence(split).partition('. ')[2]}[/]")
+    for name, rule in split.rules.items():
+        out.print(f"  {name}: {rule}", markup=False, style="dim")
+    users = comparison.results[0].evaluation.n_users
+    out.print(f"asked: {users['overall']:,} users, {users['warm']:,} warm and {users['cold']:,} cold")
+    main = [f"ndcg@{k}", f"recall@{k}", f"coverage@{k}", "rmse"]
+    main = [name for name in main if any(name in r.evaluation.overall for r in comparison.results)]
+    head = ["model", f"{main[0]} [95 %]", *main[1:], "warm", "cold", "beats popularity", "fit s", "MB"]
+    table = Table(*head[:1])
+    for name in head[1:]:
+        table.add_column(name, justify="right")
+    for result in comparison.results:
+        told = result.evaluation
+        first = told.overall[main[0]]
+        cells = [f"{first.mean:.4f} [{first.low:.4f}, {first.high:.4f}]".replace("[", r"\[")]
+        cells += [_figure(told.overall, name) for name in main[1:]]
+        cells += [_figure(told.warm, main[0]), _figure(told.cold, main[0])]
+        baseline = result.name in (ALL_TIME, RECENT)
+        beats = "baseline" if baseline else "yes" if result.beats_popularity else "[bold red]NO[/]"
+        sure = "" if baseline or not result.corrected < 0.05 else " (p < .05)"
+        table.add_row(result.name, *cells, beats + sure, f"{result.fit_seconds:.2f}", f"{result.peak_memory_mb:.0f}")
+    out.print(table)
+
+
+def _figure(values: Any, name: str) -> str:
+    value = values.get(name)
+    return "" if value is None or value.mean != value.mean else f"{value.mean:.4f}"

@@ -1,0 +1,82 @@
+"""pasand tune: search for hyper-parameters inside train, then test the best once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from pasand.cli import console
+from pasand.cli.source import COLUMN, HISTORIES, POSITIVE_FROM, PROTOCOL, QUERY, SOURCE, opened, protocol_of
+
+if TYPE_CHECKING:
+    from pasand.evaluation.tune import Tuning
+
+
+def command(
+    source: str = SOURCE,
+    model: str = typer.Option(..., help="Name of the model."),
+    grid: list[str] = typer.Option(..., help="FIELD=VALUE,VALUE, or with --trials FIELD=LOW..HIGH; may be repeated."),
+    trials: int | None = typer.Option(None, min=1, help="Draw so many configurations instead of the whole grid."),
+    metric: str | None = typer.Option(None, help="What decides; rmse for models of ratings, else ndcg@10."),
+    protocol: str | None = PROTOCOL,
+    histories: str | None = HISTORIES,
+    seed: int = typer.Option(0, help="Seed of everything random."),
+    query: str | None = QUERY,
+    positive_from: float | None = POSITIVE_FROM,
+    column: list[str] = COLUMN,
+    json: Path | None = typer.Option(None, help='Write all trials as JSON to a file; "-": standard output.'),
+    report: Path | None = typer.Option(None, help="Write a page with the learning curves to this HTML file."),
+) -> None:
+    """Try configurations of a model on a validation part of train, and the best one once on test."""
+    from pasand import models
+    from pasand.contracts import PredictsRatings
+    from pasand.evaluation import pages, tune
+    from pasand.evaluation import report as reports
+
+    configured = models.find(model)()
+    with console.progress():
+        data = opened(source, query, positive_from, column, quiet=console.quiet(json))
+        rates = isinstance(configured, PredictsRatings) and data.values == "rating"
+        tuning = tune.tune(
+            data,
+            configured,
+            dict(tune.parsed(configured, setting) for setting in grid),
+            protocol_of(data, source, protocol, histories),
+            metric=metric or ("rmse" if rates else "ndcg@10"),
+            trials=trials,
+            seed=seed,
+        )
+    if not console.quiet(json):
+        show(tuning)
+    console.write_json(json, tuning.as_json())
+    if report is not None:
+        reports.write(report, pages.of_tuning(tuning))
+        console.errors.print(f"report written to {report}", markup=False)
+
+
+def show(tuning: Tuning) -> None:
+    """Print every configuration, best first, and the test of the best."""
+    from rich.table import Table
+
+    from pasand.evaluation.pages import sentence
+
+    out = console.output
+    out.print(f"[bold]protocol[/] {sentence(tuning.outer)}")
+    out.print(f"[bold]chosen on[/] {tuning.inner.name}")
+    head, rows = tuning.table()
+    table = Table(*head)
+    for row in rows:
+        table.add_row(*(cell.replace("[", r"\[") for cell in row))
+    out.print(table)
+    if tuning.test is None:
+        out.print("stopped early: the best so far was not tested")
+        return
+    told = tuning.test.evaluation
+    for name, part in (("all", told.overall), ("warm", told.warm), ("cold", told.cold)):
+        value = part.get(tuning.metric)
+        if value is not None and value.mean == value.mean:
+            out.print(
+                f"test {name}: {tuning.metric} {value.mean:.4f} [{value.low:.4f}, {value.high:.4f}]", markup=False
+            )
