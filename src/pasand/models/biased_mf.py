@@ -38,18 +38,18 @@ class BiasedMF:
     """Passes over the ratings, at most."""
     learning_rate: float = 0.02
     """Length of the first epoch's steps."""
-    learning_rate_decay: float = 0.97
+    learning_rate_decay: float = 0.98
     """Factor on the step length after each epoch, in (0, 1]."""
     l2: float = 0.06
     """Pull of the vectors to zero, per rating."""
     l2_bias: float = 0.03
     """Pull of the biases to zero, per rating."""
     init_std: float = 0.02
-    """Standard deviation of the vectors' normal start."""
+    """Standard deviation of the vectors' normal start; the smaller, the more epochs before the vectors leave zero."""
     validation: float = 0.1
     """Share of the ratings that decides when to stop: the last in time, or random where there is no time; 0: none."""
-    patience: int = 8
-    """Epochs without a better validation error before learning stops."""
+    patience: int = 20
+    """Epochs without a better validation error before learning stops; must outlast the vectors' slow start."""
     refit: bool = True
     """Learn again from all ratings, for the number of epochs that was best; else keep that epoch's parameters."""
     _learnt: dict[str, Array] = field(default_factory=dict, init=False, repr=False, compare=False)

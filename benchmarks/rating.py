@@ -1,0 +1,126 @@
+"""Error of predicted ratings: factor models on the five folds u1-u5 of ML-100K, against Surprise's SVD and SVD++.
+
+Every hyper-parameter is chosen inside the fold's own base file: a random tenth of it is held out, each configuration
+learns from the other nine, the best one learns from the whole base and meets the test file once. The folds are chosen
+for one by one, since the base of one fold holds the test ratings of the others. All test ratings count, those of
+users and items without ratings in the base included.
+"""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Iterator
+from itertools import product
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.rows import Row, data_folder, peer_python, run_peer
+from pasand.data.dataset import Dataset, Vocabulary
+from pasand.models.bayesian_mf import BayesianMF
+from pasand.models.biased_mf import BiasedMF
+
+Table: TypeAlias = NDArray[np.int64]
+
+HELD_OUT = 0.1
+BIASED: list[dict[str, Any]] = [
+    {"dimensions": dimensions, "l2": l2, "l2_bias": l2_bias, "learning_rate_decay": decay}
+    for dimensions, l2, l2_bias, decay in product((200, 400), (0.05, 0.06, 0.07, 0.08), (0.01, 0.05), (0.95, 0.98))
+]
+STEADY: dict[str, Any] = {"epochs": 200, "learning_rate": 0.02, "init_std": 0.01, "patience": 12}
+BAYESIAN: list[dict[str, Any]] = [{"dimensions": dimensions} for dimensions in (4, 6, 8, 10, 12)]
+LONG: dict[str, Any] = {"epochs": 300, "burn_in": 60, "samples": 120}
+
+
+def read(name: str) -> Table:
+    """Return the rows (user, item, rating, time) of one of the split files."""
+    with gzip.open(data_folder("ml-100k") / "splits" / f"{name}.gz") as file:
+        return np.loadtxt(file, dtype=np.int64)
+
+
+def log(table: Table) -> Dataset:
+    """Return the ratings as a log without time: the folds are random."""
+    users, items = Vocabulary(range(1, 944)), Vocabulary(range(1, 1683))
+    return Dataset(
+        name="ml-100k",
+        users=users,
+        items=items,
+        user=users.rows(table[:, 0].tolist()),
+        item=items.rows(table[:, 1].tolist()),
+        time=np.zeros(len(table), np.int64),
+        value=table[:, 2].astype(np.float32),
+        values="rating",
+        order="none",
+    )
+
+
+def inner(base: Dataset, fold: int) -> tuple[Dataset, Dataset]:
+    """Return the base without its held-out tenth, and that tenth."""
+    held = np.random.default_rng(fold).random(len(base)) < HELD_OUT
+    return base.select(~held), base.select(held)
+
+
+def rmse(model: BiasedMF | BayesianMF, train: Dataset, test: Dataset) -> float:
+    """Return the root mean squared error of the predicted test ratings."""
+    assert test.value is not None
+    predicted = model.predict(train.queries(test.user, k=1), test.item[:, None])[:, 0]
+    return float(np.sqrt(np.mean((predicted - test.value) ** 2, dtype=np.float64)))
+
+
+def biased(base: Dataset, fold: int) -> BiasedMF:
+    """Return biased MF with the options that do best on the inner hold-out, learnt from the whole base.
+
+    The number of epochs is found on a random tenth, too, which `BiasedMF` itself takes from what it learns from.
+    """
+    train, held = inner(base, fold)
+    fitted = (BiasedMF(**STEADY, **options).fit(train, rng=np.random.default_rng(fold)) for options in BIASED)
+    best = min(((rmse(model, train, held), n) for n, model in enumerate(fitted)))[1]
+    return BiasedMF(**STEADY, **BIASED[best]).fit(base, rng=np.random.default_rng(fold))
+
+
+def bayesian(base: Dataset, fold: int) -> BayesianMF:
+    """Return Bayesian MF with the width that does best on the inner hold-out, learnt from the whole base."""
+    train, held = inner(base, fold)
+    fitted = (BayesianMF(**options).fit(train, rng=np.random.default_rng(fold)) for options in BAYESIAN)
+    best = min(((rmse(model, train, held), n) for n, model in enumerate(fitted)))[1]
+    return BayesianMF(**LONG, **BAYESIAN[best]).fit(base, rng=np.random.default_rng(fold))
+
+
+def folds() -> Iterator[tuple[int, Dataset, Dataset]]:
+    """Yield the number, base and test of each fold."""
+    for fold in range(1, 6):
+        yield fold, log(read(f"u{fold}.base")), log(read(f"u{fold}.test"))
+
+
+def run() -> list[Row]:
+    """Measure our two factor models and the two peers on all five folds."""
+    python = peer_python("surprise", "scikit-surprise==1.1.5", "numpy<2")
+    ours: dict[str, list[float]] = {"biased": [], "bayesian": []}
+    chosen: dict[str, list[str]] = {"biased": [], "bayesian": []}
+    peers: dict[str, list[float]] = {"SVD": [], "SVDpp": []}
+    for fold, base, test in folds():
+        for name, model in (("biased", biased(base, fold)), ("bayesian", bayesian(base, fold))):
+            ours[name].append(rmse(model, base, test))
+            options = (model.dimensions, model.l2) if isinstance(model, BiasedMF) else (model.dimensions,)
+            chosen[name].append("/".join(map(str, options)))
+        found = run_peer(python, "surprise_rating.py", data_folder("ml-100k") / "splits", fold)
+        for name, values in peers.items():
+            values.append(found[name])
+
+    def row(target: str, name: str, limit: float, peer: str, label: str, what: str) -> Row:
+        each = " ".join(f"{value:.4f}" for value in ours[name])
+        return Row(
+            target=target,
+            value=float(np.mean(ours[name])),
+            limit=limit,
+            better="lower",
+            peer=label,
+            peer_value=float(np.mean(peers[peer])),
+            detail=f"u1-u5: {each}; {what} chosen inside each base: {', '.join(chosen[name])}",
+        )
+
+    return [
+        row("RMSE of biased MF", "biased", 0.912, "SVD", "Surprise SVD, defaults", "width/l2"),
+        row("RMSE of Bayesian MF", "bayesian", 0.905, "SVDpp", "Surprise SVD++, defaults", "width"),
+    ]

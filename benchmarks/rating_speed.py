@@ -1,0 +1,109 @@
+"""Time to learn biased matrix factorisation, equal epochs, width and options, against Surprise's SVD.
+
+The same update rule with the same step, l2 and start on the same ratings: u1.base of ML-100K, and the ratings of
+ML-1M. Runs alternate and medians are compared. Only fitting is timed, on one core each: not reading, not what Surprise
+builds its trainset in, and not the compilation of our kernel, which a machine does once and keeps.
+"""
+
+from __future__ import annotations
+
+import gzip
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.rows import Row, data_folder, peer_python, run_peer
+from pasand.data.dataset import Dataset, Vocabulary
+from pasand.models.biased_mf import BiasedMF
+
+Table: TypeAlias = NDArray[np.int64]
+
+FACTORS, EPOCHS, ROUNDS = 100, 20, 3
+LIMIT = 8
+
+
+def table(path: Path) -> Table:
+    """Return the rows (user, item, rating) of a file."""
+    with gzip.open(path) as file:
+        rows: Table = np.loadtxt(file, dtype=np.int64)[:, :3]
+    return rows
+
+
+def sizes() -> dict[str, tuple[Table, ...]]:
+    """Return train and test ratings by name; of ML-1M a random twentieth is the test."""
+    hundred = data_folder("ml-100k") / "splits"
+    million = table(data_folder("ncf-splits") / "ml-1m.train.rating.notime.gz")
+    held = np.random.default_rng(0).random(len(million)) < 0.05
+    return {
+        "ML-100K": (table(hundred / "u1.base.gz"), table(hundred / "u1.test.gz")),
+        "ML-1M": (million[~held], million[held]),
+    }
+
+
+def run() -> list[Row]:
+    """Measure one ratio for each size."""
+    python = peer_python("surprise", "scikit-surprise==1.1.5", "numpy<2")
+    rows = []
+    for name, (train, test) in sizes().items():
+        users, items = Vocabulary(map(str, np.unique(train[:, 0]))), Vocabulary(map(str, np.unique(train[:, 1])))
+        data, held = (
+            Dataset(
+                name=name,
+                users=users,
+                items=items,
+                user=users.rows(part[:, 0].tolist()),
+                item=items.rows(part[:, 1].tolist()),
+                time=np.zeros(len(part), np.int64),
+                value=part[:, 2].astype(np.float32),
+                values="rating",
+                order="none",
+            )
+            for part in (train, test)
+        )
+        assert held.value is not None
+        model = BiasedMF(
+            dimensions=FACTORS,
+            epochs=EPOCHS,
+            learning_rate=0.005,
+            learning_rate_decay=1,
+            l2=0.02,
+            l2_bias=0.02,
+            init_std=0.1,
+            validation=0,
+        )
+        model.fit(data.select(slice(0, 100)), rng=np.random.default_rng(0))  # compiles
+        ours, theirs, peer_rmse = [], [], 0.0
+        with tempfile.TemporaryDirectory() as place:
+            files = [Path(place) / part for part in ("train", "test")]
+            for file, part in zip(files, (train, test), strict=True):
+                np.savetxt(file, part, fmt="%d", delimiter="\t")
+            for _ in range(ROUNDS):
+                start = time.perf_counter()
+                model.fit(data, rng=np.random.default_rng(0))
+                ours.append(time.perf_counter() - start)
+                found = run_peer(python, "surprise_speed.py", *files, FACTORS, EPOCHS)
+                theirs.append(found["seconds"])
+                peer_rmse = found["rmse"]
+        # without histories, of which none changed since training, the learnt users answer
+        asked = data.queries(held.user, k=1, upto=np.zeros(len(held), np.int64))
+        predicted = model.predict(asked, held.item[:, None])[:, 0]
+        rmse = float(np.sqrt(np.mean((predicted - held.value) ** 2, dtype=np.float64)))
+        seconds, peer_seconds = statistics.median(ours), statistics.median(theirs)
+        rows.append(
+            Row(
+                target=f"biased MF, {len(data):,} ratings of {name}: times faster than Surprise",
+                value=peer_seconds / seconds,
+                limit=LIMIT,
+                better="higher",
+                peer="Surprise SVD",
+                peer_value=1,
+                detail=f"{seconds:.2f} s against {peer_seconds:.2f} s, {FACTORS} factors, {EPOCHS} epochs, medians of "
+                f"{ROUNDS}, compilation excluded; test RMSE {rmse:.4f} against {peer_rmse:.4f}",
+            )
+        )
+    return rows
