@@ -61,9 +61,9 @@ class Log:
     events: pl.LazyFrame | Batches
     """Columns `user`, `item`, and where the log has them `time` and `value`; every other column must hold numbers.
 
-    Ids may be text, whole numbers or floats (12.0 is id "12"). Time may be numbers since 1970 in seconds, milli-, micro-
-    or nanoseconds (the unit is found by magnitude), dates, datetimes (UTC where no zone is given) or ISO text. Values
-    may be numbers or text of numbers.
+    Ids may be text, whole numbers or floats (12.0 is id "12"). Time may be numbers since 1970 in seconds, milli-,
+    micro- or nanoseconds (the unit is found by magnitude), dates, datetimes (UTC where no zone is given) or ISO text.
+    Values may be numbers or text of numbers.
     """
     values: Values = "none"
     """What the value means."""
@@ -77,6 +77,8 @@ class Log:
     """Kinds of those features that are known, by name; the others are found by their contents."""
     positive_from: float | None = None
     """Value from which an event is a liking where the source fixes it; None: three quarters of the observed scale."""
+    named: Mapping[str, str] = field(default_factory=dict)
+    """What the log itself calls `user`, `item`, `time` and `value`, for messages."""
     first_row: int = 1
     """Number by which messages call the first event."""
     notes: tuple[str, ...] = ()

@@ -1,0 +1,252 @@
+"""Tables: CSV, TSV, Parquet and JSON lines, each also gzip; a file, or a folder of files of one form.
+
+A folder may also hold `users.*` and `items.*`, tables of features whose first column (or column "id") is the id.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import msgspec
+import polars as pl
+import polars.exceptions
+
+from pasand.data.columns import Roles, roles
+from pasand.data.files import check_lines, plain
+from pasand.data.log import BATCH, Log, Options
+from pasand.errors import InputError
+
+FORMS = {
+    ".csv": "text",
+    ".tsv": "text",
+    ".txt": "text",
+    ".tab": "text",
+    ".dat": "text",
+    ".data": "text",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".json": "lines",
+    ".jsonl": "lines",
+    ".ndjson": "lines",
+}
+"""What the ends of names mean."""
+
+SAMPLE = 2_000
+"""Rows looked at to find out what the columns are."""
+
+DELIMITERS = "\t,;|"
+
+
+def recognises(place: str) -> float:
+    """Return .5 for a file whose name ends like a table's and a folder with such files."""
+    path = Path(place)
+    if path.is_dir():
+        return 0.5 if _tables(path) else 0
+    return 0.5 if path.is_file() and _form(path) else 0
+
+
+def _form(path: Path) -> str:
+    """Return "text", "parquet" or "lines" by the name, "" where it says nothing."""
+    return FORMS.get(Path(path.name.removesuffix(".gz")).suffix.lower(), "")
+
+
+def _tables(folder: Path) -> list[Path]:
+    """Return the tables of a folder in order of name, hidden files aside."""
+    return [path for path in sorted(folder.iterdir()) if path.is_file() and path.name[0] not in "._" and _form(path)]
+
+
+def read(place: str, options: Options) -> Log:
+    """Return the log of a table or a folder of tables; raises InputError for what no table can be."""
+    path = Path(place)
+    paths = _tables(path) if path.is_dir() else [path]
+    sides: dict[str, pl.DataFrame] = {}
+    if path.is_dir():
+        for side in ("users", "items"):
+            for file in [file for file in paths if file.name.split(".")[0].lower() == side]:
+                paths.remove(file)
+                sides[side] = _side(file, options)
+    if not paths:
+        raise InputError(path, cause="there is no table of events in this folder", cure="name the file of events")
+    if len({_form(file) for file in paths}) > 1:
+        names = ", ".join(file.name for file in paths[:5])
+        raise InputError(path, cause=f"the folder holds tables of several forms: {names}", cure="name one of them")
+    tables = [_open(file, options) for file in paths]
+    for file, table in zip(paths[1:], tables[1:], strict=True):
+        if table.sample.columns != tables[0].sample.columns:
+            columns = ", ".join(table.sample.columns[:8])
+            cause = f"its columns ({columns}) are not those of {paths[0].name}"
+            raise InputError(file, cause=cause, cure="name one of the files, not the folder")
+    first = tables[0]
+    meaning = roles(first.sample, options, str(path), headed=first.headed)
+    return Log(
+        name=path.name,
+        events=partial(_batches, tables, meaning),
+        values=meaning.values,
+        order="time" if meaning.time else "none",
+        users=sides.get("users"),
+        items=sides.get("items"),
+        named=meaning.named,
+        notes=(first.note, *meaning.notes),
+        holds=tuple(table.keeps for table in tables),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One opened table."""
+
+    path: Path
+    """As the person named it."""
+    frame: pl.LazyFrame | None
+    """The rows; None: JSON lines in `file`."""
+    file: Path
+    """Uncompressed."""
+    sample: pl.DataFrame
+    headed: bool
+    note: str
+    keeps: object
+
+
+def _open(path: Path, options: Options) -> Table:
+    """Return a table with a sample of its rows."""
+    file, keeps = plain(path)
+    form = _form(path) or "text"
+    if form == "parquet":
+        try:
+            frame = pl.scan_parquet(file, glob=False)
+            return Table(path, frame, file, frame.head(SAMPLE).collect(), True, "Parquet", keeps)
+        except polars.exceptions.PolarsError as error:
+            raise _refused(path, error) from error
+    check_lines(file, path)
+    if form == "lines":
+        sample = next(_lines(file, path, None, SAMPLE), None)
+        if sample is None:
+            raise InputError(path, cause="there are no events in it", cure="give a log with at least one row")
+        return Table(path, None, file, sample, True, "JSON lines", keeps)
+    delimiter, headed = _layout(file, path, options)
+    try:
+        frame = pl.scan_csv(file, separator=delimiter, has_header=headed, infer_schema=False, glob=False)
+        sample = frame.head(SAMPLE).collect()
+    except polars.exceptions.PolarsError as error:
+        raise _refused(path, error) from error
+    if not len(sample):
+        raise InputError(path, cause="it has a header but no rows", cure="give a log with at least one row")
+    shown = {"\t": "tabs", ",": "commas"}.get(delimiter, repr(delimiter))
+    note = f"text with {shown} between columns, {'with' if headed else 'without'} a header"
+    return Table(path, frame, file, sample, headed, note, keeps)
+
+
+def _layout(file: Path, path: Path, options: Options) -> tuple[str, bool]:
+    """Return the delimiter and whether the first line is a header."""
+    with file.open("rb") as opened:
+        head = opened.read(1 << 16)
+    try:
+        text = head.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        if error.start < len(head) - 4:
+            line = head[: error.start].count(b"\n") + 1
+            raise InputError(
+                path, row=line, cause="not UTF-8 text", cure="convert it, for example with iconv"
+            ) from error
+        text = head[: error.start].decode("utf-8-sig")
+    if "\0" in text:
+        raise InputError(path, cause="it is a binary file, not text", cure="give CSV, TSV, Parquet or JSON lines")
+    lines = [line for line in text.splitlines()[:50] if line.strip()]
+    if not lines:
+        raise InputError(path, cause="the file is empty", cure="give a file with a header and rows")
+    if options.delimiter is not None:
+        if len(options.delimiter.encode()) != 1:
+            cause = "a delimiter is one character"
+            raise InputError(path, value=options.delimiter, cause=cause, cure="give one ASCII character")
+        delimiter = options.delimiter
+    else:
+        counts = {mark: min(line.count(mark) for line in lines[:20]) for mark in DELIMITERS + " "}
+        delimiter = max(counts, key=lambda mark: counts[mark] if mark != " " else min(counts[mark], 0.5))
+        if not counts[delimiter]:
+            cause = "there is one column only, or the lines differ"
+            raise InputError(path, row=1, value=lines[0][:80], cause=cause, cure="say which delimiter it has")
+    cells = [cell.strip().strip('"') for cell in lines[0].split(delimiter)]
+    return delimiter, not any(re.fullmatch(r"[-+]?\d+(\.\d*)?([eE][-+]?\d+)?", cell) for cell in cells)
+
+
+def _batches(tables: list[Table], meaning: Roles) -> Iterator[pl.DataFrame]:
+    """Yield the rows of all tables under the columns of a log."""
+    for table in tables:
+        try:
+            if table.frame is None:
+                for frame in _lines(table.file, table.path, list(meaning.named.values()) + list(meaning.further)):
+                    yield frame.select(meaning.select())
+            else:
+                yield from table.frame.select(meaning.select()).collect_batches(chunk_size=BATCH, maintain_order=True)
+        except polars.exceptions.PolarsError as error:
+            raise _refused(table.path, error) from error
+
+
+def _refused(path: Path, error: Exception) -> InputError:
+    """Return the refusal of a file that could not be parsed."""
+    said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if "utf" in said.lower():
+        return InputError(path, cause="not UTF-8 text", cure="convert it, for example with iconv")
+    return InputError(path, cause=f"it cannot be read as {_form(path) or 'a table'}: {said}", cure="check the file")
+
+
+def _lines(file: Path, path: Path, wanted: list[str] | None, size: int = BATCH) -> Iterator[pl.DataFrame]:
+    """Yield the objects of a JSON lines file as frames with the wanted columns; None: those of the first frame.
+
+    A line that holds no object becomes a row of nothing, which is then counted as bad.
+    """
+    decode = msgspec.json.Decoder().decode
+    rows: list[dict[str, object]] = []
+
+    def frame() -> pl.DataFrame:
+        names = wanted if wanted is not None else list(dict.fromkeys(name for row in rows for name in row))
+        return pl.DataFrame([column(name, [row.get(name) for row in rows]) for name in names])
+
+    first = True
+    with file.open("rb") as opened:
+        for line in opened:
+            if not line.strip():
+                continue
+            try:
+                row = decode(line)
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                if first:
+                    cause = f"the first line is not a JSON object ({error})"
+                    raise InputError(
+                        path, row=1, value=line[:40], cause=cause, cure="write one object a line"
+                    ) from error
+                row = {}
+            first = False
+            rows.append(row if isinstance(row, dict) else {})
+            if len(rows) == size:
+                yield frame()
+                rows.clear()
+    if rows:
+        yield frame()
+
+
+def column(name: str, cells: list[object]) -> pl.Series:
+    """Return cells of Python as a series; text where they are of several types."""
+    try:
+        return pl.Series(name, cells, strict=True)
+    except (TypeError, OverflowError, polars.exceptions.PolarsError):
+        return pl.Series(name, [_text(cell) for cell in cells], dtype=pl.String)
+
+
+def _text(cell: object) -> str | None:
+    """Return a cell as text; whole floats as whole numbers."""
+    if isinstance(cell, float) and cell.is_integer():
+        return str(int(cell))
+    return None if cell is None else str(cell)
+
+
+def _side(path: Path, options: Options) -> pl.DataFrame:
+    """Return a table of features with its id first."""
+    table = _open(path, Options(delimiter=options.delimiter))
+    whole = table.frame.collect() if table.frame is not None else pl.concat(_lines(table.file, path, None))
+    key = next((name for name in ("id", "userId", "itemId", "user_id", "item_id") if name in whole.columns), None)
+    return whole.rename({key or whole.columns[0]: "id"})
