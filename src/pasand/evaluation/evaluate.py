@@ -192,7 +192,7 @@ def _summary(tallies: list[_Tally], chosen: Metrics, n_items: int, seconds: floa
         cut = [
             _exposed(np.searchsorted(users, tally.user), tally.lists[:, :k], len(users), n_items) for tally in tallies
         ]
-        overall[name] = _run_interval(metric, cut, rng)
+        overall[name] = _run_interval(metric, cut, asked, rng)
     return Evaluation(
         overall=overall,
         warm=told(warm),
@@ -243,13 +243,14 @@ def _exposed(user: Offsets, lists: Rows, n_users: int, n_items: int) -> sparse.c
     return sparse.csr_array(pairs, shape=(n_users, n_items))
 
 
-def _run_interval(metric: RunMetric, exposures: list[sparse.csr_array], rng: Generator) -> Interval:
+def _run_interval(metric: RunMetric, exposures: list[sparse.csr_array], asked: Mask, rng: Generator) -> Interval:
     """Return a run metric's mean over the runs, and 1.96 standard deviations to either side.
 
     The deviation is that of the metric when users are drawn anew; the percentiles themselves would mislead, as fewer
     different users always cover fewer items.
     """
     value = float(np.mean([metric(np.asarray(e.sum(axis=0))) for e in exposures]))
+    exposures = [e[np.flatnonzero(asked)] for e in exposures]
     n_users, n_items = exposures[0].shape
     drawn = []
     for w in weights(n_users, rng, RUN_REPLICATES) if n_users else ():

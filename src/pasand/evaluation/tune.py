@@ -30,6 +30,8 @@ class Between:
 
     low: float
     high: float
+    whole: bool = False
+    """Whole numbers only."""
 
 
 Choices = Sequence[object] | Between
@@ -187,7 +189,8 @@ def parsed(model: Model, setting: str) -> tuple[str, Choices]:
     low, between, high = text.partition("..")
     if between:
         try:
-            return name, Between(float(low), float(high))
+            kinds = _kinds(typing.get_type_hints(type(model))[name])
+            return name, Between(float(low), float(high), whole=int in kinds and float not in kinds)
         except ValueError:
             cure = "write l2=0.001..0.1"
             raise InputError("grid", column=name, value=text, cause="not two numbers", cure=cure) from None
@@ -286,8 +289,9 @@ class _Drawn:
     def _suggest(self, name: str, choices: Choices) -> object:
         if not isinstance(choices, Between):
             return choices[self._asked.suggest_categorical(name, list(range(len(choices))))]
-        if float(choices.low).is_integer() and float(choices.high).is_integer() and choices.low >= 1:
-            number: object = self._asked.suggest_int(name, int(choices.low), int(choices.high), log=True)
+        number: object
+        if choices.whole:
+            number = self._asked.suggest_int(name, int(choices.low), int(choices.high), log=choices.low >= 1)
             return number
         number = self._asked.suggest_float(name, choices.low, choices.high, log=choices.low > 0)
         return number

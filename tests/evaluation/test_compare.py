@@ -1,0 +1,101 @@
+"""A comparison always holds popularity, marks who does not beat it, and spells its JSON as promised."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from pasand.data.dataset import Dataset
+from pasand.evaluation.compare import Comparison, Entry, compare, entry
+from pasand.evaluation.protocols import protocol
+from tests.evaluation.logs import Ladder, log
+
+
+def tastes(seed: int = 0) -> Dataset:
+    """Two kinds of users, each of whom likes one half of the items; items i0..i3 are tried first by everybody."""
+    rng = np.random.default_rng(seed)
+    events = []
+    for user in range(40):
+        for time, item in enumerate(rng.permutation(12)[:10]):
+            liked = item % 2 == user % 2
+            events.append((f"u{user:02}", f"i{item:02}", int(time * 100 + user), 5.0 if liked else 1.0))
+    return log(events)
+
+
+@pytest.fixture(scope="module")
+def comparison() -> Comparison:
+    contenders = [entry("forwards", Ladder()), entry("backwards", Ladder(rating=2, backwards=True))]
+    return compare(tastes(), contenders, protocol("temporal"), ks=(2, 5), seed=1, metrics=["auc"])
+
+
+def test_popularity_is_always_there_and_is_what_others_must_beat(comparison: Comparison) -> None:
+    by_name = {result.name: result for result in comparison.results}
+    assert set(by_name) == {"popularity", "popularity_recent", "forwards", "backwards"}
+    best = by_name[comparison.best_popularity]
+    for result in comparison.results:
+        better = result.evaluation.overall["ndcg@2"].mean > best.evaluation.overall["ndcg@2"].mean
+        assert result.beats_popularity == better
+        assert (result.test is None) == (result is best)
+    means = [result.evaluation.overall["ndcg@2"].mean for result in comparison.results]
+    assert means == sorted(means, reverse=True)
+
+
+def test_the_json_is_as_promised(comparison: Comparison) -> None:
+    told = json.loads(json.dumps(comparison.as_json(), allow_nan=False))
+    assert {"protocol", "k", "seed", "data", "models"} <= set(told)
+    assert (told["k"], told["seed"], told["leaks"]) == ([2, 5], 1, None)
+    assert "temporal" in told["protocol"]
+    assert {"relevant", "seen", "warm", "cold"} <= set(told["rules"])
+    expected = "name hyperparameters metrics warm cold fit_seconds evaluate_seconds peak_memory_mb beats_popularity"
+    for model in told["models"]:
+        assert set(expected.split()) <= set(model)
+        assert set(model["metrics"]["ndcg@5"]) == {"mean", "low", "high"}
+        assert "auc" in model["metrics"]
+        assert model["fit_seconds"] >= 0
+        assert model["peak_memory_mb"] > 1
+    backwards = next(model for model in told["models"] if model["name"] == "backwards")
+    assert backwards["hyperparameters"] == {"rating": 2, "backwards": True, "depth": 1}
+    assert backwards["metrics"]["rmse"]["mean"] > 0
+    assert backwards["curves"] == {"train rmse": [2.0, 1.0]}
+    assert "rmse" not in next(model for model in told["models"] if model["name"] == "popularity")["metrics"]
+
+
+def test_the_table_has_a_row_a_model(comparison: Comparison) -> None:
+    head, rows = comparison.table()
+    assert [row[0] for row in rows] == [result.name for result in comparison.results]
+    assert {len(row) for row in rows} == {len(head)}
+    assert {row[head.index("beats popularity")] for row in rows} <= {"yes", "NO", "baseline"}
+
+
+def test_leaving_one_out_changes_nothing_for_the_others(comparison: Comparison) -> None:
+    again = compare(
+        tastes(), [entry("backwards", Ladder(rating=2, backwards=True))], protocol("temporal"), ks=(2, 5), seed=1
+    )
+    before = next(result for result in comparison.results if result.name == "backwards").evaluation.overall
+    after = next(result for result in again.results if result.name == "backwards").evaluation.overall
+    assert {name: before[name] for name in after} == after
+
+
+def test_leaky_protocols_say_so_and_folds_are_pooled() -> None:
+    found = compare(tastes(), [], protocol("folds", n=3), ks=(3,))
+    assert found.as_json()["leaks"]
+    assert found.protocol == "folds, random folds, seed 0, all 3"
+    assert len(found.as_json()["data"]["train_events"]) == 3
+
+
+def test_contenders_see_train_alone() -> None:
+    data, seen = tastes(), []
+
+    def build(train: Dataset, rng: np.random.Generator) -> object:
+        seen.append(len(train))
+        return entry("x", Ladder()).build(train, rng)
+
+    compare(data, [Entry("spy", build, {})], protocol("temporal"))  # type: ignore[arg-type]
+    assert seen == [round(0.8 * len(data))]
+
+
+def test_lists_of_no_length_are_refused() -> None:
+    with pytest.raises(ValueError, match="ks must be at least 1 each, got \\[0\\]"):
+        compare(tastes(), [], protocol("temporal"), ks=(0,))

@@ -1,0 +1,161 @@
+"""Evaluation by hand on a log small enough to follow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+
+from pasand.data.truth import Relevance
+from pasand.evaluation.evaluate import Evaluation, evaluate, pooled, ties_against
+from pasand.evaluation.protocols import protocol
+from pasand.evaluation.protocols.temporal import Temporal
+from pasand.evaluation.split import Questions, Split
+from pasand.recommender import Recommender, ladder
+from pasand.types import Candidates, Queries
+from tests.evaluation.logs import SEEDS, Ladder, log, random_log
+from tests.evaluation.test_protocols import EVENTS
+
+NAMES = ["ndcg@1", "hit_rate@2", "auc", "coverage@1", "gini@1", "rmse", "mae", "average_popularity@1"]
+RNG: Callable[[], np.random.Generator] = lambda: np.random.default_rng(0)  # noqa: E731
+
+
+def ladder_of(split: Split) -> tuple[Recommender, Ladder]:
+    model = Ladder().fit(split.train, rng=RNG())
+    return ladder(model), model
+
+
+def by_hand(histories: str = "live") -> Evaluation:
+    (split,) = protocol("temporal", train_share=0.5, histories=histories).split(log(EVENTS))
+    recommender, model = ladder_of(split)
+    return evaluate(recommender, split, NAMES, model=model, rng=RNG())
+
+
+def test_live_by_hand() -> None:
+    # the list is a b c d e without what was seen. ann asks for d, cat for e, then for b with e and a seen
+    found = by_hand()
+    assert found.overall["ndcg@1"].mean == pytest.approx((1 + (0 + 1) / 2) / 2)
+    assert found.warm["ndcg@1"].mean == 1
+    assert found.cold["ndcg@1"].mean == 0.5
+    assert found.cold["hit_rate@2"].mean == 0.5
+    assert found.overall["auc"].mean == pytest.approx((1 + (0 + 1) / 2) / 2)
+    # shown: d, a, b
+    assert found.overall["coverage@1"].mean == pytest.approx(3 / 5)
+    assert found.overall["gini@1"].mean == pytest.approx(2 / 5)
+    assert found.exposure[[0, 1, 3]].min() >= 1
+    # ratings after the cut: bob 5, ann 4, cat 5 2 5, all predicted 3
+    assert found.overall["rmse"].mean == pytest.approx(np.sqrt((4 + 1 + 4 + 1 + 4) / 5))
+    assert found.cold["mae"].mean == pytest.approx((2 + 1 + 2) / 3)
+    # two users trained on: d 0, a 1, b 1/2
+    assert found.overall["average_popularity@1"].mean == pytest.approx((0 + (1 + 0.5) / 2) / 2)
+    assert found.n_users == {"overall": 2, "warm": 1, "cold": 1}
+    assert [(group.name, group.n_users) for group in found.groups] == [("cold", 1), ("1 to 3 events", 1)]
+
+
+def test_frozen_by_hand() -> None:
+    # ann asks for d, cat for b and e; the lists are d e and a b c d e
+    found = by_hand("frozen")
+    assert found.overall["ndcg@1"].mean == 0.5
+    assert found.overall["hit_rate@2"].mean == 1
+    assert found.cold["auc"].mean == pytest.approx((2 + 0) / 6)
+
+
+def test_a_query_without_relevant_items_or_a_user_without_queries_counts_nowhere() -> None:
+    found = by_hand()
+    values = found.user_values["ndcg@1"]
+    assert len(found.users) == 3  # bob only rated
+    assert np.isnan(values).sum() == 1
+    assert found.overall["ndcg@1"].mean == pytest.approx(np.nanmean(values))
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=SEEDS)
+@pytest.mark.parametrize("name", ["temporal", "leave-last-out", "strong-generalisation"])
+def test_every_user_counts_once(name: str, seed: int) -> None:
+    (split,) = protocol(name).split(random_log(seed, n_users=12, n_items=30, n_events=150))
+    assume(len(split.lists))
+    recommender, model = ladder_of(split)
+    found = evaluate(recommender, split, ["ndcg@3", "recall@3"], model=model, rng=RNG())
+    expected = [
+        np.nanmean(found.query_values["recall@3"][found.query_user == user]) for user in np.unique(found.query_user)
+    ]
+    assert found.overall["recall@3"].mean == pytest.approx(np.mean(expected), nan_ok=True)
+    assert found.n_users["overall"] == len(expected)
+    assert found.n_users["warm"] + found.n_users["cold"] == found.n_users["overall"]
+    assert len(np.unique(found.users)) == len(found.users)
+    parts = [found.warm["recall@3"].mean, found.cold["recall@3"].mean]
+    sizes = [found.n_users["warm"], found.n_users["cold"]]
+    weighted = sum(part * size for part, size in zip(parts, sizes, strict=True) if size)
+    assert weighted / sum(sizes) == pytest.approx(found.overall["recall@3"].mean)
+
+
+def test_batches_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    (split,) = Temporal().split(random_log(3, n_users=12, n_items=40, n_events=200))
+    recommender, model = ladder_of(split)
+    names = [*NAMES, "ndcg@3", "novelty@3", "intra_list_diversity@3"]
+    whole = evaluate(recommender, split, names, model=model, rng=RNG())
+    monkeypatch.setattr("pasand.evaluation.split.CELLS", 20)
+    pieces = evaluate(recommender, split, names, model=model, rng=RNG())
+    assert whole.overall == pieces.overall
+    for name in whole.query_values:
+        assert np.array_equal(whole.query_values[name], pieces.query_values[name], equal_nan=True)
+
+
+def test_folds_are_pooled() -> None:
+    data = random_log(5, n_events=200)
+    splits = protocol("folds", n=3).split(data)
+    runs = [(*ladder_of(split), split) for split in splits]
+    found = pooled(runs, ["rmse", "coverage@2", "ndcg@2"], rng=RNG())
+    assert data.value is not None
+    assert found.overall["rmse"].mean == pytest.approx(np.sqrt(np.mean((data.value - 3.0) ** 2)))
+    alone = [evaluate(recommender, split, ["coverage@2"], rng=RNG()) for recommender, _, split in runs]
+    assert found.overall["coverage@2"].mean == pytest.approx(np.mean([e.overall["coverage@2"].mean for e in alone]))
+
+
+def test_sampled_candidates_are_ranked_among_themselves_and_ties_count_against() -> None:
+    (split,) = Temporal(train_share=0.5, histories="frozen").split(log(EVENTS))
+    user = split.train.users.rows(["ann"])
+    questions = Questions(
+        log=split.train,
+        user=user,
+        upto=np.array([3]),
+        time=np.array([9]),
+        activity=np.array([3]),
+        start=np.array([0, 1]),
+        item=split.train.items.rows(["d"]),
+        value=np.ones(1, np.float32),
+        among=split.train.items.rows(["d", "e"])[None, :],
+    )
+
+    def flat(queries: Queries) -> Candidates:
+        assert queries.k == 2
+        assert queries.allowed is not None
+        items = np.flatnonzero(queries.allowed[0]).astype(np.int32)[None, :]
+        return Candidates(items=items, scores=np.ones(items.shape, np.float32))
+
+    found = evaluate(
+        flat, replace(split, lists=questions, ratings=None), ["hit_rate@1", "hit_rate@2", "auc"], rng=RNG()
+    )
+    assert [found.overall[name].mean for name in ("hit_rate@1", "hit_rate@2", "auc")] == [0, 1, 0]
+
+
+def test_ties_against_moves_only_tied_items() -> None:
+    candidates = Candidates(items=np.array([[4, 1, 2, 3]], np.int32), scores=np.array([[9, 5, 5, 1]], np.float32))
+    relevant = Relevance(
+        items=np.array([[1, 3]], np.int32), gains=np.ones((1, 2), np.float32), catalogue=np.array([4], np.int32)
+    )
+    assert ties_against(candidates, relevant).items.tolist() == [[4, 2, 1, 3]]
+
+
+def test_without_questions_everything_is_undefined() -> None:
+    events = [("ann", "a", 1, 5.0), ("ann", "b", 2, 5.0), ("bob", "a", 3, 1.0)]
+    (split,) = Temporal(train_share=0.7).split(log(events))
+    recommender, model = ladder_of(split)
+    found = evaluate(recommender, split, ["ndcg@2", "coverage@2", "rmse"], model=model, rng=RNG())
+    assert found.n_users["overall"] == 0
+    assert np.isnan(found.overall["ndcg@2"].mean)
+    assert found.overall["ndcg@2"].as_json() == {"mean": None, "low": None, "high": None}
+    assert found.overall["rmse"].mean == 2

@@ -1,0 +1,76 @@
+"""Intervals cover the truth as often as they say, and paired tests reject as seldom as they should."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from pasand.evaluation.intervals import of_ratios, weights
+from pasand.evaluation.significance import holm, paired
+
+
+def test_weights_draw_every_replicate_with_replacement() -> None:
+    drawn = np.vstack(list(weights(7, np.random.default_rng(0), 500)))
+    assert drawn.shape == (500, 7)
+    assert (drawn.sum(axis=1) == 7).all()
+    assert drawn.mean(axis=0) == pytest.approx(np.ones(7), abs=0.2)
+
+
+def test_the_interval_of_a_mean_is_that_of_theory() -> None:
+    values = np.random.default_rng(1).normal(3, 2, (400, 1))
+    mean, low, high = of_ratios(values, np.ones_like(values), np.random.default_rng(0))
+    error = 1.96 * values.std() / np.sqrt(400)
+    assert mean == pytest.approx([values.mean()])
+    assert low == pytest.approx([values.mean() - error], abs=0.05)
+    assert high == pytest.approx([values.mean() + error], abs=0.05)
+
+
+def test_intervals_cover_the_truth_about_19_times_of_20() -> None:
+    rng, covered = np.random.default_rng(2), 0
+    for _ in range(200):
+        values = rng.exponential(1, (80, 1))
+        _, low, high = of_ratios(values, np.ones_like(values), rng)
+        covered += bool(low[0] <= 1 <= high[0])
+    assert 0.88 <= covered / 200 <= 0.99
+
+
+def test_ratios_weigh_users_by_their_ratings() -> None:
+    loss, ratings = np.array([[8.0], [1.0]]), np.array([[4.0], [1.0]])
+    mean, low, high = of_ratios(loss, ratings, np.random.default_rng(0))
+    assert (mean[0], low[0], high[0]) == (9 / 5, 1, 2)
+
+
+def test_nothing_defined_is_nan() -> None:
+    for n in (0, 3):
+        assert np.isnan(of_ratios(np.zeros((n, 1)), np.zeros((n, 1)), np.random.default_rng(0))).all()
+
+
+def test_paired_agrees_with_scipy_and_drops_undefined_users() -> None:
+    rng = np.random.default_rng(3)
+    first, second = rng.normal(0.3, 1, 60), rng.normal(0, 1, 60)
+    found = paired(np.append(first, np.nan), np.append(second, 1), rng=rng)
+    assert found.n_users == 60
+    assert found.difference == pytest.approx((first - second).mean())
+    assert found.t == pytest.approx(stats.ttest_rel(first, second).pvalue)
+    assert found.wilcoxon == pytest.approx(stats.wilcoxon(first, second).pvalue)
+    assert found.permutation == pytest.approx(found.t, abs=0.03)
+
+
+def test_the_permutation_test_keeps_its_level() -> None:
+    rng = np.random.default_rng(4)
+    p = np.array([paired(rng.exponential(1, 25), rng.exponential(1, 25), rng=rng).permutation for _ in range(200)])
+    assert (p < 0.05).mean() <= 0.1
+    assert p.mean() == pytest.approx(0.5, abs=0.1)
+
+
+@pytest.mark.parametrize(("first", "p"), [([1.0, 2.0], 1), ([1.0], np.nan), ([], np.nan)])
+def test_equal_or_too_few_users(first: list[float], p: float) -> None:
+    found = paired(np.array(first), np.array(first), rng=np.random.default_rng(0))
+    assert [found.t, found.wilcoxon, found.permutation] == pytest.approx([p] * 3, nan_ok=True)
+
+
+def test_holm_by_hand() -> None:
+    assert holm(np.array([0.01, np.nan, 0.02, 0.03])) == pytest.approx([0.03, np.nan, 0.04, 0.04], nan_ok=True)
+    assert holm(np.array([0.6, 0.9])).tolist() == [1, 1]
+    assert len(holm(np.array([]))) == 0

@@ -1,0 +1,143 @@
+"""Tuning finds the best configuration inside train and touches test once."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Literal, Self
+
+import numpy as np
+import pytest
+from numpy.random import Generator
+
+from pasand.data.dataset import Dataset
+from pasand.errors import InputError
+from pasand.evaluation.protocols import protocol
+from pasand.evaluation.tune import Between, Choices, parsed, tune
+from pasand.progress import listening
+from tests.evaluation.logs import Ladder
+from tests.evaluation.test_compare import tastes
+
+FITTED: list[int] = []
+
+
+@dataclass
+class Noted(Ladder):
+    """Notes how many events it was fitted on."""
+
+    def fit(self, data: Dataset, *, rng: Generator) -> Self:
+        FITTED.append(len(data))
+        return super().fit(data, rng=rng)
+
+
+@dataclass
+class Odd(Ladder):
+    """Has fields of every kind."""
+
+    width: int | None = None
+    kind: Literal["cosine", "pearson"] = "cosine"
+
+
+def test_the_grid_is_tried_in_train_and_the_best_once_on_test() -> None:
+    FITTED.clear()
+    data = tastes()
+    found = tune(data, Noted(), {"rating": [1.0, 3.0, 5.0], "backwards": [True]}, protocol("temporal"), metric="rmse")
+    n = len(data)
+    assert [round(0.64 * n)] * 3 + [round(0.8 * n)] == FITTED
+    assert [trial.hyperparameters["rating"] for trial in found.trials] == [1, 3, 5]
+    assert found.best.hyperparameters == {"rating": 3.0, "backwards": True}
+    assert found.outer.train.time.max() < found.outer.test.time.min()
+    assert found.inner.test.time.max() <= found.outer.train.time.max()
+    assert found.test is not None
+    assert found.test.evaluation.overall["rmse"].mean == pytest.approx(2)
+    assert found.best.curves == {"train rmse": [2.0, 1.0]}
+    head, rows = found.table()
+    assert rows[0][0] == "3.0"
+    assert {len(row) for row in rows} == {len(head)}
+    told = json.loads(json.dumps(found.as_json(), allow_nan=False))
+    assert len(told["trials"]) == 3
+    assert told["test"]["metrics"]["rmse"]["mean"] == pytest.approx(2)
+
+
+def test_ranking_metrics_are_made_large() -> None:
+    found = tune(tastes(), Ladder(), {"backwards": [True, False]}, protocol("temporal"), metric="ndcg@3")
+    means = {trial.hyperparameters["backwards"]: trial.validation["ndcg@3"].mean for trial in found.trials}
+    assert means[found.best.hyperparameters["backwards"]] == max(means.values())
+
+
+def test_drawn_trials_repeat_with_the_seed_and_stay_in_range() -> None:
+    grid: dict[str, Choices] = {"rating": Between(1, 5), "backwards": [True, False], "depth": Between(1, 9, whole=True)}
+    once, again = (tune(tastes(), Ladder(), grid, protocol("temporal"), metric="rmse", trials=5) for _ in range(2))
+    drawn = [trial.hyperparameters for trial in once.trials]
+    assert len(drawn) == 5
+    assert drawn == [trial.hyperparameters for trial in again.trials]
+    assert all(1 <= float(str(one["rating"])) <= 5 for one in drawn)
+    assert {type(one["depth"]) for one in drawn} == {int}
+
+
+def test_ctrl_c_gives_what_is_done() -> None:
+    def stop(label: str, done: int, total: int | None) -> None:
+        if label == "tuning" and done == 2:
+            raise KeyboardInterrupt
+
+    with listening(stop):
+        found = tune(tastes(), Ladder(), {"rating": [1.0, 4.0, 3.0]}, protocol("temporal"), metric="rmse")
+    assert len(found.trials) == 2
+    assert found.best.hyperparameters == {"rating": 4.0}
+    assert found.interrupted
+    assert found.as_json()["test"] is None
+
+
+def test_folds_are_tuned_inside_the_first() -> None:
+    found = tune(tastes(), Ladder(), {"rating": [3.0]}, protocol("folds", n=4), metric="rmse")
+    assert "1 of 4" in found.outer.name
+    assert len(found.inner.train) + len(found.inner.test) == len(found.outer.train)
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
+        ("depth=1,2", ("depth", [1, 2])),
+        ("rating=1,2.5", ("rating", [1.0, 2.5])),
+        ("backwards=true,False", ("backwards", [True, False])),
+        ("width=none,3", ("width", [None, 3])),
+        ("kind=pearson", ("kind", ["pearson"])),
+        ("rating=0.01..1", ("rating", Between(0.01, 1.0))),
+        ("depth=1..8", ("depth", Between(1.0, 8.0, whole=True))),
+    ],
+)
+def test_values_take_the_type_of_the_field(setting: str, expected: object) -> None:
+    found = parsed(Odd(), setting)
+    assert repr(found) == repr(expected)
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("dimension=3", "rating, backwards, depth"),
+        ("depth=2.5", "int"),
+        ("depth", "field=value"),
+        ("kind=jaccard", "cosine or pearson"),
+        ("rating=low..high", "two numbers"),
+    ],
+)
+def test_wrong_settings_say_what_would_be_right(setting: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        parsed(Odd(), setting)
+
+
+def test_what_cannot_be_searched_is_refused() -> None:
+    data, temporal = tastes(), protocol("temporal")
+    with pytest.raises(InputError, match="rating must be at least 0, got -1"):
+        tune(data, Ladder(), {"rating": [-1.0]}, temporal, metric="rmse")
+    with pytest.raises(InputError, match="--trials"):
+        tune(data, Ladder(), {"rating": Between(1, 2)}, temporal, metric="rmse")
+    with pytest.raises(InputError, match="no such metric"):
+        tune(data, Ladder(), {"rating": [1.0]}, temporal, metric="accuracy")
+    with pytest.raises(InputError, match="at least one"):
+        tune(data, Ladder(), {"rating": [1.0]}, temporal, metric="rmse", trials=0)
+    unrated = Dataset(
+        name="unrated", users=data.users, items=data.items, user=data.user, item=data.item, time=np.arange(len(data))
+    )
+    with pytest.raises(InputError, match="needs ratings"):
+        tune(unrated, Ladder(), {"rating": [1.0]}, temporal, metric="rmse")
