@@ -65,7 +65,7 @@ def protocol_of(data: Dataset, source: str, name: str | None, histories: str | N
     options: dict[str, object] = {"histories": histories} if histories else {}
     if name in ("folds", "sampled-negatives"):
         places = (Path(source), Path(source).parent, folder_of_data() / source)
-        options |= {"folder": folder for folder in places[::-1] if folder.is_dir()}
+        options["folder"] = next((folder for folder in places if folder.is_dir()), None)
     if name is None and not histories:
         return protocols.default_protocol(data)
     return protocols.protocol(name or "temporal", **options)
