@@ -115,7 +115,8 @@ def test_planted_ratings_are_recovered() -> None:
     inside = np.clip(truth, data.value.min(), data.value.max())
     assert np.sqrt(np.mean((predicted - inside)[unseen] ** 2)) < 0.6 * NOISE
     # the draws find the level of the noise by themselves
-    assert 1 / np.sqrt(np.mean(model.state()["alpha"])) == pytest.approx(NOISE, rel=0.15)
+    learnt = model.state()
+    assert learnt["unit"][0] / np.sqrt(np.mean(learnt["alpha"])) == pytest.approx(NOISE, rel=0.15)
     assert len(model.curves()["train rmse"]) == 40
 
 
@@ -158,6 +159,16 @@ def test_unknown_users_and_items() -> None:
     np.testing.assert_allclose(scores[:, [0, 2]], model.score(queries, None)[:, [3, 7]], atol=1e-4)
     # nobody rated item 7: it is an average item
     np.testing.assert_allclose(predicted[:, 2], predicted[:, 1], atol=0.02)
+
+
+def test_the_unit_of_the_ratings_does_not_matter() -> None:
+    stars, _ = planted()
+    assert stars.value is not None
+    scores = [
+        small().fit(data, rng=np.random.default_rng(0)).score(data.queries(EVERYONE, k=1), None)
+        for data in (stars, replace(stars, value=1000 * stars.value))
+    ]
+    np.testing.assert_allclose(scores[1] / 1000, scores[0], atol=0.01)
 
 
 def test_same_seed_same_bits_and_state_round_trip() -> None:

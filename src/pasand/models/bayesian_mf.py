@@ -29,12 +29,14 @@ class BayesianMF:
         w_u ~ N(m + sum of y_j over the items j that u rated / sqrt(their number), diag(precision)^-1)
         w_i ~ N(m' + sum of z_v over the users v who rated i / sqrt(their number), diag(precision')^-1)
 
-    with normal priors on m, y, z and gamma(1, 1) priors on all precisions, so nothing but `dimensions` needs tuning. A
-    sweep draws every w from its exact conditional, a (1 + D)-variate normal, and then the rest. Which items were rated
-    is thus evidence about a user beside the ratings (Koren, "Factorization meets the neighborhood", KDD 2008), and who
-    rated it about an item. Salakhutdinov & Mnih, "Bayesian probabilistic matrix factorization using MCMC", ICML 2008;
-    Rendle, Zhang & Koren, "On the difficulty of evaluating baselines", 2019, "Bayesian SVD++ flipped". It differs from
-    these in diagonal precisions and in the implicit terms standing in the prior means.
+    with normal priors on m, y, z and gamma(1, 1) priors on all precisions, where ratings are in units of their standard
+    deviation; so nothing but `dimensions` needs tuning. A sweep draws every w from its exact conditional, a
+    (1 + D)-variate normal, and then the rest. Which items were rated is thus evidence about a user beside the ratings
+    (Koren, "Factorization meets the neighborhood", KDD 2008), and who rated it about an item.
+
+    Salakhutdinov & Mnih, "Bayesian probabilistic matrix factorization using MCMC", ICML 2008; Rendle, Zhang & Koren,
+    "On the difficulty of evaluating baselines", 2019, "Bayesian SVD++ flipped". It differs from these in diagonal
+    precisions and in the implicit terms standing in the prior means.
 
     Predictions average over `samples` sweeps the product of the item draw and the user's conditional mean given it.
     That mean needs no more than a history, so newcomers and users who rated since training are answered by the same
@@ -67,8 +69,10 @@ class BayesianMF:
         rated = ratings(data)
         assert rated.value is not None
         mean = float(np.mean(rated.value, dtype=np.float64))
-        users = _Side(rated.user, rated.item, rated.value - mean, rated.n_users, rated.n_items, self.dimensions, rng)
-        items = _Side(rated.item, rated.user, rated.value - mean, rated.n_items, rated.n_users, self.dimensions, rng)
+        unit = float(np.std(rated.value, dtype=np.float64)) or 1.0
+        values = ((rated.value - mean) / unit).astype(np.float32)
+        users = _Side(rated.user, rated.item, values, rated.n_users, rated.n_items, self.dimensions, rng)
+        items = _Side(rated.item, rated.user, values, rated.n_items, rated.n_users, self.dimensions, rng)
         alpha = 1.0
         train: list[float] = []
         kept: list[tuple[Floats, Floats, Floats, Floats, float, Floats]] = []
@@ -89,10 +93,11 @@ class BayesianMF:
                 side.draw_prior(self.implicit, rng)
             squares = users.squares(items.draws)
             alpha = rng.gamma(1 + len(rated) / 2, 1 / (1 + squares / 2))
-            train.append(float(np.sqrt(squares / len(rated))))
+            train.append(unit * float(np.sqrt(squares / len(rated))))
         item_draws, implicits, prior_means, precisions, alphas, user_means = zip(*kept, strict=True)
         self._learnt = {
             "mean": np.array([mean]),
+            "unit": np.array([unit]),
             "scale": np.array([rated.value.min(), rated.value.max()], np.float32),
             "items": np.stack(item_draws, axis=1).astype(np.float32),
             "users": np.stack(user_means, axis=1).astype(np.float32),
@@ -137,7 +142,7 @@ class BayesianMF:
             asked = queries.take(fold)
             real = usable(asked)
             start = np.concatenate([[0], np.cumsum(real.sum(axis=1))])
-            values = asked.history_value[real] - learnt["mean"][0]
+            values = ((asked.history_value[real] - learnt["mean"][0]) / learnt["unit"][0]).astype(np.float32)
             for s in range(len(learnt["alpha"])):
                 out[fold, s] = conditional(
                     start,
@@ -154,19 +159,19 @@ class BayesianMF:
     def _raw(self, queries: Queries, items: Rows | None) -> Scores:
         learnt = self._learnt
         tables, n_samples, n = learnt["items"], len(learnt["alpha"]), self.dimensions + 1
-        mean = np.float32(learnt["mean"][0])
+        mean, unit = np.float32(learnt["mean"][0]), np.float32(learnt["unit"][0])
         out = np.empty((len(queries), len(tables) - 1) if items is None else items.shape, np.float32)
         for first in range(0, len(queries), BATCH):
             part = slice(first, first + BATCH)
             users = self.user_parameters(queries.take(np.arange(*part.indices(len(queries)))))
             if items is not None:
-                out[part] = mean + _pairs(users, tables, items[part])
+                out[part] = mean + unit * _pairs(users, tables, items[part])
                 continue
             # a product of long vectors: (B, S (1 + D)) by (S (1 + D), N), with 1 in the place of the other's bias
             left, right = users.copy(), tables[:-1].copy()
             left[:, :, 0], right[:, :, 0] = 1, 1
             shared = left.reshape(-1, n_samples * n) @ right.reshape(-1, n_samples * n).T / n_samples - 1
-            out[part] = mean + users[:, :, 0].mean(axis=1)[:, None] + tables[:-1, :, 0].mean(axis=1) + shared
+            out[part] = mean + unit * (users[:, :, 0].mean(axis=1)[:, None] + tables[:-1, :, 0].mean(axis=1) + shared)
         return out
 
 
