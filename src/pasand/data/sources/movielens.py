@@ -89,7 +89,7 @@ def _log(folder: Path, path: Path, options: Options, users: pl.DataFrame | None,
         notes.append("no time: the order of events means nothing")
     return Log(
         name=folder.name,
-        events=partial(_ratings, file, path, timed),
+        events=partial(ratings, file, path, timed, _delimiter(path)),
         values=options.values or "rating",
         order="time" if timed else "none",
         users=users,
@@ -101,23 +101,27 @@ def _log(folder: Path, path: Path, options: Options, users: pl.DataFrame | None,
     )
 
 
-def _ratings(file: Path, path: Path, timed: bool) -> Iterator[pl.DataFrame]:
-    """Yield user, item, value and time."""
+def _delimiter(path: Path) -> str:
+    return "\t" if path.name.startswith("u.") else "," if ".csv" in path.name else "::"
+
+
+def ratings(file: Path, path: Path, timed: bool, delimiter: str) -> Iterator[pl.DataFrame]:
+    """Yield user, item, value and time, where there is one; with commas there is a header."""
     names = ["user", "item", "value", "time"][: 4 if timed else 3]
     try:
-        if path.name.startswith("ratings.csv") or path.name.startswith("u.data"):
-            mark, headed = (",", True) if path.name.startswith("ratings.csv") else ("\t", False)
-            frame = pl.scan_csv(file, separator=mark, has_header=headed, new_columns=names, infer_schema=False)
+        if delimiter != "::":
+            headed = delimiter == ","
+            frame = pl.scan_csv(file, separator=delimiter, has_header=headed, new_columns=names, infer_schema=False)
             yield from frame.select(names).collect_batches(chunk_size=BATCH, maintain_order=True)
             return
         # the delimiter has two characters: one column, then cut at the delimiter
         whole = pl.scan_csv(file, separator="\x01", has_header=False, new_columns=["line"], quote_char=None)
         parts = pl.col("line").str.splitn("::", len(names)).struct.rename_fields(names)
-        yield from whole.select(parts.alias("line")).unnest("line").collect_batches(chunk_size=BATCH)
+        lines = whole.select(parts.alias("line")).unnest("line")
+        yield from lines.collect_batches(chunk_size=BATCH, maintain_order=True)
     except pl.exceptions.PolarsError as error:
-        raise InputError(
-            path, cause=f"not MovieLens' layout: {str(error).splitlines()[0]}", cure="fetch it again"
-        ) from error
+        cause = f"not MovieLens' layout: {str(error).splitlines()[0]}"
+        raise InputError(path, cause=cause, cure="fetch it again") from error
 
 
 def _rows(path: Path, delimiter: str, width: int) -> list[list[str]]:
