@@ -94,11 +94,11 @@ def folds() -> Iterator[tuple[int, Dataset, Dataset]]:
 
 
 def run() -> list[Row]:
-    """Measure our two factor models and the two peers on all five folds."""
+    """Measure our two factor models and the peers on all five folds."""
     python = peer_python("surprise", "scikit-surprise==1.1.5", "numpy<2")
     ours: dict[str, list[float]] = {"biased": [], "bayesian": []}
     chosen: dict[str, list[str]] = {"biased": [], "bayesian": []}
-    peers: dict[str, list[float]] = {"SVD": [], "SVDpp": []}
+    peers: dict[str, list[float]] = {"SVD": [], "SVDpp": [], "SVD tuned": []}
     for fold, base, test in folds():
         for name, model in (("biased", biased(base, fold)), ("bayesian", bayesian(base, fold))):
             ours[name].append(rmse(model, base, test))
@@ -121,6 +121,7 @@ def run() -> list[Row]:
         )
 
     return [
+        row("RMSE of biased MF", "biased", 0.912, "SVD tuned", "Surprise SVD, tuned alike", "width/l2"),
         row("RMSE of biased MF", "biased", 0.912, "SVD", "Surprise SVD, defaults", "width/l2"),
         row("RMSE of Bayesian MF", "bayesian", 0.905, "SVDpp", "Surprise SVD++, defaults", "width"),
     ]
