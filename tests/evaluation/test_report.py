@@ -42,7 +42,7 @@ def full() -> Report:
             },
             hyperparameters="l2 100",
             fit_seconds=0.01 * 10**i,
-            evaluate_seconds=None,
+            evaluate_seconds=0.03,
             peak_memory_mb=1200.0 * i,
             beats_popularity=[True, None, False][i],
         )

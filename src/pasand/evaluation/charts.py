@@ -28,7 +28,7 @@ def ticks(low: float, high: float, wanted: int = 5) -> list[float]:
         return [low]
     raw = (high - low) / wanted
     power = 10.0 ** math.floor(math.log10(raw))
-    step = next(m * power for m in (1, 2, 2.5, 5, 10) if m * power >= raw * 0.999)
+    step = next(m * power for m in (1, 2, 2.5, 5, 10) if m * power >= 0.75 * raw)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return [round(i * step, 12) for i in range(first, last + 1)] or [low]
 
@@ -170,13 +170,13 @@ def reach(spans: Sequence[Span], room: float = 0.06) -> tuple[float, float]:
 
 def whisker(span: Span, axis: tuple[float, float], style: str, title: str, reference: float | None = None) -> Markup:
     """Return a dot with its interval, for a cell of a table; `reference` is a thin line to compare with."""
-    drawing = Drawing(132, 18, title, style="whisker")
+    drawing = Drawing(104, 18, title, style="whisker")
     low, high = axis
 
     def x(value: float) -> float:
-        return 5 + 122 * min(1, max(0, (value - low) / ((high - low) or 1)))
+        return 5 + 94 * min(1, max(0, (value - low) / ((high - low) or 1)))
 
-    drawing.line(5, 9, 127, 9, "grid")
+    drawing.line(5, 9, 99, 9, "grid")
     if reference is not None and math.isfinite(reference):
         drawing.line(x(reference), 1, x(reference), 17, "reference")
     mark(drawing, span, x, 9, style)
@@ -194,20 +194,20 @@ def mark(drawing: Drawing, span: Span, x: Callable[[float], float], y: float, st
 
 def dots(title: str, rows: Sequence[tuple[str, Span, str]], axis: tuple[float, float], about: str) -> Markup:
     """Return one row per name with a dot and its interval, over a shared axis; 340 pixels wide."""
-    left, right, top, gap = 112.0, 326.0, 10.0, 22.0
+    left, right, top, gap = 128.0, 326.0, 10.0, 22.0
     bottom = top + gap * len(rows)
     drawing = Drawing(340, bottom + 22, title, about)
 
     def x(value: float) -> float:
         return left + (right - left) * (value - axis[0]) / ((axis[1] - axis[0]) or 1)
 
-    places = ticks(*axis, 3)
+    places = ticks(*axis, 4)
     for value, words in zip(places, labels(places), strict=True):
         drawing.line(x(value), top - 4, x(value), bottom, "grid")
         drawing.text(x(value), bottom + 15, words, "tick middle")
     for place, (name, span, style) in enumerate(rows):
         y = top + gap * (place + 0.5)
-        drawing.text(left - 10, y + 4, shortened(name, 16), "end")
+        drawing.text(left - 10, y + 4, shortened(name, 18), "end")
         mark(drawing, span, x, y, style)
     return drawing.finish()
 
@@ -222,7 +222,7 @@ def deciles(title: str, shares: Sequence[float], reference: Sequence[float] | No
     spoken = ", ".join(f"{100 * share:.0f} %" for share in shares)
     drawing = Drawing(232, 132, title, f"Shares, most popular tenth first: {spoken}.")
     left, base, width, height = 34.0, 108.0, 19.0, 96.0
-    places = ticks(0, top, 3)
+    places = ticks(0, top, 4)
     for value in places:
         y = base - height * value / top
         drawing.line(left, y, left + 10 * width, y, "grid")
@@ -254,7 +254,7 @@ def histogram(
     def x(moment: float) -> float:
         return left + (right - left) * (moment - edges[0]) / span
 
-    places = ticks(0, high, 3)
+    places = ticks(0, high, 4)
     for value, words in zip(places, labels(places), strict=True):
         y = base - (base - top) * value / high
         drawing.line(left, y, right, y, "grid")
@@ -283,8 +283,8 @@ def lines(
 ) -> Markup:
     """Return one line per curve over its steps 1, 2, ..., a ring where it stopped, and its name where there is room."""
     wide = width > 400
-    height = max(260.0, 60 + 15.0 * len(curves)) if wide else 240.0
-    left, right, top, base = 52.0, width - (170.0 if wide else 14.0), 28.0, height - 42.0
+    height = max(300.0, 60 + 15.0 * len(curves)) if wide else 240.0
+    left, right, top, base = 52.0, width - (204.0 if wide else 14.0), 28.0, height - 42.0
     finite = [value for _, values, _ in curves for value in values if math.isfinite(value)] or [0.0, 1.0]
     low, high = min(finite), max(finite)
     margin = (high - low) * 0.05 or abs(high) * 0.05 or 1.0
@@ -323,8 +323,8 @@ def lines(
     if wide:
         heights = spread([point[1] for point in ends], 15, top, base + 12)
         for (name, style), height, (end_x, end_y) in zip(names, heights, ends, strict=True):
-            drawing.line(end_x + 4, end_y, right + 14, height, "leader")
-            drawing.text(right + 19, height + 4, shortened(name, 22), f"name {style}")
+            drawing.line(end_x + 4, end_y, right + 14, height, f"leader {style}")
+            drawing.text(right + 19, height + 4, shortened(name, 28), f"name {style}")
     return drawing.finish()
 
 

@@ -224,7 +224,7 @@ def timeline(part: Timeline) -> list[Markup]:
     """Return the split as a drawing for wide and one for narrow pages."""
     title = "Events over time, by part of the split"
     shown = list(part.parts.items())
-    return [charts.histogram(title, part.edges, shown, part.cut, width) for width in (860, 350)]
+    return [charts.histogram(title, part.edges, shown, part.cut, width) for width in (980, 350)]
 
 
 def panels(part: Activity, report: Report) -> list[tuple[Group, Markup]]:
@@ -251,7 +251,7 @@ def tenths(part: Popularity, position: Mapping[str, int]) -> list[tuple[str, Mar
 def curves(part: Learning) -> list[Markup]:
     """Return the curves as a drawing for wide and one for narrow pages."""
     shown = [(curve.name, curve.values, curve.stop) for curve in part.curves]
-    return [charts.lines(part.title, shown, "epoch", part.metric, width) for width in (860, 350)]
+    return [charts.lines(part.title, shown, "epoch", part.metric, width) for width in (980, 350)]
 
 
 def summary(part: Learning) -> list[tuple[int, Curve, float, int]]:
