@@ -9,8 +9,10 @@ import numpy as np
 import polars as pl
 import pytest
 
+from pasand.data.encode import encode
 from pasand.data.log import Options
-from pasand.data.sources.bollywood import DAY, START, STATES, Events, World, facts, read, recognises, world_of
+from pasand.data.population import STATES, facts
+from pasand.data.sources.bollywood import DAY, START, Events, World, read, recognises, world_of
 from pasand.data.viewing import MOST_TAKEN, SLATE, Effects
 from pasand.errors import InputError
 from pasand.types import Array, Rows, Scores
@@ -268,3 +270,20 @@ def test_a_dataset_finds_its_rows_in_the_world() -> None:
     users, items = SMALL.aligned(data)
     assert users.tolist() == list(range(60))
     assert items.tolist() == list(range(40))
+
+
+def test_the_encoded_log_holds_the_same_events_as_the_world() -> None:
+    place = "bollywood:n_users=60,n_items=40,days=40,seed=3,visits=0.8"
+    data, whole = encode(read(place, Options())), SMALL.dataset()
+    users, items = SMALL.aligned(data)
+    assert np.array_equal(users[data.user], whole.user)
+    assert np.array_equal(items[data.item], whole.item)
+    assert np.array_equal(data.time, whole.time)
+    assert data.value is not None
+    assert whole.value is not None
+    assert np.array_equal(data.value, whole.value)
+    assert data.positive_from == 4
+    assert {name: feature.kind for name, feature in data.item_features.items()} == {
+        name: feature.kind for name, feature in whole.item_features.items()
+    }
+    assert data.item_features["cast"].show(0) == whole.item_features["cast"].show(int(items[0]))

@@ -7,12 +7,10 @@ can be asked, so that recommenders can be held against the truth and not only ag
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +18,7 @@ import numpy as np
 import polars as pl
 from numpy.random import Generator
 
+from pasand.data import population
 from pasand.data.dataset import Dataset, Vocabulary
 from pasand.data.features import TIME_UNKNOWN, Feature
 from pasand.data.log import Log, Options
@@ -31,30 +30,6 @@ from pasand.types import Array, Mask, Rows, Scores, Times
 START = 1_735_689_600
 """The first day of the world, 2025-01-01 UTC, in seconds since 1970."""
 DAY = 86_400
-TASTES = 6
-"""Dimensions of hidden taste."""
-AGE_BANDS = ("18-24", "25-34", "35-44", "45-54", "55+")
-GENDERS = ("female", "male", "other")
-CITY_TIERS = ("tier 1", "tier 2", "tier 3")
-
-STATES: dict[str, tuple[float, dict[str, float]]] = {
-    "Andhra Pradesh": (5, {"Telugu": 0.85, "Hindi": 0.1, "Tamil": 0.05}),
-    "Assam": (3, {"Assamese": 0.35, "Hindi": 0.4, "Bengali": 0.25}),
-    "Bihar": (7, {"Hindi": 1.0}),
-    "Delhi": (6, {"Hindi": 0.8, "Punjabi": 0.2}),
-    "Gujarat": (6, {"Hindi": 0.65, "Gujarati": 0.35}),
-    "Karnataka": (8, {"Kannada": 0.6, "Hindi": 0.15, "Telugu": 0.15, "Tamil": 0.1}),
-    "Kerala": (7, {"Malayalam": 0.85, "Tamil": 0.15}),
-    "Madhya Pradesh": (5, {"Hindi": 1.0}),
-    "Maharashtra": (12, {"Marathi": 0.5, "Hindi": 0.5}),
-    "Punjab": (4, {"Punjabi": 0.55, "Hindi": 0.45}),
-    "Rajasthan": (5, {"Hindi": 1.0}),
-    "Tamil Nadu": (9, {"Tamil": 0.9, "Malayalam": 0.05, "Telugu": 0.05}),
-    "Telangana": (6, {"Telugu": 0.75, "Hindi": 0.25}),
-    "Uttar Pradesh": (10, {"Hindi": 1.0}),
-    "West Bengal": (8, {"Bengali": 0.8, "Hindi": 0.2}),
-}
-"""Weight of each state among viewers (assumed, not a census), and the languages that films are watched in there."""
 
 
 class Events(NamedTuple):
@@ -79,52 +54,6 @@ class Impressions(NamedTuple):
     time: Times
     position: Rows
     taken: Mask
-
-
-class Fact(NamedTuple):
-    """What is known of a real film."""
-
-    title: str
-    year: int
-    language: str
-    genres: tuple[str, ...]
-    minutes: int
-    cast: tuple[str, ...]
-
-
-def facts() -> list[Fact]:
-    """Return the 100 real films, grouped by language.
-
-    >>> facts()[0].title
-    'Mother India'
-    """
-    text = files("pasand.data.sources").joinpath("bollywood_films.csv").read_text("utf-8")
-    return [
-        Fact(
-            title=row["title"],
-            year=int(row["year"]),
-            language=row["language"],
-            genres=tuple(row["genres"].split(";")),
-            minutes=int(row["minutes"]),
-            cast=tuple(row["cast"].split(";")),
-        )
-        for row in csv.DictReader(text.splitlines())
-    ]
-
-
-def numbered(word: str, n: int) -> list[str]:
-    """Return names that sort by their number: "word 00001" and so on."""
-    width = max(5, len(str(n)))
-    return [f"{word} {i:0{width}d}" for i in range(1, n + 1)]
-
-
-def codes(lists: list[tuple[str, ...]], names: tuple[str, ...], width: int) -> Rows:
-    """Return lists of names as codes, padded with -1; (n, width)."""
-    place = {name: code for code, name in enumerate(names)}
-    out = np.full((len(lists), width), -1, np.int32)
-    for row, chosen in enumerate(lists):
-        out[row, : len(chosen[:width])] = [place[name] for name in chosen[:width]]
-    return out
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,86 +111,28 @@ class World:
     @cached_property
     def languages(self) -> tuple[str, ...]:
         """Names of the languages, in order of code."""
-        return tuple(sorted({fact.language for fact in facts()}))
+        return population.languages()
 
     @cached_property
     def genres(self) -> tuple[str, ...]:
         """Names of the genres, in order of code."""
-        return tuple(sorted({genre for fact in facts() for genre in fact.genres}))
+        return population.genres()
 
     @cached_property
     def stars(self) -> tuple[str, ...]:
         """Names of the actors, in order of code; those of invented films are "star 00001" and so on."""
-        invented = numbered("star", math.ceil(max(0, self.n_items - 100) / 4))
-        return tuple(sorted({name for fact in facts() for name in fact.cast}) + invented)
-
-    @cached_property
-    def _facts(self) -> list[tuple[str, Fact]]:
-        """The films by id, sorted as a vocabulary sorts them."""
-        real = facts()
-        chosen = [real[i] for i in np.linspace(0, len(real) - 1, min(self.n_items, len(real))).round().astype(int)]
-        films = [(fact.title, fact) for fact in chosen]
-        rng, names, n_stars = self._rng(0), numbered("film", self.n_items), len(self.stars)
-        for name in names[len(real) :]:
-            like, genre = real[rng.integers(len(real))], real[rng.integers(len(real))]
-            year = int(rng.integers(1990, 2026))
-            cast = tuple(self.stars[int(n_stars * rng.random() ** 2)] for _ in range(2))
-            films.append((name, Fact(name, year, like.language, genre.genres, int(rng.integers(90, 181)), cast)))
-        return sorted(films)
+        return population.stars(self.n_items)
 
     @cached_property
     def films(self) -> Films:
         """The films; rows follow the sorted ids."""
-        rng, n = self._rng(1), self.n_items
-        known = [fact for _, fact in self._facts]
-        genres = codes([fact.genres for fact in known], self.genres, 4)
-        by_genre = rng.standard_normal((len(self.genres) + 1, TASTES))
-        by_genre[-1] = 0
-        per_film = by_genre[genres].sum(axis=1) / np.sqrt((genres >= 0).sum(axis=1))[:, None]
-        traits = (0.7 * per_film + 0.7 * rng.standard_normal((n, TASTES))) / math.sqrt(TASTES)
-        late = rng.random(n) < self.new_films
-        return Films(
-            ids=tuple(name for name, _ in self._facts),
-            title=tuple(fact.title for fact in known),
-            year=np.array([fact.year for fact in known], np.int32),
-            minutes=np.array([fact.minutes for fact in known], np.float32),
-            language=codes([(fact.language,) for fact in known], self.languages, 1)[:, 0],
-            genres=genres,
-            cast=codes([fact.cast for fact in known], self.stars, 4),
-            arrives=np.where(late, rng.random(n) * self.days, 0).astype(np.float32),
-            traits=traits.astype(np.float32),
-            quality=rng.standard_normal(n).astype(np.float32),
-        )
+        named = population.catalogue(self.n_items, self._rng(0))
+        return population.draw_films(named, self.days, self.new_films, self._rng(1))
 
     @cached_property
     def viewers(self) -> Viewers:
         """The people; rows follow the sorted ids."""
-        rng, n = self._rng(2), self.n_users
-        weights = np.array([weight for weight, _ in STATES.values()])
-        spoken = np.array([[mix.get(name, 0) for name in self.languages] for _, mix in STATES.values()])
-        state = rng.choice(len(STATES), n, p=weights / weights.sum()).astype(np.int32)
-        gamma = rng.standard_gamma(4 * spoken[state] + 0.03)
-        gamma += 1e-3 * spoken[state]
-        age = rng.choice(len(AGE_BANDS), n, p=[0.28, 0.32, 0.2, 0.12, 0.08]).astype(np.int32)
-        gender = rng.choice(len(GENDERS), n, p=[0.46, 0.52, 0.02]).astype(np.int32)
-        leaning = 0.5 * rng.standard_normal((len(AGE_BANDS), TASTES))[age]
-        leaning += 0.4 * rng.standard_normal((len(GENDERS), TASTES))[gender]
-        late = rng.random(n) < self.new_viewers
-        billed = self.films.cast[self.films.cast >= 0]
-        activity = rng.lognormal(-0.32, 0.8, n)
-        return Viewers(
-            ids=tuple(numbered("user", n)),
-            age_band=age,
-            gender=gender,
-            city_tier=rng.choice(len(CITY_TIERS), n, p=[0.4, 0.35, 0.25]).astype(np.int32),
-            state=state,
-            languages=(gamma / gamma.sum(axis=1, keepdims=True)).astype(np.float32),
-            arrives=np.where(late, rng.random(n) * self.days, 0).astype(np.float32),
-            visits=(self.visits * activity).astype(np.float32),
-            taste=(leaning + rng.standard_normal((n, TASTES))).astype(np.float32),
-            era=(2019 - 9 * age + 8 * rng.standard_normal(n)).astype(np.float32),
-            favourites=rng.choice(billed, (n, 3)),
-        )
+        return population.draw_viewers(self.n_users, self.films, self.days, self.new_viewers, self.visits, self._rng(2))
 
     @cached_property
     def _mind(self) -> tuple[Array, ...]:
@@ -383,10 +254,10 @@ class World:
         order = np.argsort(-people.languages, axis=1, kind="stable")[:, : int(spoken.sum(axis=1).max())]
         bag = np.where(np.take_along_axis(spoken, order, axis=1), order, -1).astype(np.int32)
         return {
-            "age_band": Feature(kind="categorical", values=people.age_band, names=AGE_BANDS),
-            "gender": Feature(kind="categorical", values=people.gender, names=GENDERS),
-            "city_tier": Feature(kind="categorical", values=people.city_tier, names=CITY_TIERS),
-            "state": Feature(kind="categorical", values=people.state, names=tuple(STATES)),
+            "age_band": Feature(kind="categorical", values=people.age_band, names=population.AGE_BANDS),
+            "gender": Feature(kind="categorical", values=people.gender, names=population.GENDERS),
+            "city_tier": Feature(kind="categorical", values=people.city_tier, names=population.CITY_TIERS),
+            "state": Feature(kind="categorical", values=people.state, names=tuple(population.STATES)),
             "language": Feature(kind="categorical", values=order[:, 0].astype(np.int32), names=self.languages),
             "languages": Feature(kind="bag", values=bag, names=self.languages),
         }
