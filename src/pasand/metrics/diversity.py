@@ -89,6 +89,10 @@ class IntraListDiversity:
         left, right = np.triu_indices(items.shape[1], 1)
         first, second = items[:, left].astype(np.int64), items[:, right].astype(np.int64)
         real = (first >= 0) & (second >= 0)
+        if len(self.start):  # the item with more users first: fewer are left to count
+            size = np.diff(self.start)
+            swap = size[second] > size[first]
+            first, second = np.where(swap, second, first), np.where(swap, first, second)
         pairs, place = np.unique(np.where(real, first * 2**31 + second, -1), return_inverse=True)
         place = place.reshape(real.shape)
         alike = np.zeros(len(pairs))
@@ -153,21 +157,18 @@ def _unit(vectors: Vectors) -> Vectors:
 
 @njit(cache=True)
 def _cosines(one: Offsets, other: Offsets, start: Offsets, users: Rows) -> Values:
+    """Cosines of pairs sorted by their first item, whose users are marked once and counted among the second's."""
     out = np.zeros(len(one))
+    mark = np.full(users.max() + 1 if len(users) else 0, -1, np.int64)
     for p in range(len(one)):
         i, i_end = start[one[p]], start[one[p] + 1]
         j, j_end = start[other[p]], start[other[p] + 1]
-        size = np.sqrt(float(i_end - i) * float(j_end - j))
+        if p == 0 or one[p] != one[p - 1]:
+            for place in range(i, i_end):
+                mark[users[place]] = one[p]
         common = 0
-        while i < i_end and j < j_end:
-            if users[i] == users[j]:
-                common += 1
-                i += 1
-                j += 1
-            elif users[i] < users[j]:
-                i += 1
-            else:
-                j += 1
-        if size > 0:
-            out[p] = common / size
+        for place in range(j, j_end):
+            common += mark[users[place]] == one[p]
+        if common:
+            out[p] = common / np.sqrt(float(i_end - i) * float(j_end - j))
     return out

@@ -171,10 +171,12 @@ def _sink(top: Scores, items: Rows, size: int, score: np.float32, item: np.int32
 
 @njit(cache=True)
 def _fill(items: Rows, scores: Scores, short: Rows, more: Rows, more_scores: Scores) -> None:
+    mark = np.full(max(items.max(), more.max()) + 1 if items.size and more.size else 0, -1, np.int64)
     for s in range(len(short)):
         b = short[s]
         size = 0
         while size < items.shape[1] and items[b, size] >= 0:
+            mark[items[b, size]] = s
             size += 1
         have = size
         drop = np.float32(0.0)
@@ -182,12 +184,7 @@ def _fill(items: Rows, scores: Scores, short: Rows, more: Rows, more_scores: Sco
             item = more[s, j]
             if size == items.shape[1] or item < 0:
                 break
-            known = False
-            for i in range(have):
-                if items[b, i] == item:
-                    known = True
-                    break
-            if known:
+            if mark[item] == s:
                 continue
             if size == have and have > 0:
                 drop = max(np.float32(0.0), more_scores[s, j] - scores[b, have - 1])
