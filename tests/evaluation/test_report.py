@@ -119,8 +119,8 @@ def test_tables_have_captions() -> None:
 
 def test_the_best_of_each_column_is_marked() -> None:
     report = full()
-    assert report.best("ndcg@10") == "ease"
-    assert report.best("rmse") == "<script>alert(1)</script>"
+    assert report.best("ndcg@10") == {"ease"}
+    assert report.best("rmse") == {"<script>alert(1)</script>"}
     cells = re.findall(r'<td class="best"><b>([\d.]+)', render(report))
     assert cells == ["0.3000", "0.7000", "0.9000"]
 
@@ -205,3 +205,29 @@ def test_wrong_parts_are_refused() -> None:
         Timeline(edges=[1, 2, 3], parts={"train": [1]})
     with pytest.raises(ValueError, match="ten"):
         Popularity(shares={"a": [1.0]})
+
+
+def test_curves_without_a_kept_epoch_need_no_table() -> None:
+    curve = Curve(name="train rmse", values=[1.0, 0.5])
+    page = render(Report(title="t", learning=[Learning(title="t", metric="rmse", curves=[curve])]))
+    assert "<table" not in page
+    assert "A ring" not in page
+    assert page.count("<svg") == 2
+
+
+def test_long_settings_fold_away() -> None:
+    long = "learning_rate 0.02, epochs 100, dimensions 100, l2 0.06"
+    page = render(Report(title="t", leaderboard=[Entry(name="mf", metrics={}, hyperparameters=long)]))
+    assert f"<details><summary>settings</summary><small>{long}</small></details>" in page
+
+
+def test_equals_share_the_mark_unless_all_are_equal() -> None:
+    def best(*means: float) -> frozenset[str]:
+        board = [Entry(name=f"m{i}", metrics={"ndcg@10": Interval(mean=mean)}) for i, mean in enumerate(means)]
+        return Report(title="t", leaderboard=board).best("ndcg@10")
+
+    assert best(0.2, 0.2, 0.1) == {"m0", "m1"}
+    assert best(0.2, 0.2) == frozenset()
+    assert best(0.2) == {"m0"}
+    assert best(math.nan, 0.1, 0.05) == {"m1"}
+    assert best(math.nan) == frozenset()

@@ -144,12 +144,14 @@ class Report:
         """Names of all metrics of the leaderboard, in order of appearance."""
         return list(dict.fromkeys(name for entry in self.leaderboard for name in entry.metrics))
 
-    def best(self, metric: str) -> str | None:
-        """Return the name of the model with the best mean, None where no mean is finite; the first of equals."""
-        means = [(e.metrics[metric].mean, e.name) for e in self.leaderboard if metric in e.metrics]
-        means = [(mean, name) for mean, name in means if math.isfinite(mean)]
+    def best(self, metric: str) -> frozenset[str]:
+        """Return the names of the models with the best mean; none where several models are all equal."""
+        means = {e.name: e.metrics[metric].mean for e in self.leaderboard if metric in e.metrics}
+        means = {name: mean for name, mean in means.items() if math.isfinite(mean)}
         choose = min if metric.partition("@")[0] in self.lower_is_better else max
-        return choose(means, key=lambda pair: pair[0])[1] if means else None
+        top = choose(means.values(), default=math.nan)
+        found = frozenset(name for name, mean in means.items() if mean == top)
+        return found if len(found) == 1 or len(found) < len(means) else frozenset()
 
 
 def write(path: Path, report: Report) -> None:
@@ -194,13 +196,13 @@ def colours(report: Report) -> dict[str, int]:
     return {name: position for position, name in enumerate(dict.fromkeys(named))}
 
 
-def columns(report: Report) -> list[tuple[str, str | None, dict[str, Markup]]]:
-    """Return for each metric its name, the best model, and by model the dot with its interval."""
+def columns(report: Report) -> list[tuple[str, frozenset[str], dict[str, Markup]]]:
+    """Return for each metric its name, the best models, and by model the dot with its interval."""
     found = []
     for metric in report.metrics:
         spans = {entry.name: entry.metrics[metric].span for entry in report.leaderboard if metric in entry.metrics}
         axis, best = charts.reach(list(spans.values())), report.best(metric)
-        reference = spans[best][0] if best else None
+        reference = spans[min(best)][0] if best else None
         drawn = {
             name: charts.whisker(span, axis, charts.colour(colours(report)[name]), f"{name}: {spoken(span)}", reference)
             for name, span in spans.items()
