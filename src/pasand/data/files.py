@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import shutil
 import tempfile
+import weakref
 import zlib
 from pathlib import Path
 
@@ -12,6 +14,14 @@ from pasand.progress import step
 
 LONGEST_LINE = 4 << 20
 """Bytes; lines of twice this length are refused, shorter than this they never are."""
+
+
+class Folder:
+    """A temporary folder that goes when the object does, at the latest when the program ends."""
+
+    def __init__(self) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix="pasand-"))
+        weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
 
 
 def plain(path: Path) -> tuple[Path, object]:
@@ -24,8 +34,8 @@ def plain(path: Path) -> tuple[Path, object]:
             packed = file.read(2) == b"\x1f\x8b"
         if not packed:
             return path, None
-        folder = tempfile.TemporaryDirectory(prefix="pasand-", ignore_cleanup_errors=True)
-        out = Path(folder.name) / (path.name.removesuffix(".gz") or "unpacked")
+        folder = Folder()
+        out = folder.path / (path.name.removesuffix(".gz") or "unpacked")
         done = 0
         with gzip.open(path) as source, out.open("wb") as target:
             while piece := source.read(1 << 22):
