@@ -12,7 +12,7 @@ from hypothesis import given, settings
 
 from pasand.data.dataset import Dataset
 from pasand.errors import InputError
-from pasand.evaluation.protocols import default_protocol, names, protocol
+from pasand.evaluation.protocols import default_protocol, inside, names, protocol
 from pasand.evaluation.protocols.folds import Folds
 from pasand.evaluation.protocols.leave_last_out import LeaveLastOut
 from pasand.evaluation.protocols.sampled_negatives import SampledNegatives
@@ -143,19 +143,24 @@ def test_sampled_negatives_by_hand(tmp_path: Path) -> None:
     data = log(EVENTS)
     (tmp_path / "x.test.negative").write_text("(ann,d)\te\tgone\n(cat,b)\tc\tb\n")
     (split,) = SampledNegatives(folder=tmp_path).split(data)
-    assert asked(split) == [("ann", ["a", "b", "c"], ["d"], 2), ("cat", ["e", "a"], ["b"], 2)]
+    assert asked(split) == [("ann", ["a", "b", "c"], ["d"], 3), ("cat", ["e", "a"], ["b"], 2)]
     assert split.leaks
+    assert split.train.n_items == 6  # "gone" has no event and can be answered all the same
     assert split.lists.among is not None
-    assert [known(data, rows) for rows in split.lists.among] == [
-        ["d", "e"],
+    assert [known(split.train, rows) for rows in split.lists.among] == [
+        ["d", "e", "gone"],
         ["b", "c"],
     ]
-    (second,) = SampledNegatives(folder=tmp_path).split(split.train)
+    (same,) = SampledNegatives(folder=tmp_path).split(split.train)
+    assert asked(same) == asked(split)
+    (second,) = inside(SampledNegatives(folder=tmp_path)).split(split.train)
     assert [(found[0], found[2]) for found in asked(second)] == [("ann", ["c"]), ("cat", ["a"])]
     assert "second hold-out" in second.name
     (tmp_path / "x.test.negative").write_text("(ann,d)\te\nnothing\n")
     with pytest.raises(InputError, match="row 2"):
         SampledNegatives(folder=tmp_path).split(data)
+    with pytest.raises(InputError, match="needs the folder"):
+        SampledNegatives().split(data)
 
 
 @settings(max_examples=50, deadline=None)
@@ -176,7 +181,7 @@ def test_temporal_never_shows_the_future(histories: str, seed: int) -> None:
 
 def nested(name: str, train: Dataset) -> list[Split]:
     try:
-        return protocol(name).split(train)[:1]
+        return inside(protocol(name)).split(train)[:1]
     except InputError:  # too little is left
         return []
 

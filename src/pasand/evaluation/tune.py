@@ -17,7 +17,7 @@ from pasand.data.dataset import Dataset
 from pasand.errors import InputError
 from pasand.evaluation.compare import Result, entry, hyperparameters, run
 from pasand.evaluation.intervals import Interval
-from pasand.evaluation.protocols import SplitsData
+from pasand.evaluation.protocols import SplitsData, inside
 from pasand.evaluation.split import Split
 from pasand.progress import step
 
@@ -137,8 +137,7 @@ def tune(
     for name, choices in grid.items():
         _check(model, name, choices, drawn=trials is not None)
     outer = protocol.split(data)[0]
-    inside: SplitsData = protocol.inside() if hasattr(protocol, "inside") else protocol
-    inner = inside.split(outer.train)[0]
+    inner = inside(protocol).split(outer.train)[0]
     names = tuple(dict.fromkeys([metric, *metrics]))
     chosen: Iterable[dict[str, object]]
     if trials is None:

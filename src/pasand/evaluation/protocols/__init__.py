@@ -1,7 +1,7 @@
 """Evaluation protocols: what is train, what is asked, what is true.
 
 A file is a protocol, a dataclass of its options with `split(data)`, found by its name: `leave-last-out` is the class
-`LeaveLastOut`. A protocol applied to a split's own train part gives the validation split for tuning.
+`LeaveLastOut`. The protocol `inside(...)` applied to a split's own train part gives the validation split for tuning.
 """
 
 from __future__ import annotations
@@ -22,6 +22,12 @@ class SplitsData(Protocol):
 
     def split(self, data: Dataset) -> list[Split]:
         """Return one split, or several that are pooled; raises InputError where the data cannot be split so."""
+
+
+def inside(outer: SplitsData) -> SplitsData:
+    """Return the protocol for the train part of a split: the same, or what its own `inside()` says where files rule."""
+    inner: SplitsData = outer.inside() if hasattr(outer, "inside") else outer
+    return inner
 
 
 def names() -> dict[str, type]:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import gzip
-import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from pasand.data.dataset import Dataset
+from pasand.data.dataset import Dataset, Vocabulary
+from pasand.data.sources.ncf import Negatives
+from pasand.data.sources.ncf import negatives as read_negatives
 from pasand.errors import InputError
 from pasand.evaluation.split import Questions, Split, counts_of, places
 from pasand.types import Mask, Offsets, Rows
@@ -20,25 +19,28 @@ from pasand.types import Mask, Offsets, Rows
 class SampledNegatives:
     """Asks for the best of the positive and the negatives that a `*.test.negative` file gives for each user.
 
-    He et al., WWW 2017. Negatives equal to the positive are dropped, ties of score count against the positive. In data
-    that lack the file's positives, such as the train part of this very split, each user's last event (a random one
-    where no order is known) is held out instead, among the same negatives: the second hold-out, for tuning.
+    He et al., WWW 2017. Negatives equal to the positive are dropped, ties of score count against the positive. The data
+    are the training events of the same folder; the positives are taken out of them where they are in.
     """
 
-    folder: Path
-    """Holds one file `*.test.negative` or `*.test.negative.gz`, or is that file."""
+    folder: Path | None = None
+    """Holds the file `*.test.negative` or `*.test.negative.gz`; must be given."""
+    second: bool = False
+    """Hold out another event of each user among the same negatives, for tuning: the last one, or a random one."""
     seed: int = 0
     """Draws the second hold-out where no order is known."""
 
     def split(self, data: Dataset) -> list[Split]:
-        """Return the one split; raises InputError where the file is missing, broken or of other data."""
-        file = self._file()
-        user, positive, negatives = _rows(file, data)
+        """Return the one split; raises InputError where the file is missing, broken or of other users."""
+        if self.folder is None:
+            cause = "sampled-negatives needs the folder of its *.test.negative file"
+            raise InputError("protocol", cause=cause, cure="give the folder of the split as the source")
+        data, user, positive, negatives = _asked(data, read_negatives(self.folder), self.folder)
+        data = replace(data, positive_from=-np.inf)
         asked_for = np.full(data.n_users, -2, np.int64)
         asked_for[user] = positive
         hidden = data.item == asked_for[data.user]
-        given = bool(hidden.any()) or not len(np.intersect1d(user, data.user))
-        if not given:
+        if self.second:
             hidden = self._last(data, user)
             positive = np.full(data.n_users, -1, np.int32)
             positive[data.user[hidden]] = data.item[hidden]
@@ -48,14 +50,19 @@ class SampledNegatives:
         candidates = np.column_stack([positive, np.where(negatives == positive[:, None], -1, negatives)])
         activity = counts_of(train)[user]
         now = int(data.time[-1]) + 1 if len(data) else 0
-        held = "the given positive" if given else "a second hold-out, the last event of each user,"
+        held = (
+            "the given positive"
+            if not self.second
+            else f"a second hold-out, {'a random' if data.order == 'none' else 'the last'} event of each user,"
+        )
         return [
             Split(
-                name=f"sampled-negatives, {held} among the given negatives of {file.name}",
+                name=f"sampled-negatives, {held} among the given negatives of {self.folder.name}",
                 leaks="ranking among a few sampled items flatters every recommender and can reverse their order "
                 "(Krichene and Rendle, KDD 2020); train holds events later than the question",
                 rules={
-                    "relevant": "the positive of the user's line in the file, whatever its rating",
+                    "liking": "every event, whatever its rating, as in the published tables",
+                    "relevant": "the item of the event held out" if self.second else "the positive of the user's line",
                     "seen": "every event of the user in train",
                     "warm": "users with at least one event in train",
                     "cold": "users without",
@@ -77,13 +84,9 @@ class SampledNegatives:
             )
         ]
 
-    def _file(self) -> Path:
-        if self.folder.is_file():
-            return self.folder
-        found = sorted(self.folder.glob("*.test.negative*"))
-        if not found:
-            raise InputError(self.folder, cause="no *.test.negative file is there", cure="give the folder of the split")
-        return found[0]
+    def inside(self) -> SampledNegatives:
+        """Return the protocol for the train part of this one's split: the second hold-out."""
+        return replace(self, second=True)
 
     def _last(self, data: Dataset, user: Rows) -> Mask:
         """Return which events are the last of those users that keep at least one other."""
@@ -96,30 +99,30 @@ class SampledNegatives:
         return last
 
 
-def _rows(file: Path, data: Dataset) -> tuple[Rows, Rows, Rows]:
-    """Return users (n,), their positives (n,) and negatives (n, C), padded with -1, as the file gives them."""
-    pairs, negatives = [], []
-    for number, line in enumerate(_lines(file), 1):
-        head, *rest = line.rstrip("\n").split("\t")
-        pair = re.fullmatch(r"\(([^,]+),([^,]+)\)", head)
-        if pair is None:
-            cause = "the line does not begin with (user,item)"
-            raise InputError(file, row=number, value=head[:50], cause=cause, cure="give a *.test.negative file")
-        pairs.append((pair[1], pair[2]))
-        negatives.append(rest)
-    user = data.users.rows(pair[0] for pair in pairs)
-    positive = data.items.rows(pair[1] for pair in pairs)
-    if not pairs or (user < 0).any() or (positive < 0).any():
-        row = int(np.argmax((user < 0) | (positive < 0))) if pairs else 0
-        value = ",".join(pairs[row]) if pairs else None
-        cause = "this user or item is not in the data" if pairs else "the file is empty"
-        raise InputError(file, row=row + 1, value=value, cause=cause, cure="load the data from the same folder")
-    out = np.full((len(pairs), max(map(len, negatives))), -1, np.int32)
-    flat = data.items.rows(item for line in negatives for item in line)
-    out[np.arange(out.shape[1])[None, :] < np.array([len(line) for line in negatives])[:, None]] = flat
-    return user, positive, out
+def _asked(data: Dataset, given: Negatives, folder: Path) -> tuple[Dataset, Rows, Rows, Rows]:
+    """Return the data with every item of the file in the catalogue, users (n,), positives (n,), negatives (n, C)."""
+    data = _with_items(data, [*given.positives, *(item for line in given.negatives for item in line)])
+    user = data.users.rows(given.users)
+    if not len(user) or (user < 0).any():
+        row = int(np.argmax(user < 0)) if len(user) else 0
+        cause = "this user is not in the data" if len(user) else "no user is asked for"
+        value = given.users[row] if len(user) else None
+        raise InputError(folder, row=row + 1, value=value, cause=cause, cure="load the data from the same folder")
+    negatives = np.full((len(user), max(map(len, given.negatives))), -1, np.int32)
+    listed = np.arange(negatives.shape[1]) < np.array([len(line) for line in given.negatives])[:, None]
+    negatives[listed] = data.items.rows([item for line in given.negatives for item in line])
+    return data, user, data.items.rows(given.positives), negatives
 
 
-def _lines(file: Path) -> Iterator[str]:
-    with gzip.open(file, "rt") if file.suffix == ".gz" else file.open() as lines:
-        yield from lines
+def _with_items(data: Dataset, ids: list[str]) -> Dataset:
+    """Return the data with these items in the vocabulary too, as items without events and with unknown features."""
+    if (data.items.rows(ids) >= 0).all():
+        return data
+    items = Vocabulary([*data.items.series.to_list(), *ids])
+    old = data.items.rows(items.series.to_list())
+    return replace(
+        data,
+        items=items,
+        item=items.rows(data.items.series.to_list())[data.item],
+        item_features={name: replace(f, values=f.take(old)) for name, f in data.item_features.items()},
+    )
