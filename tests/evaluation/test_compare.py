@@ -99,3 +99,12 @@ def test_contenders_see_train_alone() -> None:
 def test_lists_of_no_length_are_refused() -> None:
     with pytest.raises(ValueError, match="ks must be at least 1 each, got \\[0\\]"):
         compare(tastes(), [], protocol("temporal"), ks=(0,))
+
+
+def test_lists_longer_than_the_catalogue_and_tiny_logs_are_answered() -> None:
+    found = compare(tastes(), [], protocol("temporal"), ks=(50,))
+    assert found.results[0].evaluation.overall["recall@50"].mean == 1
+    one = log([("ann", "a", 1, 5), ("ann", "a", 2, 5)])
+    told = compare(one, [], protocol("temporal")).as_json()
+    assert told["data"]["users_asked"] == {"overall": 0, "warm": 0, "cold": 0}
+    json.dumps(told, allow_nan=False)
