@@ -10,6 +10,7 @@ import polars as pl
 
 from pasand.data.dataset import Order, Values
 from pasand.data.features import Kind
+from pasand.errors import InputError
 
 Batches: TypeAlias = Callable[[], Iterator[pl.DataFrame]]
 """Gives the events anew at each call, in their order, in frames small enough for memory."""
@@ -89,6 +90,10 @@ class Log:
     def batches(self, size: int = BATCH) -> Iterator[pl.DataFrame]:
         """Yield the events in their order, from the first; about `size` a frame where the source lets one choose."""
         if isinstance(self.events, pl.LazyFrame):
-            yield from self.events.collect_batches(chunk_size=size, maintain_order=True)
+            try:
+                yield from self.events.collect_batches(chunk_size=size, maintain_order=True)
+            except pl.exceptions.PolarsError as error:
+                cause = f"it cannot be read: {str(error).splitlines()[0]}"
+                raise InputError(self.name, cause=cause, cure="check the file") from error
         else:
             yield from self.events()

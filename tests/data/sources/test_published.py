@@ -49,6 +49,19 @@ def test_both_layouts_of_sequences_agree_and_keep_repetitions(tmp_path: Path) ->
     assert (pairs.order, pairs.items.ids(pairs.item)) == ("sequence", ["5", "6", "5", "6"])
 
 
+def test_rows_with_spaces_are_a_table_and_not_sequences(tmp_path: Path) -> None:
+    (tmp_path / "rows.txt").write_text("1 5 3 978300760\n2 6 4 978300761\n")
+    (tmp_path / "headed.txt").write_text("user item\n1 5\n2 6\n")
+    assert load(tmp_path / "rows.txt").order == "time"
+    assert load(tmp_path / "headed.txt").users.ids([0, 1]) == ["1", "2"]
+
+
+def test_ragged_plays_are_refused(tmp_path: Path) -> None:
+    folder = write(tmp_path, user_artists__dat="userID\tartistID\tweight\n1\t2\t3\n1\t2\t3\t4\n")
+    with pytest.raises(InputError, match="it cannot be read"):
+        load(folder)
+
+
 def test_ncf_gives_training_events_and_the_questions_apart(tmp_path: Path) -> None:
     folder = write(
         tmp_path,

@@ -124,6 +124,8 @@ def test_bad_rows_are_counted_with_their_reasons(tmp_path: Path) -> None:
         ("nul.csv", b"user,item\n\0\0,1\n", "binary"),
         ("not.parquet", b"PAR0 no parquet", "cannot be read as parquet"),
         ("not.jsonl", "user item\n", "not a JSON object"),
+        ("array.json", '[{"user": 1, "item": 2}]', "not a JSON object"),
+        ("quote.csv", 'user,item\n"a,1\nb,2\n', "quote.csv"),
         ("long.csv", "user,item\n1," + "x" * (10 << 20) + "\n", "longer than 4 MiB"),
         ("ragged.csv", "user,item\n1,2\n1,2,3,4\n", "cannot be read"),
         ("strange.xyz", "user,item\n1,2\n", "no source knows"),

@@ -27,7 +27,13 @@ def recognises(place: str) -> float:
     except (OSError, EOFError):
         return 0
     ids = [line.strip() for line in lines]
-    return 0.8 if ids and all(PATTERN.fullmatch(line) and not re.search(rb"[,;|\t]", line) for line in ids) else 0
+    if not ids or not all(PATTERN.fullmatch(line) and not re.search(rb"[,;|\t]", line) for line in ids):
+        return 0
+    if ids[0].lower().startswith(b"user"):
+        return 0
+    # lines of one length above two are rows of a table: user item rating time
+    widths = {len(line.split()) for line in ids}
+    return 0.4 if len(ids) > 1 and len(widths) == 1 and max(widths) > 2 else 0.8
 
 
 def read(place: str, options: Options) -> Log:

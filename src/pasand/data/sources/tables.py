@@ -220,6 +220,9 @@ def _lines(file: Path, path: Path, wanted: list[str] | None, size: int = BATCH) 
                         path, row=1, value=line[:40], cause=cause, cure="write one object a line"
                     ) from error
                 row = {}
+            if first and not isinstance(row, dict):
+                cause = "the first line is not a JSON object"
+                raise InputError(path, row=1, value=str(row)[:40], cause=cause, cure="write one object a line")
             first = False
             rows.append(row if isinstance(row, dict) else {})
             if len(rows) == size:
