@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from pasand.data.dataset import Dataset
-from pasand.evaluation.compare import Comparison, Entry, compare, entry
+from pasand.errors import InputError
+from pasand.evaluation.compare import Built, Comparison, Entry, compare, entry
 from pasand.evaluation.protocols import protocol
 from tests.evaluation.logs import Ladder, log
 
@@ -88,11 +89,11 @@ def test_leaky_protocols_say_so_and_folds_are_pooled() -> None:
 def test_contenders_see_train_alone() -> None:
     data, seen = tastes(), []
 
-    def build(train: Dataset, rng: np.random.Generator) -> object:
+    def build(train: Dataset, rng: np.random.Generator) -> Built:
         seen.append(len(train))
         return entry("x", Ladder()).build(train, rng)
 
-    compare(data, [Entry("spy", build, {})], protocol("temporal"))  # type: ignore[arg-type]
+    compare(data, [Entry("spy", build, {})], protocol("temporal"))
     assert seen == [round(0.8 * len(data))]
 
 
@@ -108,3 +109,16 @@ def test_lists_longer_than_the_catalogue_and_tiny_logs_are_answered() -> None:
     told = compare(one, [], protocol("temporal")).as_json()
     assert told["data"]["users_asked"] == {"overall": 0, "warm": 0, "cold": 0}
     json.dumps(told, allow_nan=False)
+
+
+def test_a_contender_that_refuses_the_data_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
+    def refuse(train: Dataset, rng: np.random.Generator) -> Built:
+        raise InputError(train.name, cause="nothing to learn from")
+
+    refusing = Entry("refusing", refuse, {})
+    found = compare(tastes(), [entry("forwards", Ladder()), refusing], protocol("temporal"))
+    assert {result.name for result in found.results} == {"popularity", "popularity_recent", "forwards"}
+    assert "nothing to learn from" in found.as_json()["failed"]["refusing"]
+    assert "refusing is left out" in caplog.text
+    with pytest.raises(InputError, match="nothing to learn from"):
+        compare(tastes(), [refusing], protocol("temporal"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from pasand.contracts import Learns, Model, PredictsRatings, Retriever
 from pasand.data.dataset import Dataset
+from pasand.errors import InputError
 from pasand.evaluation.evaluate import Evaluation, pooled
 from pasand.evaluation.memory import forget_peak, peak_mb
 from pasand.evaluation.protocols import SplitsData
@@ -105,6 +107,8 @@ class Comparison:
     """Name of the better baseline in that metric."""
     results: list[Result]
     """Best first by the deciding metric."""
+    failed: dict[str, str]
+    """Contenders that could not learn from these data, and why."""
 
     @property
     def protocol(self) -> str:
@@ -135,6 +139,7 @@ class Comparison:
                 "users_asked": self.results[0].evaluation.n_users,
             },
             "models": [_result_json(result) for result in self.results],
+            "failed": self.failed,
         }
 
     def table(self) -> tuple[list[str], list[list[str]]]:
@@ -167,7 +172,8 @@ def compare(
 
     Popularity of all time and of the last 30 days are added where no contender has their names. Each contender starts
     from the same seed, so that leaving one out changes nothing for the others. `metrics` adds to the default ones.
-    Raises InputError where the protocol cannot split the data, or a k is below 1.
+    A contender that refuses the data is told of in a warning and in `failed`. Raises InputError where the protocol
+    cannot split the data or all contenders refuse them, ValueError where a k is below 1.
     """
     if not ks or min(ks) < 1:
         raise ValueError(f"ks must be at least 1 each, got {list(ks)}")
@@ -176,7 +182,15 @@ def compare(
     names = tuple(dict.fromkeys([*default_metrics(ks, data), *(metrics or ())]))
     decided_by = f"ndcg@{ks[0]}"
     everyone = [*(b for b in baselines() if b.name not in {e.name for e in entries}), *entries]
-    results = [run(contender, splits, names, seed) for contender in track(everyone, "comparing")]
+    results, failed = [], {}
+    for contender in track(everyone, "comparing"):
+        try:
+            results.append(run(contender, splits, names, seed))
+        except InputError as error:
+            failed[contender.name] = str(error)
+            if contender not in entries or len(failed) == len(entries):
+                raise
+            logging.getLogger(__name__).warning("%s is left out: %s", contender.name, error)
     return Comparison(
         data=data,
         splits=splits,
@@ -184,6 +198,7 @@ def compare(
         seed=seed,
         metrics=names,
         decided_by=decided_by,
+        failed=failed,
         **_judged(results, decided_by, seed),
     )
 
