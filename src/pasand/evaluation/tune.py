@@ -326,7 +326,7 @@ def _cost(trial: Trial, metric: str) -> float:
 def _trial_json(trial: Trial) -> dict[str, Any]:
     return {
         "hyperparameters": trial.hyperparameters,
-        "metrics": _numbers(trial.validation),
+        "validation": _numbers(trial.validation),
         "warm": _numbers(trial.warm),
         "cold": _numbers(trial.cold),
         "curves": trial.curves,
