@@ -97,6 +97,13 @@ def test_a_set_is_fetched_once(server: Server, tmp_path: Path) -> None:
     assert len(server.asked) == 1
 
 
+def test_a_mirror_serves_the_folder_where_names_are_looked_up(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PASAND_DATA", str(tmp_path))
+    assert get("set", url=published(server).url) == tmp_path / "set"
+
+
 def test_a_broken_transfer_is_resumed(server: Server, tmp_path: Path) -> None:
     server.breaks = 2
     folder = get("set", tmp_path, published=published(server, SHA), wait=0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +100,9 @@ class Report:
         return asdict(self)
 
     def __str__(self) -> str:
+        return self.text()
+
+    def text(self) -> str:
         """Return the report as a person reads it."""
         lines = [
             f"{self.name}: {self.events:,} events of {self.users:,} users and {self.items:,} items",
@@ -127,12 +130,15 @@ class Report:
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
 
 
-def check(source: str | Path, options: Options | None = None) -> Report:
+def check(source: str | Path | Dataset, options: Options | None = None) -> Report:
     """Return the report of the log at a path, a database URL or under a name; raises InputError as `load` does.
 
-    Bad rows are reported whatever their share, unless no good row is left.
+    Bad rows are reported whatever their share, unless no good row is left. Of a dataset that is encoded already the
+    dropped rows are known from its notes alone.
     """
-    options = options or Options(bad_rows=1)
+    if isinstance(source, Dataset):
+        return report(source, Reading(rows=len(source)))
+    options = replace(options or Options(), bad_rows=1)
     return report(*read(open_log(str(source), options), options))
 
 

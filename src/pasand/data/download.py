@@ -14,6 +14,7 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from pasand.data.sources import folder_of_data
 from pasand.errors import InputError
 from pasand.progress import step
 
@@ -41,14 +42,26 @@ SETS = {
 """The data sets that `get` knows, by name."""
 
 
-def get(name: str, folder: Path, *, published: Published | None = None, attempts: int = 5, wait: float = 1.0) -> Path:
+def get(
+    name: str,
+    folder: Path | None = None,
+    *,
+    url: str | None = None,
+    published: Published | None = None,
+    attempts: int = 5,
+    wait: float = 1.0,
+) -> Path:
     """Return the folder of a data set, `folder/name`, fetching it where it is absent.
+
+    `folder` is by default where `load` looks for names; `url` names a mirror of the archive, whose own checksum file
+    is then asked.
 
     A transfer that breaks is resumed, `attempts` times, `wait` seconds after the first and twice as long after each
     further one; what was fetched stays for the next call. Raises InputError where the name is unknown, the server
     cannot be reached or the checksum is wrong.
     """
-    published = published or SETS.get(name)
+    published = Published(url=url) if url else published or SETS.get(name)
+    folder = folder or folder_of_data()
     if published is None:
         raise InputError(name, cause="no data set of this name is known", cure=f"choose one of {', '.join(SETS)}")
     target = folder / name
