@@ -1,0 +1,70 @@
+"""EASE and item kNN against RecTools on `ml-1m-2999-users`: equal metrics from equal data and settings.
+
+Leave-last-out: the last event of each user in time (of one moment: the last in the file) is asked for, the others are
+fitted, every event counts as a liking. Each side gives its ten best unseen items; one code judges both.
+
+RecTools 0.18.0 ranks by the transpose of EASE's weights, x B' instead of the paper's x B. Its weights are compared in
+the paper's direction; what it returns as it stands is shown for information.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.classical_speed import dataset, fit, ndcg, pairs, recall, top_ten
+from benchmarks.rows import Row, data_folder, peer_python, run_peer
+from pasand.contracts import Model
+from pasand.models.ease import EASE
+from pasand.models.item_knn import ItemKNN
+
+L2 = 500.0
+NEIGHBOURS = 50
+TOLERANCE = 1e-3
+
+
+def run() -> list[Row]:
+    """Compare the metrics of both sides' lists."""
+    frame = pairs(data_folder("ml-1m-2999-users") / "ratings.dat.gz")
+    shape = (frame["user"].n_unique(), frame["item"].n_unique())
+    ordered = frame.sort("time", maintain_order=True)
+    held = ordered.unique("user", keep="last", maintain_order=True).sort("user")
+    data = dataset(ordered.join(held, on=["user", "item"], how="anti", maintain_order="left"), shape)
+    users, truth = held["user"].to_numpy(), held["item"].to_numpy()
+    python = peer_python("rectools", "rectools==0.18.0")
+    contests: list[tuple[str, Model, str, float, str]] = [
+        ("EASE", EASE(l2=L2), "ease", L2, f"l2 {L2:g}, RecTools' weights in the paper's direction"),
+        ("EASE", EASE(l2=L2), "ease_transposed", L2, f"l2 {L2:g}, RecTools as it stands (transposed weights)"),
+        (
+            "item kNN, cosine",
+            ItemKNN(neighbours=NEIGHBOURS, shrinkage=0),
+            "item_knn",
+            NEIGHBOURS + 1,
+            f"{NEIGHBOURS} neighbours (RecTools' {NEIGHBOURS + 1} hold the item itself)",
+        ),
+    ]
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        source, out = Path(folder, "pairs.npz"), Path(folder, "out.npy")
+        np.savez(source, user=data.user, item=data.item, users=users)
+        for name, model, kind, value, detail in contests:
+            said = run_peer(python, "rectools_fit.py", kind, source, out, f"{value:g}")
+            seconds = fit(model, data)
+            ours, theirs = top_ten(model, data, users), np.load(out)
+            same = np.mean([len(np.intersect1d(a, b)) / 10 for a, b in zip(ours, theirs, strict=True)])
+            for metric, judge in (("NDCG@10", ndcg), ("recall@10", recall)):
+                value_of, peer_of = judge(ours, truth), judge(theirs, truth)
+                rows.append(
+                    Row(
+                        target=f"{name}: difference of {metric} from RecTools'",
+                        value=abs(value_of - peer_of),
+                        limit=None if kind == "ease_transposed" else TOLERANCE,
+                        better="lower",
+                        peer=f"RecTools {said['version']}",
+                        detail=f"{value_of:.5f} against {peer_of:.5f}, {detail}; lists share {same:.1%}; fitted in "
+                        f"{seconds:.2f} s against {said['seconds']:.2f} s",
+                    )
+                )
+    return rows
