@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 
 import typer
 
@@ -44,14 +45,14 @@ def command(
     out.print(f"{place}: recipe, ids and arrays, checksummed", markup=False)
     user = data.users.ids(data.user[-1:])[0]
     films = data.items.ids(data.item[data.liked][-2:])
-    _head(f"4. For {user}, who was here last")
+    _head(f"4. For {user}, the last who was here")
     show_answer(recommend(loaded, user, [], 5, why=True), 5)
     _head(f"5. For somebody new, who just watched {' and '.join(films)}")
     show_answer(recommend(loaded, None, films, 5, why=True), 5)
     _head("Next")
     out.print(f"open {page.resolve()}", markup=False, soft_wrap=True)
     out.print("pasand compare YOUR.csv --report report.html", markup=False)
-    out.print(f"pasand recommend {place} --user {user} --why", markup=False)
+    out.print(f"pasand recommend {quote(str(place))} --user {quote(user)} --why", markup=False)
     if serve:
         _serve(page)
 

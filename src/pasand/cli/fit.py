@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 
 import typer
 
@@ -30,6 +31,9 @@ def command(
         bundle.write(out, assembly.fit(data, seed=seed), data, seed=seed)
     if not console.quiet(json):
         console.output.print(f"bundle written to {out}")
-        console.output.print(f"try: pasand recommend {out} --user {data.users.ids([0])[0]}")
+        user = quote(data.users.ids([0])[0])
+        console.output.print(
+            f"try: pasand recommend {quote(str(out))} --user {user} --why", markup=False, soft_wrap=True
+        )
     if json is not None:
         console.write_json(json, bundle.read(out).manifest)

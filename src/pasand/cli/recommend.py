@@ -94,7 +94,7 @@ def show(answer: dict[str, object], k: int) -> None:
         basis = "answered from the given history" if answer["history"] else "answered by what is popular"
         console.output.print(f"{answer['user'] or 'somebody new'}: not in the log, {basis}", markup=False)
     reasons = any("because" in line for line in items)
-    titled = any(line["title"] for line in items)
+    titled = any(line["title"] not in ("", line["item"]) for line in items)
     table = Table("", "item", *(["title"] if titled else []), "score", *(["why"] if reasons else []))
     for line in items:
         cells = [str(line["rank"]), line["item"], *([line["title"]] if titled else []), f"{line['score']:.4g}"]

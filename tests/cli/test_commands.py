@@ -1,0 +1,201 @@
+"""The commands as a person types them; the process is this one, the files are real."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pasand.cli import main
+from tests.logs import tastes
+
+Output = pytest.CaptureFixture[str]
+
+
+def pasand(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as stopped:
+        main.run([str(argument) for argument in arguments])
+    assert isinstance(stopped.value.code, int)
+    return stopped.value.code
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    data = tastes()
+    users, items = data.users.ids(data.user), data.items.ids(data.item)
+    assert data.value is not None
+    rows = zip(users, items, data.value.tolist(), data.time.tolist(), strict=True)
+    file = tmp_path_factory.mktemp("log") / "log.csv"
+    file.write_text("user,item,rating,timestamp\n" + "".join(f"{u},{i},{v:g},{t}\n" for u, i, v, t in rows))
+    return file
+
+
+@pytest.fixture(scope="module")
+def bundle(log: Path) -> Path:
+    folder = log.parent / "bundle"
+    assert pasand("fit", log, "--out", folder) == 0
+    return folder
+
+
+def test_demo_does_the_whole_path(tmp_path: Path, capsys: Output) -> None:
+    assert pasand("demo", "--folder", tmp_path, "--no-serve") == 0
+    told = capsys.readouterr().out
+    assert "beats popularity" in told
+    assert "because of" in told
+    assert "<svg" in (tmp_path / "reports" / "bollywood.html").read_text()
+    assert pasand("recommend", tmp_path / "bundles" / "bollywood", "--json", "-") == 0
+
+
+def test_compare_writes_the_figures_and_the_page(log: Path, tmp_path: Path, capsys: Output) -> None:
+    out, page = tmp_path / "out.json", tmp_path / "out.html"
+    assert pasand("compare", log, "--models", "item_knn,ease", "--k", "5,10", "--json", out, "--report", page) == 0
+    told = json.loads(out.read_text())
+    assert told["protocol"].startswith("temporal")
+    assert told["k"] == [5, 10]
+    names = [model["name"] for model in told["models"]]
+    assert set(names) == {"item_knn", "ease", "popularity", "popularity_recent"}
+    for model in told["models"]:
+        interval = model["metrics"]["ndcg@5"]
+        assert interval["low"] <= interval["mean"] <= interval["high"]
+        assert {"hyperparameters", "warm", "cold", "fit_seconds", "evaluate_seconds", "peak_memory_mb"} <= set(model)
+    assert names[0] in ("item_knn", "ease")
+    assert "ease" in page.read_text()
+    assert "item_knn" in capsys.readouterr().out
+
+
+def test_json_to_standard_output_is_json_alone(log: Path, capsys: Output) -> None:
+    assert pasand("compare", log, "--models", "item_knn", "--json", "-", "--set", "item_knn.neighbours=3") == 0
+    told = json.loads(capsys.readouterr().out)
+    chosen = next(model for model in told["models"] if model["name"] == "item_knn")
+    assert chosen["hyperparameters"]["neighbours"] == 3
+
+
+@pytest.mark.parametrize("protocol", ["temporal", "leave-last-out", "strong-generalisation", "folds"])
+def test_every_protocol_names_itself(log: Path, capsys: Output, protocol: str) -> None:
+    assert pasand("compare", log, "--models", "item_knn", "--protocol", protocol, "--json", "-") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["protocol"].startswith(protocol)
+    assert (told["leaks"] is None) == (protocol == "temporal")
+
+
+def test_tune_finds_and_tests_the_best(log: Path, tmp_path: Path, capsys: Output) -> None:
+    page, out = tmp_path / "t.html", tmp_path / "t.json"
+    grid = ("--grid", "dimensions=2,4", "--grid", "l2=0.02,0.1")
+    assert pasand("tune", log, "--model", "biased_mf", *grid, "--report", page, "--json", out) == 0
+    told = json.loads(out.read_text())
+    assert len(told["trials"]) == 4
+    assert told["metric"] == "rmse"
+    means = [trial["metrics"]["rmse"]["mean"] for trial in told["trials"]]
+    assert told["best"]["metrics"]["rmse"]["mean"] == min(means)
+    assert "rmse" in told["test"]["metrics"]
+    assert page.read_text().count("dimensions 2, l2 0.02") >= 1
+    assert "test all: rmse" in capsys.readouterr().out
+
+
+def test_fit_and_recommend_for_known_new_and_nobody(bundle: Path, capsys: Output) -> None:
+    capsys.readouterr()
+    assert pasand("recommend", bundle, "--user", "u001", "-k", "5", "--why", "--json", "-") == 0
+    known = json.loads(capsys.readouterr().out)
+    assert known["known"] is True
+    assert len(known["items"]) == 5
+    assert known["items"][0]["because"]
+    assert pasand("recommend", bundle, "--history", "i000,i003", "--json", "-") == 0
+    new = json.loads(capsys.readouterr().out)
+    assert new["known"] is False
+    assert not {"i000", "i003"} & {line["item"] for line in new["items"]}
+    first = [int(line["item"][1:]) % 3 for line in new["items"][:3]]
+    assert first == [0, 0, 0], "somebody who took two items of one group is offered that group"
+    assert pasand("recommend", bundle, "--user", "nobody") == 0
+    assert "not in the log, answered by what is popular" in capsys.readouterr().out
+
+
+def test_k_beyond_the_catalogue_gives_what_there_is(bundle: Path, capsys: Output) -> None:
+    capsys.readouterr()
+    assert pasand("recommend", bundle, "--user", "nobody", "-k", "500") == 0
+    assert "only 30 items are left" in capsys.readouterr().out
+
+
+def test_data_check_reports(log: Path, capsys: Output) -> None:
+    assert pasand("data", "check", log) == 0
+    assert "60" in capsys.readouterr().out
+    assert pasand("data", "check", log, "--json", "-") == 0
+    assert json.loads(capsys.readouterr().out)
+
+
+def test_the_version_is_printed(capsys: Output) -> None:
+    assert pasand("--version") == 0
+    assert capsys.readouterr().out.strip().count(".") == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["compare", "LOG", "--k", "0"], "--k: '0' is wrong"),
+        (["compare", "LOG", "--k", "ten"], "not whole numbers"),
+        (["compare", "LOG", "--models", "nonsense"], "no such model"),
+        (["compare", "LOG", "--protocol", "nonsense"], "no such protocol"),
+        (["compare", "LOG", "--set", "ease.l3=1", "--models", "ease"], "l3"),
+        (["compare", "LOG", "--set", "ease.l2=1", "--models", "item_knn"], "of no model"),
+        (["compare", "LOG", "--set", "ease"], "not of the form"),
+        (["compare", "LOG", "--metrics", "wisdom@3"], "no such metric"),
+        (["compare", "LOG", "--column", "film=item"], "no such part"),
+        (["compare", "nowhere.csv"], "no such file"),
+        (["tune", "LOG", "--model", "ease", "--grid", "l3=1"], "l3"),
+        (["tune", "LOG", "--model", "ease", "--grid", "l2=many"], "many"),
+        (["fit", "LOG", "--recipe", "none.toml", "--out", "b"], "classic"),
+        (["recommend", "nowhere"], "not a bundle"),
+        (["recommend", "BUNDLE", "--history", "zz"], "not an item"),
+        (["data", "get", "nonsense"], "nonsense"),
+    ],
+)
+def test_wrong_input_ends_in_one_sentence(
+    log: Path, bundle: Path, tmp_path: Path, capsys: Output, arguments: list[str], message: str
+) -> None:
+    capsys.readouterr()
+    code = pasand(*[{"LOG": log, "BUNDLE": bundle}.get(argument, argument) for argument in arguments])
+    error = " ".join(capsys.readouterr().err.split())
+    assert code == 2
+    assert message in error
+    assert "Traceback" not in error
+
+
+def test_a_usage_error_is_told_by_the_command(capsys: Output) -> None:
+    assert pasand("recommend", "somewhere", "-k", "0") == 2
+    assert "greater than or equal to 1" in capsys.readouterr().err
+
+
+WORLD = "bollywood:n_users=4000,n_items=2000"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["compare", WORLD, "--json", "out.json"],
+        ["fit", WORLD, "--out", "bundle"],
+        ["tune", WORLD, "--model", "ials", "--grid", "dimensions=64,128", "--grid", "epochs=50", "--json", "out.json"],
+        ["demo", "--no-serve"],
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_ctrl_c_stops_cleanly(tmp_path: Path, arguments: list[str]) -> None:
+    command = [sys.executable, "-c", "from pasand.cli.main import run; run()", *arguments]
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=pipe, stderr=pipe, text=True) as process:
+        assert process.stdout is not None
+        while "users and" not in process.stdout.readline():  # the log has been read; what is long begins
+            assert process.poll() is None
+        time.sleep(0.3)
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=60)
+    assert process.returncode == 130, error
+    assert "Traceback" not in error
+    assert not list(tmp_path.rglob("*.part"))
+    assert not (tmp_path / "out.json").exists()
+    assert not (tmp_path / "bundle" / "manifest.json").exists()
