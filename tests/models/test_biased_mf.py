@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from pasand.data.dataset import Dataset, Vocabulary
 from pasand.errors import InputError
-from pasand.models.biased_mf import BiasedMF, descend, fold_in, update
+from pasand.models.biased_mf import BiasedMF, deal, descend, fold_in, update
 from pasand.types import Queries
 
 USERS, ITEMS, NOISE = 120, 80, 0.3
@@ -98,6 +98,20 @@ def test_an_epoch_is_the_plain_numpy_one() -> None:
     assert total == pytest.approx(squares)
     for mine, theirs in zip(ours, (bu, bi, p, q), strict=True):
         np.testing.assert_allclose(mine, theirs, atol=1e-12)
+
+
+def test_dealing_keeps_every_rating_and_mixes_them() -> None:
+    rng = np.random.default_rng(0)
+    n, old = 2000, np.arange(2000, dtype=np.int32)
+    users, items, values = deal(old, old + 1, old.astype(np.float32), rng.integers(0, 256, n, np.uint8))
+    np.testing.assert_array_equal(np.sort(users), old)
+    np.testing.assert_array_equal(items, users + 1)
+    np.testing.assert_array_equal(values, users)
+    # from a sorted start, two rounds leave no order that a rank correlation could see
+    users, _, _ = deal(users, items, values, rng.integers(0, 256, n, np.uint8))
+    assert abs(np.corrcoef(users, old)[0, 1]) < 4 / np.sqrt(n)
+    piles = np.array([1, 0, 1, 0], np.uint8)
+    assert deal(old[:4], old[:4], values[:4], piles)[0].tolist() == [1, 3, 0, 2]
 
 
 def test_planted_ratings_are_recovered() -> None:
