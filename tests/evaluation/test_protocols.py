@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 
 from pasand.data.dataset import Dataset
+from pasand.data.sources import load
 from pasand.errors import InputError
 from pasand.evaluation.protocols import default_protocol, inside, names, protocol
 from pasand.evaluation.protocols.folds import Folds
@@ -21,6 +22,7 @@ from pasand.evaluation.protocols.temporal import Temporal
 from pasand.evaluation.split import Split
 from pasand.types import Rows
 from tests.evaluation.logs import SEEDS, Event, log, random_log
+from tests.resources import real_data
 
 EVENTS: list[Event] = [
     ("ann", "a", 1, 5),
@@ -245,3 +247,11 @@ def test_options_out_of_range_are_refused() -> None:
         StrongGeneralisation(held_out=0)
     with pytest.raises(ValueError, match="n must be at least 2, got 1"):
         Folds(n=1)
+
+
+def test_the_published_folds_of_movielens_test_every_rating_once() -> None:
+    folder = real_data("ml-100k")
+    data = load(str(folder))
+    splits = Folds(folder=folder).split(data)
+    assert [len(split.test) for split in splits] == [20_000] * 5
+    assert sum((pairs(split.test) for split in splits), Counter()) == pairs(data)
