@@ -64,7 +64,7 @@ def roles(sample: pl.DataFrame, options: Options, where: str, *, headed: bool = 
         wanted = getattr(options, role)
         if wanted is not None and wanted not in sample.columns:
             cause = f"there is no column {wanted!r}; there are {', '.join(sample.columns)}"
-            raise InputError(where, cause=cause, cure=f"name one of them as the {role}")
+            raise InputError(where, cause=cause, cure=f"name one of them: --column {role}=NAME")
     free = [name for name in sample.columns if name not in (options.user, options.item, options.time, options.value)]
 
     def find(role: str, told: str | None, suits: Callable[[pl.Series], bool]) -> str | None:
@@ -97,7 +97,7 @@ def roles(sample: pl.DataFrame, options: Options, where: str, *, headed: bool = 
     for role, name in (("user", user), ("item", item)):
         if name is None:
             cause = f"no column looks like the {role}; there are {', '.join(sample.columns)}"
-            raise InputError(where, cause=cause, cure=f"name the column with {role}, for example --{role} COLUMN")
+            raise InputError(where, cause=cause, cure=f"name the column: --column {role}=NAME")
     assert user is not None
     assert item is not None
     values: Values = "none"

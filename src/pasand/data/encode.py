@@ -84,7 +84,9 @@ class Encoder:
         """Look at the first batch: which columns there are, and how times and ids are written."""
         for name in ("user", "item", *["time"] * self.timed, *["value"] * self.valued):
             if name not in frame.columns:
-                raise InputError(self.log.name, cause=f"there is no column for the {name}", cure=f"name it with {name}")
+                raise InputError(
+                    self.log.name, cause=f"there is no column for the {name}", cure=f"name it: --column {name}=NAME"
+                )
             self.parts[name] = []
         self.whole = {name: are_whole(frame[name]) for name in ("user", "item")}
         for name in frame.columns:

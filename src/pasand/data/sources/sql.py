@@ -79,7 +79,7 @@ def _query(place: str, options: Options) -> str:
         names = frames[0].to_series().to_list() if frames else []
         if len(names) != 1:
             cause = f"the database has {len(names)} tables: {', '.join(names[:10])}" if names else "there are no tables"
-            raise InputError(_shown(place), cause=cause, cure="name one with --table, or give a --query")
+            raise InputError(_shown(place), cause=cause, cure="give a query, or name a table: --query NAME")
         table = names[0]
     return "select * from " + ".".join('"' + part.replace('"', '""') + '"' for part in table.split("."))
 
