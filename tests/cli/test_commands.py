@@ -91,8 +91,8 @@ def test_tune_finds_and_tests_the_best(log: Path, tmp_path: Path, capsys: Output
     told = json.loads(out.read_text())
     assert len(told["trials"]) == 4
     assert told["metric"] == "rmse"
-    means = [trial["metrics"]["rmse"]["mean"] for trial in told["trials"]]
-    assert told["best"]["metrics"]["rmse"]["mean"] == min(means)
+    means = [trial["validation"]["rmse"]["mean"] for trial in told["trials"]]
+    assert told["best"]["validation"]["rmse"]["mean"] == min(means)
     assert "rmse" in told["test"]["metrics"]
     assert page.read_text().count("dimensions 2, l2 0.02") >= 1
     assert "test all: rmse" in capsys.readouterr().out

@@ -39,11 +39,13 @@ def command(
     from pasand.evaluation import pages
     from pasand.evaluation import report as reports
     from pasand.evaluation.compare import compare
+    from pasand.evaluation.memory import needed
 
     ks = lengths(k)
     with console.progress():
         data = opened(source, query, positive_from, column, quiet=console.quiet(json))
         chosen = contenders(data, models.split(",") if models else None, console.assignments(set_, "--set"))
+        console.errors.print(str(needed(data, [contender.model for contender in chosen])), markup=False)
         asked = protocol_of(data, source, protocol, histories)
         comparison = compare(data, chosen, asked, ks=ks, seed=seed, metrics=metrics.split(",") if metrics else None)
     if not console.quiet(json):
@@ -121,6 +123,8 @@ def show(comparison: Comparison) -> None:
         sure = "" if baseline or not result.corrected < 0.05 else " (p < .05)"
         table.add_row(result.name, *cells, beats + sure, f"{result.fit_seconds:.2f}", f"{result.peak_memory_mb:.0f}")
     out.print(table)
+    for name, reason in comparison.failed.items():
+        out.print(f"{name} failed: {reason}", markup=False)
 
 
 def _figure(values: Any, name: str) -> str:

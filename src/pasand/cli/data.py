@@ -7,7 +7,7 @@ from pathlib import Path
 import typer
 
 from pasand.cli import console
-from pasand.cli.source import COLUMN, POSITIVE_FROM, QUERY, SOURCE, opened
+from pasand.cli.source import COLUMN, POSITIVE_FROM, QUERY, SOURCE, options
 
 app = typer.Typer(no_args_is_help=True, help="Get data sets, and check a log.")
 
@@ -38,7 +38,7 @@ def check(
     from pasand.data import check as checks
 
     with console.progress():
-        report = checks.check(opened(source, query, positive_from, column, quiet=True))
+        report = checks.check(source, options(query, positive_from, column))
     if not console.quiet(json):
         console.output.print(report.text(), markup=False)
     console.write_json(json, report.as_json())

@@ -24,10 +24,12 @@ def command(
     """Fit a recipe to all events of SOURCE and save the recommender as a bundle."""
     from pasand import bundle
     from pasand import recipe as recipes
+    from pasand.evaluation.memory import needed
 
     assembly = recipes.read(recipe)
     with console.progress():
         data = opened(source, query, positive_from, column, quiet=console.quiet(json))
+        console.errors.print(str(needed(data, assembly.fitted.values())), markup=False)
         bundle.write(out, assembly.fit(data, seed=seed), data, seed=seed)
     if not console.quiet(json):
         console.output.print(f"bundle written to {out}")

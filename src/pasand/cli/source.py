@@ -9,6 +9,7 @@ import typer
 
 from pasand.cli import console
 from pasand.data.dataset import Dataset
+from pasand.data.log import Options
 from pasand.errors import InputError
 
 if TYPE_CHECKING:
@@ -29,18 +30,13 @@ PROTOCOL = typer.Option(
 HISTORIES = typer.Option(None, help="Of the temporal protocol: live (default) or frozen.")
 
 
-def opened(
-    source: str, query: str | None, positive_from: float | None, columns: list[str], *, quiet: bool = False
-) -> Dataset:
-    """Return the log, and print what was taken for what."""
-    from pasand.data.sources import load
-
+def options(query: str | None, positive_from: float | None, columns: list[str]) -> Options:
+    """Return what was told about the log; raises InputError for a part of an event that there is not."""
     chosen = console.assignments(columns, "--column")
     wrong = [name for name in chosen if name not in ("user", "item", "time", "value")]
     if wrong:
         raise InputError("--column", value=wrong[0], cause="no such part of an event", cure="user, item, time or value")
-    data = load(
-        source,
+    return Options(
         user=chosen.get("user"),
         item=chosen.get("item"),
         time=chosen.get("time"),
@@ -48,6 +44,17 @@ def opened(
         query=query,
         positive_from=positive_from,
     )
+
+
+def opened(
+    source: str, query: str | None, positive_from: float | None, columns: list[str], *, quiet: bool = False
+) -> Dataset:
+    """Return the log, and print what was taken for what."""
+    from pasand.data.encode import encode
+    from pasand.data.sources import open_log
+
+    told = options(query, positive_from, columns)
+    data = encode(open_log(source, told), told)
     if not quiet:
         console.output.print(
             f"[bold]{data.name}[/]: {len(data):,} events of {data.n_users:,} users and {data.n_items:,} items"
@@ -64,7 +71,7 @@ def protocol_of(data: Dataset, source: str, name: str | None, histories: str | N
 
     options: dict[str, object] = {"histories": histories} if histories else {}
     if name in ("folds", "sampled-negatives"):
-        places = (Path(source), Path(source).parent, folder_of_data() / source)
+        places = [Path(source), Path(source).parent] if Path(source).exists() else [folder_of_data() / source]
         options["folder"] = next((folder for folder in places if folder.is_dir()), None)
     if name is None and not histories:
         return protocols.default_protocol(data)

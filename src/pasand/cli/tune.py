@@ -34,10 +34,12 @@ def command(
     from pasand.contracts import PredictsRatings
     from pasand.evaluation import pages, tune
     from pasand.evaluation import report as reports
+    from pasand.evaluation.memory import needed
 
     configured = models.find(model)()
     with console.progress():
         data = opened(source, query, positive_from, column, quiet=console.quiet(json))
+        console.errors.print(str(needed(data, [configured])), markup=False)
         rates = isinstance(configured, PredictsRatings) and data.values == "rating"
         tuning = tune.tune(
             data,

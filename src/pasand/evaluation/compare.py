@@ -47,6 +47,8 @@ class Entry:
     build: Callable[[Dataset, Generator], Built]
     """Fits on the train events and returns the recommender."""
     hyperparameters: dict[str, object]
+    model: object = None
+    """What is built from, where it is one model."""
 
 
 def entry(name: str, model: Model) -> Entry:
@@ -58,7 +60,7 @@ def entry(name: str, model: Model) -> Entry:
             return Built(ladder(fitted), fitted)
         return Built(ladder(fitted, Popularity().fit(train, rng=rng)), fitted)
 
-    return Entry(name, build, hyperparameters(model))
+    return Entry(name, build, hyperparameters(model), model)
 
 
 def baselines() -> list[Entry]:

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
+
+from pasand.data.dataset import Dataset
+from pasand.data.memory import Estimate, estimate
+from pasand.models.ease import EASE
+from pasand.models.width import carried
 
 STATUS = Path("/proc/self/status")
 CLEAR = Path("/proc/self/clear_refs")
@@ -33,3 +39,11 @@ def _peak_of_process() -> float:
         return float("nan")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+
+
+def needed(data: Dataset, models: Iterable[object]) -> Estimate:
+    """Return the memory that fitting these models to the data will take at its peak, one after another."""
+    models = list(models)
+    asked = [(model.dimensions or carried(data.n_items)) for model in models if hasattr(model, "dimensions")]
+    matrices = 2 if any(isinstance(model, EASE) for model in models) else 0
+    return estimate(data, dimensions=max(asked, default=0), item_matrices=matrices)

@@ -27,7 +27,7 @@ class EASE:
     condition number allows three digits, in double precision elsewhere. Memory grows with the square of the catalogue.
     """
 
-    l2: float = 500.0
+    l2: float = 200.0
     """Ridge penalty, in likings: larger for more users per item."""
     _learnt: dict[str, Array] = field(default_factory=dict, init=False, repr=False, compare=False)
 

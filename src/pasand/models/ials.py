@@ -12,6 +12,7 @@ from numpy.random import Generator
 from pasand.contracts import Reason
 from pasand.data.dataset import Dataset
 from pasand.models.neighbours import liked_once
+from pasand.models.width import width
 from pasand.progress import track
 from pasand.types import Array, Arrays, Offsets, Queries, Rows, Scores, Vectors
 
@@ -26,13 +27,13 @@ class IALS:
     query is folded in exactly, so that late users and late events are answered as early ones.
     """
 
-    dimensions: int = 64
-    """Width of the factors."""
+    dimensions: int | None = None
+    """Width of the factors; None: what the number of items can carry (see `width`)."""
     epochs: int = 16
     """Number of passes, each over all users and then all items."""
     unobserved: float = 0.1
     """Weight of a pair without liking against one with (alpha_0 of the paper): lower for wider catalogues."""
-    l2: float = 0.003
+    l2: float = 0.01
     """Strength of the regularisation."""
     l2_exponent: float = 1.0
     """How the regularisation grows with the number of likings (nu of the paper): 0 not at all, 1 as with SGD."""
@@ -43,9 +44,10 @@ class IALS:
     _learnt: dict[str, Array] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        for name in ("dimensions", "epochs"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        if self.dimensions is not None and self.dimensions < 1:
+            raise ValueError(f"dimensions must be positive, got {self.dimensions}")
+        if self.epochs < 1:
+            raise ValueError(f"epochs must be positive, got {self.epochs}")
         for name in ("unobserved", "l2", "init_scale"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
@@ -60,8 +62,9 @@ class IALS:
         sides = [(m.indptr.astype(np.int64), m.indices.astype(np.int32)) for m in (by_user, by_item)]
         counts = [np.diff(start) for start, _ in sides]
         active = [int((count > 0).sum()) for count in counts]
-        users = np.zeros((data.n_users, self.dimensions), np.float32)
-        drawn = rng.normal(0, self.init_scale / np.sqrt(self.dimensions), (data.n_items, self.dimensions))
+        dimensions = width(self.dimensions, active[1])
+        users = np.zeros((data.n_users, dimensions), np.float32)
+        drawn = rng.normal(0, self.init_scale / np.sqrt(dimensions), (data.n_items, dimensions))
         items: Vectors = (drawn * (counts[1] > 0)[:, None]).astype(np.float32)
         penalties = [self._penalty(count, n) for count, n in zip(counts, reversed(active), strict=True)]
         for _ in track(range(self.epochs), "ials"):
@@ -117,7 +120,7 @@ class IALS:
         """Return the factors of the items; 0 at row -1 and for items without likings."""
         factors = self._learnt["items"]
         if not len(factors):
-            return np.zeros((*items.shape, self.dimensions), np.float32)
+            return np.zeros((*items.shape, factors.shape[1]), np.float32)
         vectors: Vectors = np.where((items >= 0)[..., None], factors[items], np.float32(0))
         return vectors
 
