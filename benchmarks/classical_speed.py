@@ -32,6 +32,7 @@ from pasand.stages.retrieval import FromModel
 from pasand.types import Rows
 
 TURNS = 5
+DIMENSIONS = 64
 NEIGHBOURS = 50
 PACKAGES = ("implicit==0.7.3", "numpy", "scipy", "threadpoolctl")
 REGULARISATIONS = (0.01, 1.0, 10.0, 30.0)
@@ -102,8 +103,8 @@ def run() -> list[Row]:
             said = run_peer(python, "implicit_fit.py", kind, source, out, json.dumps(settings))
             return float(said["seconds"]), ndcg(np.load(out), truth)
 
-        ials = IALS()
-        als = {"factors": ials.dimensions, "iterations": ials.epochs, "alpha": 1 + 1 / ials.unobserved}
+        ials = IALS(dimensions=DIMENSIONS)
+        als = {"factors": DIMENSIONS, "iterations": ials.epochs, "alpha": 1 + 1 / ials.unobserved}
         als |= {"num_threads": 2, "random_state": 0}
         tried = {penalty: peer("ials", **als, regularization=penalty)[1] for penalty in REGULARISATIONS}
         best = max(tried, key=lambda penalty: tried[penalty])
@@ -114,7 +115,7 @@ def run() -> list[Row]:
                 ials,
                 "ials",
                 {**als, "regularization": best},
-                f"{ials.dimensions} dimensions, {ials.epochs} passes, {ials.conjugate_steps} conjugate steps each; "
+                f"{DIMENSIONS} dimensions, {ials.epochs} passes, {ials.conjugate_steps} conjugate steps each; "
                 f"implicit's regularisation {best:g} of {REGULARISATIONS}",
             ),
             (

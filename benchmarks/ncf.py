@@ -1,10 +1,14 @@
 """Implicit ALS under the NCF protocol: HR@10 and NDCG@10 on ML-1M, the last item against 99 fixed negatives.
 
 The settings were chosen by `python -m benchmarks.ncf`, which searches on a second hold-out and never reads the test
-files: of the users whose events carry times (the 2,999 of ml-1m-2999-users) the last training event, against 99 items
-drawn uniformly from those the user has not met in training. Then all training events are fitted and the test is scored
-once for each seed. A negative that repeats the user's own test item (156 in the published file) is dropped, as the
-published evaluation does; a negative with the same score as the test item counts as above it.
+files: of the users whose events carry times (the 2,999 of ml-1m-2999-users) the last three training events, each
+against 99 items drawn uniformly from those the user has not met in training. Then all training events are fitted and
+the test is scored once for each seed. A negative that repeats the user's own test item (156 in the published file) is
+dropped, as the published evaluation does; a negative with the same score as the test item counts as above it.
+
+Eight steps of conjugate gradients instead of three, 256 dimensions, 20 epochs, and exponents of .5 and .75 were tried on
+the second hold-out too and were no better. An earlier search with one event per user led to unobserved .3, l2 .006 and
+14 epochs, whose test figures were .7281 and .4541.
 """
 
 from __future__ import annotations
@@ -23,8 +27,17 @@ from pasand.data.dataset import Dataset, Vocabulary
 from pasand.models.ials import IALS
 from pasand.types import Rows
 
-SETTINGS: dict[str, float] = {"unobserved": 0.3, "l2": 0.006, "l2_exponent": 1.0, "epochs": 14}
-"""Found by `search`."""
+SETTINGS: dict[str, float] = {"unobserved": 0.25, "l2": 0.0075, "l2_exponent": 1.0, "epochs": 8}
+"""Found by `search`: the highest sum of both metrics."""
+TRIED = (
+    *product((0.25, 0.3), (0.007, 0.0075), (1.0,), (8, 10, 14)),
+    *product((0.3,), (0.006, 0.008), (1.0,), (14,)),
+    *product((0.2,), (0.007, 0.0085), (1.0,), (14,)),
+    (0.3, 0.0065, 1.0, 20),
+    (0.3, 0.036, 0.75, 14),
+    (0.3, 0.21, 0.5, 14),
+)
+"""Unobserved weight, l2, its exponent and the epochs of each trial."""
 DIMENSIONS = 192
 SEEDS = 5
 PUBLISHED = {"HR@10": 0.7310, "NDCG@10": 0.4521}
@@ -70,7 +83,7 @@ def number_pair(text: str) -> tuple[int, int]:
 
 
 def second_hold_out(rng: Generator) -> tuple[Dataset, Rows, Rows]:
-    """Return the training events less the last of each user with times, these users, and their lists as in the test."""
+    """Return the training events less the last three of each user with times, and users and lists as in the test."""
     frame = events()
     names = ["user", "movie", "rating", "time"]
     lines = pl.read_csv(
@@ -85,7 +98,7 @@ def second_hold_out(rng: Generator) -> tuple[Dataset, Rows, Rows]:
         frame.join(timed, on=["user", "item"])
         .sort("time", maintain_order=True)
         .group_by("user", maintain_order=True)
-        .last()
+        .tail(3)
         .sort("user")
     )
     data = dataset(frame.join(last, on=["user", "item"], how="anti"))
@@ -104,15 +117,14 @@ def measure(model: IALS, data: Dataset, users: Rows, lists: Rows) -> dict[str, f
 
 
 def search() -> None:
-    """Print the second hold-out's figures over a grid, one seed each, and the best by NDCG."""
+    """Print the second hold-out's figures of each trial, and the one with the highest sum of both."""
     data, users, lists = second_hold_out(np.random.default_rng(0))
     found = []
-    for unobserved, l2, epochs in product((0.15, 0.2, 0.3, 0.5), (0.005, 0.006, 0.007, 0.008, 0.01), (14,)):
-        settings = {"unobserved": unobserved, "l2": l2, "l2_exponent": 1.0, "epochs": epochs}
-        runs = [measure(fit(data, settings, seed), data, users, lists) for seed in range(1)]
-        mean = {name: float(np.mean([run[name] for run in runs])) for name in PUBLISHED}
-        found.append((mean["NDCG@10"], mean["HR@10"], settings))
-        print(f"NDCG@10 {mean['NDCG@10']:.4f}  HR@10 {mean['HR@10']:.4f}  {settings}", flush=True)
+    for unobserved, l2, exponent, epochs in TRIED:
+        settings = {"unobserved": unobserved, "l2": l2, "l2_exponent": exponent, "epochs": epochs}
+        result = measure(fit(data, settings, seed=0), data, users, lists)
+        found.append((sum(result.values()), result, settings))
+        print(result, settings, flush=True)
     print("best:", max(found, key=lambda entry: entry[0]))
 
 
