@@ -6,9 +6,9 @@ against 99 items drawn uniformly from those the user has not met in training. Th
 the test is scored once for each seed. A negative that repeats the user's own test item (156 in the published file) is
 dropped, as the published evaluation does; a negative with the same score as the test item counts as above it.
 
-Eight steps of conjugate gradients instead of three, 256 dimensions, 20 epochs, and exponents of .5 and .75 were tried on
-the second hold-out too and were no better. An earlier search with one event per user led to unobserved .3, l2 .006 and
-14 epochs, whose test figures were .7281 and .4541.
+Eight steps of conjugate gradients instead of three, 256 dimensions, 20 epochs, and exponents of .5 and .75 were tried
+on the second hold-out too and were no better. An earlier search with one event per user led to unobserved .3, l2 .006
+and 14 epochs, whose test figures were .7281 and .4541.
 """
 
 from __future__ import annotations
