@@ -9,7 +9,16 @@ from numpy.typing import NDArray
 
 from pasand.data.dataset import Dataset, Vocabulary
 from pasand.errors import InputError
-from pasand.models.biased_mf import BiasedMF, deal, descend, fold_in, update
+from pasand.models.biased_mf import (
+    ITEM_CODES,
+    USER_CODES,
+    BiasedMF,
+    deal,
+    descend,
+    descend_in_pairs,
+    fold_in,
+    update,
+)
 from pasand.types import Queries
 
 USERS, ITEMS, NOISE = 120, 80, 0.3
@@ -100,18 +109,39 @@ def test_an_epoch_is_the_plain_numpy_one() -> None:
         np.testing.assert_allclose(mine, theirs, atol=1e-12)
 
 
-def test_dealing_keeps_every_rating_and_mixes_them() -> None:
+def test_dealing_keeps_every_rating_in_its_pile() -> None:
+    data, _ = planted()
+    assert data.value is not None
     rng = np.random.default_rng(0)
-    n, old = 2000, np.arange(2000, dtype=np.int32)
-    users, items, values = deal(old, old + 1, old.astype(np.float32), rng.integers(0, 256, n, np.uint8))
-    np.testing.assert_array_equal(np.sort(users), old)
-    np.testing.assert_array_equal(items, users + 1)
-    np.testing.assert_array_equal(values, users)
-    # from a sorted start, two rounds leave no order that a rank correlation could see
-    users, _, _ = deal(users, items, values, rng.integers(0, 256, n, np.uint8))
-    assert abs(np.corrcoef(users, old)[0, 1]) < 4 / np.sqrt(n)
-    piles = np.array([1, 0, 1, 0], np.uint8)
-    assert deal(old[:4], old[:4], values[:4], piles)[0].tolist() == [1, 3, 0, 2]
+    user_code = USER_CODES[rng.integers(0, 16, USERS)]
+    item_code = ITEM_CODES[rng.integers(0, 16, ITEMS)]
+    assert sorted(np.add.outer(USER_CODES, ITEM_CODES).ravel()) == list(range(256))
+    users, items, values, ends = deal(data.user, data.item, data.value, user_code, item_code)
+    pile = user_code[data.user] + item_code[data.item]
+    stable = np.argsort(pile, kind="stable")
+    np.testing.assert_array_equal(users, data.user[stable])
+    np.testing.assert_array_equal(items, data.item[stable])
+    np.testing.assert_array_equal(values, data.value[stable])
+    np.testing.assert_array_equal(np.diff(ends), np.bincount(pile, minlength=256))
+
+
+def test_two_threads_are_one_thread() -> None:
+    data, _ = planted()
+    assert data.value is not None
+    rng = np.random.default_rng(6)
+    codes = USER_CODES[rng.integers(0, 16, USERS)], ITEM_CODES[rng.integers(0, 16, ITEMS)]
+    *visits, ends = deal(data.user, data.item, data.value, *codes)
+    start = [rng.normal(0, 0.1, shape) for shape in (USERS, ITEMS, (USERS, 4), (ITEMS, 4))]
+    ours, theirs = [a.copy() for a in start], [a.copy() for a in start]
+    steps = (np.float32(3.5), np.float32(0.05), np.float32(0.03), np.float32(0.01))
+    total = descend_in_pairs((ours[0], ours[1], ours[2], ours[3]), (visits[0], visits[1], visits[2]), ends, steps)
+    one = 0.0
+    for half, other in ((0, 0), (1, 1), (0, 1), (1, 0)):
+        chosen = (codes[0][visits[0]] // 128 == half) & (codes[1][visits[1]] // 64 == other)
+        one += descend(*theirs, *(column[chosen] for column in visits), *steps)
+    assert total == pytest.approx(one)
+    for mine, expected in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(mine, expected)
 
 
 def test_planted_ratings_are_recovered() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Self, TypeAlias
 
@@ -25,7 +26,8 @@ class BiasedMF:
     Koren, Bell & Volinsky, "Matrix Factorization Techniques for Recommender Systems", IEEE Computer 42(8), 2009,
     equations 4 and 5: the ratings are visited one after the other, in another random order each epoch, and each visit
     moves two biases and two vectors, as `update` states. The order is random by blocks: users and items are dealt to 16
-    blocks each, anew every epoch, and the ratings of a block of users and a block of items stand together.
+    blocks each, anew every epoch, and the ratings of a block of users and a block of items stand together (see
+    `descend_in_pairs`).
 
     A user whose history still ends as it did in training is answered from the learnt bias and vector. Anyone else with
     rated history (a newcomer, or a user who rated since) is folded in: item biases and vectors stay as they are, and
@@ -177,15 +179,14 @@ class BiasedMF:
         best, best_error = parameters, np.inf
         train, validation, best_epoch = [], [], epochs
         order = rng.permutation(len(kept))
-        visits = kept.user[order], kept.item[order], kept.value[order]
+        users, items, values = kept.user[order], kept.item[order], kept.value[order]
         for epoch in range(epochs):
             rate = self.learning_rate * self.learning_rate_decay**epoch
             steps = (np.float32(mean), np.float32(rate), np.float32(self.l2), np.float32(self.l2_bias))
-            # ratings of one block of users and one of items lie together, so that their vectors stay in the cache
-            user_block = rng.integers(0, BLOCKS, kept.n_users, np.uint8)
-            item_block = rng.integers(0, BLOCKS, kept.n_items, np.uint8)
-            visits = deal(*visits, user_block[visits[0]] * np.uint8(BLOCKS) + item_block[visits[1]])
-            total = descend(*parameters, *visits, *steps)
+            user_code = USER_CODES[rng.integers(0, BLOCKS, kept.n_users)]
+            item_code = ITEM_CODES[rng.integers(0, BLOCKS, kept.n_items)]
+            users, items, values, ends = deal(users, items, values, user_code, item_code)
+            total = descend_in_pairs(parameters, (users, items, values), ends, steps)
             train.append(np.sqrt(total / len(kept)))
             step("learning ratings", epoch + 1, epochs)
             if not len(held):
@@ -204,6 +205,9 @@ class BiasedMF:
 
 CURVES = ("train rmse", "validation rmse")
 BLOCKS = 16
+USER_CODES = (np.arange(BLOCKS) // 8 * 128 + np.arange(BLOCKS) % 8 * 8).astype(np.uint8)
+ITEM_CODES = (np.arange(BLOCKS) // 8 * 64 + np.arange(BLOCKS) % 8).astype(np.uint8)
+"""The pile of a rating is the sum of the codes of its user's block and its item's: 64 to each pair of halves."""
 
 
 @njit(cache=True, fastmath=True, inline="always")
@@ -240,7 +244,7 @@ def update(
     return error
 
 
-@njit(cache=True, fastmath=True)
+@njit(cache=True, fastmath=True, nogil=True)
 def descend(
     user_bias: Floats,
     item_bias: Floats,
@@ -274,22 +278,52 @@ def descend(
     return total
 
 
-@njit(cache=True)
-def deal(users: Rows, items: Rows, values: Scores, pile: NDArray[np.uint8]) -> tuple[Rows, Rows, Scores]:
-    """Return the ratings dealt one by one to the 256 piles that `pile` names, and the piles put end to end; all (E,).
+def descend_in_pairs(
+    parameters: tuple[Array, Array, Array, Array],
+    visits: tuple[Rows, Rows, Scores],
+    ends: Offsets,
+    steps: tuple[np.float32, ...],
+) -> float:
+    """Do one epoch over dealt ratings on two threads; return the sum of the squared errors.
 
-    Piles keep the order they are dealt in; all writing goes to a few open places, so this is far faster than a shuffle.
+    Users and items are in two halves each. The ratings between the first halves and those between the second halves
+    have no parameter in common, so that two threads at once give the same bits as one after the other; then come the
+    ratings across. Within a thread it goes pile by pile, whose few vectors stay in the cache. Gemulla et al.,
+    "Large-scale matrix factorization with distributed stochastic gradient descent", KDD 2011.
     """
-    place = np.zeros(BLOCKS * BLOCKS + 1, np.int64)
-    for name in pile:
-        place[name + 1] += 1
-    place = np.cumsum(place)
+
+    def part(quarter: int) -> float:
+        here = slice(ends[64 * quarter], ends[64 * quarter + 64])
+        total: float = descend(*parameters, *(column[here] for column in visits), *steps)
+        return total
+
+    with ThreadPoolExecutor(2) as pool:
+        straight = list(pool.map(part, (0, 3)))
+        across = list(pool.map(part, (1, 2)))
+    return sum(straight + across)
+
+
+@njit(cache=True)
+def deal(
+    users: Rows, items: Rows, values: Scores, user_code: NDArray[np.uint8], item_code: NDArray[np.uint8]
+) -> tuple[Rows, Rows, Scores, Offsets]:
+    """Return the ratings dealt one by one to 256 piles, the piles end to end, (E,), and pile p at ends[p]:ends[p + 1].
+
+    A rating goes to the pile user_code + item_code, (U,) and (N,). Piles keep the order they are dealt in. All writing
+    goes to a few open places, so this is far faster than a shuffle.
+    """
+    ends = np.zeros(BLOCKS * BLOCKS + 1, np.int64)
+    for n in range(len(users)):
+        ends[user_code[users[n]] + item_code[items[n]] + 1] += 1
+    ends = np.cumsum(ends)
+    place = ends.copy()
     new_users, new_items, new_values = np.empty_like(users), np.empty_like(items), np.empty_like(values)
-    for n in range(len(pile)):
-        at = place[pile[n]]
-        place[pile[n]] += 1
+    for n in range(len(users)):
+        pile = user_code[users[n]] + item_code[items[n]]
+        at = place[pile]
+        place[pile] += 1
         new_users[at], new_items[at], new_values[at] = users[n], items[n], values[n]
-    return new_users, new_items, new_values
+    return new_users, new_items, new_values, ends
 
 
 def _at(parameters: tuple[Array, Array, Array, Array], mean: float, users: Rows, items: Rows) -> Scores:
