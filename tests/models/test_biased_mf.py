@@ -259,10 +259,10 @@ def test_without_refit_the_best_epoch_is_kept() -> None:
     data, _ = planted()
     assert data.value is not None
     model = BiasedMF(**SMALL, validation=0.2, refit=False).fit(data, rng=np.random.default_rng(0))
-    held = slice(len(data) - len(data) // 5, None)
-    frozen = data.select(slice(held.start)).queries(data.user[held], k=1)
-    predicted = model.score(frozen, data.item[held, None])[:, 0]
-    assert error(predicted, data.value[held].astype(np.float64)) == pytest.approx(
+    kept, held = hold_out(data, 0.2, np.random.default_rng(0))
+    assert held.value is not None
+    predicted = model.score(kept.queries(held.user, k=1), held.item[:, None])[:, 0]
+    assert error(predicted, held.value.astype(np.float64)) == pytest.approx(
         min(model.curves()["validation rmse"]), abs=1e-4
     )
 
@@ -296,3 +296,13 @@ def test_mistakes_are_named() -> None:
         BiasedMF(epochs=0)
     with pytest.raises(ValueError, match=r"validation must be in \[0, 1\), got 1"):
         BiasedMF(validation=1)
+
+
+def test_the_last_ratings_of_every_user_are_held_back() -> None:
+    data, _ = planted(n=300)
+    kept, held = hold_out(data, 0.3, np.random.default_rng(0))
+    assert len(kept) + len(held) <= len(data)
+    for user in np.unique(held.user):
+        assert kept.time[kept.user == user].max() <= held.time[held.user == user].min()
+    assert np.isin(held.item, kept.item).all()
+    assert hold_out(data, 0.0, np.random.default_rng(0))[0].time.tolist() == data.time.tolist()

@@ -365,20 +365,21 @@ def ratings(data: Dataset) -> Dataset:
 
 
 def hold_out(rated: Dataset, share: float, rng: Generator) -> tuple[Dataset, Dataset]:
-    """Return the ratings to learn from and those to stop by: the last `share` in time, random where there is no time.
+    """Return the ratings to learn from and those that early stopping looks at.
 
-    Of the held-out ratings only those count whose user and item have ratings left to learn from, as far as there are
-    any: no number of epochs can help the others.
+    Held back is the last share of each user's ratings in time, or a random one where the log has no order. Every user
+    is asked that way: the last share of the whole log would mostly be newcomers, of whom nothing is learnt.
     """
-    n = len(rated)
-    n_held = min(int(share * n), n - 1)
-    if not n_held:
-        return rated, rated.select(slice(0))
-    place = np.arange(n) if rated.order == "time" else rng.permutation(n)
-    kept, held = rated.select(np.sort(place[: n - n_held])), rated.select(np.sort(place[n - n_held :]))
-    warm = np.isin(held.user, kept.user) & np.isin(held.item, kept.item)
-    warm = np.isin(held.user, kept.user) & np.isin(held.item, kept.item)
-    return kept, held.select(warm) if warm.any() else held
+    grouped = rated.by_user
+    count = np.diff(grouped.start)
+    event = grouped.event
+    if rated.order == "none":
+        event = event[np.lexsort((rng.random(len(rated)), rated.user[event]))]
+    place = np.arange(len(rated)) - np.repeat(grouped.start[:-1], count)
+    held = np.zeros(len(rated), np.bool_)
+    held[event[place >= np.repeat(count - np.floor(share * count), count)]] = True
+    held &= np.isin(rated.item, rated.item[~held])
+    return rated.select(~held), rated.select(held)
 
 
 def last_events(rated: Dataset) -> dict[str, Array]:
