@@ -17,6 +17,7 @@ from pasand.models.biased_mf import (
     descend,
     descend_in_pairs,
     fold_in,
+    hold_out,
     update,
 )
 from pasand.types import Queries
