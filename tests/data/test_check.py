@@ -10,6 +10,7 @@ import pytest
 from pasand.data.check import check
 from pasand.data.memory import estimate, free_bytes
 from pasand.data.sources import load
+from pasand.errors import InputError
 from tests.resources import real_data
 
 HOUR = 3600
@@ -29,15 +30,20 @@ def test_a_small_log_by_hand(tmp_path: Path) -> None:
     found = check(write(tmp_path / "a.csv", rows))
     assert (found.rows_read, found.rows_dropped, found.duplicates, found.events) == (12, 1, 1, 10)
     fault = found.faults[0]
-    assert (fault.column, fault.rows, fault.first_row, fault.first_value) == ("rating", 1, 12, "bad")
+    assert (fault.column, fault.rows, fault.first_row, fault.first_value) == ("rating", 1, 13, "bad")
     assert found.density == pytest.approx(6 / 15)
     assert (found.first, found.last) == ("2001-09-09 01:46:40", "2001-09-09 10:46:40")
     assert found.events_per_user == {"0": 2, "10": 2.4, "25": 3, "50": 4, "75": 4, "90": 4, "99": 4, "100": 4}
     assert found.cold is not None
     assert (found.cold.users, found.cold.user_events, found.cold.items, found.cold.item_events) == (1, 1, 0.5, 0.5)
     assert (found.likings, found.positive_from, found.n_suspects) == (4, 4, 0)
-    assert "1 rows: rating is not a number (first: row 12, 'bad')" in str(found)
+    assert "1 row: rating is not a number (first: row 13, 'bad')" in str(found)
     assert json.loads(json.dumps(found.as_json()))["cold"]["users"] == 1
+
+
+def test_a_log_without_a_good_row_is_refused_with_the_reason(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"row 2, column 'rating': 'bad' is wrong: .* of 2 rows 2 are bad"):
+        check(write(tmp_path / "a.csv", [("c", 9, "bad", START), ("d", 9, "bad", START)]))
 
 
 def test_programs_are_suspected_and_people_are_not(tmp_path: Path) -> None:

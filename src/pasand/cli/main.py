@@ -48,7 +48,7 @@ def run(arguments: Sequence[str] | None = None) -> None:
     try:
         code = application()(args=arguments, standalone_mode=False)
     except InputError as error:
-        errors.print(f"[bold red]error[/] {_plain(error)}", highlight=False)
+        errors.print(f"[bold red]error[/] {_plain(error)}", highlight=False, soft_wrap=not errors.is_terminal)
         code = WRONG_INPUT
     except KeyboardInterrupt:
         errors.print("stopped; what was saved before is whole")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
+from rich.markup import escape
 
 from pasand.cli import console
 from pasand.data.dataset import Dataset
@@ -56,9 +57,8 @@ def opened(
     told = options(query, positive_from, columns)
     data = encode(open_log(source, told), told)
     if not quiet:
-        console.output.print(
-            f"[bold]{data.name}[/]: {len(data):,} events of {data.n_users:,} users and {data.n_items:,} items"
-        )
+        sizes = f"{len(data):,} events of {data.n_users:,} users and {data.n_items:,} items"
+        console.output.print(f"[bold]{escape(data.name)}[/]: {sizes}", soft_wrap=True)
         for note in data.notes:
             console.output.print(f"  {note}", markup=False)
     return data

@@ -109,7 +109,7 @@ class Report:
             f"rows read {self.rows_read:,}, dropped {self.rows_dropped:,}, exact repetitions {self.duplicates:,}",
         ]
         lines += [
-            f"  {fault.rows:,} rows: {fault.column} {fault.reason}"
+            f"  {fault.rows:,} {'row' if fault.rows == 1 else 'rows'}: {fault.column} {fault.reason}"
             f" (first: row {fault.first_row}, {fault.first_value!r})"
             for fault in self.faults
         ]
@@ -118,7 +118,9 @@ class Report:
         scale = "every event" if self.positive_from is None else f"{self.values} of {self.positive_from:g} and more"
         lines.append(f"likings {self.likings:,} ({scale})")
         for side, found in (("user", self.events_per_user), ("item", self.events_per_item)):
-            lines.append(f"events per {side}: " + ", ".join(f"{q} %: {count:g}" for q, count in found.items()))
+            shares = {"0": "least", "50": "median", "100": "most"}
+            told = ", ".join(f"{shares.get(q, f'{q} %')} {count:g}" for q, count in found.items())
+            lines.append(f"events per {side}, percentiles: {told}")
         lines.append(f"suspicious users {self.n_suspects:,}")
         lines += [f"  {suspect.user}: {suspect.events:,} events, {suspect.reason}" for suspect in self.suspects]
         if self.cold:

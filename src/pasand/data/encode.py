@@ -35,7 +35,8 @@ class Dropped:
     """What stood in its column."""
 
     def __str__(self) -> str:
-        return f"{self.count:,} rows dropped: {self.column} {self.reason} (first: row {self.row}, {self.value!r})"
+        rows = "1 row" if self.count == 1 else f"{self.count:,} rows"
+        return f"{rows} dropped: {self.column} {self.reason} (first: row {self.row}, {self.value or ''!r})"
 
 
 @dataclass(slots=True)
@@ -156,19 +157,19 @@ class Encoder:
             else:
                 self.parts[name].append(cells.cast(pl.Float32).fill_null(float("nan")).to_numpy().astype(np.float32))
 
-    def refuse(self) -> None:
-        """Raise InputError where too many rows are bad."""
+    def refuse(self, *, whole: bool = False) -> None:
+        """Raise InputError where too many rows are bad, and for a whole log where all are."""
         bad, rows = self.reading.bad, self.reading.rows
-        if bad > self.options.bad_rows * rows:
+        if bad > self.options.bad_rows * rows or (whole and bad == rows):
             worst = max(self.reading.dropped, key=lambda dropped: dropped.count)
             raise InputError(
                 self.log.name,
                 row=worst.row,
                 column=worst.column,
                 value="" if worst.value is None else worst.value,
-                cause=f"{worst.column} {worst.reason}; of {rows:,} rows {bad:,} are bad, more than "
-                f"{self.options.bad_rows:.0%}",
-                cure="mend the rows, name the right columns, or allow more bad rows",
+                cause=f"{worst.column} {worst.reason}; of {rows:,} rows {bad:,} are bad"
+                + (f", more than {self.options.bad_rows:.0%}" if bad < rows else ""),
+                cure="mend the rows, or name the right columns: --column user=NAME, item=, time=, value=",
             )
 
     def take(self, name: str) -> Array:
@@ -207,12 +208,10 @@ def read(log: Log, options: Options) -> tuple[Dataset, Reading]:
     reading = encoder.reading
     if not reading.rows:
         raise InputError(log.name, cause="there are no events in it", cure="give a log with at least one row")
-    encoder.refuse()
+    encoder.refuse(whole=True)
     step("reading", reading.rows, reading.rows)
     users, user = encoder.rows("user")
     items, item = encoder.rows("item")
-    if not len(user):
-        raise InputError(log.name, cause="no good row is left", cure="mend the rows or name the right columns")
     time: Times = encoder.take("time") if encoder.timed else np.zeros(0, np.int64)
     value: Scores | None = encoder.take("value") if encoder.valued else None
     columns = {name: encoder.take(name) for name in list(encoder.parts)}

@@ -80,6 +80,50 @@ def check_lines(path: Path, where: object) -> None:
                     )
 
 
+def encoded_otherwise(head: bytes, at: int, where: object) -> InputError:
+    """Return the refusal of a file whose byte at this place is not UTF-8 text, from its first bytes."""
+    row = head[:at].count(b"\n") + 1
+    if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return InputError(where, cause="it is UTF-16 text", cure="convert it: iconv -f UTF-16 -t UTF-8 OLD > NEW")
+    if head.count(b"\0") > len(head) // 100:
+        return InputError(where, cause="it is a binary file, not text", cure="give CSV, TSV, Parquet or JSON lines")
+    start = head.rfind(b"\n", 0, at) + 1
+    line = head[start : at + 40].split(b"\n")[0].decode("utf-8", "replace").strip()[:80]
+    if head[at] == 0:
+        return InputError(where, row=row, value=line, cause="it holds a zero byte", cure="mend or delete that row")
+    return InputError(where, row=row, value=line, cause="not UTF-8 text", cure=f"convert it: {ICONV}")
+
+
+ICONV = "iconv -f LATIN1 -t UTF-8 OLD > NEW"
+
+
+def broken_row(file: Path, where: object, delimiter: str) -> InputError | None:
+    """Return the refusal that names the first row with an unclosed quote, or with more cells than the first.
+
+    None where there is no such row. The row is counted in lines, the first line of the file being row 1.
+    """
+    width, quote, text_of_quote = 0, 0, b""
+    with file.open("rb") as lines:
+        for number, line in enumerate(lines, 1):
+            cells = line.count(delimiter.encode()) + 1
+            if b'"' in line:
+                if line.count(b'"') % 2:
+                    quote, text_of_quote = (0, b"") if quote else (number, line)
+            elif not quote and width and cells > width:
+                cause = f"it has {cells} cells, and the first row has {width}"
+                cure = f'put quotes around cells that hold "{delimiter}", or mend the row'
+                return InputError(where, row=number, value=_start(line), cause=cause, cure=cure)
+            width = width or cells
+    if quote:
+        cause, cure = "the quote that opens there is never closed", "close it, or delete the quote"
+        return InputError(where, row=quote, value=_start(text_of_quote), cause=cause, cure=cure)
+    return None
+
+
+def _start(line: bytes) -> str:
+    return line[:80].decode("utf-8", "replace").rstrip("\r\n")
+
+
 def text(path: Path, *, encoding: str = "utf-8") -> str:
     """Return the text of a small file, gzip or plain; raises InputError where it is not in the encoding."""
     opened, _keep = plain(path)

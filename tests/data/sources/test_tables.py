@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from pasand.data.sources import load
+from pasand.data.sources.tables import recognises
 from pasand.errors import InputError
 
 EVENTS = pl.DataFrame(
@@ -91,19 +92,19 @@ def test_bad_rows_are_counted_with_their_reasons(tmp_path: Path) -> None:
     data = load(path, bad_rows=0.2)
     assert len(data) == 40
     notes = "\n".join(data.notes)
-    assert "2 rows dropped: rating is not a number (first: row 41, 'five')" in notes
+    assert "2 rows dropped: rating is not a number (first: row 42, 'five')" in notes
     for said in (
-        "user is missing (first: row 42",
-        "item is missing (first: row 43",
-        "rating is infinite (first: row 44, 'inf'",
-        "rating is missing (first: row 46",
-        "time is before 1970 (first: row 47, '-5'",
-        "time cannot be read (first: row 48, 'soon'",
-        "time is missing (first: row 49",
+        "user is missing (first: row 43",
+        "item is missing (first: row 44",
+        "rating is infinite (first: row 45, 'inf'",
+        "rating is missing (first: row 47",
+        "time is before 1970 (first: row 48, '-5'",
+        "time cannot be read (first: row 49, 'soon'",
+        "time is missing (first: row 50",
         "1 rows dropped: exact repetitions",
     ):
         assert said in notes
-    with pytest.raises(InputError, match=r"row 41, column 'rating': 'five' is wrong: .* 9 are bad, more than 5%"):
+    with pytest.raises(InputError, match=r"row 42, column 'rating': 'five' is wrong: .* 9 are bad, more than 5%"):
         load(path)
 
 
@@ -116,8 +117,8 @@ def test_bad_rows_are_counted_with_their_reasons(tmp_path: Path) -> None:
         ("header.csv", HEADER, "no rows"),
         ("one.csv", "user\n1\n2\n", "one column only"),
         ("missing.csv", "user,rating\n1,2\n", "no column looks like the item"),
-        ("words.csv", HEADER + "1,2,good,978300760\n" * 3, "row 1, column 'rating': 'good' is wrong"),
-        ("times.csv", HEADER + "1,2,3,soon\n", "row 1, column 'time': 'soon' is wrong"),
+        ("words.csv", HEADER + "1,2,good,978300760\n" * 3, "row 2, column 'rating': 'good' is wrong"),
+        ("times.csv", HEADER + "1,2,3,soon\n", "row 2, column 'time': 'soon' is wrong"),
         ("cut.csv.gz", gzip.compress(b"user,item\n" + bytes(range(256)) * 99)[:-99], "cut off or damaged"),
         ("latin.csv", "user,item\né,ü\n".encode("latin-1"), "not UTF-8"),
         ("latin.csv", b"user,item\n" + b"1,2\n" * 50_000 + "é,ü\n".encode("latin-1"), "not UTF-8"),
@@ -125,9 +126,20 @@ def test_bad_rows_are_counted_with_their_reasons(tmp_path: Path) -> None:
         ("not.parquet", b"PAR0 no parquet", "cannot be read as parquet"),
         ("not.jsonl", "user item\n", "not a JSON object"),
         ("array.json", '[{"user": 1, "item": 2}]', "not a JSON object"),
-        ("quote.csv", 'user,item\n"a,1\nb,2\n', "quote.csv"),
+        ("quote.csv", 'user,item\n"a,1\nb,2\n', "row 2: '\"a,1' is wrong: the quote that opens there is never closed"),
+        ("quote.csv", "user,item\n" + "a,1\n" * 5_000 + 'a,"1\n' + "b,2\n" * 9, "row 5002: .*never closed"),
+        ("quote.csv", '"user,item\na,1\nb,2\n', "row 1: .*never closed"),
+        ("bytes.csv", "user,item\na,1\n".encode("utf-16"), "UTF-16 text. Cure: convert it: iconv -f UTF-16"),
+        ("bytes.csv", b"user,item\n" + b"a,1\n" * 99 + b"\0b,1\n", "row 101: .*zero byte"),
+        ("lines.csv", "user,item\ra,1\rb,2\r", "CR alone"),
+        ("all.csv", HEADER + "1,2,3,-978300760\n" * 3, "row 2, column 'time': .* before 1970; of 3 rows 3 are bad"),
         ("long.csv", "user,item\n1," + "x" * (10 << 20) + "\n", "longer than 4 MiB"),
-        ("ragged.csv", "user,item\n1,2\n1,2,3,4\n", "cannot be read"),
+        (
+            "ragged.csv",
+            "user,item\n1,2\n1,2,3,4\n",
+            "row 3: '1,2,3,4' is wrong: it has 4 cells, and the first row has 2",
+        ),
+        ("later.csv", "user,item\n" + "1,2\n" * 90_000 + "1,2,3\n", "row 90002: .* 3 cells"),
         ("strange.xyz", "user,item\n1,2\n", "no source knows"),
     ],
 )
@@ -180,3 +192,10 @@ def test_times_keep_their_full_resolution_for_the_order(tmp_path: Path) -> None:
     data = load(write(tmp_path / "a.csv", "user,item,time\n" + rows))
     assert data.items.ids(data.item) == ["b", "c", "a"]
     assert np.unique(data.time).tolist() == [978300760]
+
+
+def test_text_beside_tables_is_no_table(tmp_path: Path) -> None:
+    write(tmp_path / "README.txt", "Who did what, and when.\n")
+    assert recognises(str(tmp_path)) == 0
+    write(tmp_path / "log.csv", HEADER + "1,2,3,978300760\n")
+    assert len(load(tmp_path)) == 1

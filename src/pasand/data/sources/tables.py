@@ -16,7 +16,7 @@ import polars as pl
 import polars.exceptions
 
 from pasand.data.columns import Roles, roles
-from pasand.data.files import check_lines, plain
+from pasand.data.files import broken_row, check_lines, encoded_otherwise, plain
 from pasand.data.log import BATCH, Log, Options
 from pasand.errors import InputError
 
@@ -34,6 +34,9 @@ FORMS = {
     ".ndjson": "lines",
 }
 """What the ends of names mean."""
+
+PROSE = re.compile(r"(read_?me|licen[cs]e|copying|changelog)\b", re.IGNORECASE)
+"""Names of text files that lie beside tables and are none."""
 
 SAMPLE = 2_000
 """Rows looked at to find out what the columns are."""
@@ -56,7 +59,11 @@ def _form(path: Path) -> str:
 
 def _tables(folder: Path) -> list[Path]:
     """Return the tables of a folder in order of name, hidden files aside."""
-    return [path for path in sorted(folder.iterdir()) if path.is_file() and path.name[0] not in "._" and _form(path)]
+    try:
+        files = [path for path in sorted(folder.iterdir()) if path.is_file() and path.name[0] not in "._"]
+    except OSError:
+        return []
+    return [path for path in files if _form(path) and not PROSE.match(path.name)]
 
 
 def read(place: str, options: Options) -> Log:
@@ -90,6 +97,7 @@ def read(place: str, options: Options) -> Log:
         users=sides.get("users"),
         items=sides.get("items"),
         named=meaning.named,
+        first_row=2 if first.headed and first.frame is not None and _form(first.path) != "parquet" else 1,
         notes=(first.note, *meaning.notes),
         holds=tuple(table.keeps for table in tables),
     )
@@ -109,6 +117,8 @@ class Table:
     headed: bool
     note: str
     keeps: object
+    delimiter: str = ""
+    """Of text."""
 
 
 def _open(path: Path, options: Options) -> Table:
@@ -132,12 +142,15 @@ def _open(path: Path, options: Options) -> Table:
         frame = pl.scan_csv(file, separator=delimiter, has_header=headed, infer_schema=False, glob=False)
         sample = frame.head(SAMPLE).collect()
     except polars.exceptions.PolarsError as error:
-        raise _refused(path, error) from error
+        raise broken_row(file, path, delimiter) or _refused(path, error) from error
     if not len(sample):
-        raise InputError(path, cause="it has a header but no rows", cure="give a log with at least one row")
+        cause = "it has a header but no rows"
+        raise broken_row(file, path, delimiter) or InputError(
+            path, cause=cause, cure="give a log with at least one row"
+        )
     shown = {"\t": "tabs", ",": "commas"}.get(delimiter, repr(delimiter))
     note = f"text with {shown} between columns, {'with' if headed else 'without'} a header"
-    return Table(path, frame, file, sample, headed, note, keeps)
+    return Table(path, frame, file, sample, headed, note, keeps, delimiter)
 
 
 def _layout(file: Path, path: Path, options: Options) -> tuple[str, bool]:
@@ -147,14 +160,14 @@ def _layout(file: Path, path: Path, options: Options) -> tuple[str, bool]:
     try:
         text = head.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        if error.start < len(head) - 4:
-            line = head[: error.start].count(b"\n") + 1
-            raise InputError(
-                path, row=line, cause="not UTF-8 text", cure="convert it, for example with iconv"
-            ) from error
+        if error.start < len(head) - 4 or len(head) < 1 << 16:
+            raise encoded_otherwise(head, error.start, path) from error
         text = head[: error.start].decode("utf-8-sig")
     if "\0" in text:
-        raise InputError(path, cause="it is a binary file, not text", cure="give CSV, TSV, Parquet or JSON lines")
+        raise encoded_otherwise(head, head.index(b"\0"), path)
+    if "\r" in text.rstrip("\r") and "\n" not in text:
+        cause, cure = "its lines end with CR alone, as on very old Macs", "convert it, for example with mac2unix"
+        raise InputError(path, cause=cause, cure=cure)
     lines = [line for line in text.splitlines()[:50] if line.strip()]
     if not lines:
         raise InputError(path, cause="the file is empty", cure="give a file with a header and rows")
@@ -167,8 +180,9 @@ def _layout(file: Path, path: Path, options: Options) -> tuple[str, bool]:
         counts = {mark: min(line.count(mark) for line in lines[:20]) for mark in DELIMITERS + " "}
         delimiter = max(counts, key=lambda mark: counts[mark] if mark != " " else min(counts[mark], 0.5))
         if not counts[delimiter]:
-            cause = "there is one column only, or the lines differ"
-            raise InputError(path, row=1, value=lines[0][:80], cause=cause, cure="say which delimiter it has")
+            cause = "no character divides the lines into columns: there is one column only, or the lines differ"
+            cure = "put commas, tabs, semicolons or | between the columns of every line"
+            raise InputError(path, row=1, value=lines[0][:80], cause=cause, cure=cure)
     cells = [cell.strip().strip('"') for cell in lines[0].split(delimiter)]
     return delimiter, not any(re.fullmatch(r"[-+]?\d+(\.\d*)?([eE][-+]?\d+)?", cell) for cell in cells)
 
@@ -183,7 +197,8 @@ def _batches(tables: list[Table], meaning: Roles) -> Iterator[pl.DataFrame]:
             else:
                 yield from table.frame.select(meaning.select()).collect_batches(chunk_size=BATCH, maintain_order=True)
         except polars.exceptions.PolarsError as error:
-            raise _refused(table.path, error) from error
+            broken = broken_row(table.file, table.path, table.delimiter) if table.delimiter else None
+            raise broken or _refused(table.path, error) from error
 
 
 def _refused(path: Path, error: Exception) -> InputError:

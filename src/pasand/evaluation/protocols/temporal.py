@@ -40,7 +40,8 @@ class Temporal:
             cause = "the temporal protocol needs the time of each event, and these data have none"
             raise InputError(data.name, cause=cause, cure=f"choose --protocol {PROTOCOLS_WITHOUT_TIME}")
         if not len(data) or data.time[0] == data.time[-1]:
-            cause = f"{len(data)} events at one moment cannot be cut in time"
+            events = "a single event" if len(data) == 1 else f"{len(data):,} events at one moment"
+            cause = f"{events} cannot be cut in time"
             raise InputError(data.name, cause=cause, cure=f"choose --protocol {PROTOCOLS_WITHOUT_TIME}")
         moment = data.time[min(int(self.train_share * len(data)), len(data) - 1)]
         cut = int(np.searchsorted(data.time, moment)) or int(np.searchsorted(data.time, moment, side="right"))
