@@ -35,7 +35,7 @@ TURNS = 5
 DIMENSIONS = 64
 NEIGHBOURS = 50
 PACKAGES = ("implicit==0.7.3", "numpy", "scipy", "threadpoolctl")
-REGULARISATIONS = (0.01, 1.0, 10.0, 30.0)
+REGULARISATIONS = (1.0, 10.0, 30.0, 100.0, 300.0)
 
 
 def pairs(path: Path) -> pl.DataFrame:
