@@ -16,10 +16,9 @@ from pasand.models.biased_mf import (
     deal,
     descend,
     descend_in_pairs,
-    fold_in,
-    hold_out,
     update,
 )
+from pasand.models.rated import fold_in, hold_out
 from pasand.types import Queries
 
 USERS, ITEMS, NOISE = 120, 80, 0.3

@@ -11,7 +11,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from pasand.data.dataset import Dataset
-from pasand.models.biased_mf import last_events, ratings, unchanged, usable
+from pasand.models.rated import last_events, ratings, unchanged, usable
 from pasand.progress import track
 from pasand.types import Array, Arrays, Offsets, Queries, Rows, Scores
 
