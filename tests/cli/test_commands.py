@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from pasand.cli import main
+from pasand.recipe import PACKAGED
 from tests.logs import tastes
 
 Output = pytest.CaptureFixture[str]
@@ -67,6 +69,14 @@ def test_compare_writes_the_figures_and_the_page(log: Path, tmp_path: Path, caps
     assert names[0] in ("item_knn", "ease")
     assert "ease" in page.read_text()
     assert "item_knn" in capsys.readouterr().out
+
+
+def test_recipes_compete_as_they_would_be_saved(log: Path, tmp_path: Path, capsys: Output) -> None:
+    own = tmp_path / "mine.toml"
+    own.write_text((PACKAGED / "classic.toml").read_text())
+    assert pasand("compare", log, "--models", f"item_knn,classic,{own}", "--json", "-") == 0
+    told = {model["name"]: model for model in json.loads(capsys.readouterr().out)["models"]}
+    assert told["mine"]["metrics"] == told["classic"]["metrics"] != told["item_knn"]["metrics"]
 
 
 def test_json_to_standard_output_is_json_alone(log: Path, capsys: Output) -> None:
@@ -145,6 +155,15 @@ def test_the_version_is_printed(capsys: Output) -> None:
         (["compare", "LOG", "--set", "ease"], "not of the form"),
         (["compare", "LOG", "--metrics", "wisdom@3"], "no such metric"),
         (["compare", "LOG", "--column", "film=item"], "no such part"),
+        (["compare", "LOG", "--set", "ease.l2=-1", "--models", "ease"], "l2 must be positive"),
+        (["compare", "LOG", "--histories", "lively"], "live or frozen"),
+        (["compare", "LOG", "--query", "select 1"], "only a database"),
+        (["compare", "LOG", "--positive-from", "9"], "no event reaches it: values run from 2 to 5"),
+        (["compare", "LOG", "--positive-from", "nan"], "no event reaches it"),
+        (["compare", "LOG", "--json", "/nowhere/out.json"], "/nowhere/out.json: its folder does not exist"),
+        (["compare", "LOG", "--report", "/"], "it is a folder"),
+        (["tune", "LOG", "--model", "ease", "--grid", "l2=1", "--json", "/nowhere/out.json"], "does not exist"),
+        (["tune", "LOG", "--model", "ease", "--grid", "l2=-1"], "l2 must be positive"),
         (["compare", "nowhere.csv"], "no such file"),
         (["tune", "LOG", "--model", "ease", "--grid", "l3=1"], "l3"),
         (["tune", "LOG", "--model", "ease", "--grid", "l2=many"], "many"),
@@ -163,6 +182,39 @@ def test_wrong_input_ends_in_one_sentence(
     assert code == 2
     assert message in error
     assert "Traceback" not in error
+
+
+def test_lists_longer_than_the_catalogue_hold_it_whole(log: Path, capsys: Output) -> None:
+    assert pasand("compare", log, "--models", "item_knn", "--k", "30,100000000", "--json", "-") == 0
+    for model in json.loads(capsys.readouterr().out)["models"]:
+        assert model["metrics"]["recall@30"]["mean"] == model["metrics"]["recall@100000000"]["mean"] == 1
+
+
+def test_both_baselines_may_be_named(log: Path, capsys: Output) -> None:
+    assert pasand("compare", log, "--models", "popularity,popularity_recent,random,random", "--json", "-") == 0
+    names = [model["name"] for model in json.loads(capsys.readouterr().out)["models"]]
+    assert sorted(names) == ["popularity", "popularity_recent", "random"]
+
+
+def test_a_name_is_shown_as_it_is(log: Path, tmp_path: Path, capsys: Output) -> None:
+    strange = tmp_path / "a [bold]log.csv"
+    strange.write_bytes(log.read_bytes())
+    assert pasand("compare", strange, "--models", "item_knn") == 0
+    assert "a [bold]log.csv: " in capsys.readouterr().out
+
+
+def test_nothing_stays_of_a_result_that_the_disk_has_no_room_for(
+    log: Path, tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    for option, name in (("--json", "out.json"), ("--report", "out.html")):
+        with monkeypatch.context() as broken:
+            broken.setattr(Path if option == "--json" else os, "replace", full)
+            assert pasand("compare", log, "--models", "item_knn", option, tmp_path / name) == 2
+        assert f"{name}: cannot be written: No space left on device" in " ".join(capsys.readouterr().err.split())
+        assert not list(tmp_path.iterdir())
 
 
 def test_a_usage_error_is_told_by_the_command(capsys: Output) -> None:

@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from pasand.errors import InputError
 from pasand.evaluation import charts
 from pasand.evaluation.report import (
     Activity,
@@ -149,7 +150,7 @@ def test_writing_leaves_the_old_file_or_the_new_one(tmp_path: Path, monkeypatch:
         raise OSError("no space left")
 
     monkeypatch.setattr("os.replace", fail)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(InputError, match="no space"):
         write(path, Report(title="second"))
     assert "first" in path.read_text()
     assert [file.name for file in tmp_path.iterdir()] == ["report.html"]

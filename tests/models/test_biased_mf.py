@@ -288,6 +288,8 @@ def test_mistakes_are_named() -> None:
     data, _ = planted(n=300)
     with pytest.raises(InputError, match="these data have none"):
         BiasedMF().fit(replace(data, value=None, values="none"), rng=np.random.default_rng(0))
+    with pytest.raises(InputError, match=r"strengths, such as counts. Cure: .*ials"):
+        BiasedMF().fit(replace(data, values="strength"), rng=np.random.default_rng(0))
     with pytest.raises(InputError, match="not one event has a rating"):
         BiasedMF().fit(data.select(slice(0)), rng=np.random.default_rng(0))
     with pytest.raises(InputError, match="lower learning_rate"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,8 @@ from pasand.cli.source import COLUMN, HISTORIES, POSITIVE_FROM, PROTOCOL, QUERY,
 from pasand.errors import InputError
 
 if TYPE_CHECKING:
+    from numpy.random import Generator
+
     from pasand.data.dataset import Dataset
     from pasand.evaluation.compare import Comparison, Entry
 
@@ -22,11 +23,11 @@ MODELS = ("item_knn", "user_knn", "ease", "ials", "biased_mf")
 
 def command(
     source: str = SOURCE,
-    models: str | None = typer.Option(None, help="Names with commas between; popularity is always there."),
+    models: str | None = typer.Option(None, help="Models and recipes, commas between; popularity is always there."),
     protocol: str | None = PROTOCOL,
     histories: str | None = HISTORIES,
     k: str = typer.Option("10", help="Lengths of list with commas between; the first decides."),
-    seed: int = typer.Option(0, help="Seed of everything random."),
+    seed: int = typer.Option(0, min=0, help="Seed of everything random."),
     set_: list[str] = typer.Option([], "--set", help="A hyper-parameter, as MODEL.FIELD=VALUE; may be repeated."),
     metrics: str | None = typer.Option(None, help="Further metrics with commas between, such as auc."),
     query: str | None = QUERY,
@@ -42,9 +43,10 @@ def command(
     from pasand.evaluation.memory import needed
 
     ks = lengths(k)
+    console.check_writable(json, report)
     with console.progress():
         data = opened(source, query, positive_from, column, quiet=console.quiet(json))
-        chosen = contenders(data, models.split(",") if models else None, console.assignments(set_, "--set"))
+        chosen = contenders(data, models.split(",") if models else None, console.assignments(set_, "--set"), seed)
         console.errors.print(str(needed(data, [contender.model for contender in chosen])), markup=False)
         asked = protocol_of(data, source, protocol, histories)
         comparison = compare(data, chosen, asked, ks=ks, seed=seed, metrics=metrics.split(",") if metrics else None)
@@ -64,11 +66,12 @@ def lengths(text: str) -> list[int]:
     return ks
 
 
-def contenders(data: Dataset, names: Sequence[str] | None, changes: Any = None) -> list[Entry]:
+def contenders(data: Dataset, names: Sequence[str] | None, changes: Any = None, seed: int = 0) -> list[Entry]:
     """Return the contenders of these names, by default those that the data can carry, with changed fields."""
     from pasand import models
-    from pasand.evaluation.compare import entry
-    from pasand.evaluation.tune import parsed
+    from pasand import recipe as recipes
+    from pasand.evaluation.compare import RECENT, entry
+    from pasand.evaluation.tune import changed, parsed
     from pasand.models.ease import memory_free, memory_needed
 
     changes = dict(changes or {})
@@ -78,21 +81,36 @@ def contenders(data: Dataset, names: Sequence[str] | None, changes: Any = None) 
             console.errors.print(f"ease is left out: {data.n_items:,} items need more memory than half of what is free")
             names = [name for name in names if name != "ease"]
     chosen = []
-    for name in dict.fromkeys(name.strip() for name in names):
+    for name in dict.fromkeys(name.strip() for name in names if name.strip() != RECENT):
+        if name in recipes.packaged() or name.endswith(".toml"):
+            chosen.append(_recipe(name, seed))
+            continue
         model: Any = models.find(name)()
         for key in [key for key in changes if key.partition(".")[0] == name]:
             field, values = parsed(model, f"{key.partition('.')[2]}={changes.pop(key)}")
             if not isinstance(values, Sequence) or len(values) != 1:
                 raise InputError("--set", value=key, cause="one value is needed", cure="search with pasand tune")
-            model = replace(model, **{field: values[0]})
+            model = changed(model, {field: values[0]})
         chosen.append(entry(name, model))
     if changes:
         raise InputError("--set", value=next(iter(changes)), cause="of no model in the comparison", cure="add it")
     return chosen
 
 
+def _recipe(name: str, seed: int) -> Entry:
+    """Return the contender of a recipe: just what `pasand fit` would save, fitted to the training part."""
+    from pasand import recipe as recipes
+    from pasand.evaluation.compare import Built, Entry
+
+    def build(train: Dataset, rng: Generator) -> Built:
+        return Built(recipes.read(name).fit(train, seed=seed).recommender)
+
+    return Entry(Path(name).stem, build, {"recipe": recipes.read(name).digest[:12]})
+
+
 def show(comparison: Comparison) -> None:
     """Print the leaderboard, best first, with the rules by which it came about."""
+    from rich.markup import escape
     from rich.table import Table
 
     from pasand.evaluation.compare import ALL_TIME, RECENT
@@ -106,6 +124,8 @@ def show(comparison: Comparison) -> None:
         out.print(f"  {name}: {rule}", markup=False, style="dim")
     users = comparison.results[0].evaluation.n_users
     out.print(f"asked: {users['overall']:,} users, {users['warm']:,} warm and {users['cold']:,} cold")
+    if not users["overall"]:
+        out.print("[bold red]nothing is relevant[/]: no test event is a liking, so lists cannot be judged", style="red")
     main = [f"ndcg@{k}", f"recall@{k}", f"coverage@{k}", "rmse"]
     main = [name for name in main if any(name in r.evaluation.overall for r in comparison.results)]
     head = ["model", f"{main[0]} [95 %]", *main[1:], "warm", "cold", "beats popularity", "fit s", "MB"]
@@ -115,7 +135,8 @@ def show(comparison: Comparison) -> None:
     for result in comparison.results:
         told = result.evaluation
         first = told.overall[main[0]]
-        cells = [f"{first.mean:.4f} [{first.low:.4f}, {first.high:.4f}]".replace("[", r"\[")]
+        told_first = f"{first.mean:.4f} [{first.low:.4f}, {first.high:.4f}]" if first.mean == first.mean else ""
+        cells = [escape(told_first)]
         cells += [_figure(told.overall, name) for name in main[1:]]
         cells += [_figure(told.warm, main[0]), _figure(told.cold, main[0])]
         baseline = result.name in (ALL_TIME, RECENT)

@@ -59,7 +59,23 @@ def write_json(path: Path | None, content: Any) -> None:
         part.write_text(text + "\n", encoding="utf-8")
         part.replace(path)
     except OSError as error:
-        raise InputError(path, cause=f"cannot be written ({error})", cure="name another file") from None
+        raise InputError(path, cause=f"cannot be written: {error.strerror or error}", cure=ROOM) from None
+    finally:
+        part.unlink(missing_ok=True)
+
+
+ROOM = "make room, or name another file"
+
+
+def check_writable(*paths: Path | None) -> None:
+    """Raise InputError where a result could not be written in the end, before the work for it begins."""
+    for path in paths:
+        if path is None or str(path) == "-":
+            continue
+        if path.is_dir():
+            raise InputError(path, cause="it is a folder", cure="name a file in it")
+        if not path.absolute().parent.is_dir():
+            raise InputError(path, cause="its folder does not exist", cure="make the folder, or name another file")
 
 
 def quiet(path: Path | None) -> bool:

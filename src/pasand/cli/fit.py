@@ -15,7 +15,7 @@ def command(
     source: str = SOURCE,
     recipe: str = typer.Option("classic", help="A TOML file, or the name of a recipe that comes with pasand."),
     out: Path = typer.Option(..., help="Folder of the bundle; an older bundle there is replaced as a whole."),
-    seed: int = typer.Option(0, help="Seed of everything random."),
+    seed: int = typer.Option(0, min=0, help="Seed of everything random."),
     query: str | None = QUERY,
     positive_from: float | None = POSITIVE_FROM,
     column: list[str] = COLUMN,
@@ -26,6 +26,7 @@ def command(
     from pasand import recipe as recipes
     from pasand.evaluation.memory import needed
 
+    console.check_writable(json)
     assembly = recipes.read(recipe)
     with console.progress():
         data = opened(source, query, positive_from, column, quiet=console.quiet(json))

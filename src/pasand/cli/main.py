@@ -50,6 +50,10 @@ def run(arguments: Sequence[str] | None = None) -> None:
     except InputError as error:
         errors.print(f"[bold red]error[/] {_plain(error)}", highlight=False, soft_wrap=not errors.is_terminal)
         code = WRONG_INPUT
+    except MemoryError as error:
+        cause = f"the memory is not enough{f' ({error})' if str(error) else ''}"
+        errors.print(f"[bold red]error[/] {_plain(cause)}. Cure: fewer items, or smaller models.", soft_wrap=True)
+        code = WRONG_INPUT
     except KeyboardInterrupt:
         errors.print("stopped; what was saved before is whole")
         code = STOPPED
@@ -63,8 +67,11 @@ def run(arguments: Sequence[str] | None = None) -> None:
     except BrokenPipeError:
         sys.stderr.close()
         code = 0
+    except OSError as error:
+        errors.print(f"[bold red]error[/] {_plain(error)}. Cure: see to that file, disk or address.", soft_wrap=True)
+        code = WRONG_INPUT
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _plain(error: Exception) -> str:
+def _plain(error: object) -> str:
     return str(error).replace("[", r"\[")

@@ -71,7 +71,7 @@ def protocol_of(data: Dataset, source: str, name: str | None, histories: str | N
 
     options: dict[str, object] = {"histories": histories} if histories else {}
     if name in ("folds", "sampled-negatives"):
-        places = [Path(source), Path(source).parent] if Path(source).exists() else [folder_of_data() / source]
+        places = [Path(source), Path(source).resolve().parent] if Path(source).exists() else [folder_of_data() / source]
         options["folder"] = next((folder for folder in places if folder.is_dir()), None)
     if name is None and not histories:
         return protocols.default_protocol(data)

@@ -22,7 +22,7 @@ def command(
     metric: str | None = typer.Option(None, help="What decides; rmse for models of ratings, else ndcg@10."),
     protocol: str | None = PROTOCOL,
     histories: str | None = HISTORIES,
-    seed: int = typer.Option(0, help="Seed of everything random."),
+    seed: int = typer.Option(0, min=0, help="Seed of everything random."),
     query: str | None = QUERY,
     positive_from: float | None = POSITIVE_FROM,
     column: list[str] = COLUMN,
@@ -36,6 +36,7 @@ def command(
     from pasand.evaluation import report as reports
     from pasand.evaluation.memory import needed
 
+    console.check_writable(json, report)
     configured = models.find(model)()
     with console.progress():
         data = opened(source, query, positive_from, column, quiet=console.quiet(json))

@@ -268,6 +268,11 @@ def read(log: Log, options: Options) -> tuple[Dataset, Reading]:
 def _positive_from(log: Log, options: Options, value: Scores | None) -> float:
     """Return the value from which an event is a liking: as told, as the source fixes it, or as the scale suggests."""
     if options.positive_from is not None:
+        if value is not None and not options.positive_from <= value.max():
+            cause = f"no event reaches it: values run from {value.min():g} to {value.max():g}"
+            raise InputError(
+                "positive_from", value=options.positive_from, cause=cause, cure="choose a value among them"
+            )
         return options.positive_from
     if log.positive_from is not None:
         return log.positive_from

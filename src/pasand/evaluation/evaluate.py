@@ -125,7 +125,7 @@ def _ask(recommender: Retriever, model: PredictsRatings | None, split: Split, ch
     )
     if chosen.lists or chosen.runs:
         done = 0
-        for asked in split.queries(chosen.k if chosen.lists else width):
+        for asked in split.queries(min(chosen.k, max(split.train.n_items, 1)) if chosen.lists else width):
             candidates = recommender(asked.queries)
             if questions.among is not None:
                 candidates = ties_against(candidates, asked.relevant)

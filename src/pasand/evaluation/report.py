@@ -13,6 +13,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
+from pasand.errors import InputError
 from pasand.evaluation import charts
 
 
@@ -155,17 +156,21 @@ class Report:
 
 
 def write(path: Path, report: Report) -> None:
-    """Write the report to a file; it is there whole, or as it was before."""
-    page = render(report)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    """Write the report to a file; it is there whole, or as it was before. Raises InputError where it cannot be."""
+    page, name = render(report), None
     try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(page)
         os.chmod(name, 0o644)
         os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    except BaseException as error:
+        if name is not None:
+            Path(name).unlink(missing_ok=True)
+        if not isinstance(error, OSError):
+            raise
+        cause = f"cannot be written: {error.strerror or error}"
+        raise InputError(path, cause=cause, cure="make room, or name another file") from error
 
 
 def render(report: Report) -> str:

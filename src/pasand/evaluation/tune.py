@@ -160,7 +160,7 @@ def tune(
             raise
     best = min(done, key=lambda trial: _cost(trial, metric))
     name = type(model).__name__
-    test = run(entry(name, _changed(model, best.hyperparameters)), [outer], names, seed) if finished else None
+    test = run(entry(name, changed(model, best.hyperparameters)), [outer], names, seed) if finished else None
     return Tuning(
         model=name,
         data=data,
@@ -245,10 +245,10 @@ def _check(model: Model, name: str, choices: Choices, *, drawn: bool) -> None:
     if not choices:
         raise InputError("grid", column=name, cause="no values are given", cure=f"write {name}=1,2")
     for value in choices:
-        _changed(model, {name: value})
+        changed(model, {name: value})
 
 
-def _changed(model: Model, changes: Mapping[str, object]) -> Model:
+def changed(model: Model, changes: Mapping[str, object]) -> Model:
     try:
         changed: Model = replace(model, **changes)  # type: ignore[type-var]
     except (ValueError, TypeError) as error:
@@ -301,7 +301,7 @@ class _Drawn:
 
 
 def _try(model: Model, changes: dict[str, object], inner: Split, names: Sequence[str], metric: str, seed: int) -> Trial:
-    result = run(entry(type(model).__name__, _changed(model, changes)), [inner], names, seed)
+    result = run(entry(type(model).__name__, changed(model, changes)), [inner], names, seed)
     if metric not in result.evaluation.overall:
         cause = "not measured: it needs ratings in the data and a model that predicts them"
         raise InputError("metric", value=metric, cause=cause, cure="choose a ranking metric such as ndcg@10")

@@ -14,9 +14,10 @@ from pasand.types import Array, Arrays, Offsets, Queries, Rows, Scores, Times
 
 def ratings(data: Dataset) -> Dataset:
     """Return the events that carry a finite value; raises InputError where there is none."""
-    if data.value is None:
+    if data.value is None or data.values == "strength":
         cure = "name the column that holds them, or choose a model of implicit feedback (ials, item_knn, ease)"
-        raise InputError(data.name, cause="predicting ratings needs ratings, and these data have none", cure=cure)
+        have = "none" if data.value is None else "strengths, such as counts"
+        raise InputError(data.name, cause=f"predicting ratings needs ratings, and these data have {have}", cure=cure)
     finite = np.isfinite(data.value)
     if not finite.any():
         raise InputError(data.name, column="value", cause="not one event has a rating", cure="give rated events")

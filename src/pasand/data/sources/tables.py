@@ -69,6 +69,8 @@ def _tables(folder: Path) -> list[Path]:
 def read(place: str, options: Options) -> Log:
     """Return the log of a table or a folder of tables; raises InputError for what no table can be."""
     path = Path(place)
+    if options.query is not None or options.table is not None:
+        raise InputError(path, cause="only a database can be queried", cure="leave the query out, or name a database")
     paths = _tables(path) if path.is_dir() else [path]
     sides: dict[str, pl.DataFrame] = {}
     if path.is_dir():

@@ -50,7 +50,10 @@ def protocol(name: str, **options: object) -> SplitsData:
         if option not in accepted:
             cure = f"choose from {', '.join(accepted)}" if accepted else "give it none"
             raise InputError(f"protocol {name}", value=option, cause="no such option", cure=cure)
-    return cast(SplitsData, known[name](**options))
+    try:
+        return cast(SplitsData, known[name](**options))
+    except ValueError as error:
+        raise InputError(f"protocol {name}", cause=str(error), cure="change that option") from None
 
 
 def default_protocol(data: Dataset) -> SplitsData:

@@ -34,7 +34,7 @@ class Folds:
         """Return one split a fold; raises InputError with fewer events than folds or where a file does not fit."""
         files = fold_files(self.folder) if self.folder is not None else []
         if not files and len(data) < self.n:
-            cause = f"{len(data)} events cannot make {self.n} folds"
+            cause = f"{len(data)} event{'s' * (len(data) != 1)} cannot make {self.n} folds"
             raise InputError(data.name, cause=cause, cure="give more events")
         parts = [_events_of(data, file) for file in files] or self._random(data)
         kind = "published folds" if files else f"random folds, seed {self.seed}"

@@ -37,7 +37,7 @@ class StrongGeneralisation:
         count = counts_of(data)
         able = np.flatnonzero(count >= 2)
         if len(able) < 2:
-            cause = f"{len(able)} users with at least two events cannot be held out"
+            cause = f"{len(able)} of {data.n_users} users have two events or more, and two such users are needed"
             raise InputError(data.name, cause=cause, cure="give events of more users")
         held = np.zeros(data.n_users, np.bool_)
         held[rng.permutation(able)[: max(1, round(self.held_out * len(able)))]] = True
