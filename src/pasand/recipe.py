@@ -82,9 +82,14 @@ def read(path: str | Path) -> Assembly:
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        ready = ", ".join(sorted(recipe.stem for recipe in PACKAGED.glob("*.toml")))
+        ready = ", ".join(packaged())
         raise InputError(path, cause=f"cannot be read ({error})", cure=f"give a TOML file or one of: {ready}") from None
     return build(text, where=str(path))
+
+
+def packaged() -> list[str]:
+    """Return the names of the recipes that come with pasand."""
+    return sorted(recipe.stem for recipe in PACKAGED.glob("*.toml"))
 
 
 def build(text: str, *, where: str = "recipe") -> Assembly:
