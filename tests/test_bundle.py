@@ -166,3 +166,20 @@ def test_a_full_disk_leaves_the_old_bundle(tmp_path: Path) -> None:
     assert "cannot be written" in done.stderr
     assert sorted(file.name for file in path.iterdir()) == before
     assert bundle.read(path).manifest["seed"] == 0
+
+
+def test_a_save_that_never_was_a_bundle_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("importlib.metadata.version", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        saved(tmp_path / "b")
+    assert not (tmp_path / "b").exists()
+
+
+def test_a_first_save_that_was_killed_is_no_obstacle(tmp_path: Path) -> None:
+    saved(tmp_path / "b")
+    (tmp_path / "b" / bundle.MANIFEST).unlink()
+    saved(tmp_path / "b")
+    assert bundle.read(tmp_path / "b").manifest["seed"] == 0

@@ -11,6 +11,7 @@ import hashlib
 import importlib.metadata
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,7 @@ def write(path: str | Path, assembly: Assembly, data: Dataset, *, seed: int) -> 
     Raises InputError where the folder holds something else or cannot be written (a full disk), leaving it as it was.
     """
     folder = Path(path)
-    if folder.exists() and not (folder / MANIFEST).exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if folder.exists() and not (folder / MANIFEST).exists() and not (folder.is_dir() and all(_ours(folder))):
         raise InputError(folder, cause="exists and is not a bundle", cure="name a new folder")
     contents = _contents(assembly, data)
     files: dict[str, dict[str, str]] = {}
@@ -72,10 +73,12 @@ def write(path: str | Path, assembly: Assembly, data: Dataset, *, seed: int) -> 
             "files": files,
         }
         _write(folder / MANIFEST, json.dumps(manifest, indent=1).encode())
-    except OSError as error:
-        for file in written:
-            file.unlink(missing_ok=True)
-        raise InputError(folder, cause=f"cannot be written ({error})", cure="make room or name another place") from None
+    except BaseException as error:
+        _undo(folder, written)
+        if not isinstance(error, OSError):
+            raise
+        cause = f"cannot be written: {error.strerror or error}"
+        raise InputError(folder, cause=cause, cure="make room or name another place") from None
     _sweep(folder, {entry["file"] for entry in files.values()})
 
 
@@ -207,11 +210,32 @@ def _text(checked: dict[str, Path], name: str, folder: Path) -> str:
     return checked[name].read_text(encoding="utf-8")
 
 
-def _sweep(folder: Path, keep: set[str]) -> None:
-    """Remove what an older save left behind; only names that saves give."""
+def _undo(folder: Path, written: list[Path]) -> None:
+    """Remove what a save that failed wrote, unless it came as far as the manifest; and the folder, if it is empty."""
+    if not folder.is_dir():
+        return
+    try:
+        manifest = json.loads((folder / MANIFEST).read_bytes())
+        kept = {entry["file"] for entry in manifest["files"].values()}
+    except (OSError, ValueError, KeyError, TypeError):
+        kept = set()
+    for file in written:
+        if file.name not in kept:
+            file.unlink(missing_ok=True)
+    if not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def _ours(folder: Path) -> Iterator[bool]:
+    """Yield for each file of a folder whether its name is one that saves give."""
     for file in folder.iterdir():
-        ours = file.name.endswith(".part") or (
+        yield file.name.endswith(".part") or (
             file.stem[-13:-12] == "-" and file.suffix in {".toml", ".json", ".safetensors"}
         )
+
+
+def _sweep(folder: Path, keep: set[str]) -> None:
+    """Remove what an older save left behind; only names that saves give."""
+    for file, ours in zip(list(folder.iterdir()), list(_ours(folder)), strict=True):
         if ours and file.name not in keep:
             file.unlink(missing_ok=True)

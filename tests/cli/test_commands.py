@@ -251,3 +251,15 @@ def test_ctrl_c_stops_cleanly(tmp_path: Path, arguments: list[str]) -> None:
     assert not list(tmp_path.rglob("*.part"))
     assert not (tmp_path / "out.json").exists()
     assert not (tmp_path / "bundle" / "manifest.json").exists()
+
+
+def test_ctrl_c_inside_compiled_code_is_ctrl_c(monkeypatch: pytest.MonkeyPatch, capsys: Output) -> None:
+    def stopped(**_: object) -> None:
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt as error:
+            raise SystemError("returned a result with an exception set") from error
+
+    monkeypatch.setattr(main, "application", lambda: stopped)
+    assert pasand("demo") == 130
+    assert "stopped" in capsys.readouterr().err

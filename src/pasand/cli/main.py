@@ -54,7 +54,9 @@ def run(arguments: Sequence[str] | None = None) -> None:
         cause = f"the memory is not enough{f' ({error})' if str(error) else ''}"
         errors.print(f"[bold red]error[/] {_plain(cause)}. Cure: fewer items, or smaller models.", soft_wrap=True)
         code = WRONG_INPUT
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemError) as error:
+        if not _interrupted(error):
+            raise
         errors.print("stopped; what was saved before is whole")
         code = STOPPED
     except typer.Abort:
@@ -71,6 +73,13 @@ def run(arguments: Sequence[str] | None = None) -> None:
         errors.print(f"[bold red]error[/] {_plain(error)}. Cure: see to that file, disk or address.", soft_wrap=True)
         code = WRONG_INPUT
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _interrupted(error: BaseException | None) -> bool:
+    """Whether Ctrl-C is at the root; compiled code that it meets ends in a SystemError caused by it."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _plain(error: object) -> str:
