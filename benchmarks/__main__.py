@@ -1,5 +1,7 @@
 """`python -m benchmarks` lists the benchmarks; `python -m benchmarks NAME [--json FILE]` runs one and prints its table.
 
+`python -m benchmarks --results` prints the committed results as the table of the README.
+
 A benchmark is a file of this folder with a docstring and a function `run() -> list[Row]`.
 """
 
@@ -54,12 +56,31 @@ def show(rows: list[Row]) -> None:
     Console(width=None if sys.stdout.isatty() else 180).print(table)
 
 
+def results() -> str:
+    """Return the committed results as a Markdown table, a row for each figure with a limit."""
+    lines = ["| benchmark | what | figure | limit | holds |", "|---|---|---:|---:|---|"]
+    for file in sorted((Path(__file__).parent / "results").glob("*.json")):
+        for row in json.loads(file.read_text())["rows"]:
+            if row["limit"] is None:
+                continue
+            peer = f" ({row['peer']}: {row['peer_value']:.4g})" if row["peer"] and row["peer_value"] else ""
+            holds = "yes" if row["holds"] else "**no**"
+            lines.append(
+                f"| `{file.stem}` | {row['target']}{peer} | {row['value']:.4g} | {row['limit']:.4g} | {holds} |"
+            )
+    return "\n".join(lines)
+
+
 def main() -> None:
     """Run the command line described above."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("name", nargs="?", choices=names())
     parser.add_argument("--json", type=Path, help="also write the rows, the command, the machine and the date")
+    parser.add_argument("--results", action="store_true", help="print the committed results as a table")
     options = parser.parse_args()
+    if options.results:
+        print(results())
+        return
     if options.name is None:
         for name in names():
             module = importlib.import_module(f"benchmarks.{name.replace('-', '_')}")
