@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -22,6 +23,7 @@ from pasand.models.rated import fold_in, hold_out
 from pasand.types import Queries
 
 USERS, ITEMS, NOISE = 120, 80, 0.3
+POOL = ThreadPoolExecutor(2)
 
 
 def planted(seed: int = 0, n: int = 5000, order: str = "time") -> tuple[Dataset, NDArray[np.float64]]:
@@ -116,7 +118,7 @@ def test_dealing_keeps_every_rating_in_its_pile() -> None:
     user_code = USER_CODES[rng.integers(0, 16, USERS)]
     item_code = ITEM_CODES[rng.integers(0, 16, ITEMS)]
     assert sorted(np.add.outer(USER_CODES, ITEM_CODES).ravel()) == list(range(256))
-    users, items, values, ends = deal(data.user, data.item, data.value, user_code, item_code)
+    (users, items, values), ends = deal(POOL, (data.user, data.item, data.value), user_code, item_code)
     pile = user_code[data.user] + item_code[data.item]
     stable = np.argsort(pile, kind="stable")
     np.testing.assert_array_equal(users, data.user[stable])
@@ -130,11 +132,11 @@ def test_two_threads_are_one_thread() -> None:
     assert data.value is not None
     rng = np.random.default_rng(6)
     codes = USER_CODES[rng.integers(0, 16, USERS)], ITEM_CODES[rng.integers(0, 16, ITEMS)]
-    *visits, ends = deal(data.user, data.item, data.value, *codes)
+    visits, ends = deal(POOL, (data.user, data.item, data.value), *codes)
     start = [rng.normal(0, 0.1, shape) for shape in (USERS, ITEMS, (USERS, 4), (ITEMS, 4))]
     ours, theirs = [a.copy() for a in start], [a.copy() for a in start]
     steps = (np.float32(3.5), np.float32(0.05), np.float32(0.03), np.float32(0.01))
-    total = descend_in_pairs((ours[0], ours[1], ours[2], ours[3]), (visits[0], visits[1], visits[2]), ends, steps)
+    total = descend_in_pairs(POOL, (ours[0], ours[1], ours[2], ours[3]), visits, ends, steps)
     one = 0.0
     for half, other in ((0, 0), (1, 1), (0, 1), (1, 0)):
         chosen = (codes[0][visits[0]] // 128 == half) & (codes[1][visits[1]] // 64 == other)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Self, TypeAlias
 
@@ -75,10 +75,11 @@ class BiasedMF:
         """Learn from every rating of the data; raises InputError where there is none, or where learning diverges."""
         rated = ratings(data)
         kept, held = hold_out(rated, self.validation, rng)
-        learnt, curves, best = self._descend(kept, held, self.epochs, rng)
-        if len(held) and self.refit:
-            learnt, _, _ = self._descend(rated, held.select(slice(0)), best, rng)
-            kept = rated
+        with ThreadPoolExecutor(2) as pool:
+            learnt, curves, best = self._descend(pool, kept, held, self.epochs, rng)
+            if len(held) and self.refit:
+                learnt, _, _ = self._descend(pool, rated, held.select(slice(0)), best, rng)
+                kept = rated
         assert kept.value is not None
         if not all(np.isfinite(column).all() for column in learnt):
             raise InputError(data.name, cause="learning diverged", cure="lower learning_rate or raise l2")
@@ -162,7 +163,7 @@ class BiasedMF:
         return float(np.mean(rated.value, dtype=np.float64))
 
     def _descend(
-        self, kept: Dataset, held: Dataset, epochs: int, rng: Generator
+        self, pool: Executor, kept: Dataset, held: Dataset, epochs: int, rng: Generator
     ) -> tuple[tuple[Array, Array, Array, Array], dict[str, Array], int]:
         """Return the best epoch's parameters (the last one's without held-out ratings), the curves, and its number."""
         assert kept.value is not None
@@ -181,14 +182,14 @@ class BiasedMF:
         best, best_error = parameters, np.inf
         train, validation, best_epoch = [], [], epochs
         order = rng.permutation(len(kept))
-        users, items, values = kept.user[order], kept.item[order], kept.value[order]
+        visits = kept.user[order], kept.item[order], kept.value[order]
         for epoch in range(epochs):
             rate = self.learning_rate * self.learning_rate_decay**epoch
             steps = (np.float32(mean), np.float32(rate), np.float32(self.l2), np.float32(self.l2_bias))
             user_code = USER_CODES[rng.integers(0, BLOCKS, kept.n_users)]
             item_code = ITEM_CODES[rng.integers(0, BLOCKS, kept.n_items)]
-            users, items, values, ends = deal(users, items, values, user_code, item_code)
-            total = descend_in_pairs(parameters, (users, items, values), ends, steps)
+            visits, ends = deal(pool, visits, user_code, item_code)
+            total = descend_in_pairs(pool, parameters, visits, ends, steps)
             train.append(np.sqrt(total / len(kept)))
             step("learning ratings", epoch + 1, epochs)
             if not len(held):
@@ -281,6 +282,7 @@ def descend(
 
 
 def descend_in_pairs(
+    pool: Executor,
     parameters: tuple[Array, Array, Array, Array],
     visits: tuple[Rows, Rows, Scores],
     ends: Offsets,
@@ -299,33 +301,58 @@ def descend_in_pairs(
         total: float = descend(*parameters, *(column[here] for column in visits), *steps)
         return total
 
-    with ThreadPoolExecutor(2) as pool:
-        straight = list(pool.map(part, (0, 3)))
-        across = list(pool.map(part, (1, 2)))
+    straight = list(pool.map(part, (0, 3)))
+    across = list(pool.map(part, (1, 2)))
     return sum(straight + across)
 
 
-@njit(cache=True)
 def deal(
-    users: Rows, items: Rows, values: Scores, user_code: NDArray[np.uint8], item_code: NDArray[np.uint8]
-) -> tuple[Rows, Rows, Scores, Offsets]:
+    pool: Executor, visits: tuple[Rows, Rows, Scores], user_code: NDArray[np.uint8], item_code: NDArray[np.uint8]
+) -> tuple[tuple[Rows, Rows, Scores], Offsets]:
     """Return the ratings dealt one by one to 256 piles, the piles end to end, (E,), and pile p at ends[p]:ends[p + 1].
 
-    A rating goes to the pile user_code + item_code, (U,) and (N,). Piles keep the order they are dealt in. All writing
-    goes to a few open places, so this is far faster than a shuffle.
+    A rating goes to the pile user_code + item_code, (U,) and (N,). Piles keep the order they are dealt in. Two threads
+    deal a half each, with the result of one.
     """
-    ends = np.zeros(BLOCKS * BLOCKS + 1, np.int64)
+    n = len(visits[0])
+    halves = [slice(0, n // 2), slice(n // 2, n)]
+    dealt: tuple[Rows, Rows, Scores] = tuple(np.empty_like(column) for column in visits)  # type: ignore[assignment]
+    counts = list(pool.map(lambda half: _counts(visits[0][half], visits[1][half], user_code, item_code), halves))
+    ends = np.concatenate([[0], np.cumsum(counts[0] + counts[1])])
+    places = [ends[:-1].copy(), ends[:-1] + counts[0]]
+
+    def place(part: int) -> None:
+        _deal(*(column[halves[part]] for column in visits), user_code, item_code, places[part], *dealt)
+
+    list(pool.map(place, (0, 1)))
+    return dealt, ends
+
+
+@njit(cache=True, nogil=True)
+def _counts(users: Rows, items: Rows, user_code: NDArray[np.uint8], item_code: NDArray[np.uint8]) -> Offsets:
+    counts = np.zeros(BLOCKS * BLOCKS, np.int64)
     for n in range(len(users)):
-        ends[user_code[users[n]] + item_code[items[n]] + 1] += 1
-    ends = np.cumsum(ends)
-    place = ends.copy()
-    new_users, new_items, new_values = np.empty_like(users), np.empty_like(items), np.empty_like(values)
+        counts[user_code[users[n]] + item_code[items[n]]] += 1
+    return counts
+
+
+@njit(cache=True, nogil=True)
+def _deal(
+    users: Rows,
+    items: Rows,
+    values: Scores,
+    user_code: NDArray[np.uint8],
+    item_code: NDArray[np.uint8],
+    place: Offsets,
+    new_users: Rows,
+    new_items: Rows,
+    new_values: Scores,
+) -> None:
     for n in range(len(users)):
         pile = user_code[users[n]] + item_code[items[n]]
         at = place[pile]
         place[pile] += 1
         new_users[at], new_items[at], new_values[at] = users[n], items[n], values[n]
-    return new_users, new_items, new_values, ends
 
 
 def _at(parameters: tuple[Array, Array, Array, Array], mean: float, users: Rows, items: Rows) -> Scores:

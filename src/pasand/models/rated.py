@@ -30,6 +30,8 @@ def hold_out(rated: Dataset, share: float, rng: Generator) -> tuple[Dataset, Dat
     Held back is the last share of each user's ratings in time, or a random one where the log has no order. Every user
     is asked that way: the last share of the whole log would mostly be newcomers, of whom nothing is learnt.
     """
+    if not share:
+        return rated, rated.select(slice(0))
     grouped = rated.by_user
     count = np.diff(grouped.start)
     event = grouped.event
