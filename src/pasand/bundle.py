@@ -48,8 +48,7 @@ def write(path: str | Path, assembly: Assembly, data: Dataset, *, seed: int) -> 
     Raises InputError where the folder holds something else or cannot be written (a full disk), leaving it as it was.
     """
     folder = Path(path)
-    if folder.exists() and not (folder / MANIFEST).exists() and not (folder.is_dir() and all(_ours(folder))):
-        raise InputError(folder, cause="exists and is not a bundle", cure="name a new folder")
+    check_place(folder)
     contents = _contents(assembly, data)
     files: dict[str, dict[str, str]] = {}
     written: list[Path] = []
@@ -80,6 +79,13 @@ def write(path: str | Path, assembly: Assembly, data: Dataset, *, seed: int) -> 
         cause = f"cannot be written: {error.strerror or error}"
         raise InputError(folder, cause=cause, cure="make room or name another place") from None
     _sweep(folder, {entry["file"] for entry in files.values()})
+
+
+def check_place(path: str | Path) -> None:
+    """Raise InputError where a bundle may not be written because something else is there."""
+    folder = Path(path)
+    if folder.exists() and not (folder / MANIFEST).exists() and not (folder.is_dir() and all(_ours(folder))):
+        raise InputError(folder, cause="exists and is not a bundle", cure="name a new folder")
 
 
 def read(path: str | Path) -> Bundle:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from pasand.cli import main
+from pasand.cli import compare, main
 from pasand.recipe import PACKAGED
 from tests.logs import tastes
 
@@ -129,6 +129,7 @@ def test_k_beyond_the_catalogue_gives_what_there_is(bundle: Path, capsys: Output
     capsys.readouterr()
     assert pasand("recommend", bundle, "--user", "nobody", "-k", "500") == 0
     assert "only 30 items are left" in capsys.readouterr().out
+    assert pasand("recommend", bundle, "--user", "nobody", "-k", "9" * 30) == 0
 
 
 def test_data_check_reports(log: Path, capsys: Output) -> None:
@@ -171,6 +172,9 @@ def test_the_version_is_printed(capsys: Output) -> None:
         (["recommend", "nowhere"], "not a bundle"),
         (["recommend", "BUNDLE", "--history", "zz"], "not an item"),
         (["data", "get", "nonsense"], "nonsense"),
+        (["data", "get", "ml-100k", "--folder", "/proc/none", "--url", "http://127.0.0.1:1/"], "cannot be made"),
+        (["data", "get", "ml-100k", "--folder", "nowhere", "--url", "nonsense"], "not a web address"),
+        (["fit", "LOG", "--out", "LOG"], "exists and is not a bundle"),
     ],
 )
 def test_wrong_input_ends_in_one_sentence(
@@ -188,6 +192,14 @@ def test_lists_longer_than_the_catalogue_hold_it_whole(log: Path, capsys: Output
     assert pasand("compare", log, "--models", "item_knn", "--k", "30,100000000", "--json", "-") == 0
     for model in json.loads(capsys.readouterr().out)["models"]:
         assert model["metrics"]["recall@30"]["mean"] == model["metrics"]["recall@100000000"]["mean"] == 1
+
+
+def test_a_narrow_terminal_keeps_what_matters(capsys: Output) -> None:
+    head = ["model", "ndcg@10 [95 %]", "recall@10", "rmse", "warm", "cold", "beats popularity", "fit s", "MB"]
+    row = ["popularity_recent", "0.1000 [0.0000, 0.2000]", *["0.5000"] * 4, "NO (p < .05)", "1.00", "300"]
+    for width, left in ((140, head), (100, [*head[:2], *head[3:7]]), (40, [head[0], head[1], head[6]])):
+        table = compare.board(head, [row], width)
+        assert [str(column.header) for column in table.columns] == left
 
 
 def test_both_baselines_may_be_named(log: Path, capsys: Output) -> None:
@@ -247,6 +259,7 @@ def test_ctrl_c_stops_cleanly(tmp_path: Path, arguments: list[str]) -> None:
         process.send_signal(signal.SIGINT)
         _, error = process.communicate(timeout=60)
     assert process.returncode == 130, error
+    assert "stopped" in error
     assert "Traceback" not in error
     assert not list(tmp_path.rglob("*.part"))
     assert not (tmp_path / "out.json").exists()

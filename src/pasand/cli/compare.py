@@ -14,9 +14,13 @@ from pasand.errors import InputError
 
 if TYPE_CHECKING:
     from numpy.random import Generator
+    from rich.table import Table
 
     from pasand.data.dataset import Dataset
     from pasand.evaluation.compare import Comparison, Entry
+
+LESSER = ("MB", "coverage", "fit s", "recall", "rmse", "cold", "warm")
+"""Columns of the leaderboard that a narrow terminal does without, first the one that matters least."""
 
 MODELS = ("item_knn", "user_knn", "ease", "ials", "biased_mf")
 
@@ -110,9 +114,6 @@ def _recipe(name: str, seed: int) -> Entry:
 
 def show(comparison: Comparison) -> None:
     """Print the leaderboard, best first, with the rules by which it came about."""
-    from rich.markup import escape
-    from rich.table import Table
-
     from pasand.evaluation.compare import ALL_TIME, RECENT
     from pasand.evaluation.pages import sentence
 
@@ -129,23 +130,42 @@ def show(comparison: Comparison) -> None:
     main = [f"ndcg@{k}", f"recall@{k}", f"coverage@{k}", "rmse"]
     main = [name for name in main if any(name in r.evaluation.overall for r in comparison.results)]
     head = ["model", f"{main[0]} [95 %]", *main[1:], "warm", "cold", "beats popularity", "fit s", "MB"]
-    table = Table(*head[:1])
-    for name in head[1:]:
-        table.add_column(name, justify="right")
+    rows = []
     for result in comparison.results:
         told = result.evaluation
         first = told.overall[main[0]]
         told_first = f"{first.mean:.4f} [{first.low:.4f}, {first.high:.4f}]" if first.mean == first.mean else ""
-        cells = [escape(told_first)]
+        cells = [told_first]
         cells += [_figure(told.overall, name) for name in main[1:]]
         cells += [_figure(told.warm, main[0]), _figure(told.cold, main[0])]
         baseline = result.name in (ALL_TIME, RECENT)
-        beats = "baseline" if baseline else "yes" if result.beats_popularity else "[bold red]NO[/]"
+        beats = "baseline" if baseline else "yes" if result.beats_popularity else "NO"
         sure = "" if baseline or not result.corrected < 0.05 else " (p < .05)"
-        table.add_row(result.name, *cells, beats + sure, f"{result.fit_seconds:.2f}", f"{result.peak_memory_mb:.0f}")
-    out.print(table)
+        rows.append([result.name, *cells, beats + sure, f"{result.fit_seconds:.2f}", f"{result.peak_memory_mb:.0f}"])
+    out.print(board(head, rows, out.width))
     for name, reason in comparison.failed.items():
         out.print(f"{name} failed: {reason}", markup=False)
+
+
+def board(head: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> Table:
+    """Return the leaderboard; where the terminal is narrow, without the columns that matter least."""
+    from rich.table import Table
+    from rich.text import Text
+
+    kept = list(range(len(head)))
+    lesser = [i for name in LESSER for i in kept if head[i].partition("@")[0] == name]
+
+    def needs() -> int:
+        return 1 + sum(3 + max(len(row[i]) for row in (head, *rows)) for i in kept)
+
+    while needs() > width and lesser:
+        kept.remove(lesser.pop(0))
+    table = Table()
+    for i in kept:
+        table.add_column(Text(head[i]), justify="right" if i else "left", no_wrap=needs() <= width)
+    for row in rows:
+        table.add_row(*(Text(row[i], style="bold red" if row[i].startswith("NO") else "") for i in kept))
+    return table
 
 
 def _figure(values: Any, name: str) -> str:

@@ -27,6 +27,7 @@ def command(
     from pasand.evaluation.memory import needed
 
     console.check_writable(json)
+    bundle.check_place(out)
     assembly = recipes.read(recipe)
     with console.progress():
         data = opened(source, query, positive_from, column, quiet=console.quiet(json))

@@ -54,12 +54,9 @@ def run(arguments: Sequence[str] | None = None) -> None:
         cause = f"the memory is not enough{f' ({error})' if str(error) else ''}"
         errors.print(f"[bold red]error[/] {_plain(cause)}. Cure: fewer items, or smaller models.", soft_wrap=True)
         code = WRONG_INPUT
-    except (KeyboardInterrupt, SystemError) as error:
-        if not _interrupted(error):
+    except (KeyboardInterrupt, SystemError, typer.Abort) as error:
+        if not isinstance(error, typer.Abort) and not _interrupted(error):
             raise
-        errors.print("stopped; what was saved before is whole")
-        code = STOPPED
-    except typer.Abort:
         code = STOPPED
     except typer.TyperException as error:
         show = getattr(error, "show", None)
@@ -72,6 +69,8 @@ def run(arguments: Sequence[str] | None = None) -> None:
     except OSError as error:
         errors.print(f"[bold red]error[/] {_plain(error)}. Cure: see to that file, disk or address.", soft_wrap=True)
         code = WRONG_INPUT
+    if code == STOPPED:  # typer turns Ctrl-C into this code before it is seen here
+        errors.print("stopped; what was saved before is whole")
     sys.exit(code if isinstance(code, int) else 0)
 
 

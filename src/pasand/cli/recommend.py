@@ -42,7 +42,7 @@ def recommend(bundle: Bundle, user: str | None, history: list[str], k: int, why:
     """
     from pasand.recommender import reasons
 
-    queries = asked(bundle.data, user, history, k)
+    queries = asked(bundle.data, user, history, min(k, bundle.data.n_items))
     found = bundle.assembly.recommender(queries)
     causes = reasons(bundle.assembly.recommender, queries, found.items) if why else None
     lines = []

@@ -64,10 +64,16 @@ def get(
     folder = folder or folder_of_data()
     if published is None:
         raise InputError(name, cause="no data set of this name is known", cure=f"choose one of {', '.join(SETS)}")
+    if "://" not in published.url:
+        raise InputError("--url", value=published.url, cause="not a web address", cure="write https://HOST/FILE.zip")
     target = folder / name
     if target.exists():
         return target
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        cause = f"the folder cannot be made: {error.strerror}"
+        raise InputError(folder, cause=cause, cure="name another one: --folder") from error
     archive = folder / f"{name}.zip"
     if not archive.exists():
         part = archive.with_name(archive.name + ".part")
