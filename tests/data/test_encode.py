@@ -83,6 +83,11 @@ def test_dates_alone_are_midnight_and_ambiguous_ones_are_refused() -> None:
     assert clock is not None
     assert clock.read(pl.Series(["2001-01-01", "x"])).to_list() == [978307200_000_000_000, None]
     assert Clock.of(pl.Series(["03/04/2020"])) is None
+    mixed = Clock.of(pl.Series([978300760_000, 978300761_000, 978300762]))
+    assert mixed == Clock(unit="milliseconds")
+    read = mixed.read(pl.Series([978300760_000, 978300762, -5])).to_list()
+    assert read == [978300760 * 10**9, None, -5 * 10**6], "seconds among milliseconds cannot be read"
+    assert Clock(unit="seconds").read(pl.Series(["978300760", "978300760000"])).to_list() == [978300760 * 10**9, None]
     far = Clock(unit="seconds").read(pl.Series([10**18, 1]))
     assert far.to_list() == [None, 1_000_000_000]
 

@@ -20,6 +20,8 @@ from pasand.errors import InputError
 STOPPED = 130
 """Exit code after Ctrl-C, as shells know it."""
 WRONG_INPUT = 2
+CUT_OFF = 141
+"""Exit code where whoever read standard output has gone, as shells know it."""
 
 
 def application() -> typer.Typer:
@@ -65,7 +67,7 @@ def run(arguments: Sequence[str] | None = None) -> None:
         code = WRONG_INPUT
     except BrokenPipeError:
         sys.stderr.close()
-        code = 0
+        code = CUT_OFF
     except OSError as error:
         errors.print(f"[bold red]error[/] {_plain(error)}. Cure: see to that file, disk or address.", soft_wrap=True)
         code = WRONG_INPUT

@@ -9,6 +9,8 @@ import polars as pl
 SECOND = 1_000_000_000
 UNITS = {"seconds": SECOND, "milliseconds": 1_000_000, "microseconds": 1_000, "nanoseconds": 1}
 """Nanoseconds in each unit in which times are counted."""
+LIMITS = {"seconds": 1e11, "milliseconds": 1e14, "microseconds": 1e17}
+"""Numbers from which a time is not in that unit: the year 5138 in each."""
 
 FORMATS = (
     "%Y-%m-%d",
@@ -92,8 +94,7 @@ class Clock:
         if 2 * len(numbers) > len(there):
             size = numbers.abs().median()
             assert isinstance(size, float)
-            limits = ((1e11, "seconds"), (1e14, "milliseconds"), (1e17, "microseconds"))
-            return Clock(unit=next((unit for limit, unit in limits if size < limit), "nanoseconds"))
+            return Clock(unit=next((unit for unit, limit in LIMITS.items() if size < limit), "nanoseconds"))
         if cells.dtype != pl.String or not len(there):
             return None
         read = {pattern: len(_parsed(there, pattern).drop_nulls()) for pattern in FORMATS}
@@ -101,11 +102,18 @@ class Clock:
         return Clock(pattern=best) if 2 * read[best] > len(there) else None
 
     def read(self, cells: pl.Series) -> pl.Series:
-        """Return nanoseconds since 1970, UTC, Int64; null where a cell cannot be read or lies after 2262."""
+        """Return nanoseconds since 1970, UTC, Int64; null where a cell cannot be read or lies after 2262.
+
+        A number whose size speaks for another unit cannot be read either: seconds among milliseconds would land in 1970.
+        """
         if self.pattern:
             return _parsed(cells, self.pattern) if cells.dtype == pl.String else pl.repeat(None, len(cells), eager=True)
         if cells.dtype.is_temporal():
             return _moments(cells)
+        numbers = as_numbers(cells)
+        lowest = max((limit for unit, limit in LIMITS.items() if UNITS[unit] > UNITS[self.unit]), default=0.0)
+        strange = ((numbers >= 0) & (numbers < lowest)) | (numbers >= LIMITS.get(self.unit, float("inf")))
+        cells = cells.set(strange.fill_null(False), None)
         size = UNITS[self.unit]
         limit = (2**63 - 1) // size
         if cells.dtype == pl.String:
