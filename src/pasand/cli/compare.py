@@ -23,6 +23,8 @@ LESSER = ("MB", "coverage", "fit s", "recall", "rmse", "cold", "warm")
 """Columns of the leaderboard that a narrow terminal does without, first the one that matters least."""
 
 MODELS = ("item_knn", "user_knn", "ease", "ials", "biased_mf")
+MANY_ITEMS = 10_000
+"""Items above which EASE, cubic in them, is not compared unasked."""
 
 
 def command(
@@ -81,8 +83,10 @@ def contenders(data: Dataset, names: Sequence[str] | None, changes: Any = None, 
     changes = dict(changes or {})
     if names is None:
         names = [name for name in MODELS if name != "biased_mf" or data.values == "rating"]
-        if memory_needed(data.n_items) > memory_free() // 2:
-            console.errors.print(f"ease is left out: {data.n_items:,} items need more memory than half of what is free")
+        if data.n_items > MANY_ITEMS or memory_needed(data.n_items) > memory_free() // 2:
+            size = memory_needed(data.n_items) / 1e9
+            told = f"ease is left out: {data.n_items:,} items take it minutes and {size:.1f} GB; name it in --models"
+            console.errors.print(told, markup=False)
             names = [name for name in names if name != "ease"]
     chosen = []
     for name in dict.fromkeys(name.strip() for name in names if name.strip() != RECENT):

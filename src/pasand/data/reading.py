@@ -104,7 +104,7 @@ class Clock:
     def read(self, cells: pl.Series) -> pl.Series:
         """Return nanoseconds since 1970, UTC, Int64; null where a cell cannot be read or lies after 2262.
 
-        A number whose size speaks for another unit cannot be read either: seconds among milliseconds would land in 1970.
+        Nor can a number whose size speaks for another unit: seconds among milliseconds would land in 1970.
         """
         if self.pattern:
             return _parsed(cells, self.pattern) if cells.dtype == pl.String else pl.repeat(None, len(cells), eager=True)
