@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from pasand.cli import compare, main
+from pasand.cli.compare import contenders
+from pasand.data.sources.bollywood import World
 from pasand.recipe import PACKAGED
 from tests.logs import tastes
 
@@ -77,6 +79,14 @@ def test_recipes_compete_as_they_would_be_saved(log: Path, tmp_path: Path, capsy
     assert pasand("compare", log, "--models", f"item_knn,classic,{own}", "--json", "-") == 0
     told = {model["name"]: model for model in json.loads(capsys.readouterr().out)["models"]}
     assert told["mine"]["metrics"] == told["classic"]["metrics"] != told["item_knn"]["metrics"]
+
+
+def test_what_would_take_minutes_is_not_done_unasked(capsys: Output) -> None:
+    data = World(n_users=50, n_items=10_001, days=5).dataset()
+    chosen = [contender.name for contender in contenders(data, None)]
+    assert "ease" not in chosen
+    assert "ials" in chosen
+    assert "ease is left out: 10,001 items" in " ".join(capsys.readouterr().err.split())
 
 
 def test_json_to_standard_output_is_json_alone(log: Path, capsys: Output) -> None:
