@@ -12,12 +12,12 @@ import pytest
 
 from pasand.errors import InputError
 from pasand.evaluation import charts
+from pasand.evaluation.intervals import Interval
 from pasand.evaluation.report import (
     Activity,
     Curve,
     Entry,
     Group,
-    Interval,
     Learning,
     Popularity,
     Report,

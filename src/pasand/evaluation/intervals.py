@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -20,8 +21,13 @@ class Interval:
     """A mean with the bounds of its 95 % interval; all nan where nothing was defined."""
 
     mean: float
-    low: float
-    high: float
+    low: float = math.nan
+    high: float = math.nan
+
+    @property
+    def span(self) -> tuple[float, float, float]:
+        """Mean, low and high end."""
+        return self.mean, self.low, self.high
 
     def as_json(self) -> dict[str, float | None]:
         """Return the three numbers, None for nan."""

@@ -49,7 +49,7 @@ def of_tuning(tuning: Tuning) -> report.Report:
     board = [
         report.Entry(
             name=_settings(trial.hyperparameters),
-            metrics={f"validation {tuning.metric}": _interval(trial.validation[tuning.metric])},
+            metrics={f"validation {tuning.metric}": trial.validation[tuning.metric]},
             fit_seconds=trial.fit_seconds,
         )
         for trial in sorted(tuning.trials, key=lambda trial: _worth(tuning, trial.validation))
@@ -115,10 +115,10 @@ def tenths(counts: np.ndarray, order: np.ndarray) -> list[float]:
 
 def _entry(result: Result, names: Sequence[str]) -> report.Entry:
     told = result.evaluation
-    metrics = {name: _interval(told.overall[name]) for name in names if name in told.overall}
+    metrics = {name: told.overall[name] for name in names if name in told.overall}
     for name, part in (("warm", told.warm), ("cold", told.cold)):
         if names[0] in part and told.n_users[name]:
-            metrics[f"{names[0]}, {name}"] = _interval(part[names[0]])
+            metrics[f"{names[0]}, {name}"] = part[names[0]]
     return report.Entry(
         name=result.name,
         metrics=metrics,
@@ -133,9 +133,7 @@ def _entry(result: Result, names: Sequence[str]) -> report.Entry:
 def _activity(comparison: Comparison, metric: str) -> report.Activity:
     groups = []
     for place, group in enumerate(comparison.results[0].evaluation.groups):
-        values = {
-            result.name: _interval(result.evaluation.groups[place].metrics[metric]) for result in comparison.results
-        }
+        values = {result.name: result.evaluation.groups[place].metrics[metric] for result in comparison.results}
         groups.append(report.Group(name=group.name, users=group.n_users, values=values))
     return report.Activity(metric=metric, groups=groups)
 
@@ -161,10 +159,6 @@ def _learning(results: Sequence[Result]) -> list[report.Learning]:
 def _worth(tuning: Tuning, validation: Mapping[str, intervals.Interval]) -> float:
     mean = validation[tuning.metric].mean
     return mean if tuning.metric.partition("@")[0] in LOWER_IS_BETTER else -mean
-
-
-def _interval(value: intervals.Interval) -> report.Interval:
-    return report.Interval(mean=value.mean, low=value.low, high=value.high)
 
 
 def _settings(hyperparameters: Mapping[str, object]) -> str:

@@ -15,20 +15,7 @@ from markupsafe import Markup
 
 from pasand.errors import InputError
 from pasand.evaluation import charts
-
-
-@dataclass(frozen=True, kw_only=True)
-class Interval:
-    """A mean with its confidence interval; nan where it is undefined."""
-
-    mean: float
-    low: float = math.nan
-    high: float = math.nan
-
-    @property
-    def span(self) -> charts.Span:
-        """Mean, low and high end."""
-        return self.mean, self.low, self.high
+from pasand.evaluation.intervals import Interval
 
 
 @dataclass(frozen=True, kw_only=True)
