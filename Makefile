@@ -10,12 +10,8 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constr
 	$(PIP) -e .
 	@touch $@
 
-.venv/dev: .venv/core
-	$(PIP) -e ".[dev]"
-	@touch $@
-
 # torch first and by itself, or another package may draw in a different build
-.venv/all: .venv/dev
+.venv/dev: .venv/core
 	$(PIP) torch==2.13.0
 	$(PIP) -e ".[train,serve,content,scale,report,dev]"
 	@touch $@
@@ -26,7 +22,7 @@ demo: .venv/core  ## the main job: train, compare, recommend
 test: .venv/dev  ## all tests
 	$(BIN)/python -m pytest -n auto $(ARGS)
 
-install: .venv/all  ## everything, for developers
+install: .venv/dev  ## everything, for developers
 
 check: .venv/dev  ## format, lint, types
 	$(BIN)/ruff format --check .

@@ -52,3 +52,17 @@ def test_imports_point_one_way(path: Path) -> None:
     own = package_of(path)
     for other in imported(path) - {own}:
         assert level(other) < level(own), f"{own} must not import {other}"
+
+
+def test_models_answer_without_torch() -> None:
+    """Only `layers` and `training` name torch at the top of a file, and `training/tower.py`, which serves, does not."""
+    naming = {
+        path.relative_to(SOURCE)
+        for path in FILES
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in ([node.module] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names])
+        if name and name.split(".")[0] == "torch"
+    }
+    assert {path.parts[0] for path in naming} <= {"layers", "training"}
+    assert Path("training/tower.py") not in naming

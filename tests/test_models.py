@@ -20,7 +20,10 @@ from pasand.types import Queries, Rows, Scores
 IMPERSONAL = {"Popularity", "Random"}
 """Baselines, which need not beat popularity."""
 
-FEW_EVENTS: dict[str, dict[str, float]] = {"BiasedMF": {"learning_rate": 0.05}}
+FEW_EVENTS: dict[str, dict[str, float]] = {
+    "BiasedMF": {"learning_rate": 0.05},
+    "BPRMF": {"learning_rate": 0.05, "batch_size": 128},
+}
 """Settings of models whose default steps are made for more than two thousand events."""
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, Self, runtime_checkable
 
 import numpy as np
@@ -10,8 +12,9 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from pasand.data.dataset import Dataset
+from pasand.data.features import Features
 from pasand.data.truth import Relevance
-from pasand.types import Arrays, Candidates, Queries, Rows, Scores, Vectors
+from pasand.types import Arrays, Candidates, Mask, Queries, Rows, Scores, Vectors
 
 
 @runtime_checkable
@@ -43,6 +46,66 @@ class TowerModel(Model, Protocol):
 
     def embed_items(self, items: Rows) -> Vectors:
         """Return the items' vectors, (...) -> (..., D); all 0 at row -1."""
+
+
+@runtime_checkable
+class TakesNewItems(Protocol):
+    """A model that can take items into its catalogue after training, from what is known of them beyond the log."""
+
+    def add_items(self, features: Features) -> None:
+        """Append items, a row of every feature each, after the rows that there are; they are embedded at once.
+
+        A feature that is missing there counts as not known; one that the model does not read is ignored.
+        """
+
+
+@runtime_checkable
+class Exports(Protocol):
+    """A model that also runs as ONNX graphs, without the library that trained it."""
+
+    def export(self) -> dict[str, bytes]:
+        """Return the graphs by name ("query", "item"); {} before `fit`."""
+
+    def use(self, graphs: Mapping[str, bytes]) -> None:
+        """Answer from these graphs from now on; call after `load_state`."""
+
+
+class Index(Protocol):
+    """Finds the items whose vectors have the largest inner products with a query's.
+
+    Rows are those of the catalogue. Every search returns Candidates with the inner products as scores.
+    """
+
+    def build(self, vectors: Vectors, *, rng: Generator) -> Self:
+        """Index (N, D) vectors as rows 0..N-1, in place of whatever was there, and return itself."""
+
+    def search(
+        self, vectors: Vectors, k: int, *, allowed: Mask | None = None, exclude: Rows | None = None
+    ) -> Candidates:
+        """Return the k best rows for each of the (B, D) vectors, (B, k), padded with -1 where fewer may be returned.
+
+        `allowed`, (1, N) or (B, N), and `exclude`, (B, X) padded with -1, hold inside the search: k rows come back
+        while so many are allowed and not excluded. Rows at or beyond the width of `allowed` are not allowed.
+        """
+
+    def add(self, rows: Rows, vectors: Vectors) -> None:
+        """Take in the (n, D) vectors of rows at once; a row that is there already gets the new vector."""
+
+    def remove(self, rows: Rows) -> None:
+        """Forget rows at once; one that is not there is ignored."""
+
+    def __len__(self) -> int:
+        """Return the number of rows that can be found."""
+
+    @property
+    def recall(self) -> float:
+        """Share of the true 100 best that a search finds, measured when it was built; 1 for an exact one."""
+
+    def save(self, path: Path) -> None:
+        """Write the index to one file."""
+
+    def load(self, path: Path) -> Self:
+        """Take over what `save` wrote, mapped into memory rather than read where the kind allows, and return itself."""
 
 
 @runtime_checkable

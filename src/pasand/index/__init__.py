@@ -1,0 +1,1 @@
+"""Indexes of item vectors, one file each."""

@@ -1,0 +1,1 @@
+"""Networks: modules of torch that know neither data nor ids."""
