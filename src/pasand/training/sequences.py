@@ -1,0 +1,84 @@
+"""Histories as examples: at every place of a history, the item that came next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from pasand.data.dataset import Dataset
+from pasand.layers.attention import HistoryTower
+
+Sequences: TypeAlias = tuple[Tensor, Tensor]
+"""Items (B, L + 1) padded on the right, and how many of them are real (B,)."""
+
+
+class NextItem:
+    """The task of telling the next item of a history from drawn ones, at every place at once (shifted sequences).
+
+    The loss is a softmax over the next item and items drawn uniformly for the whole batch. Histories of like length
+    share a batch, so that almost nothing is padding.
+    """
+
+    def __init__(
+        self,
+        data: Dataset,
+        network: HistoryTower,
+        *,
+        batch_size: int,
+        max_length: int,
+        negatives: int,
+        known: Tensor,
+        where: torch.device,
+    ) -> None:
+        """Take the likings of users who have at least two, the latest `max_length` + 1 of each; `known` (n,): items
+        to draw from, all of which are drawn where they are no more than `negatives`."""
+        self.network, self._batch_size, self._negatives, self._where = network, batch_size, negatives, where
+        histories = data.positives().by_user
+        count = np.minimum(np.diff(histories.start), max_length + 1)
+        users = np.flatnonzero(count >= 2)
+        self._count = torch.from_numpy(count[users])
+        self._start = torch.from_numpy((histories.start[1:] - count)[users])
+        self._item = torch.from_numpy(histories.item.astype(np.int64))
+        self._known = known
+        self.n_batches = -(-len(users) // batch_size)
+
+    def batches(self, generator: torch.Generator) -> Iterator[Sequences]:
+        """Yield the histories of one epoch, in random order as far as lengths permit."""
+        mixed = torch.randperm(len(self._count), generator=generator)
+        ordered = mixed[torch.argsort(self._count[mixed], stable=True)]
+        parts = ordered.split(self._batch_size)
+        for at in torch.randperm(self.n_batches, generator=generator).tolist():
+            chosen = parts[at]
+            count = self._count[chosen]
+            place = torch.arange(int(count.max()))
+            index = self._start[chosen, None] + place.clamp(max=count[:, None] - 1)
+            yield self._item[index].to(self._where), count.to(self._where)
+
+    def loss(self, batch: Sequences, generator: torch.Generator) -> Tensor:
+        """Return the mean over all places of -log softmax of the next item among itself and the drawn ones."""
+        items, count = batch
+        length = items.shape[1] - 1
+        place = count[:, None] - 2 - torch.arange(length, device=items.device)  # 0 at the last
+        real = place >= 0
+        states = self.network.states(items[:, :-1], place.clamp(min=0))[real]
+        drawn = self._drawn(generator)
+        return softmax_loss(states, items[:, 1:][real], drawn, self.network.items.weight)
+
+    def _drawn(self, generator: torch.Generator) -> Tensor:
+        if len(self._known) <= self._negatives:
+            return self._known
+        return self._known[torch.randint(len(self._known), (self._negatives,), generator=generator)].to(self._where)
+
+
+def softmax_loss(states: Tensor, target: Tensor, drawn: Tensor, table: Tensor) -> Tensor:
+    """Return the mean of -log softmax of the target's inner product among itself and the drawn items'."""
+    wanted = (states * functional.embedding(target, table)).sum(-1, keepdim=True)
+    others = states @ functional.embedding(drawn, table).T
+    others = others.masked_fill(target[:, None] == drawn, -torch.inf)
+    loss: Tensor = (torch.logaddexp(others.logsumexp(-1, keepdim=True), wanted) - wanted).mean()
+    return loss
