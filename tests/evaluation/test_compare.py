@@ -9,8 +9,10 @@ import pytest
 
 from pasand.data.dataset import Dataset
 from pasand.errors import InputError
+from pasand.evaluation import pages
 from pasand.evaluation.compare import Built, Comparison, Entry, compare, entry
 from pasand.evaluation.protocols import protocol
+from pasand.evaluation.report import render
 from tests.evaluation.logs import Ladder, log
 
 
@@ -63,6 +65,33 @@ def test_the_json_is_as_promised(comparison: Comparison) -> None:
     assert "rmse" not in next(model for model in told["models"] if model["name"] == "popularity")["metrics"]
 
 
+def test_cold_items_have_their_own_figures_where_they_are_asked_for(comparison: Comparison) -> None:
+    told = comparison.as_json()
+    assert told["data"]["cold_items_asked"] == 0
+    assert not any("cold_items" in model for model in told["models"])
+    assert "cold items" not in told["rules"]
+    data = tastes()
+    late = [("u00", "new", 10_000, 5.0), ("u01", "new", 10_001, 5.0), ("u02", "newer", 10_002, 5.0)]
+    ids = zip(data.users.ids(data.user), data.items.ids(data.item), data.time.tolist(), strict=True)
+    assert data.value is not None
+    events = [(*pair, value) for pair, value in zip(ids, data.value.tolist(), strict=True)]
+    found = compare(log([*events, *late]), [entry("backwards", Ladder(backwards=True))], protocol("temporal"), ks=(2,))
+    told = json.loads(json.dumps(found.as_json(), allow_nan=False))
+    assert (told["data"]["users_asked"]["cold_items"], told["data"]["cold_items_asked"]) == (3, 2)
+    assert "without an event in train" in told["rules"]["cold items"]
+    models = {model["name"]: model["cold_items"] for model in told["models"]}
+    # backwards shows newer, then new; popularity shows neither
+    assert models["backwards"]["recall@2"]["mean"] == 1
+    assert models["backwards"]["ndcg@2"]["mean"] == pytest.approx((2 / np.log2(3) + 1) / 3)
+    assert models["popularity"]["recall@2"]["mean"] == 0
+    assert (models["popularity"]["users"], models["popularity"]["items"]) == (3, 2)
+    page = pages.of_comparison(found)
+    told_there = {shown.name: shown.metrics["ndcg@2, cold items"].mean for shown in page.leaderboard}
+    assert told_there == {name: model["ndcg@2"]["mean"] for name, model in models.items()}
+    assert page.activity[1].groups[0].users == 3
+    assert "2 items without an event in train" in render(page)
+
+
 def test_the_table_has_a_row_a_model(comparison: Comparison) -> None:
     head, rows = comparison.table()
     assert [row[0] for row in rows] == [result.name for result in comparison.results]
@@ -107,7 +136,7 @@ def test_lists_longer_than_the_catalogue_and_tiny_logs_are_answered() -> None:
     assert found.results[0].evaluation.overall["recall@50"].mean == 1
     one = log([("ann", "a", 1, 5), ("ann", "a", 2, 5)])
     told = compare(one, [], protocol("temporal")).as_json()
-    assert told["data"]["users_asked"] == {"overall": 0, "warm": 0, "cold": 0}
+    assert told["data"]["users_asked"] == {"overall": 0, "warm": 0, "cold": 0, "cold_items": 0}
     json.dumps(told, allow_nan=False)
 
 

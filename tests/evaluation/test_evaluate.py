@@ -11,7 +11,8 @@ from hypothesis import assume, given, settings
 
 from pasand.data.truth import Relevance
 from pasand.evaluation.evaluate import Evaluation, evaluate, pooled, ties_against
-from pasand.evaluation.protocols import protocol
+from pasand.evaluation.protocols import SplitsData, protocol
+from pasand.evaluation.protocols.strong_generalisation import StrongGeneralisation
 from pasand.evaluation.protocols.temporal import Temporal
 from pasand.evaluation.split import Questions, Split
 from pasand.recommender import Recommender, ladder
@@ -51,7 +52,7 @@ def test_live_by_hand() -> None:
     assert found.cold["mae"].mean == pytest.approx((2 + 1 + 2) / 3)
     # two users trained on: d 0, a 1, b 1/2
     assert found.overall["average_popularity@1"].mean == pytest.approx((0 + (1 + 0.5) / 2) / 2)
-    assert found.n_users == {"overall": 2, "warm": 1, "cold": 1}
+    assert found.n_users == {"overall": 2, "warm": 1, "cold": 1, "cold_items": 2}
     assert [(group.name, group.n_users) for group in found.groups] == [("cold", 1), ("1 to 3 events", 1)]
 
 
@@ -61,6 +62,68 @@ def test_frozen_by_hand() -> None:
     assert found.overall["ndcg@1"].mean == 0.5
     assert found.overall["hit_rate@2"].mean == 1
     assert found.cold["auc"].mean == pytest.approx((2 + 0) / 6)
+
+
+def test_cold_items_by_hand() -> None:
+    # trained on a b c, so that d and e are new. live: ann's list is d e, cat's a b c d e; cat's question for b is out
+    found = by_hand()
+    assert found.n_cold_items == 2
+    assert found.cold_items["ndcg@1"].mean == 0.5
+    assert found.cold_items["hit_rate@2"].mean == 0.5
+    assert found.cold_items["auc"].mean == pytest.approx((1 + 0) / 2)
+    # rated after the cut: d 4, e 5, both predicted 3
+    assert found.cold_items["rmse"].mean == pytest.approx(np.sqrt((1 + 4) / 2))
+    assert "coverage@1" not in found.cold_items
+    # frozen: cat asks for b and e at once, and only e counts, fifth of a b c d e
+    (split,) = Temporal(train_share=0.5, histories="frozen").split(log(EVENTS))
+    frozen = evaluate(ladder_of(split)[0], split, ["ndcg@5", "recall@4"], rng=RNG())
+    assert frozen.cold_items["ndcg@5"].mean == pytest.approx((1 + 1 / np.log2(6)) / 2)
+    assert frozen.cold_items["recall@4"].mean == 0.5
+    # the last likings: c of bob and b of cat are also in ann's train events, d of ann is in nobody's
+    (split,) = protocol("leave-last-out").split(log(EVENTS))
+    last = evaluate(ladder_of(split)[0], split, ["ndcg@1"], rng=RNG())
+    assert (last.n_users["cold_items"], last.n_cold_items) == (1, 1)
+    assert last.cold_items["ndcg@1"].mean == 1
+
+
+def test_without_cold_items_there_are_no_figures_of_them() -> None:
+    events = [("ann", "a", 1, 5.0), ("bob", "b", 2, 5.0), ("ann", "b", 3, 5.0)]
+    (split,) = Temporal(train_share=0.7).split(log(events))
+    found = evaluate(ladder_of(split)[0], split, ["ndcg@2", "rmse"], rng=RNG())
+    assert found.n_users["overall"] == 1
+    assert (found.cold_items, found.n_cold_items, found.n_users["cold_items"]) == ({}, 0, 0)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=SEEDS)
+@pytest.mark.parametrize("asks", [Temporal(), Temporal(histories="frozen"), StrongGeneralisation(held_out=0.6)])
+def test_cold_items_are_as_if_nothing_else_was_asked_for(asks: SplitsData, seed: int) -> None:
+    (split,) = asks.split(random_log(seed, n_users=12, n_items=80, n_events=150))
+    asked = split.lists
+    cold = ~np.isin(asked.item, split.train.item)
+    assume(cold.any())
+    start = np.concatenate([[0], np.cumsum(cold)])[asked.start]
+    alone = replace(split, lists=replace(asked, start=start, item=asked.item[cold], value=asked.value[cold]))
+    names = ["ndcg@5", "recall@5", "mrr@5", "auc"]
+    recommender, _ = ladder_of(split)
+    found, expected = (evaluate(recommender, part, names, rng=RNG()) for part in (split, alone))
+    for metric in names:
+        assert found.cold_items[metric].mean == pytest.approx(expected.overall[metric].mean)
+        assert found.cold_items[metric].low <= found.cold_items[metric].mean <= found.cold_items[metric].high
+    assert found.n_cold_items == len(set(asked.item[cold].tolist()))
+    assert found.n_users["cold_items"] == (~np.isnan(expected.user_values["ndcg@5"])).sum()
+
+
+def test_cold_items_of_folds_are_pooled() -> None:
+    data = random_log(5, n_items=40, n_events=100)
+    splits = protocol("folds", n=3).split(data)
+    found = pooled([(*ladder_of(split), split) for split in splits], ["rmse"], rng=RNG())
+    assert data.value is not None
+    once = np.bincount(data.item)[data.item] == 1
+    assert once.any()
+    parts = [(split, split.test, ~np.isin(split.test.item, split.train.item)) for split in splits]
+    errors = np.concatenate([test.value[cold] - 3.0 for _, test, cold in parts if test.value is not None])
+    assert found.cold_items["rmse"].mean == pytest.approx(np.sqrt(np.mean(errors**2)))
 
 
 def test_a_query_without_relevant_items_or_a_user_without_queries_counts_nowhere() -> None:

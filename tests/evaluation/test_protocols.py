@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import gzip
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from pasand.data.dataset import Dataset
+from pasand.data.dataset import Dataset, Vocabulary
 from pasand.data.sources import load
 from pasand.errors import InputError
 from pasand.evaluation.protocols import default_protocol, inside, names, protocol
@@ -77,6 +78,20 @@ def test_temporal_live_by_hand() -> None:
 def test_temporal_frozen_by_hand() -> None:
     (split,) = Temporal(train_share=0.5, histories="frozen").split(log(EVENTS))
     assert asked(split) == [("ann", ["a", "b", "c"], ["d"], 2), ("cat", [], ["b", "e"], 5)]
+
+
+@pytest.mark.parametrize("name", ["temporal", "leave-last-out", "strong-generalisation", "folds"])
+def test_items_of_the_test_part_or_of_the_item_table_alone_stay_in_the_catalogue(name: str) -> None:
+    known = log(EVENTS)
+    items = Vocabulary([*known.items.series.to_list(), "x"])
+    data = replace(known, items=items, item=items.rows(known.items.ids(known.item)))
+    for split in protocol(name).split(data):
+        assert split.train.items == split.test.items == split.lists.log.items == items
+        assert split.cold_items[items.rows(["x"])[0]]
+        assert np.array_equal(np.flatnonzero(~split.cold_items), np.unique(split.train.item))
+        for asked_batch in split.queries(0):
+            free = [6 - len(set(row) - {-1}) for row in asked_batch.queries.history.tolist()]
+            assert asked_batch.relevant.catalogue.tolist() == free
 
 
 def test_events_of_the_same_moment_are_no_history() -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pasand.data.dataset import Dataset
     from pasand.evaluation.compare import Comparison, Entry
 
-LESSER = ("MB", "coverage", "fit s", "recall", "rmse", "cold", "warm")
+LESSER = ("MB", "coverage", "fit s", "recall", "rmse", "cold items", "cold", "warm")
 """Columns of the leaderboard that a narrow terminal does without, first the one that matters least."""
 
 MODELS = ("item_knn", "user_knn", "ease", "ials", "biased_mf")
@@ -125,15 +125,26 @@ def show(comparison: Comparison) -> None:
     out.print(f"[bold]protocol[/] {comparison.protocol}")
     style = "bold red" if split.leaks else "green"
     out.print(f"[{style}]{sentence(split).partition('. ')[2]}[/]")
-    for name, rule in split.rules.items():
+    for name, rule in comparison.rules.items():
         out.print(f"  {name}: {rule}", markup=False, style="dim")
-    users = comparison.results[0].evaluation.n_users
-    out.print(f"asked: {users['overall']:,} users, {users['warm']:,} warm and {users['cold']:,} cold")
+    users, new = comparison.results[0].evaluation.n_users, comparison.results[0].evaluation.n_cold_items
+    for_new = f"; {users['cold_items']:,} of them for {new:,} cold items" if new else ""
+    out.print(f"asked: {users['overall']:,} users, {users['warm']:,} warm and {users['cold']:,} cold{for_new}")
     if not users["overall"]:
         out.print("[bold red]nothing is relevant[/]: no test event is a liking, so lists cannot be judged", style="red")
     main = [f"ndcg@{k}", f"recall@{k}", f"coverage@{k}", "rmse"]
     main = [name for name in main if any(name in r.evaluation.overall for r in comparison.results)]
-    head = ["model", f"{main[0]} [95 %]", *main[1:], "warm", "cold", "beats popularity", "fit s", "MB"]
+    head = [
+        "model",
+        f"{main[0]} [95 %]",
+        *main[1:],
+        "warm",
+        "cold",
+        *(["cold items"] if new else []),
+        "beats popularity",
+        "fit s",
+        "MB",
+    ]
     rows = []
     for result in comparison.results:
         told = result.evaluation
@@ -141,7 +152,7 @@ def show(comparison: Comparison) -> None:
         told_first = f"{first.mean:.4f} [{first.low:.4f}, {first.high:.4f}]" if first.mean == first.mean else ""
         cells = [told_first]
         cells += [_figure(told.overall, name) for name in main[1:]]
-        cells += [_figure(told.warm, main[0]), _figure(told.cold, main[0])]
+        cells += [_figure(part, main[0]) for part in (told.warm, told.cold, *([told.cold_items] if new else []))]
         baseline = result.name in (ALL_TIME, RECENT)
         beats = "baseline" if baseline else "yes" if result.beats_popularity else "NO"
         sure = "" if baseline or not result.corrected < 0.05 else " (p < .05)"

@@ -20,7 +20,7 @@ from pasand.evaluation.evaluate import Evaluation, pooled
 from pasand.evaluation.memory import forget_peak, peak_mb
 from pasand.evaluation.protocols import SplitsData
 from pasand.evaluation.significance import PairedTest, holm, paired
-from pasand.evaluation.split import Split
+from pasand.evaluation.split import COLD_ITEMS, Split
 from pasand.models.popularity import Popularity
 from pasand.progress import track
 from pasand.recommender import ladder
@@ -118,13 +118,19 @@ class Comparison:
         first = self.splits[0].name
         return first if len(self.splits) == 1 else first.rpartition(", ")[0] + f", all {len(self.splits)}"
 
+    @property
+    def rules(self) -> dict[str, str]:
+        """What counts as what, as the protocol says; that of cold items where some are asked for."""
+        cold = {"cold items": COLD_ITEMS} if self.results[0].evaluation.n_cold_items else {}
+        return self.splits[0].rules | cold
+
     def as_json(self) -> dict[str, Any]:
         """Return the comparison in numbers, strings and lists; nan is None."""
         split, data = self.splits[0], self.data
         return {
             "protocol": self.protocol,
             "leaks": split.leaks,
-            "rules": split.rules,
+            "rules": self.rules,
             "k": self.ks[0] if len(self.ks) == 1 else list(self.ks),
             "seed": self.seed,
             "decided_by": self.decided_by,
@@ -139,6 +145,7 @@ class Comparison:
                 "train_events": [len(s.train) for s in self.splits],
                 "test_events": [len(s.test) for s in self.splits],
                 "users_asked": self.results[0].evaluation.n_users,
+                "cold_items_asked": self.results[0].evaluation.n_cold_items,
             },
             "models": [_result_json(result) for result in self.results],
             "failed": self.failed,
@@ -263,6 +270,7 @@ def _result_json(result: Result) -> dict[str, Any]:
         "metrics": {name: value.as_json() for name, value in e.overall.items()},
         "warm": {"users": e.n_users["warm"]} | {name: value.as_json() for name, value in e.warm.items()},
         "cold": {"users": e.n_users["cold"]} | {name: value.as_json() for name, value in e.cold.items()},
+        **({"cold_items": _cold_items(e)} if e.n_cold_items else {}),
         "groups": [
             {"name": g.name, "users": g.n_users, "metrics": {name: v.as_json() for name, v in g.metrics.items()}}
             for g in e.groups
@@ -283,6 +291,11 @@ def _result_json(result: Result) -> dict[str, Any]:
         },
         "curves": result.curves,
     }
+
+
+def _cold_items(e: Evaluation) -> dict[str, Any]:
+    counts = {"users": e.n_users["cold_items"], "items": e.n_cold_items}
+    return counts | {name: value.as_json() for name, value in e.cold_items.items()}
 
 
 def _number(value: float) -> float | None:

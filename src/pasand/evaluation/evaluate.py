@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 
 import numpy as np
 from numpy.random import Generator
@@ -20,6 +21,7 @@ from pasand.progress import step
 from pasand.types import Candidates, Mask, Offsets, Rows
 
 Values = NDArray[np.float64]
+_ByUser: TypeAlias = dict[str, Values]
 RUN_REPLICATES = 200
 
 
@@ -42,8 +44,14 @@ class Evaluation:
     """The list and rating metrics over users with train events."""
     cold: dict[str, Interval]
     """The same over users without."""
+    cold_items: dict[str, Interval]
+    """The same over all users, where only items without a train event count as answers; {} where none is asked for.
+
+    Lists are those of the whole catalogue, as everywhere; questions without such an answer are left out."""
     n_users: dict[str, int]
-    """Users asked for lists: overall, warm, cold."""
+    """Users asked for lists: overall, warm, cold; and how many of all had a cold item among their answers."""
+    n_cold_items: int
+    """Different items without a train event among the answers to questions for lists."""
     groups: list[Group]
     """Users by number of train events: cold, then four equal parts."""
     users: Rows
@@ -62,20 +70,33 @@ class Evaluation:
 
 
 @dataclass
+class _Part:
+    """The raw results of one split that all answers give, or the cold items among them."""
+
+    values: dict[str, Values]
+    """(Q,) by question for a list."""
+    losses: dict[str, Values] = field(default_factory=dict)
+    """(Qr,) sum of losses by rating question."""
+    ratings: Values = field(default_factory=lambda: np.empty(0))
+    """(Qr,) number of ratings by rating question."""
+
+
+@dataclass
 class _Tally:
     """The raw results of one split."""
 
     user: Rows
     activity: Offsets
-    values: dict[str, Values]
     lists: Rows
     """(Q, K) for the run metrics."""
     rated_user: Rows
     rated_activity: Offsets
-    losses: dict[str, Values] = field(default_factory=dict)
-    """(Qr,) sum of losses by rating question."""
-    ratings: Values = field(default_factory=lambda: np.empty(0))
-    """(Qr,) number of ratings by rating question."""
+    whole: _Part
+    cold_items: _Part
+    asks_cold: Mask
+    """(Q,) whether a cold item is among the answers."""
+    cold_answers: Rows
+    """The cold items among the answers to questions for lists."""
 
 
 def evaluate(
@@ -115,13 +136,17 @@ def _ask(recommender: Retriever, model: PredictsRatings | None, split: Split, ch
     questions = split.lists
     width = max((int(metric.k) for metric in chosen.runs.values()), default=0)  # type: ignore[attr-defined]
     width = min(width or 10, max(split.train.n_items, 1))
+    cold = split.cold_items[questions.item]
     tally = _Tally(
         user=questions.user,
         activity=questions.activity,
-        values={name: np.full(len(questions), np.nan) for name in chosen.lists},
         lists=np.full((len(questions), width), -1, np.int32),
         rated_user=np.empty(0, np.int32) if split.ratings is None else split.ratings.user,
         rated_activity=np.empty(0, np.int64) if split.ratings is None else split.ratings.activity,
+        whole=_unanswered(chosen, questions),
+        cold_items=_unanswered(chosen, questions),
+        asks_cold=np.bincount(np.repeat(np.arange(len(questions)), np.diff(questions.start)), cold, len(questions)) > 0,
+        cold_answers=questions.item[cold],
     )
     if chosen.lists or chosen.runs:
         done = 0
@@ -130,7 +155,12 @@ def _ask(recommender: Retriever, model: PredictsRatings | None, split: Split, ch
             if questions.among is not None:
                 candidates = ties_against(candidates, asked.relevant)
             for name, metric in chosen.lists.items():
-                tally.values[name][asked.which] = metric(candidates, asked.relevant)
+                tally.whole.values[name][asked.which] = metric(candidates, asked.relevant)
+            if tally.asks_cold[asked.which].any():
+                relevant, asks = split.of_cold_items(asked.relevant), tally.asks_cold[asked.which]
+                for name, metric in chosen.lists.items():
+                    values = metric(candidates, relevant)
+                    tally.cold_items.values[name][asked.which] = np.where(asks, values, np.nan)
             first = candidates.items[:, :width]
             tally.lists[asked.which, : first.shape[1]] = first
             done += len(asked.which)
@@ -140,16 +170,24 @@ def _ask(recommender: Retriever, model: PredictsRatings | None, split: Split, ch
     return tally
 
 
+def _unanswered(chosen: Metrics, questions: Questions) -> _Part:
+    return _Part({name: np.full(len(questions), np.nan) for name in chosen.lists})
+
+
 def _ask_ratings(model: PredictsRatings, split: Split, questions: Questions, chosen: Metrics, tally: _Tally) -> None:
-    tally.losses = {name: np.zeros(len(questions)) for name in chosen.ratings}
-    tally.ratings = np.diff(questions.start).astype(np.float64)
+    for part in (tally.whole, tally.cold_items):
+        part.losses = {name: np.zeros(len(questions)) for name in chosen.ratings}
+        part.ratings = np.zeros(len(questions))
     done = 0
     for asked in split.rated():
         predicted, real = model.predict(asked.queries, asked.items), asked.items >= 0
-        row = np.nonzero(real)[0]
-        for name, metric in chosen.ratings.items():
-            loss = metric.loss(predicted[real], asked.actual[real])
-            tally.losses[name][asked.which] = np.bincount(row, weights=loss, minlength=len(asked.which))
+        row, n = np.nonzero(real)[0], len(asked.which)
+        cold = split.cold_items[asked.items[real]]
+        for part, weight in ((tally.whole, np.ones(len(row))), (tally.cold_items, cold)):
+            part.ratings[asked.which] = np.bincount(row, weight, n)
+            for name, metric in chosen.ratings.items():
+                loss = metric.loss(predicted[real], asked.actual[real])
+                part.losses[name][asked.which] = np.bincount(row, loss * weight, n)
         done += len(asked.which)
         step("asking for ratings", done, len(questions))
 
@@ -170,15 +208,7 @@ def _summary(tallies: list[_Tally], chosen: Metrics, n_items: int, seconds: floa
     activity = np.zeros(len(users), np.int64)
     np.maximum.at(activity, rated, np.concatenate([tally.rated_activity for tally in tallies]))
     np.maximum.at(activity, query, np.concatenate([tally.activity for tally in tallies]))
-    above, below, by_query = {}, {}, {}
-    for name in chosen.lists:
-        by_query[name] = np.concatenate([tally.values[name] for tally in tallies])
-        above[name], below[name] = _means(query, by_query[name], len(users))
-    for name in chosen.ratings if all(tally.losses for tally in tallies) else ():
-        losses = np.concatenate([tally.losses[name] for tally in tallies])
-        counts = np.concatenate([tally.ratings for tally in tallies])
-        above[name] = np.bincount(rated, losses, len(users)).astype(np.float64)
-        below[name] = np.bincount(rated, counts, len(users)).astype(np.float64)
+    above, below = _sums([tally.whole for tally in tallies], query, rated, len(users))
     asked = np.bincount(query, minlength=len(users)) > 0
 
     def told(which: Mask) -> dict[str, Interval]:
@@ -193,22 +223,43 @@ def _summary(tallies: list[_Tally], chosen: Metrics, n_items: int, seconds: floa
             _exposed(np.searchsorted(users, tally.user), tally.lists[:, :k], len(users), n_items) for tally in tallies
         ]
         overall[name] = _run_interval(metric, cut, asked, rng)
-    return Evaluation(
+    asks_cold = np.bincount(query, np.concatenate([tally.asks_cold for tally in tallies]), len(users)) > 0
+    parts = {"overall": asked, "warm": asked & warm, "cold": asked & ~warm, "cold_items": asks_cold}
+    evaluation = Evaluation(
         overall=overall,
         warm=told(warm),
         cold=told(~warm),
-        n_users={"overall": int(asked.sum()), "warm": int((asked & warm).sum()), "cold": int((asked & ~warm).sum())},
+        cold_items={},
+        n_users={name: int(which.sum()) for name, which in parts.items()},
+        n_cold_items=len(np.unique(np.concatenate([tally.cold_answers for tally in tallies]))),
         groups=[Group(name=name, n_users=int(w.sum()), metrics=told(w)) for name, w in _activity(activity, asked)],
         users=users,
         user_values={
             name: np.where(below[name] > 0, above[name] / np.maximum(below[name], 1), np.nan) for name in above
         },
         query_user=query_user,
-        query_values=by_query,
+        query_values={name: np.concatenate([tally.whole.values[name] for tally in tallies]) for name in chosen.lists},
         exposure=sum((np.asarray(e.sum(axis=0)) for e in exposures), np.zeros(n_items)).astype(np.int64),
         shown=tallies[0].lists.shape[1] if tallies else 0,
         seconds=seconds,
     )
+    if not evaluation.n_cold_items:
+        return evaluation
+    new = _sums([tally.cold_items for tally in tallies], query, rated, len(users))
+    return replace(evaluation, cold_items=_intervals(*new, np.ones(len(users), np.bool_), chosen, rng))
+
+
+def _sums(parts: list[_Part], query: Offsets, rated: Offsets, n_users: int) -> tuple[_ByUser, _ByUser]:
+    """Return of each metric what its mean over users divides, and what it divides by; (n,) each."""
+    above, below = {}, {}
+    for name in parts[0].values:
+        above[name], below[name] = _means(query, np.concatenate([part.values[name] for part in parts]), n_users)
+    for name in parts[0].losses if all(part.losses for part in parts) else ():
+        losses = np.concatenate([part.losses[name] for part in parts])
+        counts = np.concatenate([part.ratings for part in parts])
+        above[name] = np.bincount(rated, losses, n_users).astype(np.float64)
+        below[name] = np.bincount(rated, counts, n_users).astype(np.float64)
+    return above, below
 
 
 def _means(query: Offsets, values: Values, n_users: int) -> tuple[Values, Values]:
@@ -219,9 +270,7 @@ def _means(query: Offsets, values: Values, n_users: int) -> tuple[Values, Values
     return total / np.maximum(count, 1), (count > 0).astype(np.float64)
 
 
-def _intervals(
-    above: dict[str, Values], below: dict[str, Values], which: Mask, chosen: Metrics, rng: Generator
-) -> dict[str, Interval]:
+def _intervals(above: _ByUser, below: _ByUser, which: Mask, chosen: Metrics, rng: Generator) -> dict[str, Interval]:
     if not above:
         return {}
     found = of_ratios(

@@ -9,7 +9,7 @@ import numpy as np
 from pasand.data.dataset import Dataset
 from pasand.evaluation import intervals, report
 from pasand.evaluation.compare import ALL_TIME, RECENT, Comparison, Result
-from pasand.evaluation.split import Split
+from pasand.evaluation.split import COLD_ITEMS, Split
 from pasand.evaluation.tune import LOWER_IS_BETTER, Tuning
 
 BINS = 60
@@ -22,11 +22,11 @@ def of_comparison(comparison: Comparison) -> report.Report:
     return report.Report(
         title=f"{comparison.data.name}: which recommender?",
         protocol=sentence(split),
-        rules=split.rules,
+        rules=comparison.rules,
         data=facts(comparison.data) | {"seed": str(comparison.seed)},
         timeline=timeline(split),
         leaderboard=[_entry(result, names) for result in comparison.results],
-        activity=[_activity(comparison, comparison.decided_by)],
+        activity=[_activity(comparison, comparison.decided_by), *_cold_items(comparison, comparison.decided_by)],
         popularity=_popularity(comparison),
         learning=_learning(comparison.results),
         notes=[
@@ -116,8 +116,9 @@ def tenths(counts: np.ndarray, order: np.ndarray) -> list[float]:
 def _entry(result: Result, names: Sequence[str]) -> report.Entry:
     told = result.evaluation
     metrics = {name: told.overall[name] for name in names if name in told.overall}
-    for name, part in (("warm", told.warm), ("cold", told.cold)):
-        if names[0] in part and told.n_users[name]:
+    parts = {"warm": told.warm, "cold": told.cold, "cold items": told.cold_items}
+    for name, part in parts.items():
+        if names[0] in part and told.n_users[name.replace(" ", "_")]:
             metrics[f"{names[0]}, {name}"] = part[names[0]]
     return report.Entry(
         name=result.name,
@@ -136,6 +137,17 @@ def _activity(comparison: Comparison, metric: str) -> report.Activity:
         values = {result.name: result.evaluation.groups[place].metrics[metric] for result in comparison.results}
         groups.append(report.Group(name=group.name, users=group.n_users, values=values))
     return report.Activity(metric=metric, groups=groups)
+
+
+def _cold_items(comparison: Comparison, metric: str) -> list[report.Activity]:
+    """Return the same of cold items alone; nothing where none is asked for."""
+    told = comparison.results[0].evaluation
+    if not told.n_cold_items:
+        return []
+    values = {result.name: result.evaluation.cold_items[metric] for result in comparison.results}
+    name = f"{told.n_cold_items:,} items without an event in train"
+    group = report.Group(name=name, users=told.n_users["cold_items"], values=values)
+    return [report.Activity(metric=metric, groups=[group], by="for new items", about=COLD_ITEMS)]
 
 
 def _popularity(comparison: Comparison) -> report.Popularity:

@@ -68,6 +68,9 @@ class Activity:
 
     metric: str
     groups: Sequence[Group]
+    by: str = "by activity of users"
+    """How the groups were made, as the heading says it."""
+    about: str = "Groups by number of events before the test; all panels share one axis."
 
 
 @dataclass(frozen=True, kw_only=True)

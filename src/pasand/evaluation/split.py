@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -11,6 +12,8 @@ from pasand.data.dataset import Dataset
 from pasand.data.truth import Relevance
 from pasand.types import Mask, Offsets, Queries, Rows, Scores, Times
 
+COLD_ITEMS = "items without an event in train; only they count as answers there, the lists are those of all items"
+"""What the figures of cold items are, under every protocol."""
 CELLS = 2**23
 """Queries x items (or history) that one batch may hold, which bounds the memory of an evaluation."""
 
@@ -107,6 +110,17 @@ class Split:
     lists: Questions
     ratings: Questions | None = None
     """None where the log has no ratings."""
+
+    @cached_property
+    def cold_items(self) -> Mask:
+        """(N,) which items have no event in train, whatever their histories or features tell."""
+        cold: Mask = np.bincount(self.train.item, minlength=self.train.n_items) == 0
+        return cold
+
+    def of_cold_items(self, relevant: Relevance) -> Relevance:
+        """Return the relevance in which cold items alone are relevant; the catalogue stays whole."""
+        cold = (relevant.items >= 0) & self.cold_items[relevant.items]
+        return replace(relevant, items=np.where(cold, relevant.items, np.int32(-1)))
 
     def queries(self, k: int, size: int = 0) -> Iterator[Asked]:
         """Yield the questions for lists of k items (0: the whole catalogue) in batches of at most `size` (0: chosen).
