@@ -1,0 +1,184 @@
+"""Where negatives come from: samplers with the log-probability of what they draw, and the test for false ones.
+
+Everything is drawn by a generator on the CPU, so that one seed gives one training on every device, and moved to
+`where`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+CPU = torch.device("cpu")
+
+
+class Sampler(Protocol):
+    """Draws items independently of the batch."""
+
+    def draw(self, shape: tuple[int, ...], generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return rows of that shape, and the log-probability of each as one draw, which may be expanded."""
+
+    def log_q(self, items: Tensor) -> Tensor:
+        """Return the log-probability of drawing each item, same shape."""
+
+
+class Frequency(Protocol):
+    """Knows how often items stand in batches."""
+
+    def log_q(self, items: Tensor) -> Tensor:
+        """Return the log-probability that one place of a batch holds the item, same shape."""
+
+
+class Uniform:
+    """Draws every item alike; needs at least one item."""
+
+    def __init__(self, n_items: int, where: torch.device = CPU) -> None:
+        if n_items < 1:
+            raise ValueError(f"n_items must be positive, got {n_items}")
+        self._n_items, self._where = n_items, where
+        self._log_q = torch.tensor(-math.log(n_items), device=where)
+
+    def draw(self, shape: tuple[int, ...], generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return rows of that shape, with replacement, and their log-probabilities."""
+        rows = torch.randint(self._n_items, shape, generator=generator).to(self._where)
+        return rows, self._log_q.expand(shape)
+
+    def log_q(self, items: Tensor) -> Tensor:
+        """Return -log N for each."""
+        return self._log_q.expand(items.shape)
+
+
+class Popularity:
+    """Draws items in proportion to a power of their counts.
+
+    Power 1: as often as they are liked; 0.75: word2vec's (Mikolov et al., 2013); 0: uniformly among those liked at
+    all. Items of count 0 are never drawn, log-probability -inf.
+    """
+
+    def __init__(self, counts: Tensor, power: float = 1.0, where: torch.device = CPU) -> None:
+        counts = counts.to("cpu", torch.float64)
+        if not (counts >= 0).all() or not (counts > 0).any():
+            raise ValueError("counts must not be negative, and one must be positive")
+        weights = torch.where(counts > 0, counts**power, 0.0)
+        self._upto = weights.cumsum(0)
+        self._log_q = (weights / self._upto[-1]).log().float().to(where)
+        self._last = int(torch.nonzero(weights)[-1])
+        self._where = where
+
+    def draw(self, shape: tuple[int, ...], generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return rows of that shape, with replacement, and their log-probabilities."""
+        point = torch.rand(shape, generator=generator, dtype=torch.float64) * self._upto[-1]
+        rows = torch.searchsorted(self._upto, point, right=True).clamp_(max=self._last).to(self._where)
+        return rows, self._log_q[rows]
+
+    def log_q(self, items: Tensor) -> Tensor:
+        """Return the log-probability of drawing each item."""
+        return self._log_q[items]
+
+
+class InBatch:
+    """Takes the other examples' items as negatives; free, and as popular as the data."""
+
+    def __init__(self, frequency: Frequency) -> None:
+        self._frequency = frequency
+
+    def candidates(self, items: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return the batch's own items, (B,), and their log-probabilities; columns of `losses.in_batch_softmax`."""
+        return items, self._frequency.log_q(items)
+
+
+class Mixed:
+    """Takes the batch's items and some drawn uniformly, so that items that nobody likes are pushed down too.
+
+    Yang et al., Mixed negative sampling for two-tower networks, WWW 2020 companion. A place among the columns holds an
+    item with the probability of the mixture.
+    """
+
+    def __init__(self, frequency: Frequency, n_items: int, uniform: int, where: torch.device = CPU) -> None:
+        self._frequency, self._uniform, self._sampler = frequency, uniform, Uniform(n_items, where)
+
+    def candidates(self, items: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return the batch's items and then the drawn ones, (B + uniform,), and log-probabilities of the mixture."""
+        drawn, _ = self._sampler.draw((self._uniform,), generator)
+        columns = torch.cat([items, drawn])
+        batch = self._frequency.log_q(columns) + math.log(max(len(items), 1))
+        other = self._sampler.log_q(columns) + (math.log(self._uniform) if self._uniform else -math.inf)
+        return columns, torch.logaddexp(batch, other) - math.log(max(len(columns), 1))
+
+
+class Streaming:
+    """Learns from the batches themselves how often items stand in them, and follows changes.
+
+    Yi et al., Sampling-bias-corrected neural modeling, RecSys 2019, algorithm 2: for each item the last step at which
+    it was seen and the moving mean of the gap between such steps; one array place an item, where the paper hashes. An
+    item's first gap is taken as it is, instead of being averaged with the arbitrary start.
+    """
+
+    def __init__(self, n_items: int, batch_size: int, rate: float = 0.01, where: torch.device = CPU) -> None:
+        self._batch_size, self._rate, self._step = batch_size, rate, 0
+        self._last = torch.zeros(n_items, dtype=torch.int64, device=where)
+        self._gap = torch.full((n_items,), math.nan, dtype=torch.float32, device=where)
+
+    def update(self, items: Tensor) -> None:
+        """Take note of a batch, (B,); an item that it holds twice is noted once."""
+        self._step += 1
+        seen = torch.unique(items)
+        gap = (self._step - self._last[seen]).float()
+        mean = self._gap[seen]
+        self._gap[seen] = torch.where(mean.isnan(), gap, torch.lerp(mean, gap, self._rate))
+        self._last[seen] = self._step
+
+    def log_q(self, items: Tensor) -> Tensor:
+        """Return the log-probability that one place of a batch holds each item, whole batches being seen at 1 / gap.
+
+        An item that was never seen gets that of one seen now for the first time.
+        """
+        gap = self._gap[items].nan_to_num(max(float(self._step), 1.0))
+        batch = (1 / gap).clamp(max=1 - 1e-6)
+        return torch.log(-torch.expm1(torch.log1p(-batch) / self._batch_size))
+
+
+class Positives:
+    """Answers whether users like items, for whole batches on the device; user -1 likes nothing, items are rows."""
+
+    def __init__(self, users: Tensor, items: Tensor, n_items: int, where: torch.device = CPU) -> None:
+        """Take in pairs, (E,) and (E,), in any order; repeated ones are allowed."""
+        self._n_items = max(n_items, 1)
+        self._key = torch.unique(users.to(where, torch.int64) * self._n_items + items.to(where, torch.int64))
+        n_users = int(self._key[-1]) // self._n_items + 1 if len(self._key) else 0
+        borders = torch.arange(n_users + 1, device=where) * self._n_items
+        self._start = torch.searchsorted(self._key, borders)
+        self._item = self._key % self._n_items
+        self._place = torch.full((self._n_items,), -1, dtype=torch.int64, device=where)
+
+    def hold(self, users: Tensor, items: Tensor) -> Tensor:
+        """Return whether each user likes each of their own items, (B,), (B, n) -> (B, n)."""
+        if not len(self._key):
+            return torch.zeros_like(items, dtype=torch.bool)
+        wanted = users[:, None] * self._n_items + items
+        found = torch.searchsorted(self._key, wanted).clamp_(max=len(self._key) - 1)
+        return self._key[found] == wanted
+
+    def among(self, users: Tensor, items: Tensor) -> Tensor:
+        """Return whether each user likes each of the shared items, (B,), (M,) -> (B, M).
+
+        Costs what the users' likings and the result are large, not B M searches.
+        """
+        false = torch.zeros((len(users), len(items)), dtype=torch.bool, device=items.device)
+        known = (users >= 0) & (users < len(self._start) - 1)
+        if not len(items) or not len(self._key):
+            return false
+        inside = torch.where(known, users, 0)
+        first = self._start[inside]
+        count = torch.where(known, self._start[inside + 1] - first, 0)
+        owner = torch.repeat_interleave(torch.arange(len(users), device=items.device), count)
+        at = torch.arange(len(owner), device=items.device) + (first - count.cumsum(0) + count)[owner]
+        self._place[items] = torch.arange(len(items), device=items.device)
+        column, place = self._place[items], self._place[self._item[at]]
+        self._place[items] = -1
+        hit = place >= 0
+        false[owner[hit], place[hit]] = True
+        return false[:, column]  # an item that stands in several columns was marked in one of them
