@@ -11,6 +11,19 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 
+def dropped(x: Tensor, share: float) -> Tensor:
+    """Return x with about that share of its numbers set to 0 and the others raised to make up for it.
+
+    The share is rounded to 256ths: a byte decides of each number, which takes an eighth of the random draws.
+    """
+    level = round(share * 256)
+    if level == 0:
+        return x
+    words = torch.empty(-(-x.numel() // 8), dtype=torch.int64, device=x.device).random_(-(2**63), None)
+    kept = words.view(torch.uint8)[: x.numel()].view(x.shape) >= level
+    return x * kept.to(x.dtype).mul_(256 / (256 - level))
+
+
 class Block(nn.Module):
     """Self-attention and a dense layer, each behind a layer norm and added to what came in.
 
@@ -48,15 +61,14 @@ class Block(nn.Module):
             is_causal=mask is None,
         )
         attended = self.joins(attended.transpose(1, 2).flatten(2))
-        x = x + self._dropped(attended) * (torch.sigmoid(self.attention_gate(x)) if self.gated else 1)
-        dense = self.narrows(self._dropped(functional.gelu(self.widens(self.dense_norm(x)))))
-        return x + self._dropped(dense) * (torch.sigmoid(self.dense_gate(x)) if self.gated else 1)
+        share = self.dropout if self.training else 0
+        added = dropped(attended, share)
+        x = x + (added * torch.sigmoid(self.attention_gate(x)) if self.gated else added)
+        added = dropped(self.narrows(dropped(functional.gelu(self.widens(self.dense_norm(x))), share)), share)
+        return x + (added * torch.sigmoid(self.dense_gate(x)) if self.gated else added)
 
     def _split(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
-
-    def _dropped(self, x: Tensor) -> Tensor:
-        return functional.dropout(x, self.dropout, self.training)
 
 
 class HistoryTower(nn.Module):
@@ -74,12 +86,13 @@ class HistoryTower(nn.Module):
         for table in (self.items, self.places):
             nn.init.normal_(table.weight, std=0.02)
 
-    def states(self, items: Tensor, places: Tensor) -> Tensor:
-        """Map sequences (B, L), padded on the right, and their places counted from the end to (B, L, D).
+    def states(self, vectors: Tensor, places: Tensor) -> Tensor:
+        """Map the item vectors of sequences, (B, L, D), padded on the right, to what each place knows, (B, L, D).
 
-        Each place knows the items up to its own; what stands at padding is of no meaning.
+        `places`, (B, L), are counted from the end of each sequence. A place knows the items up to its own; what stands
+        at padding is of no meaning.
         """
-        x = functional.dropout(self.items(items) + self.places(places), self.dropout, self.training)
+        x = dropped(vectors + self.places(places), self.dropout if self.training else 0)
         for block in self.blocks:
             x = block(x, None, False)
         normed: Tensor = self.norm(x)

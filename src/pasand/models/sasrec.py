@@ -65,8 +65,7 @@ class SASRec(DeepTower):
         return rows
 
     def _answerable(self, queries: Queries) -> Mask:
-        answerable: Mask = (self._read(queries) >= 0).any(axis=1)
-        return answerable
+        return np.asarray((self._read(queries) >= 0).any(axis=1))
 
     def _inputs(self, queries: Queries) -> dict[str, Array]:
         read = self._read(queries)
@@ -94,7 +93,7 @@ class SASRec(DeepTower):
 
         return NextItem(
             data,
-            network,  # type: ignore[arg-type]
+            network,
             batch_size=self.batch_size,
             max_length=self.max_length,
             negatives=self.negatives,

@@ -8,10 +8,10 @@ from typing import TypeAlias
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from pasand.data.dataset import Dataset
 from pasand.layers.attention import HistoryTower
+from pasand.training.softmax import softmax_loss
 
 Sequences: TypeAlias = tuple[Tensor, Tensor]
 """Items (B, L + 1) padded on the right, and how many of them are real (B,)."""
@@ -64,21 +64,20 @@ class NextItem:
         items, count = batch
         length = items.shape[1] - 1
         place = count[:, None] - 2 - torch.arange(length, device=items.device)  # 0 at the last
-        real = place >= 0
-        states = self.network.states(items[:, :-1], place.clamp(min=0))[real]
         drawn = self._drawn(generator)
-        return softmax_loss(states, items[:, 1:][real], drawn, self.network.items.weight)
+        vectors = self.network.items(torch.cat([items.flatten(), drawn]))  # one look-up: one gradient of the table
+        read, others = vectors.split([items.numel(), len(drawn)])
+        read = read.unflatten(0, items.shape)
+        states, wanted, target = self.network.states(read[:, :-1], place.clamp(min=0)), read[:, 1:], items[:, 1:]
+        real = None if int(count.min()) == length + 1 else place >= 0
+        states, wanted, target = (
+            part.flatten(0, 1) if real is None else part[real] for part in (states, wanted, target)
+        )
+        return softmax_loss(states, wanted, others, target, drawn)
 
     def _drawn(self, generator: torch.Generator) -> Tensor:
+        """Return different known items in rising order, (M,)."""
         if len(self._known) <= self._negatives:
             return self._known
-        return self._known[torch.randint(len(self._known), (self._negatives,), generator=generator)].to(self._where)
-
-
-def softmax_loss(states: Tensor, target: Tensor, drawn: Tensor, table: Tensor) -> Tensor:
-    """Return the mean of -log softmax of the target's inner product among itself and the drawn items'."""
-    wanted = (states * functional.embedding(target, table)).sum(-1, keepdim=True)
-    others = states @ functional.embedding(drawn, table).T
-    others = others.masked_fill(target[:, None] == drawn, -torch.inf)
-    loss: Tensor = (torch.logaddexp(others.logsumexp(-1, keepdim=True), wanted) - wanted).mean()
-    return loss
+        drawn = torch.randint(len(self._known), (self._negatives,), generator=generator)
+        return self._known[drawn.unique().to(self._where)]

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from pasand.layers.attention import Block, HistoryTower, dropped
+
+N_ITEMS, WIDTH, LONGEST = 20, 12, 7
+Matrix = NDArray[np.float64]
+
+
+def tower(blocks: int = 2, heads: int = 3, gated: bool = True) -> HistoryTower:
+    torch.manual_seed(3)
+    made = HistoryTower(N_ITEMS, WIDTH, LONGEST, blocks, heads, 0.5, gated).eval()
+    for weight in made.parameters():  # nothing may be near 0, lest a term go unnoticed
+        torch.nn.init.normal_(weight, std=0.4)
+    return made
+
+
+def right_padded(histories: list[list[int]], width: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return items and places counted from the end."""
+    items = torch.tensor([h + [0] * (width - len(h)) for h in histories])
+    count = torch.tensor([len(h) for h in histories])
+    return items, (count[:, None] - 1 - torch.arange(width)).clamp(min=0)
+
+
+def left_padded(histories: list[list[int]]) -> dict[str, torch.Tensor]:
+    return {"history": torch.tensor([[N_ITEMS] * (LONGEST - len(h)) + h for h in histories])}
+
+
+def weights(layer: torch.nn.Module) -> tuple[Matrix, Matrix]:
+    return layer.weight.detach().double().numpy(), layer.bias.detach().double().numpy()  # type: ignore[operator, union-attr]
+
+
+def dense(layer: torch.nn.Module, x: Matrix) -> Matrix:
+    matrix, bias = weights(layer)
+    return x @ matrix.T + bias
+
+
+def normed(layer: torch.nn.LayerNorm, x: Matrix) -> Matrix:
+    scale, shift = weights(layer)
+    out: Matrix = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + layer.eps) * scale + shift
+    return out
+
+
+def sigmoid(x: Matrix) -> Matrix:
+    out: Matrix = 1 / (1 + np.exp(-x))
+    return out
+
+
+def gelu(x: Matrix) -> Matrix:
+    return x * torch.special.ndtr(torch.from_numpy(x)).numpy()
+
+
+def reference(made: HistoryTower, history: list[int]) -> Matrix:
+    """The tower by the book, a place at a time, for one history without padding; (L, D) in float64."""
+    length = len(history)
+    table = made.items.weight.detach().double().numpy()
+    places = made.places.weight.detach().double().numpy()
+    x = np.stack([table[item] + places[length - 1 - t] for t, item in enumerate(history)])
+    for block in made.blocks:
+        assert isinstance(block, Block)
+        normal = normed(block.attention_norm, x)
+        asked, told = dense(block.asks, normal), dense(block.tells, normal)
+        joined = np.zeros_like(x)
+        size = WIDTH // block.heads
+        for t in range(length):
+            for head in range(block.heads):
+                part = slice(head * size, (head + 1) * size)
+                scores = np.array([asked[t, part] @ told[s, part] / np.sqrt(size) for s in range(t + 1)])
+                share = np.exp(scores) / np.exp(scores).sum()
+                joined[t, part] = sum(share[s] * told[s, WIDTH:][part] for s in range(t + 1))
+        added = dense(block.joins, joined)
+        x = x + (added * sigmoid(dense(block.attention_gate, x)) if block.gated else added)
+        added = dense(block.narrows, gelu(dense(block.widens, normed(block.dense_norm, x))))
+        x = x + (added * sigmoid(dense(block.dense_gate, x)) if block.gated else added)
+    return normed(made.norm, x)
+
+
+HISTORIES = [[3, 1, 4, 1, 5, 9, 2], [6], [5, 3, 5], [8, 9, 7, 9, 3]]
+
+
+@pytest.mark.parametrize(("blocks", "heads", "gated"), [(1, 1, False), (2, 3, True)])
+def test_both_ways_agree_with_the_reference(blocks: int, heads: int, gated: bool) -> None:
+    made = tower(blocks, heads, gated)
+    items, places = right_padded(HISTORIES, LONGEST)
+    states, queries = made.states(made.items(items), places).detach(), made.query(left_padded(HISTORIES)).detach()
+    for b, history in enumerate(HISTORIES):
+        expected = reference(made, history)
+        np.testing.assert_allclose(states[b, : len(history)], expected, atol=1e-5)
+        np.testing.assert_allclose(queries[b], expected[-1], atol=1e-5)
+
+
+def test_a_later_item_changes_nothing_before_it() -> None:
+    made = tower()
+    items, places = right_padded([[3, 1, 4, 1, 5, 9, 2]], LONGEST)
+    changed = items.clone()
+    changed[0, 4] = 11
+    one, other = (made.states(made.items(which), places)[0].detach() for which in (items, changed))
+    torch.testing.assert_close(one[:4], other[:4], rtol=0, atol=0)
+    assert (one[4:] - other[4:]).abs().amax(dim=1).gt(1e-3).all()
+
+
+def test_padding_on_the_right_changes_nothing() -> None:
+    made = tower()
+    items, places = right_padded([[5, 3, 5]], 3)
+    wider, more = right_padded([[5, 3, 5]], LONGEST)
+    short, long = made.states(made.items(items), places), made.states(made.items(wider), more)
+    torch.testing.assert_close(short[0], long[0, :3], atol=1e-6, rtol=0)
+
+
+def test_an_empty_history_gives_numbers() -> None:
+    assert torch.isfinite(tower().query(left_padded([[], [1]]))).all()
+
+
+def test_order_matters() -> None:
+    made = tower()
+    one, other = made.query(left_padded([[1, 2, 3], [2, 1, 3]]))
+    assert (one - other).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("share", [0.0, 0.2, 0.5])
+def test_dropped_keeps_the_mean_and_a_share(share: float) -> None:
+    torch.manual_seed(0)
+    x = torch.ones(101, 103, requires_grad=True)
+    out = dropped(x, share)
+    assert abs(float((out.detach() == 0).float().mean()) - share) < 0.02
+    assert abs(float(out.detach().mean()) - 1) < 0.03
+    out.sum().backward()
+    torch.testing.assert_close(x.grad, out.detach())
+
+
+def test_dropped_numbers_lie_anywhere() -> None:
+    torch.manual_seed(0)
+    rows = dropped(torch.ones(400, 16), 0.5)
+    assert ((rows == 0).float().mean(dim=0) - 0.5).abs().max() < 0.12
+    assert np.abs(np.corrcoef((rows == 0).T.double().numpy()) - np.eye(16)).max() < 0.25

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from pasand.data.dataset import Dataset
+from pasand.layers.attention import HistoryTower
+from pasand.training.sequences import NextItem
+from tests.test_models import dataset
+
+
+def task(data: Dataset, batch_size: int = 4, max_length: int = 5, negatives: int = 3) -> NextItem:
+    network = HistoryTower(data.n_items, 8, max_length, 1, 1, 0.0, True)
+    known = torch.from_numpy(np.unique(data.item).astype(np.int64))
+    return NextItem(
+        data,
+        network,
+        batch_size=batch_size,
+        max_length=max_length,
+        negatives=negatives,
+        known=known,
+        where=torch.device("cpu"),
+    )
+
+
+def histories(n_users: int = 30, n_items: int = 12) -> Dataset:
+    """User u has 1 to 9 events."""
+    rng = np.random.default_rng(0)
+    user = np.repeat(np.arange(n_users), rng.integers(1, 10, n_users)).astype(np.int32)
+    return dataset(user, rng.integers(0, n_items, len(user)).astype(np.int32), n_items=n_items)
+
+
+def test_an_epoch_holds_the_latest_part_of_each_history_once() -> None:
+    data = histories()
+    made = task(data)
+    found = []
+    for items, count in made.batches(torch.Generator().manual_seed(0)):
+        found += [tuple(row[:n].tolist()) for row, n in zip(items, count.tolist(), strict=True)]
+    whole = [data.item[data.user == user].tolist() for user in range(data.n_users)]
+    assert sorted(found) == sorted(tuple(items[-6:]) for items in whole if len(items) >= 2)
+
+
+def test_histories_of_like_length_share_a_batch() -> None:
+    made = task(histories(200), batch_size=8)
+    real = cells = 0
+    for items, count in made.batches(torch.Generator().manual_seed(0)):
+        real, cells = real + int(count.sum()), cells + items.numel()
+    assert real / cells > 0.95
+
+
+def test_the_generator_decides_the_order() -> None:
+    made = task(histories())
+
+    def order(seed: int) -> list[list[int]]:
+        return [items[0].tolist() for items, _ in made.batches(torch.Generator().manual_seed(seed))]
+
+    assert order(1) == order(1)
+    assert order(1) != order(2)
+
+
+def test_the_loss_is_the_mean_over_all_places_whatever_the_batch() -> None:
+    """With every item drawn nothing is random, and batches of several lengths add up to single histories."""
+    data = dataset([0, 0, 0, 0, 1, 1, 2, 2, 2], [0, 1, 2, 3, 4, 0, 1, 1, 2], n_items=5)
+    generator = torch.Generator()
+    together = task(data, batch_size=3, negatives=100)
+    [(items, count)] = list(together.batches(generator))
+    alone = [
+        (int(n) - 1, together.loss((items[b : b + 1, :n], n[None]), generator).item())
+        for b, n in enumerate(count)  # the places of each history, and their loss
+    ]
+    expected = sum(places * loss for places, loss in alone) / sum(places for places, _ in alone)
+    np.testing.assert_allclose(together.loss((items, count), generator).item(), expected, rtol=1e-5)
+
+
+def test_drawn_items_are_known_and_different() -> None:
+    data = dataset([0, 0, 1, 1], [1, 3, 5, 7], n_items=9)
+    made = task(data, negatives=3)
+    generator = torch.Generator().manual_seed(0)
+    draws = [made._drawn(generator).tolist() for _ in range(200)]
+    assert all(draw == sorted(set(draw)) and len(draw) <= 3 for draw in draws)
+    assert set().union(*map(set, draws)) == {1, 3, 5, 7}
+    assert task(data, negatives=4)._drawn(generator).tolist() == [1, 3, 5, 7]
+
+
+def test_nobody_with_two_likings_gives_no_batch() -> None:
+    made = task(dataset([0, 1, 2], [0, 1, 0]))
+    assert made.n_batches == 0
+    assert list(made.batches(torch.Generator())) == []
