@@ -12,8 +12,11 @@ from numpy.random import Generator
 
 from pasand.data.dataset import Dataset
 from pasand.errors import InputError
+from pasand.evaluation import pages
+from pasand.evaluation.compare import compare, entry
 from pasand.evaluation.protocols import protocol
-from pasand.evaluation.tune import Between, Choices, parsed, tune
+from pasand.evaluation.tune import Between, Choices, parsed, space, tune
+from pasand.models.bpr_mf import BPRMF
 from pasand.progress import listening
 from tests.evaluation.logs import Ladder
 from tests.evaluation.test_compare import tastes
@@ -36,6 +39,8 @@ class Odd(Ladder):
 
     width: int | None = None
     kind: Literal["cosine", "pearson"] = "cosine"
+    layers: tuple[int, ...] = ()
+    read: tuple[str, ...] | None = None
 
 
 def test_the_grid_is_tried_in_train_and_the_best_once_on_test() -> None:
@@ -102,6 +107,9 @@ def test_folds_are_tuned_inside_the_first() -> None:
         ("backwards=true,False", ("backwards", [True, False])),
         ("width=none,3", ("width", [None, 3])),
         ("kind=pearson", ("kind", ["pearson"])),
+        ("layers=64,32", ("layers", [(64, 32)])),
+        ("layers=64, 32/16/none", ("layers", [(64, 32), (16,), ()])),
+        ("read=age,gender/none/all", ("read", [("age", "gender"), (), None])),
         ("rating=0.01..1", ("rating", Between(0.01, 1.0))),
         ("depth=1..8", ("depth", Between(1.0, 8.0, whole=True))),
     ],
@@ -118,12 +126,37 @@ def test_values_take_the_type_of_the_field(setting: str, expected: object) -> No
         ("depth=2.5", "int"),
         ("depth", "field=value"),
         ("kind=jaccard", "cosine or pearson"),
+        ("layers=64,wide", "int"),
+        ("layers=all", "int"),
         ("rating=low..high", "two numbers"),
     ],
 )
 def test_wrong_settings_say_what_would_be_right(setting: str, said: str) -> None:
     with pytest.raises(InputError, match=said):
         parsed(Odd(), setting)
+
+
+def test_deep_models_have_a_usual_space() -> None:
+    found = space(BPRMF(negatives=8))
+    assert set(found) == {"dimensions", "learning_rate", "l2", "negatives"}
+    assert found["negatives"] == [2, 8, 32]
+    rate = found["learning_rate"]
+    assert isinstance(rate, Between)
+    assert rate.low < BPRMF().learning_rate < rate.high
+    with pytest.raises(InputError, match="--grid l2="):
+        space(Ladder())
+
+
+def test_a_deep_model_is_tuned_and_its_curves_are_drawn_apart() -> None:
+    grid: dict[str, Choices] = {"learning_rate": Between(1e-3, 1e-1), "dimensions": [4, 8]}
+    found = tune(tastes(), BPRMF(epochs=2), grid, protocol("temporal"), metric="ndcg@3", trials=2)
+    (plot,) = pages.of_tuning(found).learning
+    assert (plot.metric, plot.lower_is_better) == ("ndcg@10", False)
+    for curve in plot.curves:
+        assert curve.stop is not None
+        assert curve.values[curve.stop - 1] == max(curve.values)
+    compared = pages.of_comparison(compare(tastes(), [entry("bpr", BPRMF(epochs=2))], protocol("temporal")))
+    assert [(plot.metric, plot.lower_is_better) for plot in compared.learning] == [("loss", True), ("ndcg@10", False)]
 
 
 def test_what_cannot_be_searched_is_refused() -> None:

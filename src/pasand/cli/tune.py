@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 def command(
     source: str = SOURCE,
     model: str = typer.Option(..., help="Name of the model."),
-    grid: list[str] = typer.Option(..., help="FIELD=VALUE,VALUE, or with --trials FIELD=LOW..HIGH; may be repeated."),
+    grid: list[str] = typer.Option(
+        [], help="FIELD=VALUE,VALUE, or with --trials FIELD=LOW..HIGH; may be repeated. Deep models have a usual one."
+    ),
     trials: int | None = typer.Option(None, min=1, help="Draw so many configurations instead of the whole grid."),
     metric: str | None = typer.Option(None, help="What decides; rmse for models of ratings, else ndcg@10."),
     protocol: str | None = PROTOCOL,
@@ -38,6 +40,7 @@ def command(
 
     console.check_writable(json, report)
     configured = models.find(model)()
+    searched = dict(tune.parsed(configured, setting) for setting in grid) or tune.space(configured)
     with console.progress():
         data = opened(source, query, positive_from, column, quiet=console.quiet(json))
         console.errors.print(str(needed(data, [configured])), markup=False)
@@ -45,7 +48,7 @@ def command(
         tuning = tune.tune(
             data,
             configured,
-            dict(tune.parsed(configured, setting) for setting in grid),
+            searched,
             protocol_of(data, source, protocol, histories),
             metric=metric or ("rmse" if rates else "ndcg@10"),
             trials=trials,

@@ -41,18 +41,18 @@ class Estimate:
         return text
 
 
-def estimate(data: Dataset, *, dimensions: int = 0, item_matrices: int = 0) -> Estimate:
+def estimate(data: Dataset, *, dimensions: int = 0, copies: int = 3, item_matrices: int = 0) -> Estimate:
     """Return the memory that training needs, to be held against what is free.
 
-    `dimensions` counts the float32 learnt per user and per item, held three times (parameters, gradient or system,
-    copy of the best epoch); `item_matrices` counts float64 matrices of items by items, as EASE and dense item
+    `dimensions` counts the float32 learnt per user and per item, held in so many `copies`: three are parameters,
+    gradient or system, and the best epoch; Adam's two means make it five. `item_matrices` counts float64 matrices of items by items, as EASE and dense item
     neighbours hold two.
     """
     events = 4 + 4 + 8 + (0 if data.value is None else 4) + 4 * len(data.columns)
     # by user: place and item; the sparse matrix twice, by rows and by columns
     groups = (8 + 4) + 2 * (4 + 4)
     held = len(data) * (events + groups) + 8 * (data.n_users + data.n_items)
-    model = 3 * 4 * dimensions * (data.n_users + data.n_items) + 8 * item_matrices * data.n_items**2
+    model = copies * 4 * dimensions * (data.n_users + data.n_items) + 8 * item_matrices * data.n_items**2
     return Estimate(data=held, model=model, free=free_bytes())
 
 

@@ -10,6 +10,7 @@ from pasand.data.dataset import Dataset
 from pasand.data.memory import Estimate, estimate
 from pasand.models.ease import EASE
 from pasand.models.width import carried
+from pasand.training.tower import DeepTower
 
 STATUS = Path("/proc/self/status")
 CLEAR = Path("/proc/self/clear_refs")
@@ -44,6 +45,11 @@ def _peak_of_process() -> float:
 def needed(data: Dataset, models: Iterable[object]) -> Estimate:
     """Return the memory that fitting these models to the data will take at its peak, one after another."""
     models = list(models)
-    asked = [(model.dimensions or carried(data.n_items)) for model in models if hasattr(model, "dimensions")]
+    asked = [
+        (5 if isinstance(model, DeepTower) else 3, model.dimensions or carried(data.n_items))
+        for model in models
+        if hasattr(model, "dimensions")
+    ]
+    copies, dimensions = max(asked, key=lambda each: each[0] * each[1], default=(3, 0))
     matrices = 2 if any(isinstance(model, EASE) for model in models) else 0
-    return estimate(data, dimensions=max(asked, default=0), item_matrices=matrices)
+    return estimate(data, dimensions=dimensions, copies=copies, item_matrices=matrices)

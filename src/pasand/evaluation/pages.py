@@ -40,12 +40,14 @@ def of_comparison(comparison: Comparison) -> report.Report:
 def of_tuning(tuning: Tuning) -> report.Report:
     """Return the report of a search: every configuration's validation curve in one plot, and the best one's test."""
     split, outer = tuning.inner, tuning.outer
-    curves = [
-        report.Curve(name=_settings(trial.hyperparameters), values=values, stop=int(np.argmin(values)) + 1)
-        for trial in sorted(tuning.trials, key=lambda trial: _worth(tuning, trial.validation))
-        for name, values in trial.curves.items()
-        if name.startswith("validation") and values
-    ]
+    curves: dict[str, list[report.Curve]] = {}
+    for trial in sorted(tuning.trials, key=lambda trial: _worth(tuning, trial.validation)):
+        for name, values in trial.curves.items():
+            metric = name.rpartition(" ")[2]
+            if name.startswith("validation") and values:
+                stop = int(np.argmin(values) if _falls(metric) else np.argmax(values)) + 1
+                curve = report.Curve(name=_settings(trial.hyperparameters), values=values, stop=stop)
+                curves.setdefault(metric, []).append(curve)
     board = [
         report.Entry(
             name=_settings(trial.hyperparameters),
@@ -69,9 +71,15 @@ def of_tuning(tuning: Tuning) -> report.Report:
         timeline=timeline(outer),
         leaderboard=board,
         lower_is_better=frozenset({f"validation {name}" for name in LOWER_IS_BETTER}),
-        learning=[report.Learning(title="Error on the validation part, by epoch", metric="rmse", curves=curves)]
-        if curves
-        else [],
+        learning=[
+            report.Learning(
+                title=f"{metric} on the validation part, by epoch",
+                metric=metric,
+                curves=found,
+                lower_is_better=_falls(metric),
+            )
+            for metric, found in curves.items()
+        ],
         notes=notes,
     )
 
@@ -161,11 +169,20 @@ def _popularity(comparison: Comparison) -> report.Popularity:
 def _learning(results: Sequence[Result]) -> list[report.Learning]:
     plots = []
     for result in results:
-        curves = [report.Curve(name=name, values=values) for name, values in result.curves.items() if len(values) > 1]
-        if curves:
-            metric = curves[0].name.rpartition(" ")[2]
-            plots.append(report.Learning(title=result.name, metric=metric, curves=curves))
+        curves: dict[str, list[report.Curve]] = {}
+        for name, values in result.curves.items():
+            if len(values) > 1:
+                curves.setdefault(name.rpartition(" ")[2], []).append(report.Curve(name=name, values=values))
+        plots += [
+            report.Learning(title=f"{result.name}: {metric}", metric=metric, curves=f, lower_is_better=_falls(metric))
+            for metric, f in curves.items()
+        ]
     return plots
+
+
+def _falls(metric: str) -> bool:
+    """Return whether learning makes the metric smaller."""
+    return metric == "loss" or metric.partition("@")[0] in LOWER_IS_BETTER
 
 
 def _worth(tuning: Tuning, validation: Mapping[str, intervals.Interval]) -> float:

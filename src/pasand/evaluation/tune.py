@@ -20,6 +20,7 @@ from pasand.evaluation.intervals import Interval
 from pasand.evaluation.protocols import SplitsData, inside
 from pasand.evaluation.split import Split
 from pasand.progress import step
+from pasand.training.tower import DeepTower
 
 LOWER_IS_BETTER = ("rmse", "mae", "gini", "average_popularity")
 
@@ -35,6 +36,16 @@ class Between:
 
 
 Choices = Sequence[object] | Between
+
+DEEP: dict[str, Choices] = {
+    "dimensions": [32, 64, 128],
+    "learning_rate": Between(3e-4, 1e-2),
+    "l2": Between(1e-6, 1e-1),
+    "dropout": Between(0.0, 0.6),
+    "temperature": Between(0.03, 0.3),
+    "blocks": [1, 2],
+}
+"""Where deep models are searched unless told otherwise, in those of these fields that they have."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,25 +186,47 @@ def tune(
     )
 
 
+def space(model: Model) -> dict[str, Choices]:
+    """Return where a deep model is searched unless told otherwise; raises InputError for other models.
+
+    `DEEP` in those of its fields that the model has, and a quarter, all and four times of its own number of negatives.
+    """
+    if not isinstance(model, DeepTower):
+        name = type(model).__name__
+        raise InputError(
+            "grid", value=name, cause="no fields to search are given", cure="name them: --grid l2=0.01,0.1"
+        )
+    own = hyperparameters(model)
+    found = {name: choices for name, choices in DEEP.items() if name in own}
+    drawn = own.get("negatives")
+    if isinstance(drawn, int):
+        found["negatives"] = [max(1, drawn // 4), drawn, 4 * drawn]
+    return found
+
+
 def parsed(model: Model, setting: str) -> tuple[str, Choices]:
     """Return field and choices of a setting such as `dimensions=10,20` or, for draws, `l2=0.001..0.1`.
 
-    Each value takes the type of the model's field. Raises InputError for an unknown field or a value of another type.
+    Each value takes the type of the model's field. Where the field holds several values, commas stand between those and
+    slashes between the choices, as in `layers=64,32/128`; "none" is then no value at all, and "all" is None. Raises
+    InputError for an unknown field or a value of another type.
     """
     name, equals, text = setting.partition("=")
     name = name.strip()
     if not equals or not text.strip():
         raise InputError("grid", value=setting, cause="not of the form field=value,value", cure="write l2=0.01,0.02")
     _known(model, name)
+    kinds = _kinds(typing.get_type_hints(type(model))[name])
+    if any(typing.get_origin(kind) is tuple for kind in kinds):
+        return name, [_several(kinds, name, piece.strip()) for piece in text.split("/")]
     low, between, high = text.partition("..")
     if between:
         try:
-            kinds = _kinds(typing.get_type_hints(type(model))[name])
             return name, Between(float(low), float(high), whole=int in kinds and float not in kinds)
         except ValueError:
             cure = "write l2=0.001..0.1"
             raise InputError("grid", column=name, value=text, cause="not two numbers", cure=cure) from None
-    return name, [_typed(model, name, piece.strip()) for piece in text.split(",")]
+    return name, [_typed(kinds, name, piece.strip()) for piece in text.split(",")]
 
 
 def _known(model: Model, name: str) -> None:
@@ -203,8 +236,16 @@ def _known(model: Model, name: str) -> None:
         raise InputError(where, value=name, cause=cause, cure=f"choose from {', '.join(fields)}")
 
 
-def _typed(model: Model, name: str, text: str) -> object:
-    kinds = _kinds(typing.get_type_hints(type(model))[name])
+def _several(kinds: list[object], name: str, text: str) -> object:
+    if text.lower() == "none":
+        return ()
+    if text.lower() == "all" and type(None) in kinds:
+        return None
+    members = [part for kind in kinds for part in typing.get_args(kind) if part is not Ellipsis]
+    return tuple(_typed(members, name, piece.strip()) for piece in text.split(","))
+
+
+def _typed(kinds: list[object], name: str, text: str) -> object:
     if type(None) in kinds and text.lower() == "none":
         return None
     if bool in kinds and text.lower() in ("true", "false"):
