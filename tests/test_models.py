@@ -184,6 +184,29 @@ def test_state_comes_back_to_the_bit(model: type[Model]) -> None:
 
 
 @every_model
+def test_rows_beyond_the_catalogue_are_unknown(model: type[Model]) -> None:
+    """So it is where items were added that the model cannot take in."""
+    queries, rng, small = some_queries(), np.random.default_rng(3), fitted(model)
+    drawn = (rng.random(queries.history.shape) < 0.4) & (queries.history >= 0)
+    beyond = np.where(rng.random(queries.history.shape) < 0.5, 60, 70_000).astype(np.int32)
+    foreign = replace(queries, history=np.where(drawn, beyond, queries.history))
+    clean = replace(queries, history=np.where(drawn, np.int32(-1), queries.history))
+    items = rng.integers(0, 60, (6, 6)).astype(np.int32)
+    items[:, :2], blank = [60, 70_000], items.copy()
+    blank[:, :2] = -1
+    np.testing.assert_array_equal(small.score(foreign, None), small.score(clean, None))
+    np.testing.assert_array_equal(small.score(foreign, items), small.score(clean, blank))
+    assert np.isneginf(small.score(foreign, items)[:, :2]).all()
+    if isinstance(small, PredictsRatings):
+        np.testing.assert_array_equal(small.predict(foreign, items), small.predict(clean, blank))
+    if isinstance(small, Explains):
+        assert small.reasons(foreign, items) == small.reasons(clean, blank)
+    if isinstance(small, TowerModel):
+        np.testing.assert_array_equal(small.embed_queries(foreign), small.embed_queries(clean))
+        assert (small.embed_items(items)[:, :2] == 0).all()
+
+
+@every_model
 def test_one_seed_gives_one_model(model: type[Model]) -> None:
     again = model().fit(clusters()[0], rng=np.random.default_rng(1))
     np.testing.assert_array_equal(again.score(some_queries(), None), fitted(model).score(some_queries(), None))

@@ -133,7 +133,8 @@ def find(name: str, *, where: str) -> type:
 def hyperparameters(part: object) -> dict[str, Any]:
     """Return the fields of a component that are plain values."""
     plain = (bool, int, float, str, tuple, list, type(None))
-    pairs = ((field.name, getattr(part, field.name)) for field in dataclasses.fields(part))  # type: ignore[arg-type]
+    chosen = [field.name for field in dataclasses.fields(part) if field.init]  # type: ignore[arg-type]
+    pairs = ((name, getattr(part, name)) for name in chosen)
     return {name: value for name, value in pairs if isinstance(value, plain)}
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,19 @@ Vectors: TypeAlias = NDArray[np.float32]
 Times: TypeAlias = NDArray[np.int64]
 Mask: TypeAlias = NDArray[np.bool_]
 Offsets: TypeAlias = NDArray[np.int64]
+
+
+@overload
+def within(rows: Rows, n: int) -> Rows: ...
+@overload
+def within(rows: Rows | None, n: int) -> Rows | None: ...
+def within(rows: Rows | None, n: int) -> Rows | None:
+    """Return rows as one sees them who knows 0..n - 1 alone: those from n on are unknown, -1; None stays None.
+
+    >>> within(np.array([0, 7, -1], np.int32), 5)
+    array([ 0, -1, -1], dtype=int32)
+    """
+    return rows if rows is None or not (rows >= n).any() else np.where(rows < n, rows, np.int32(-1))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +81,11 @@ class Queries:
             exclude=None if self.exclude is None else self.exclude[which],
             allowed=self.allowed if self.allowed is None or len(self.allowed) == 1 else self.allowed[which],
         )
+
+    def within(self, n_items: int) -> Queries:
+        """Return the queries as a model sees them that knows the first `n_items` items alone; the others are -1."""
+        history = within(self.history, n_items)
+        return self if history is self.history else replace(self, history=history)
 
     def liked(self, positive_from: float) -> Rows:
         """Return `history` with the events valued below `positive_from` replaced by -1; (B, H).

@@ -3,9 +3,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pasand.stages.filtering import Allow
 from pasand.stages.retrieval import Fallback, FromModel, Merge, best
 from pasand.types import Candidates, Queries, Rows
 
@@ -91,3 +92,26 @@ def test_from_model_lists_the_whole_catalogue_when_asked() -> None:
 
     found = FromModel(Rising())(queries(2, 10))  # type: ignore[arg-type]
     assert found.items.tolist() == [[3, 2, 1, 0]] * 2
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_best_is_safe_where_the_catalogue_has_grown(data: st.DataObject) -> None:
+    n, width = data.draw(st.integers(1, 40)), data.draw(st.integers(0, 60))
+    barred = data.draw(st.lists(st.integers(-1, 60) | st.just(2**31 - 1), max_size=8))
+    allowed = data.draw(st.lists(st.booleans(), min_size=width, max_size=width))
+    scores = np.array([data.draw(st.lists(st.integers(0, 4), min_size=n, max_size=n))], np.float32)
+    k = data.draw(st.integers(1, 60))
+    found = best(scores, queries(1, k, np.array([barred], np.int32).reshape(1, -1), allowed)).items[0].tolist()
+    may = [row for row in range(min(n, width)) if allowed[row] and row not in barred]
+    expected = sorted(may, key=lambda row: (-scores[0, row], row))[:k]
+    assert [row for row in found if row >= 0] == expected
+
+
+def test_allow_and_a_request_of_another_width_meet() -> None:
+    allow = Allow(["a"])
+    allow.load_state({"allowed": np.array([True, False, True])})
+    for asked, expected in (([True] * 5, [True, False, True]), ([False, True], [False, False])):
+        narrowed = allow(queries(1, 2, allowed=asked)).allowed
+        assert narrowed is not None
+        assert narrowed.tolist() == [expected]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pasand.data.dataset import Dataset
 from pasand.models.rated import last_events, ratings, unchanged, usable
 from pasand.progress import track
-from pasand.types import Array, Arrays, Offsets, Queries, Rows, Scores
+from pasand.types import Array, Arrays, Offsets, Queries, Rows, Scores, within
 
 Floats: TypeAlias = NDArray[np.float64]
 
@@ -117,6 +117,7 @@ class BayesianMF:
 
     def score(self, queries: Queries, items: Rows | None) -> Scores:
         """Return expected ratings, not cut to the scale, so that the best do not tie; -inf at item row -1."""
+        items = within(items, len(self._learnt["items"]) - 1)
         raw = self._raw(queries, items)
         return raw if items is None else np.where(items < 0, np.float32(-np.inf), raw)
 
@@ -135,6 +136,7 @@ class BayesianMF:
     def user_parameters(self, queries: Queries) -> Scores:
         """Return each query's (bias, vector) given each kept sweep; (B, S, 1 + D)."""
         learnt = self._learnt
+        queries = queries.within(len(learnt["items"]) - 1)
         known = unchanged(queries, learnt)
         out: Scores = learnt["users"][np.where(known, queries.users, 0)]
         fold = np.flatnonzero(~known)
@@ -159,6 +161,7 @@ class BayesianMF:
     def _raw(self, queries: Queries, items: Rows | None) -> Scores:
         learnt = self._learnt
         tables, n_samples, n = learnt["items"], len(learnt["alpha"]), self.dimensions + 1
+        items = within(items, len(tables) - 1)
         mean, unit = np.float32(learnt["mean"][0]), np.float32(learnt["unit"][0])
         out = np.empty((len(queries), len(tables) - 1) if items is None else items.shape, np.float32)
         for first in range(0, len(queries), BATCH):

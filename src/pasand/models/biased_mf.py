@@ -16,7 +16,7 @@ from pasand.errors import InputError
 from pasand.models.rated import fold_in, hold_out, last_events, ratings, unchanged, usable, user_prior
 from pasand.models.width import width
 from pasand.progress import step
-from pasand.types import Array, Arrays, Offsets, Queries, Rows, Scores
+from pasand.types import Array, Arrays, Offsets, Queries, Rows, Scores, within
 
 Floats: TypeAlias = NDArray[np.float32] | NDArray[np.float64]
 
@@ -107,6 +107,7 @@ class BiasedMF:
 
     def score(self, queries: Queries, items: Rows | None) -> Scores:
         """Return predicted ratings, not cut to the scale, so that the best do not tie; -inf at item row -1."""
+        items = within(items, len(self._learnt["item_bias"]))
         raw = self._raw(queries, items)
         return raw if items is None else np.where(items < 0, np.float32(-np.inf), raw)
 
@@ -128,6 +129,7 @@ class BiasedMF:
     def user_parameters(self, queries: Queries) -> tuple[Scores, Scores]:
         """Return the bias, (B,), and the vector, (B, D), by which each query is answered; 0: unknown."""
         learnt = self._learnt
+        queries = queries.within(len(learnt["item_bias"]))
         known = unchanged(queries, learnt)
         rows = np.where(known, queries.users, 0)
         bias = np.where(known, learnt["user_bias"][rows], np.float32(0))
@@ -152,6 +154,7 @@ class BiasedMF:
         if items is None:
             whole: Scores = base + learnt["item_bias"] + vectors @ learnt["item_vectors"].T
             return whole
+        items = within(items, len(learnt["item_bias"]))
         rows = np.where(items < 0, 0, items)
         shared = np.einsum("bd,bkd->bk", vectors, learnt["item_vectors"][rows])
         out: Scores = base + np.where(items < 0, np.float32(0), learnt["item_bias"][rows] + shared)

@@ -16,7 +16,7 @@ from pasand.contracts import Reason
 from pasand.data.dataset import Dataset
 from pasand.errors import InputError
 from pasand.models.neighbours import liked_once
-from pasand.types import Array, Arrays, Offsets, Queries, Rows, Scores
+from pasand.types import Array, Arrays, Offsets, Queries, Rows, Scores, within
 
 
 @dataclass(kw_only=True)
@@ -72,7 +72,7 @@ class EASE:
             _sum_rows(weights, liked, out)
         else:
             out = np.zeros(items.shape, np.float32)
-            _sum_cells(weights, liked, np.ascontiguousarray(items), out)
+            _sum_cells(weights, liked, np.ascontiguousarray(within(items, len(weights))), out)
         out[(liked < 0).all(axis=1)] = -np.inf
         return out
 
@@ -81,7 +81,7 @@ class EASE:
         weights, liked = self._learnt["weights"], self._usable(queries)
         return [
             [_strongest(row[row >= 0], weights[row[row >= 0], item]) if item >= 0 else [] for item in wanted]
-            for row, wanted in zip(liked, items, strict=True)
+            for row, wanted in zip(liked, within(items, len(weights)), strict=True)
         ]
 
     def _usable(self, queries: Queries) -> Rows:

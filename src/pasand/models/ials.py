@@ -14,7 +14,7 @@ from pasand.data.dataset import Dataset
 from pasand.models.neighbours import liked_once
 from pasand.models.width import width
 from pasand.progress import track
-from pasand.types import Array, Arrays, Offsets, Queries, Rows, Scores, Vectors
+from pasand.types import Array, Arrays, Offsets, Queries, Rows, Scores, Vectors, within
 
 
 @dataclass(kw_only=True)
@@ -108,7 +108,7 @@ class IALS:
             out: Scores = vectors @ factors.T
         else:
             out = np.empty(items.shape, np.float32)
-            _products(vectors, factors, np.ascontiguousarray(items), out)
+            _products(vectors, factors, np.ascontiguousarray(within(items, len(factors))), out)
         out[(usable < 0).all(axis=1)] = -np.inf
         return out
 
@@ -121,6 +121,7 @@ class IALS:
         factors = self._learnt["items"]
         if not len(factors):
             return np.zeros((*items.shape, factors.shape[1]), np.float32)
+        items = within(items, len(factors))
         vectors: Vectors = np.where((items >= 0)[..., None], factors[items], np.float32(0))
         return vectors
 

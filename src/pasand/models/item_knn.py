@@ -44,6 +44,9 @@ class ItemKNN:
     shrinkage: float = 10.0
     """Draws similarities with little support to 0: added to the cosine's denominator; n / (n + shrinkage) for n
     common raters."""
+    decay: float = 1.0
+    """Weight of a liked item of the history relative to the next later one, above 0; 1: all count alike. Predicted
+    ratings take no notice of it."""
     _learnt: dict[str, Array] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -53,6 +56,8 @@ class ItemKNN:
             raise ValueError(f"similarity must be cosine, pearson or adjusted, got {self.similarity!r}")
         if not self.shrinkage >= 0:
             raise ValueError(f"shrinkage must not be negative, got {self.shrinkage}")
+        if not 0 < self.decay <= 1:
+            raise ValueError(f"decay must be above 0 and at most 1, got {self.decay}")
 
     def fit(self, data: Dataset, *, rng: Generator) -> Self:
         """Find each item's neighbours."""
@@ -120,8 +125,14 @@ class ItemKNN:
         rows, weights = self._learnt["neighbours"], self._learnt["weights"]
         liked = self._liked(queries)
         out = np.empty((len(queries), len(rows)) if items is None else items.shape, np.float32)
-        _sum_similarities(rows, weights, liked, whole(items), items is None, out)
+        _sum_similarities(rows, weights, liked, self._strength(liked), whole(items, len(rows)), items is None, out)
         return out
+
+    def _strength(self, liked: Rows) -> Scores:
+        """Return what each liked item counts, 1 the latest; (B, H)."""
+        later = (liked >= 0)[:, ::-1].cumsum(axis=1)[:, ::-1] - 1
+        strength: Scores = np.power(np.float32(self.decay), np.maximum(later, 0).astype(np.float32))
+        return strength
 
     def predict(self, queries: Queries, items: Rows) -> Scores:
         """Return the item's mean + the similarity-weighted deviations of the history's ratings from their items' means.
@@ -140,7 +151,7 @@ class ItemKNN:
             np.float32(self._learnt["overall"]),
             rated,
             np.ascontiguousarray(queries.history_value),
-            np.ascontiguousarray(items),
+            whole(items, len(self._learnt["mean"])),
             out,
         )
         return out
@@ -149,9 +160,10 @@ class ItemKNN:
         """Return the liked history items that have the item among their neighbours, most similar first."""
         rows, weights = self._learnt["neighbours"], self._learnt["weights"]
         found = []
-        for row, wanted in zip(self._liked(queries), items, strict=True):
+        liked = self._liked(queries)
+        for row, strength, wanted in zip(liked, self._strength(liked), items, strict=True):
             history = row[row >= 0]
-            near, close = rows[history], weights[history]
+            near, close = rows[history], weights[history] * strength[row >= 0, None]
             found.append([_similar(history, np.where(near == item, close, 0).sum(axis=1), item) for item in wanted])
         return found
 
@@ -266,7 +278,9 @@ def _add(sums: NDArray[np.float64], x: float, y: float) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _sum_similarities(rows: Rows, weights: Scores, liked: Rows, items: Rows, everything: bool, out: Scores) -> None:
+def _sum_similarities(
+    rows: Rows, weights: Scores, liked: Rows, strength: Scores, items: Rows, everything: bool, out: Scores
+) -> None:
     total = np.empty(rows.shape[0], np.float32)
     for b in range(liked.shape[0]):
         total[:] = 0
@@ -279,7 +293,7 @@ def _sum_similarities(rows: Rows, weights: Scores, liked: Rows, items: Rows, eve
                 if rows[i, at] < 0:
                     break
                 usable = True
-                total[rows[i, at]] += weights[i, at]
+                total[rows[i, at]] += strength[b, t] * weights[i, at]
         for j in range(out.shape[1]):
             item = j if everything else items[b, j]
             out[b, j] = total[item] if usable and item >= 0 else -np.inf

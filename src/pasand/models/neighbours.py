@@ -9,7 +9,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from pasand.data.dataset import Dataset
-from pasand.types import Array, Offsets, Queries, Rows, Scores
+from pasand.types import Array, Offsets, Queries, Rows, Scores, within
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,6 +164,6 @@ def correlation(sums: NDArray[np.float64], centre: bool, shrinkage: float) -> fl
     return weight
 
 
-def whole(items: Rows | None) -> Array:
-    """Return the items as a kernel takes them: None as an empty table."""
-    return np.empty((0, 0), np.int32) if items is None else np.ascontiguousarray(items, np.int32)
+def whole(items: Rows | None, n_items: int) -> Array:
+    """Return the items as a kernel takes them: None as an empty table, rows from n_items on as unknown ones."""
+    return np.empty((0, 0), np.int32) if items is None else np.ascontiguousarray(within(items, n_items), np.int32)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pasand.data.dataset import Dataset
 from pasand.errors import InputError
-from pasand.types import Array, Arrays, Queries, Rows, Scores
+from pasand.types import Array, Arrays, Queries, Rows, Scores, within
 
 DAY = 86_400
 
@@ -74,6 +74,7 @@ class Popularity:
     def score(self, queries: Queries, items: Rows | None) -> Scores:
         """Return shares of likings; users of several segments (a bag) get their mean, of none the overall share."""
         overall, segments = self._learnt["overall"], self._learnt["segments"]
+        items = within(items, len(overall))
         told = queries.features.get(self.segment) if self.segment is not None else None
         if told is None:
             whole = np.broadcast_to(overall, (len(queries), len(overall)))

@@ -33,8 +33,9 @@ class Random:
         """Return uniform scores; -inf at item row -1."""
         n_items = int(self._learnt["n_items"])
         seed = np.uint64(self._learnt["seed"])
+        history = np.ascontiguousarray(queries.within(n_items).history)
         out = np.empty((len(queries), n_items) if items is None else items.shape, np.float32)
-        _draw(seed, np.asarray(queries.users), np.ascontiguousarray(queries.history), whole(items), items is None, out)
+        _draw(seed, np.asarray(queries.users), history, whole(items, n_items), items is None, out)
         return out
 
     def state(self) -> Arrays:

@@ -80,7 +80,7 @@ class UserKNN:
             learnt["user_item"],
             learnt["user_value"],
             min(self.neighbours, max(len(learnt["user_mean"]), 1)),
-            whole(items),
+            whole(items, n_items),
             items is None,
             out,
         )
@@ -93,6 +93,7 @@ class UserKNN:
         ratings for an unknown item (0 for data without ratings).
         """
         learnt = self._learnt
+        queries = queries.within(len(learnt["item_mean"]))
         given = ~np.isnan(queries.history_value) & (queries.history >= 0)
         n = given.sum(axis=1)
         mean = np.where(given, queries.history_value, 0).sum(axis=1, dtype=np.float64) / np.maximum(n, 1)
@@ -103,7 +104,7 @@ class UserKNN:
             np.float32(learnt["overall"]),
             np.where(n > 0, mean, np.nan).astype(np.float32),
             self.neighbours,
-            np.ascontiguousarray(items),
+            whole(items, len(learnt["item_mean"])),
             out,
         )
         return out

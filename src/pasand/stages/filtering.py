@@ -67,8 +67,11 @@ class Allow:
         return self
 
     def __call__(self, queries: Queries) -> Queries:
-        mine = self._allowed[None, :]
-        return replace(queries, allowed=mine if queries.allowed is None else queries.allowed & mine)
+        mine, given = self._allowed[None, :], queries.allowed
+        if given is not None:  # rows at or beyond the width of either are not allowed
+            width = min(mine.shape[1], given.shape[1])
+            mine = mine[:, :width] & given[:, :width]
+        return replace(queries, allowed=mine)
 
     def state(self) -> Arrays:
         """Return the (N,) mask of allowed rows."""

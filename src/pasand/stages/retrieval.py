@@ -9,7 +9,7 @@ import numpy as np
 from numba import njit
 
 from pasand.contracts import Model, Retriever
-from pasand.types import Candidates, Mask, Queries, Rows, Scores
+from pasand.types import Candidates, Mask, Queries, Rows, Scores, within
 
 
 @dataclass(frozen=True)
@@ -83,12 +83,18 @@ class Merge:
 
 
 def best(scores: Scores, queries: Queries) -> Candidates:
-    """Return the k best allowed items of (B, N) scores, fewer where fewer are above -inf; ties go to the lower row."""
+    """Return the k best allowed items of (B, N) scores, fewer where fewer are above -inf; ties go to the lower row.
+
+    Where the catalogue has grown since the scores' model was fitted, `exclude` may hold rows beyond N, which mean
+    nothing here, and `allowed` may be wider or narrower: rows at or beyond its width are not allowed.
+    """
     n_items = scores.shape[1]
     nothing = np.empty((len(queries), 0), np.int32)
-    exclude = nothing if queries.exclude is None else np.ascontiguousarray(queries.exclude)
-    allowed = np.ones((1, n_items), np.bool_) if queries.allowed is None else queries.allowed
-    items, top = _best(scores, exclude, allowed, min(queries.k, n_items))
+    exclude = nothing if queries.exclude is None else np.ascontiguousarray(within(queries.exclude, n_items))
+    allowed = np.ones((1, n_items), np.bool_) if queries.allowed is None else queries.allowed[:, :n_items]
+    if allowed.shape[1] < n_items:
+        allowed = np.pad(allowed, ((0, 0), (0, n_items - allowed.shape[1])))
+    items, top = _best(scores, exclude, np.ascontiguousarray(allowed), min(queries.k, n_items))
     return Candidates(items=items, scores=top)
 
 

@@ -1,0 +1,49 @@
+"""Runs the ONNX graphs of a network on ONNX Runtime; knows nothing of torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import onnxruntime
+
+from pasand.types import Array, Arrays, Vectors
+
+LEAST = 1024
+"""Bytes from which on a weight is not in the graph but taken from the model's state."""
+
+onnxruntime.disable_telemetry_events()
+
+
+class Graphs:
+    """Graphs by name, ready to run; one thread each, safe to run from several threads at once."""
+
+    def __init__(self, graphs: Mapping[str, bytes], weights: Arrays) -> None:
+        """Take the graphs, and the weights by name, whose memory is used where it lies.
+
+        Raises RuntimeError where a graph lacks a weight or does not fit it.
+        """
+        self._weights = {name: np.ascontiguousarray(values) for name, values in weights.items()}
+        self._sessions = {name: _session(graph, self._weights) for name, graph in graphs.items()}
+
+    def run(self, name: str, inputs: Mapping[str, Array]) -> Vectors:
+        """Return what a graph makes of its inputs, (B, ...) each: (B, D)."""
+        session = self._sessions[name]
+        wanted = {node.name: np.ascontiguousarray(inputs[node.name]) for node in session.get_inputs()}
+        vectors: Vectors = session.run(None, wanted)[0]
+        return vectors
+
+
+def marked(name: str) -> str:
+    """Return the name of a weight in a graph that takes it from the state; no such name is part of another."""
+    return f"<{name}>"
+
+
+def _session(graph: bytes, weights: Arrays) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    lent = [name for name in weights if marked(name).encode() in graph]
+    values = [onnxruntime.OrtValue.ortvalue_from_numpy(weights[name]) for name in lent]
+    options.add_external_initializers([marked(name) for name in lent], values)
+    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
