@@ -13,7 +13,8 @@ Matrix = NDArray[np.float64]
 
 def tower(blocks: int = 2, heads: int = 3, gated: bool = True) -> HistoryTower:
     torch.manual_seed(3)
-    made = HistoryTower(N_ITEMS, WIDTH, LONGEST, blocks, heads, 0.5, gated).eval()
+    made = HistoryTower(N_ITEMS, WIDTH, LONGEST, blocks, heads, 0.5, gated)
+    made.eval()
     for weight in made.parameters():  # nothing may be near 0, lest a term go unnoticed
         torch.nn.init.normal_(weight, std=0.4)
     return made
@@ -30,19 +31,18 @@ def left_padded(histories: list[list[int]]) -> dict[str, torch.Tensor]:
     return {"history": torch.tensor([[N_ITEMS] * (LONGEST - len(h)) + h for h in histories])}
 
 
-def weights(layer: torch.nn.Module) -> tuple[Matrix, Matrix]:
-    return layer.weight.detach().double().numpy(), layer.bias.detach().double().numpy()  # type: ignore[operator, union-attr]
+def plain(weight: torch.Tensor) -> Matrix:
+    return weight.detach().double().numpy()
 
 
-def dense(layer: torch.nn.Module, x: Matrix) -> Matrix:
-    matrix, bias = weights(layer)
-    return x @ matrix.T + bias
+def dense(layer: torch.nn.Linear, x: Matrix) -> Matrix:
+    out: Matrix = x @ plain(layer.weight).T + plain(layer.bias)
+    return out
 
 
 def normed(layer: torch.nn.LayerNorm, x: Matrix) -> Matrix:
-    scale, shift = weights(layer)
-    out: Matrix = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + layer.eps) * scale + shift
-    return out
+    out: Matrix = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + layer.eps)
+    return out * plain(layer.weight) + plain(layer.bias)
 
 
 def sigmoid(x: Matrix) -> Matrix:
@@ -57,8 +57,8 @@ def gelu(x: Matrix) -> Matrix:
 def reference(made: HistoryTower, history: list[int]) -> Matrix:
     """The tower by the book, a place at a time, for one history without padding; (L, D) in float64."""
     length = len(history)
-    table = made.items.weight.detach().double().numpy()
-    places = made.places.weight.detach().double().numpy()
+    table = plain(made.items.weight)
+    places = plain(made.places.weight)
     x = np.stack([table[item] + places[length - 1 - t] for t, item in enumerate(history)])
     for block in made.blocks:
         assert isinstance(block, Block)

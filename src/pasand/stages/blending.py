@@ -1,0 +1,78 @@
+"""Blending: several models' opinions of the whole catalogue as one score."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pasand.contracts import Model
+from pasand.stages.retrieval import best
+from pasand.types import Candidates, Queries, Scores
+
+
+@dataclass(frozen=True)
+class Blend:
+    """Returns the k allowed items with the highest weighted sum of the models' standardised scores.
+
+    A model's scores of a query are standardised over the catalogue: less their mean, divided by their deviation. A
+    model that has nothing to say to a query is left out of its sum; of items that only some models score, the others
+    count as scoring their lowest. Ties go to the lower row. A list is short, padded with -1, only where fewer than k
+    allowed items are scored by any model.
+    """
+
+    models: Sequence[Model]
+    weights: Sequence[float] = ()
+    """One weight above 0 per model; empty: all 1."""
+
+    def __post_init__(self) -> None:
+        if not self.models:
+            raise ValueError("models must not be empty")
+        if self.weights and len(self.weights) != len(self.models):
+            raise ValueError(f"weights must be one per model ({len(self.models)}), got {len(self.weights)}")
+        if any(not weight > 0 for weight in self.weights):
+            raise ValueError(f"weights must be above 0, got {list(self.weights)}")
+
+    def __call__(self, queries: Queries) -> Candidates:
+        return best(self.score(queries), queries)
+
+    def score(self, queries: Queries) -> Scores:
+        """Return the sums for the whole catalogue, (B, N); -inf where no model scores the item."""
+        total: Scores | None = None
+        for model, weight in zip(self.models, self.weights or [1.0] * len(self.models), strict=True):
+            scores = model.score(queries, None)
+            said = np.isfinite(scores)
+            if total is None:
+                total, any_said = np.zeros_like(scores), np.zeros_like(said)
+            total += np.float32(weight) * standardised(scores)
+            any_said |= said
+        assert total is not None
+        total[~any_said] = -np.inf
+        return total
+
+
+def standardised(scores: Scores) -> Scores:
+    """Return (B, N) scores less the mean of each row's finite ones, divided by their deviation.
+
+    -inf becomes the lowest of its row. A row that is finite nowhere, or the same everywhere, becomes 0.
+
+    >>> standardised(np.array([[1, 3, -np.inf], [2, 2, 2]], np.float32)).tolist()
+    [[-1.0, 1.0, -1.0], [0.0, 0.0, 0.0]]
+    """
+    finite = np.isfinite(scores)
+    everywhere = finite.all(axis=1)
+    if everywhere.all():
+        filled = scores
+        mean = scores.mean(axis=1, keepdims=True, dtype=np.float64)
+        square = np.square(scores - mean.astype(np.float32)).mean(axis=1, keepdims=True, dtype=np.float64)
+    else:
+        lowest = np.where(finite, scores, np.inf).min(axis=1, keepdims=True, initial=np.inf)
+        filled = np.where(finite, scores, np.where(np.isfinite(lowest), lowest, 0))
+        count = np.maximum(finite.sum(axis=1, keepdims=True), 1)
+        mean = np.where(finite, scores, 0).sum(axis=1, keepdims=True, dtype=np.float64) / count
+        square = np.square(np.where(finite, scores - mean, 0)).sum(axis=1, keepdims=True, dtype=np.float64) / count
+    deviation = np.sqrt(square)
+    scale = np.where(deviation > 0, 1 / np.where(deviation > 0, deviation, 1), 0)
+    out: Scores = (filled - mean.astype(np.float32)) * scale.astype(np.float32)
+    return out
