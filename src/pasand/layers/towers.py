@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
+import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 
 class IdTowers(nn.Module):
@@ -24,3 +28,57 @@ class IdTowers(nn.Module):
         """Map "item" (n,) to (n, D)."""
         vectors: Tensor = self.items(inputs["item"])
         return vectors
+
+
+class Dense(nn.Sequential):
+    """Linear layers with ReLU between them: hidden ones of the given widths, and a last one."""
+
+    def __init__(self, inputs: int, widths: Sequence[int], outputs: int) -> None:
+        layers: list[nn.Module] = []
+        for width in widths:
+            layers += [nn.Linear(inputs, width), nn.ReLU()]
+            inputs = width
+        super().__init__(*layers, nn.Linear(inputs, outputs))
+
+
+class Tower(nn.Module):
+    """A vector from named inputs: the sum of their embeddings, and what dense layers make of them side by side.
+
+    Without dense layers it is the sum alone. With `alone` it is what the dense layers make of them alone.
+    """
+
+    def __init__(
+        self, embeddings: Mapping[str, nn.Module], dimensions: int, layers: Sequence[int], *, alone: bool = False
+    ) -> None:
+        super().__init__()
+        self._names = list(embeddings)
+        self.embeddings = nn.ModuleList(embeddings.values())
+        self._alone = alone
+        self.dense = Dense(len(self._names) * dimensions, layers, dimensions) if layers or alone else None
+
+    def forward(self, inputs: dict[str, Tensor]) -> Tensor:
+        """Map each name's input to (n, D)."""
+        vectors = [embedding(inputs[name]) for name, embedding in zip(self._names, self.embeddings, strict=True)]
+        if self.dense is None:
+            return sum(vectors[1:], start=vectors[0])
+        made: Tensor = self.dense(torch.cat(vectors, dim=-1))
+        return made if self._alone else sum(vectors, start=made)
+
+
+class TwoTowers(nn.Module):
+    """A tower of the query and one of the item."""
+
+    def __init__(self, query: nn.Module, item: nn.Module, *, normalise: bool) -> None:
+        super().__init__()
+        self.query_tower, self.item_tower, self._normalise = query, item, normalise
+
+    def query(self, inputs: dict[str, Tensor]) -> Tensor:
+        """Map inputs, (B, ...) each, to (B, D), of length 1 where normalised."""
+        return self._finish(self.query_tower(inputs))
+
+    def item(self, inputs: dict[str, Tensor]) -> Tensor:
+        """Map inputs, (n, ...) each, to (n, D), of length 1 where normalised."""
+        return self._finish(self.item_tower(inputs))
+
+    def _finish(self, vectors: Tensor) -> Tensor:
+        return functional.normalize(vectors, dim=-1) if self._normalise else vectors

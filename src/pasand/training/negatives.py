@@ -7,6 +7,7 @@ Everything is drawn by a generator on the CPU, so that one seed gives one traini
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Protocol
 
 import torch
@@ -139,6 +140,15 @@ class Streaming:
         gap = self._gap[items].nan_to_num(max(float(self._step), 1.0))
         batch = (1 / gap).clamp(max=1 - 1e-6)
         return torch.log(-torch.expm1(torch.log1p(-batch) / self._batch_size))
+
+    def state(self) -> dict[str, Tensor]:
+        """Return what was noted so far, for a checkpoint."""
+        return {"step": torch.tensor(self._step), "last": self._last, "gap": self._gap}
+
+    def load_state(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take over what `state` gave."""
+        self._step = int(tensors["step"])
+        self._last, self._gap = tensors["last"].to(self._last.device), tensors["gap"].to(self._gap.device)
 
 
 class Positives:

@@ -1,0 +1,183 @@
+"""What towers read: rows, histories and features as codes and numbers. Plain arrays, no torch.
+
+Everything learnt here is arrays by name, so that it is saved with a model: `<side>_codes.<feature>` says which row of
+an embedding stands for a category, `<side>_scale.<feature>` how numbers are standardised, `<side>_edges.<feature>`
+where they are cut into bands. A side is "user" or "item". Code 0 is always "not known".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from pasand.data.features import Feature, Features
+from pasand.errors import InputError
+from pasand.types import Array, Arrays, Mask, Rows
+
+READ = ("categorical", "bag", "number", "vector")
+"""Kinds of features that can be read; texts need an encoder first, and times say nothing without a "now"."""
+SHARED_BY = 2
+"""Users or items that must share a category before it gets a code; one that nobody shares is an id in disguise."""
+FARTHEST = 10.0
+"""Standard deviations beyond which a number counts as that far."""
+
+
+def chosen(features: Features, names: Sequence[str] | None, where: str) -> dict[str, Feature]:
+    """Return the features of these names, or all that can be read (None).
+
+    Raises InputError for a name that is not there or is of a kind that cannot be read.
+    """
+    readable = {name: feature for name, feature in features.items() if feature.kind in READ}
+    if names is None:
+        return readable
+    for name in names:
+        if name not in readable:
+            cause = f"of kind {features[name].kind}, which is not read" if name in features else "no such feature"
+            cure = f"choose from: {', '.join(sorted(readable)) or '(there are none)'}"
+            raise InputError(where, value=name, cause=cause, cure=cure)
+    return {name: readable[name] for name in names}
+
+
+def numbered(used: Mask) -> Array:
+    """Return codes 1, 2, ... for the rows that are used, 0 for the others; (n,) int64.
+
+    >>> numbered(np.array([True, False, True]))
+    array([1, 0, 2])
+    """
+    codes: Array = np.where(used, np.cumsum(used), 0).astype(np.int64)
+    return codes
+
+
+def codes_of(rows: Rows, codes: Array) -> Array:
+    """Return the code of each row, 0 for rows outside the table; (...) -> (...) int64.
+
+    >>> codes_of(np.array([1, -1, 7], np.int32), np.array([0, 5]))
+    array([5, 0, 0])
+    """
+    inside = (rows >= 0) & (rows < len(codes))
+    if not len(codes):
+        return np.zeros(rows.shape, np.int64)
+    found: Array = np.where(inside, codes[np.where(inside, rows, 0)], 0)
+    return found
+
+
+def recent(rows: Rows, codes: Array, n: int) -> Array:
+    """Return the codes of each row's last n items that have one, oldest first, 0 before them; (B, H) -> (B, n).
+
+    >>> recent(np.array([[3, -1, 0, 1]], np.int32), np.array([1, 2, 0, 3]), 2)
+    array([[1, 2]])
+    """
+    found = codes_of(rows, codes)
+    order = np.argsort(found > 0, axis=1, kind="stable")[:, -n:] if n else np.empty((len(rows), 0), np.int64)
+    last = np.take_along_axis(found, order, axis=1)
+    return np.pad(last, ((0, 0), (n - last.shape[1], 0)))
+
+
+def learn(side: str, features: Features, rows: Rows, bands: int = 0) -> dict[str, Array]:
+    """Return what `read` needs for these features, learnt from the rows (of users or items) that have likings.
+
+    Categories that fewer than `SHARED_BY` of the rows have, and features that none of them knows, are left out.
+    Numbers are standardised, or cut into so many bands of equal size, each of which is then a category.
+    """
+    learnt: dict[str, Array] = {}
+    for name, feature in features.items():
+        values = feature.take(rows)
+        if feature.kind in ("categorical", "bag"):
+            table = values.reshape(len(rows), -1)
+            count = np.zeros(len(feature.names), np.int64)
+            if len(rows):
+                for column in table.T:
+                    count += np.bincount(column[column >= 0], minlength=len(count))[: len(count)]
+            codes = numbered(count >= SHARED_BY)
+            if codes.any():
+                learnt[f"{side}_codes.{name}"] = codes
+                learnt[f"{side}_width.{name}"] = np.array([table.shape[1]])
+        elif feature.kind == "number" and bands:
+            known = values[np.isfinite(values)]
+            if len(known):
+                edges = np.unique(np.quantile(known, np.arange(1, bands) / bands)).astype(np.float32)
+                learnt[f"{side}_edges.{name}"] = edges
+        else:
+            table = values.reshape(len(rows), -1).astype(np.float64)
+            table[~np.isfinite(table).all(axis=1)] = np.nan
+            known = table[~np.isnan(table).any(axis=1)]
+            if len(known) and known.std(axis=0).any():
+                spread = known.std(axis=0)
+                scale = np.stack([known.mean(axis=0), np.where(spread > 0, spread, 1)])
+                learnt[f"{side}_scale.{name}"] = scale.astype(np.float32)
+    return learnt
+
+
+def parts(side: str, learnt: Arrays) -> dict[str, int]:
+    """Return the inputs that `read` gives: codes by their largest code, numbers by minus their width; sorted by name.
+
+    >>> parts("user", {"user_codes.city": np.array([0, 1, 2]), "user_scale.age": np.ones((2, 1))})
+    {'user.age': -2, 'user.city': 2}
+    """
+    found = {}
+    for key, values in learnt.items():
+        kind, _, name = key.partition(".")
+        if kind == f"{side}_codes":
+            found[f"{side}.{name}"] = int(values.max())
+        elif kind == f"{side}_edges":
+            found[f"{side}.{name}"] = len(values) + 1
+        elif kind == f"{side}_scale":
+            found[f"{side}.{name}"] = -(values.shape[1] + 1)
+    return dict(sorted(found.items()))
+
+
+def read(side: str, learnt: Arrays, features: Mapping[str, Array], n: int) -> dict[str, Array]:
+    """Return the inputs of n users or items from their features, coded as in the dataset.
+
+    Codes are (n, L) int64, numbers (n, D + 1) float32: standardised, 0 where not known, and at last 1 where known.
+    Features that were not learnt are ignored, those not given count as not known. Raises InputError for a vector of
+    another width than in training.
+    """
+    inputs: dict[str, Array] = {}
+    for key in parts(side, learnt):
+        name = key.removeprefix(f"{side}.")
+        values = features.get(name)
+        if f"{side}_codes.{name}" in learnt:
+            inputs[key] = _codes(values, learnt[f"{side}_codes.{name}"], int(learnt[f"{side}_width.{name}"][0]), n)
+        elif f"{side}_edges.{name}" in learnt:
+            inputs[key] = _bands(values, learnt[f"{side}_edges.{name}"], n)
+        else:
+            inputs[key] = _numbers(values, learnt[f"{side}_scale.{name}"], n, key)
+    return inputs
+
+
+def anything(inputs: Mapping[str, Array], n: int) -> Mask:
+    """Return which of n rows of `read` know anything at all; (n,)."""
+    known = np.zeros(n, np.bool_)
+    for values in inputs.values():
+        known |= (values > 0).any(axis=1) if values.dtype == np.int64 else values[:, -1] > 0
+    return known
+
+
+def _codes(values: Array | None, codes: Array, width: int, n: int) -> Array:
+    if values is None:
+        return np.zeros((n, width), np.int64)
+    return recent(np.asarray(values).reshape(n, -1), codes, width)
+
+
+def _bands(values: Array | None, edges: Array, n: int) -> Array:
+    if values is None:
+        return np.zeros((n, 1), np.int64)
+    numbers = np.asarray(values, np.float32).reshape(n, 1)
+    return np.where(np.isnan(numbers), 0, np.searchsorted(edges, numbers, side="right") + 1)
+
+
+def _numbers(values: Array | None, scale: Array, n: int, where: str) -> Array:
+    out = np.zeros((n, scale.shape[1] + 1), np.float32)
+    if values is None:
+        return out
+    numbers = np.asarray(values, np.float32).reshape(n, -1) if n else out[:, :-1]
+    if numbers.shape[1] != scale.shape[1]:
+        cause = f"a vector of {numbers.shape[1]} numbers, but {scale.shape[1]} in training"
+        raise InputError(where, cause=cause, cure="give vectors from the encoder that was used in training")
+    known = np.isfinite(numbers).all(axis=1)
+    standard = (numbers[known] - scale[0]) / scale[1]
+    out[known, :-1] = np.clip(standard, -FARTHEST, FARTHEST)
+    out[known, -1] = 1
+    return out
