@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -126,6 +127,23 @@ def test_item_knn_by_hand() -> None:
     np.testing.assert_allclose(scores, [[0, 1 / np.sqrt(3), 1 / np.sqrt(3)]], rtol=1e-6)
 
 
+def test_item_knn_decays_with_the_place_among_the_likings() -> None:
+    """Item 3 was disliked and counts as no place; items 1 and 2 each share a user with 0, item 4 two with 2."""
+    data = dataset([0, 0, 1, 1, 2, 2, 3, 3], [0, 1, 0, 2, 2, 4, 2, 4])
+    model = ItemKNN(shrinkage=0, decay=0.5).fit(data, rng=np.random.default_rng(0))
+    queries = data.queries(np.array([-1], np.int32), k=1)
+    history = np.array([[-1, 0, 3, 2, 1]], np.int32)
+    value = np.array([[np.nan, 1, -1, 1, 1]], np.float32)
+    model._learnt["positive_from"] = np.array(0.0)
+    queries = replace(queries, history=history, history_time=np.zeros((1, 5), np.int64), history_value=value)
+    to_zero, to_two, to_four = 1 / np.sqrt(2), 1 / np.sqrt(6), 2 / np.sqrt(6)
+    expected = [[to_zero + to_two / 2, to_zero / 4, to_two / 4, 0, to_four / 2]]
+    np.testing.assert_allclose(model.score(queries, None), expected, rtol=1e-6)
+    [[why, nothing]] = model.reasons(queries, np.array([[0, 3]], np.int32))
+    assert [(reason.item, pytest.approx(reason.weight)) for reason in why] == [(1, to_zero), (2, to_two / 2)]
+    assert nothing == []
+
+
 def test_a_sparse_and_a_dense_catalogue_are_counted_alike() -> None:
     wide = dataset(USER, ITEM, RATED[USER, ITEM].astype(np.float32), n_items=4000)
     few, many = (ItemKNN(neighbours=4).fit(data, rng=np.random.default_rng(0)).state() for data in (DATA, wide))
@@ -147,3 +165,8 @@ def test_hyperparameters_are_checked(model: Any) -> None:
         model(similarity="jaccard")
     with pytest.raises(ValueError, match="shrinkage must not be negative, got -1"):
         model(shrinkage=-1)
+
+
+def test_decay_is_checked() -> None:
+    with pytest.raises(ValueError, match="decay must be above 0 and at most 1, got 0"):
+        ItemKNN(decay=0)
