@@ -20,15 +20,18 @@ def test_an_average_leaves_padding_out() -> None:
 def test_padding_learns_nothing_and_the_unknown_do() -> None:
     average, one = Average(2, 3), One(2, 3)
     (average(torch.tensor([[0, 1]])).sum() + one(torch.tensor([0])).sum()).backward()
-    assert average.table.weight.grad is not None and one.table.weight.grad is not None
+    assert average.table.weight.grad is not None
+    assert one.table.weight.grad is not None
     assert not average.table.weight.grad[0].any()
     assert one.table.weight.grad[0].all()
-    assert not average.table.weight[0].any() and not one.table.weight[0].any()
+    assert not average.table.weight[0].any()
+    assert not one.table.weight[0].any()
 
 
 def test_numbers_that_are_not_known_add_nothing() -> None:
     embedded = feature(-3, 4)(torch.tensor([[0.0, 0.0, 0.0], [0.0, 0.0, 1.0]]))
-    assert not embedded[0].any() and embedded[1].any()
+    assert not embedded[0].any()
+    assert embedded[1].any()
 
 
 def test_a_tower_without_layers_adds_up() -> None:
@@ -43,7 +46,8 @@ def test_dense_layers_read_the_parts_side_by_side() -> None:
     inputs = {"a": torch.tensor([1]), "b": torch.tensor([1])}
     tower, alone = Tower(parts, 4, (6,)), Tower(parts, 4, (6, 5), alone=True)
     both = torch.cat([parts["a"](inputs["a"]), parts["b"](inputs["b"])], dim=1)
-    assert tower.dense is not None and alone.dense is not None
+    assert tower.dense is not None
+    assert alone.dense is not None
     torch.testing.assert_close(tower(inputs), tower.dense(both) + both[:, :4] + both[:, 4:])
     torch.testing.assert_close(alone(inputs), alone.dense(both))
 
