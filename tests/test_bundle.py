@@ -178,6 +178,83 @@ def test_a_save_that_never_was_a_bundle_leaves_nothing(tmp_path: Path, monkeypat
     assert not (tmp_path / "b").exists()
 
 
+DEEP = """
+[tower]
+class = "pasand.models.two_tower:TwoTower"
+epochs = 2
+patience = 0
+batch_size = 64
+
+[popular]
+class = "pasand.models.popularity:Popularity"
+
+[from_tower]
+class = "pasand.stages.retrieval:FromModel"
+model = "@tower"
+
+[from_popular]
+class = "pasand.stages.retrieval:FromModel"
+model = "@popular"
+
+[ladder]
+class = "pasand.stages.retrieval:Fallback"
+retrievers = ["@from_tower", "@from_popular"]
+
+[recommender]
+class = "pasand.recommender:Recommender"
+retriever = "@ladder"
+"""
+
+ASKED = """
+import sys
+from pathlib import Path
+blocked = sys.argv[2].split(",")
+for name in blocked:
+    sys.modules[name] = None
+import numpy as np
+from pasand import bundle
+loaded = bundle.read(Path(sys.argv[1]))
+found = loaded.assembly.recommender(loaded.data.queries(np.arange(-1, 20, dtype=np.int32), k=7))
+assert "torch" in blocked or "torch" in sys.modules
+print(found.items.tolist())
+"""
+
+
+@pytest.fixture(scope="module")
+def deep(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Candidates]:
+    """Return a bundle of a deep model, and what it answered before it was saved."""
+    path, data = tmp_path_factory.mktemp("deep") / "b", tastes()
+    assembly = recipe.build(DEEP).fit(data, seed=0)
+    bundle.write(path, assembly, data, seed=0)
+    return path, assembly.recommender(data.queries(np.arange(-1, 20, dtype=np.int32), k=7))
+
+
+@pytest.mark.parametrize("blocked", ["torch,onnx,onnxscript", "onnxruntime"])
+def test_a_deep_bundle_answers_without_torch_and_without_onnxruntime(
+    deep: tuple[Path, Candidates], blocked: str
+) -> None:
+    path, before = deep
+    done = subprocess.run([sys.executable, "-c", ASKED, str(path), blocked], capture_output=True, text=True)
+    assert done.stderr == ""
+    assert json.loads(done.stdout) == before.items.tolist()
+
+
+def test_a_deep_bundle_with_neither_says_what_to_install(deep: tuple[Path, Candidates]) -> None:
+    call = [sys.executable, "-c", ASKED, str(deep[0]), "torch,onnxruntime"]
+    done = subprocess.run(call, capture_output=True, text=True)
+    assert "InputError" in done.stderr
+    assert "pip install 'pasand[serve]'" in done.stderr
+
+
+def test_a_deep_bundle_is_the_same_saved_again(deep: tuple[Path, Candidates], tmp_path: Path) -> None:
+    """Its graphs are passed on, not exported anew."""
+    loaded = bundle.read(deep[0])
+    bundle.write(tmp_path / "b", loaded.assembly, loaded.data, seed=0)
+    again = json.loads((tmp_path / "b" / bundle.MANIFEST).read_text())["files"]
+    assert again == loaded.manifest["files"]
+    assert {"tower.query.onnx", "tower.item.onnx"} <= set(again)
+
+
 def test_a_first_save_that_was_killed_is_no_obstacle(tmp_path: Path) -> None:
     saved(tmp_path / "b")
     (tmp_path / "b" / bundle.MANIFEST).unlink()

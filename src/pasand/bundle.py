@@ -10,9 +10,10 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
+import logging
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +22,18 @@ from safetensors.numpy import load_file, save
 
 from pasand import __version__, recipe
 from pasand.data.dataset import Dataset, Vocabulary
-from pasand.data.features import pack, pack_strings, unpack, unpack_strings
+from pasand.data.features import Feature, Features, pack, pack_strings, unpack, unpack_strings
 from pasand.errors import InputError
 from pasand.progress import track
 from pasand.recipe import Assembly
 from pasand.types import Array, Arrays
 
-FORMAT = 1
-"""Version of the layout; another one is refused."""
+logger = logging.getLogger(__name__)
+
+FORMAT = 2
+"""Version of the layout that is written; 2 added graphs, indexes, and items in another order than that of their ids."""
+READS = (1, 2)
+"""Versions that are read; another one is refused."""
 MANIFEST = "manifest.json"
 PACKAGES = ("numpy", "scipy", "numba", "polars", "safetensors")
 
@@ -40,6 +45,42 @@ class Bundle:
     assembly: Assembly
     data: Dataset
     manifest: dict[str, Any]
+
+    def add_items(self, ids: Sequence[str], features: Features) -> Bundle:
+        """Return the bundle with items appended to its catalogue; what can be known of them is recommended at once.
+
+        `features` are named as the data's item features and hold a row for each id, with categories by names of their
+        own; a name that the data do not have counts as not known, and a warning says so. The components are not copied:
+        they take the items in, so go on with the returned bundle alone. Raises InputError for an id that is there
+        already or comes twice, and for a feature of another kind or width than the data's, before anything changes.
+        """
+        coded: dict[str, Feature] = {}
+        strange = [name for name in features if name not in self.data.item_features]
+        if strange:
+            logger.warning("left out, since the data have no such item features: %s", ", ".join(strange))
+        for name, known in self.data.item_features.items():
+            if name in features:
+                try:
+                    coded[name], unseen = features[name].coded_as(known)
+                except ValueError as error:
+                    cure = "give it as in the data that were fitted"
+                    raise InputError("new items", column=name, cause=str(error), cure=cure) from None
+                if unseen:
+                    told = "not known of the new items, since the data have no such %s: %s"
+                    logger.warning(told, name, ", ".join(unseen))
+            else:
+                coded[name] = replace(known, values=known.values[:0]).extended(None, len(ids))
+            if len(coded[name]) != len(ids):
+                cause = f"{len(coded[name])} values for {len(ids)} items"
+                raise InputError("new items", column=name, cause=cause, cure="give a value for each item")
+        try:
+            data = self.data.with_items(ids, coded)
+        except ValueError as error:
+            cause, cure = f"{error}: it is in the catalogue already, or comes twice", "give each new item once"
+            raise InputError("new items", cause=cause, cure=cure) from None
+        rows = np.arange(self.data.n_items, data.n_items, dtype=np.int32)
+        self.assembly.add_items(coded, rows)
+        return replace(self, data=data)
 
 
 def write(path: str | Path, assembly: Assembly, data: Dataset, *, seed: int) -> None:
@@ -56,12 +97,23 @@ def write(path: str | Path, assembly: Assembly, data: Dataset, *, seed: int) -> 
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in track(contents.items(), "saving", len(contents)):
             digest = hashlib.sha256(content).hexdigest()
-            stem, _, suffix = name.rpartition(".")
-            file = folder / f"{stem}-{digest[:12]}.{suffix}"
+            file = _named(folder, name, digest)
             files[name] = {"file": file.name, "sha256": digest}
             if not file.exists() or _digest(file) != digest:
                 written.append(file)
                 _write(file, content)
+        for name, part in assembly.stored.items():
+            temporary = folder / f"{name}.index.part"
+            try:
+                part.save(temporary)
+                digest = _digest(temporary)
+                file = _named(folder, f"{name}.index", digest)
+                files[f"{name}.index"] = {"file": file.name, "sha256": digest}
+                if not file.exists() or _digest(file) != digest:
+                    written.append(file)
+                    _publish(temporary, file)
+            finally:
+                temporary.unlink(missing_ok=True)
         manifest = {
             "format": FORMAT,
             "pasand": __version__,
@@ -101,9 +153,10 @@ def read(path: str | Path) -> Bundle:
     except (OSError, ValueError, KeyError, TypeError) as error:
         cure = "give a folder that `pasand fit` wrote"
         raise InputError(folder, cause=f"not a bundle ({MANIFEST}: {error})", cure=cure) from None
-    if version != FORMAT:
+    if version not in READS:
         cure = f"fit again, or use a release of pasand that reads format {version}"
-        raise InputError(folder, cause=f"bundle of format {version}, this release reads {FORMAT}", cure=cure)
+        reads = " and ".join(map(str, READS))
+        raise InputError(folder, cause=f"bundle of format {version}, this release reads {reads}", cure=cure)
     checked = {name: _checked(folder, entry) for name, entry in files.items()}
     assembly = recipe.build(_text(checked, "recipe.toml", folder), where=f"{folder}, recipe")
     if assembly.digest != manifest["recipe"]:
@@ -114,6 +167,14 @@ def read(path: str | Path) -> Bundle:
             part.load_state(_state(load_file(checked[f"{name}.safetensors"])))
         except KeyError as error:
             raise InputError(folder, cause=f"the state of [{name}] lacks {error}", cure="fit again") from None
+    for name, model in assembly.exported.items():
+        graphs = {found: checked[file].read_bytes() for found, file in _graphs(name, checked)}
+        if graphs:
+            model.use(graphs)
+    for name, stored in assembly.stored.items():
+        if f"{name}.index" not in checked:
+            raise InputError(folder, cause=f"the manifest names no {name}.index", cure="fit again")
+        stored.load(checked[f"{name}.index"])
     return Bundle(assembly, data, manifest)
 
 
@@ -139,7 +200,10 @@ def _contents(assembly: Assembly, data: Dataset) -> dict[str, bytes]:
         "data.json": json.dumps(about, ensure_ascii=False).encode(),
         "data.safetensors": _tensors(arrays),
     }
-    return contents | {f"{name}.safetensors": _tensors(part.state()) for name, part in assembly.fitted.items()}
+    contents |= {f"{name}.safetensors": _tensors(part.state()) for name, part in assembly.fitted.items()}
+    for name, model in assembly.exported.items():
+        contents |= {f"{name}.{found}.onnx": graph for found, graph in model.export().items()}
+    return contents
 
 
 def _data(arrays: dict[str, Array], about: dict[str, Any]) -> Dataset:
@@ -147,7 +211,7 @@ def _data(arrays: dict[str, Array], about: dict[str, Any]) -> Dataset:
         return {name[len(prefix) :]: values for name, values in arrays.items() if name.startswith(prefix)}
 
     def vocabulary(side: str) -> Vocabulary:
-        return Vocabulary(unpack_strings(arrays[f"{side}.bytes"], arrays[f"{side}.ends"]))
+        return Vocabulary.in_order(unpack_strings(arrays[f"{side}.bytes"], arrays[f"{side}.ends"]))
 
     return Dataset(
         name=about["name"],
@@ -178,17 +242,34 @@ def _state(arrays: dict[str, Array]) -> dict[str, Array]:
     return {name: values for name, values in arrays.items() if name}
 
 
+def _graphs(component: str, names: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Yield the graphs of a component among the names of files: its name, and that of the file."""
+    for name in names:
+        graph = name.removeprefix(f"{component}.").removesuffix(".onnx")
+        if name == f"{component}.{graph}.onnx":
+            yield graph, name
+
+
+def _named(folder: Path, name: str, digest: str) -> Path:
+    stem, _, suffix = name.rpartition(".")
+    return folder / f"{stem}-{digest[:12]}.{suffix}"
+
+
 def _write(file: Path, content: bytes) -> None:
-    """Write under a temporary name, push it to the disk, then rename."""
+    """Write under a temporary name, then publish."""
     part = file.with_name(file.name + ".part")
     try:
-        with part.open("wb") as out:
-            out.write(content)
-            out.flush()
-            os.fsync(out.fileno())
-        part.replace(file)
+        part.write_bytes(content)
+        _publish(part, file)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _publish(part: Path, file: Path) -> None:
+    """Push a file to the disk, then give it its name."""
+    with part.open("rb") as written:
+        os.fsync(written.fileno())
+    part.replace(file)
 
 
 def _digest(file: Path) -> str:
@@ -236,7 +317,7 @@ def _ours(folder: Path) -> Iterator[bool]:
     """Yield for each file of a folder whether its name is one that saves give."""
     for file in folder.iterdir():
         yield file.name.endswith(".part") or (
-            file.stem[-13:-12] == "-" and file.suffix in {".toml", ".json", ".safetensors"}
+            file.stem[-13:-12] == "-" and file.suffix in {".toml", ".json", ".safetensors", ".onnx", ".index"}
         )
 
 

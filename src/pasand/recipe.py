@@ -19,11 +19,13 @@ import msgspec
 import numpy as np
 from numpy.random import Generator
 
+from pasand.contracts import Exports, TakesNewItems
 from pasand.data.dataset import Dataset
+from pasand.data.features import Features
 from pasand.errors import InputError
 from pasand.progress import step
 from pasand.recommender import Recommender
-from pasand.types import Arrays
+from pasand.types import Arrays, Rows
 
 PACKAGED = Path(__file__).parent / "recipes"
 
@@ -35,6 +37,22 @@ class Fits(Protocol):
     def fit(self, data: Dataset, *, rng: Generator) -> Self: ...
     def state(self) -> Arrays: ...
     def load_state(self, arrays: Arrays) -> None: ...
+
+
+@runtime_checkable
+class Stores(Protocol):
+    """A component that also keeps a file of its own, such as an index."""
+
+    def save(self, path: Path) -> None: ...
+    def load(self, path: Path) -> object: ...
+
+
+@runtime_checkable
+class Refreshes(Protocol):
+    """A component that depends on the models' vectors of items."""
+
+    def refresh(self, rows: Rows) -> None:
+        """Look anew at the vectors of these items, which were added or have changed."""
 
 
 @dataclass(frozen=True)
@@ -58,9 +76,31 @@ class Assembly:
         return {name: part for name, part in self.components.items() if isinstance(part, Fits)}
 
     @property
+    def stored(self) -> dict[str, Stores]:
+        """The components that learn and keep a file of their own, by name."""
+        return {name: part for name, part in self.fitted.items() if isinstance(part, Stores)}
+
+    @property
+    def exported(self) -> dict[str, Exports]:
+        """The models that also run as ONNX graphs, by name."""
+        return {name: part for name, part in self.components.items() if isinstance(part, Exports)}
+
+    @property
     def digest(self) -> str:
         """sha256 of the recipe, hexadecimal."""
         return hashlib.sha256(self.text.encode()).hexdigest()
+
+    def add_items(self, features: Features, rows: Rows) -> None:
+        """Let every model that can take the items of these rows, with their features, and then refresh what depends.
+
+        A model that cannot goes on without them: to it, later rows are unknown items.
+        """
+        for part in self.components.values():
+            if features and isinstance(part, TakesNewItems):
+                part.add_items(features)
+        for part in self.components.values():
+            if isinstance(part, Refreshes):
+                part.refresh(rows)
 
     def fit(self, data: Dataset, *, seed: int) -> Self:
         """Fit every component that learns, each with a generator of its own, and return itself."""

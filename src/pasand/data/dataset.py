@@ -22,12 +22,34 @@ Order: TypeAlias = Literal["time", "sequence", "none"]
 class Vocabulary:
     """Translates external ids, always strings, to rows 0..n-1 and back.
 
-    Rows follow the sorted ids, so that the same ids give the same rows whatever file they came from.
+    Rows follow the sorted ids, so that the same ids give the same rows whatever file they came from. Ids that are
+    appended later come after them, so that no row changes its meaning.
     """
 
     def __init__(self, ids: pl.Series | Iterable[str | int]) -> None:
-        series = ids if isinstance(ids, pl.Series) else pl.Series([str(i) for i in ids], dtype=pl.String)
-        self._ids = series.cast(pl.String).unique().sort().alias("id")
+        self._sorted = self._ids = _texts(ids).unique().sort()
+        self._row: Rows | None = None
+
+    @classmethod
+    def in_order(cls, ids: pl.Series | Iterable[str | int]) -> Vocabulary:
+        """Return the vocabulary whose rows follow the given order; ValueError for an id that comes twice."""
+        made = cls(())
+        made._ids = _texts(ids)
+        made._sorted = made._ids.unique().sort()
+        if len(made._sorted) < len(made._ids):
+            twice = made._ids.filter(made._ids.is_duplicated())[0]
+            raise ValueError(f"ids must differ, got {twice!r} twice")
+        made._row = None if made._ids.equals(made._sorted) else made._ids.arg_sort().to_numpy().astype(np.int32)
+        return made
+
+    def appended(self, ids: Iterable[str | int]) -> Vocabulary:
+        """Return a vocabulary with further ids in the rows after those of this one; ValueError for one that is there.
+
+        >>> more = Vocabulary(["c", "a"]).appended(["b"])
+        >>> more.ids([0, 1, 2]), more.rows(["b"])
+        (['a', 'c', 'b'], array([2], dtype=int32))
+        """
+        return self.in_order(pl.concat([self._ids, _texts(ids)]))
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -46,9 +68,10 @@ class Vocabulary:
         wanted = pl.Series([str(i) for i in ids], dtype=pl.String)
         if not len(self):
             return np.full(len(wanted), -1, np.int32)
-        place = self._ids.search_sorted(wanted, side="left").to_numpy().astype(np.int64)
+        place = self._sorted.search_sorted(wanted, side="left").to_numpy().astype(np.int64)
         inside = np.minimum(place, len(self) - 1)
-        return np.where((self._ids.gather(inside) == wanted).to_numpy(), inside, -1).astype(np.int32)
+        row = inside if self._row is None else self._row[inside]
+        return np.where((self._sorted.gather(inside) == wanted).to_numpy(), row, -1).astype(np.int32)
 
     def ids(self, rows: Rows | Iterable[int]) -> list[str]:
         """Return the id of each row; every row must be inside 0..n-1."""
@@ -59,6 +82,11 @@ class Vocabulary:
     def series(self) -> pl.Series:
         """All ids in order of row."""
         return self._ids
+
+
+def _texts(ids: pl.Series | Iterable[str | int]) -> pl.Series:
+    series = ids if isinstance(ids, pl.Series) else pl.Series([str(i) for i in ids], dtype=pl.String)
+    return series.cast(pl.String).alias("id")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +172,17 @@ class Dataset:
         for column in (self.user, self.item, self.time, self.value):
             digest.update(b"-" if column is None else np.ascontiguousarray(column).tobytes())
         return digest.hexdigest()
+
+    def with_items(self, ids: Iterable[str | int], features: Features) -> Dataset:
+        """Return the data with items appended to the catalogue, which have no events yet.
+
+        `features` hold a row for each id, coded as in `item_features`; what is missing there is not known of the new
+        items, and what is not in `item_features` is left out. Raises ValueError for an id that is there already.
+        """
+        items = self.items.appended(ids)
+        more = len(items) - len(self.items)
+        known = {name: feature.extended(features.get(name), more) for name, feature in self.item_features.items()}
+        return replace(self, items=items, item_features=known)
 
     def select(self, which: Mask | Offsets | slice) -> Dataset:
         """Return the chosen events, given in order of time; vocabularies and features stay whole."""

@@ -50,6 +50,38 @@ class Feature:
         absent: dict[str, int | float | str] = {"number": np.nan, "vector": np.nan, "text": "", "time": TIME_UNKNOWN}
         return absent.get(self.kind, -1)
 
+    def coded_as(self, other: Feature) -> tuple[Feature, list[str]]:
+        """Return the feature with the codes and the width of another, and the names that the other does not have.
+
+        A category of such a name becomes missing. A bag is as wide as the other's or wider. Raises ValueError where the
+        kinds differ, or the widths of vectors.
+        """
+        if self.kind != other.kind:
+            raise ValueError(f"it is {self.kind}, and was {other.kind}")
+        if self.kind == "vector" and self.values.shape[1] != other.values.shape[1]:
+            raise ValueError(f"its vectors have {self.values.shape[1]} numbers, and had {other.values.shape[1]}")
+        if self.kind not in ("categorical", "bag"):
+            return self, []
+        code = {name: code for code, name in enumerate(other.names)}
+        to = np.array([*(code.get(name, -1) for name in self.names), -1], np.int32)
+        values = to[self.values]
+        if self.kind == "bag":
+            values = np.take_along_axis(values, np.argsort(values < 0, axis=1, kind="stable"), axis=1)
+            values = np.pad(values, ((0, 0), (0, max(0, other.values.shape[1] - values.shape[1]))), constant_values=-1)
+        used = np.unique(self.values[self.values >= 0])
+        unknown = [self.names[at] for at in used.tolist() if self.names[at] not in code]
+        return replace(self, values=values, names=other.names), unknown
+
+    def extended(self, more: Feature | None, n: int) -> Feature:
+        """Return the feature with n rows more: those of a feature coded as this one, or missing ones (None)."""
+        if more is None:
+            more = replace(self, values=np.full((n, *self.values.shape[1:]), self.missing, self.values.dtype))
+        parts = [self.values, more.values]
+        if self.kind == "bag":
+            wide = max(part.shape[1] for part in parts)
+            parts = [np.pad(part, ((0, 0), (0, wide - part.shape[1])), constant_values=-1) for part in parts]
+        return replace(self, values=np.concatenate(parts))
+
     def show(self, row: int) -> str:
         """Return the value of one row as a person reads it; "" where it is missing."""
         value = self.values[row]

@@ -1,0 +1,127 @@
+"""The contract of every model that exports: its graphs say what torch says. A new model is found without a name."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+
+from pasand import models
+from pasand.contracts import Exports
+from pasand.data.dataset import Dataset
+from pasand.data.features import Feature
+from pasand.training.tower import DeepTower
+from pasand.types import Queries
+from tests.logs import tastes
+
+DEEP = [model for model in models.classes().values() if issubclass(model, DeepTower)]
+every_deep_model = pytest.mark.parametrize("model", DEEP, ids=lambda model: model.__name__)
+
+
+@cache
+def featured() -> Dataset:
+    """Return a log whose users and items have features of every kind."""
+    data, rng = tastes(), np.random.default_rng(0)
+
+    def some(n: int) -> dict[str, Feature]:
+        codes = rng.integers(-1, 3, (n, 2)).astype(np.int32)
+        numbers = rng.normal(size=(n, 4)).astype(np.float32)
+        numbers[::5] = np.nan
+        return {
+            "colour": Feature(kind="categorical", values=codes[:, 0].copy(), names=("r", "g", "b")),
+            "tags": Feature(kind="bag", values=codes, names=("x", "y", "z")),
+            "weight": Feature(kind="number", values=numbers[:, 0].copy()),
+            "picture": Feature(kind="vector", values=numbers),
+        }
+
+    return replace(data, user_features=some(data.n_users), item_features={**data.item_features, **some(data.n_items)})
+
+
+@cache
+def fitted(model: type[DeepTower]) -> DeepTower:
+    return model(epochs=1, patience=0, batch_size=64, learning_rate=0.01).fit(featured(), rng=np.random.default_rng(1))
+
+
+@cache
+def graphs(model: type[DeepTower]) -> dict[str, bytes]:
+    return fitted(model).export()
+
+
+def loaded(model: type[DeepTower], given: dict[str, bytes]) -> DeepTower:
+    """Return the model as a bundle brings it back."""
+    other = model(epochs=1, patience=0, batch_size=64, learning_rate=0.01)
+    other.load_state({name: array.copy() for name, array in fitted(model).state().items()})
+    other.use(given)
+    return other
+
+
+def asked(n: int, length: int) -> Queries:
+    """Return n queries with histories of up to a length, left-padded, one of them blank; some users unknown."""
+    data, rng = featured(), np.random.default_rng(n * 100 + length)
+    queries = data.queries(rng.integers(-1, data.n_users, n).astype(np.int32), k=5)
+    history = rng.integers(0, data.n_items, (n, length)).astype(np.int32)
+    real = np.arange(length)[None, :] >= rng.integers(0, length + 1, n)[:, None]
+    return replace(
+        queries,
+        history=np.where(real, history, np.int32(-1)),
+        history_time=np.where(real, 1_000_000 + np.arange(length), 0),
+        history_value=np.where(real, 5, np.nan).astype(np.float32),
+    )
+
+
+def test_there_are_deep_models() -> None:
+    assert {"BPRMF", "SASRec"} <= {model.__name__ for model in DEEP}
+
+
+@every_deep_model
+@pytest.mark.parametrize("n", [0, 1, 2, 7])
+def test_graphs_say_what_torch_says_of_queries(model: type[DeepTower], n: int) -> None:
+    on_graphs = loaded(model, graphs(model))
+    for length in (0, 1, 3, 8, 130):
+        queries = asked(n, length)
+        expected = fitted(model).embed_queries(queries)
+        found = on_graphs.embed_queries(queries)
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+        assert found.dtype == np.float32
+    assert on_graphs._network is None
+
+
+@every_deep_model
+def test_graphs_say_what_torch_says_of_items(model: type[DeepTower]) -> None:
+    on_graphs, n_items = loaded(model, graphs(model)), featured().n_items
+    expected = fitted(model)._embed_all(n_items)
+    np.testing.assert_allclose(on_graphs._embed_all(n_items), expected, rtol=1e-5, atol=1e-5)
+    for n in (1, 2, 7):
+        rows = np.arange(n, dtype=np.int32)
+        found = on_graphs._run("item", on_graphs._item_inputs(rows))
+        np.testing.assert_allclose(
+            found[on_graphs._learnt["known"][:n]], expected[:n][on_graphs._learnt["known"][:n]], rtol=1e-5, atol=1e-5
+        )
+
+
+@every_deep_model
+def test_graphs_are_passed_on_and_hold_no_large_weight(model: type[DeepTower]) -> None:
+    assert issubclass(model, Exports)
+    on_graphs = loaded(model, graphs(model))
+    assert on_graphs.export() == graphs(model)
+    assert model().export() == {}
+    for name, weight in fitted(model).state().items():
+        if name.startswith("weights.") and weight.nbytes >= 4096:
+            assert not any(weight.tobytes()[:1024] in graph for graph in graphs(model).values())
+
+
+@every_deep_model
+def test_without_graphs_torch_answers(model: type[DeepTower]) -> None:
+    queries = asked(7, 5)
+    np.testing.assert_array_equal(loaded(model, {}).embed_queries(queries), fitted(model).embed_queries(queries))
+
+
+def test_without_onnx_nothing_is_exported_and_it_is_said(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    assert fitted(DEEP[0]).export() == {}
+    assert "answering will need torch; onnx is not installed" in caplog.text
