@@ -81,6 +81,30 @@ def test_recipes_compete_as_they_would_be_saved(log: Path, tmp_path: Path, capsy
     assert told["mine"]["metrics"] == told["classic"]["metrics"] != told["item_knn"]["metrics"]
 
 
+def test_deep_models_compete_by_name_with_their_fields(log: Path, tmp_path: Path, capsys: Output) -> None:
+    page = tmp_path / "deep.html"
+    fields = ["bpr_mf.epochs=2", "two_tower.epochs=2", "two_tower.layers=8,4", "two_tower.item_features=none"]
+    told = [word for field in fields for word in ("--set", field)]
+    assert pasand("compare", log, "--models", "bpr_mf,two_tower", *told, "--json", "-", "--report", page) == 0
+    found = {model["name"]: model for model in json.loads(capsys.readouterr().out)["models"]}
+    assert set(found) == {"popularity", "popularity_recent", "bpr_mf", "two_tower"}
+    assert found["two_tower"]["hyperparameters"]["layers"] == [8, 4]
+    assert found["two_tower"]["hyperparameters"]["item_features"] == []
+    for name in ("bpr_mf", "two_tower"):
+        assert {curve: len(values) for curve, values in found[name]["curves"].items()} == {
+            "train loss": 2,
+            "validation ndcg@10": 2,
+        }
+    assert "two_tower: ndcg@10" in page.read_text()
+
+
+def test_a_recipe_with_the_name_of_a_model_keeps_its_ending(tmp_path: Path) -> None:
+    own = tmp_path / "bpr_mf.toml"
+    own.write_text((PACKAGED / "classic.toml").read_text())
+    chosen = contenders(tastes(), ["bpr_mf", str(own), "classic"])
+    assert [contender.name for contender in chosen] == ["bpr_mf", "bpr_mf.toml", "classic"]
+
+
 def test_what_would_take_minutes_is_not_done_unasked(capsys: Output) -> None:
     data = World(n_users=50, n_items=10_001, days=5).dataset()
     chosen = [contender.name for contender in contenders(data, None)]

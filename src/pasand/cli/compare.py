@@ -29,12 +29,16 @@ MANY_ITEMS = 10_000
 
 def command(
     source: str = SOURCE,
-    models: str | None = typer.Option(None, help="Models and recipes, commas between; popularity is always there."),
+    models: str | None = typer.Option(
+        None, help="Models and recipes (NAME.toml where a model has that name), commas between; popularity is there."
+    ),
     protocol: str | None = PROTOCOL,
     histories: str | None = HISTORIES,
     k: str = typer.Option("10", help="Lengths of list with commas between; the first decides."),
     seed: int = typer.Option(0, min=0, help="Seed of everything random."),
-    set_: list[str] = typer.Option([], "--set", help="A hyper-parameter, as MODEL.FIELD=VALUE; may be repeated."),
+    set_: list[str] = typer.Option(
+        [], "--set", help="A hyper-parameter, as MODEL.FIELD=VALUE (VALUE,VALUE or none for lists); may be repeated."
+    ),
     metrics: str | None = typer.Option(None, help="Further metrics with commas between, such as auc."),
     query: str | None = QUERY,
     positive_from: float | None = POSITIVE_FROM,
@@ -90,7 +94,7 @@ def contenders(data: Dataset, names: Sequence[str] | None, changes: Any = None, 
             names = [name for name in names if name != "ease"]
     chosen = []
     for name in dict.fromkeys(name.strip() for name in names if name.strip() != RECENT):
-        if name in recipes.packaged() or name.endswith(".toml"):
+        if name.endswith(".toml") or (name in recipes.packaged() and name not in models.classes()):
             chosen.append(_recipe(name, seed))
             continue
         model: Any = models.find(name)()
@@ -107,13 +111,16 @@ def contenders(data: Dataset, names: Sequence[str] | None, changes: Any = None, 
 
 def _recipe(name: str, seed: int) -> Entry:
     """Return the contender of a recipe: just what `pasand fit` would save, fitted to the training part."""
+    from pasand import models
     from pasand import recipe as recipes
     from pasand.evaluation.compare import Built, Entry
 
     def build(train: Dataset, rng: Generator) -> Built:
         return Built(recipes.read(name).fit(train, seed=seed).recommender)
 
-    return Entry(Path(name).stem, build, {"recipe": recipes.read(name).digest[:12]})
+    file = Path(name)
+    label = file.name if file.stem in models.classes() else file.stem
+    return Entry(label, build, {"recipe": recipes.read(name).digest[:12]})
 
 
 def show(comparison: Comparison) -> None:
