@@ -6,17 +6,23 @@ torch after `fit`, and on ONNX Runtime in a bundle that carries their graphs.
 
 from __future__ import annotations
 
+import importlib.util
+import logging
+import sys
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.random import Generator
 
 from pasand.data.dataset import Dataset
+from pasand.errors import InputError
+from pasand.training import checkpoints
 from pasand.training.withheld import Withheld, latest
-from pasand.types import Array, Arrays, Mask, Queries, Rows, Scores, Vectors
+from pasand.types import Array, Arrays, Mask, Queries, Rows, Scores, Vectors, within
 
 if TYPE_CHECKING:
     import torch
@@ -24,8 +30,15 @@ if TYPE_CHECKING:
 
     from pasand.training.deep import Task, Trained
 
+logger = logging.getLogger(__name__)
+
 CHUNK = 4096
 """Queries or items embedded at once."""
+CELLS = 2**22
+"""Scores of withheld likings held at once: 16 MB, which a processor handles faster than more."""
+WEIGHTS = "weights."
+"""How the names of learnt arrays begin that are the network's."""
+TRAIN, SERVE = "pip install 'pasand[train]'", "pip install 'pasand[serve]'"
 
 
 @dataclass(kw_only=True)
@@ -53,6 +66,8 @@ class DeepTower(ABC):
     _learnt: dict[str, Array] = field(default_factory=dict, init=False, repr=False, compare=False)
     _curves: dict[str, list[float]] = field(default_factory=dict, init=False, repr=False, compare=False)
     _network: Any = field(default=None, init=False, repr=False, compare=False)
+    _graphs: Any = field(default=None, init=False, repr=False, compare=False)
+    _given: dict[str, bytes] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size"):
@@ -98,85 +113,115 @@ class DeepTower(ABC):
     # what a model gets
 
     def fit(self, data: Dataset, *, rng: Generator) -> Self:
-        """Train the towers; raises InputError for a device that is not there and for a loss that is not finite."""
-        first = latest(data, rng) if self.patience else None
+        """Train the towers; inside `checkpoints.keeping`, go on from where an earlier fit was interrupted.
+
+        The number of epochs is chosen by the latest likings (`withheld.latest`); with `refit`, training then starts
+        anew on all events for so many epochs, so that each event is seen as often. Raises InputError for a device that
+        is not there, for a loss that is not finite, and for checkpoints of another training.
+        """
+        torch_for("training needs torch", TRAIN)
+        held = latest(data, rng) if self.patience else None
         seed = int(rng.integers(2**62))
-        self._curves = {}
-        if first is not None:
-            trained = self._train(first.train, seed, self.epochs, first)
-            self._curves = trained.curves
-            if self.refit:
-                trained = self._train(data, seed, trained.best_epoch, None)
-        else:
-            trained = self._train(data, seed, self.epochs, None)
-            self._curves = trained.curves
-        weights = {f"weights.{name}": values.float().numpy() for name, values in trained.weights.items()}
-        self._learnt |= weights
+        depends = checkpoints.depends(self, data, seed)
+        trained = self._train(data if held is None else held.train, seed, self.epochs, held, depends)
+        self._curves = trained.curves
+        if held is not None and self.refit:
+            trained = self._train(data, seed, trained.best_epoch, None, depends)
+        self._learnt |= {WEIGHTS + name: values.float().numpy() for name, values in trained.weights.items()}
         self._learnt["items"] = self._embed_all(len(self._learnt["known"]))
         return self
 
-    def _train(self, data: Dataset, seed: int, epochs: int, validation: Withheld | None) -> Trained:
+    def _train(
+        self, data: Dataset, seed: int, epochs: int, held: Withheld | None, depends: Mapping[str, Any]
+    ) -> Trained:
+        """Train a new network, which stops when it gets worse at what is withheld."""
         import torch
 
         from pasand.training import deep
 
-        where = deep.device_of(self.device)
+        where, label = deep.device_of(self.device), type(self).__name__.lower()
+        settings = deep.Settings(
+            epochs=epochs,
+            learning_rate=self.learning_rate,
+            l2=self.l2,
+            patience=self.patience,
+            bf16=self.bf16,
+        )
         self._learnt = self._prepare(data)
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            network = self._build().to(where)
-            self._network = network
-            settings = deep.Settings(
-                epochs=epochs,
-                learning_rate=self.learning_rate,
-                l2=self.l2,
-                patience=self.patience if validation is not None else 0,
-                bf16=self.bf16,
-            )
-            task = self._task(data, network, where)
-            validate = None if validation is None else lambda: self._ndcg(validation)
+            self._network = self._build().to(where)
             trained = deep.train(
-                task, settings, seed=seed, device=where, validate=validate, label=type(self).__name__.lower()
+                self._task(data, self._network, where),
+                settings,
+                seed=seed,
+                device=where,
+                validate=None if held is None else self._validation(held),
+                label=label,
+                checkpoint=checkpoints.checkpoint(label, {**depends, "events": len(data), "epochs": epochs}),
             )
-        network.to("cpu")
+        self._network.to("cpu")
         trained.weights = {name: values.cpu() for name, values in trained.weights.items()}
         return trained
 
-    def _ndcg(self, held: Withheld) -> float:
-        """Return the mean NDCG@10 of the withheld likings, one a query, over the whole catalogue without history."""
-        items = self._embed_all(len(self._learnt["known"]))
-        total = 0.0
-        for at in range(0, len(held.query), CHUNK // 4):
-            which = slice(at, at + CHUNK // 4)
-            queries = held.queries.take(held.query[which])
-            scores = self._run("query", self._inputs(queries)) @ items.T
-            rows = np.arange(len(scores))
-            target = scores[rows, held.item[which]]
-            b, j = np.nonzero(queries.history >= 0)
-            scores[b, queries.history[b, j]] = -np.inf
-            rank = (scores > target[:, None]).sum(axis=1)
-            total += float((1 / np.log2(rank[rank < 10] + 2)).sum())
-        return total / len(held.query)
+    def _validation(self, held: Withheld) -> Callable[[], float]:
+        """Return what computes the mean NDCG@10 of withheld likings, one a query, over all items without history.
 
-    def _run(self, tower: str, inputs: Mapping[str, Array]) -> Vectors:
-        """Return what a tower ("query", "item") makes of its inputs, (B, D) float32."""
+        Items of equal score count as better than the liking, so that a network which tells nothing apart gets 0.
+        """
         import torch
 
-        if self._network is None:
-            self._network = self._build()
-            prefix = "weights."
-            weights = {k[len(prefix) :]: torch.tensor(v) for k, v in self._learnt.items() if k.startswith(prefix)}
-            self._network.load_state_dict(weights)
-            self._network.eval()
-        where = next(self._network.parameters()).device
+        queries = held.queries.take(held.query)
+        inputs, answered = self._inputs(queries), self._answerable(queries)
+        wanted = torch.from_numpy(held.item.astype(np.int64))[:, None]
+        n_items = len(self._learnt["known"])
+        part = max(1, CELLS // n_items)
+
+        def ndcg() -> float:
+            where = next(self._network.parameters()).device
+            table = torch.from_numpy(self._embed_all(n_items)).to(where)
+            vectors = self._run("query", inputs)
+            vectors[~answered] = 0
+            total = 0.0
+            for at in range(0, len(vectors), part):
+                scores = torch.from_numpy(vectors[at : at + part]).to(where) @ table.T
+                target = scores.gather(1, wanted[at : at + part].to(where))
+                history = torch.from_numpy(queries.history[at : at + part].astype(np.int64)).to(where)
+                row, column = torch.nonzero(history >= 0, as_tuple=True)
+                scores[row, history[row, column]] = -torch.inf
+                rank = torch.count_nonzero(scores >= target, dim=1) - 1
+                total += float((1 / torch.log2(rank[rank < 10] + 2)).sum())
+            return total / max(len(vectors), 1)
+
+        return ndcg
+
+    def _run(self, tower: str, inputs: Mapping[str, Array]) -> Vectors:
+        """Return what a tower ("query", "item") makes of its inputs, (B, D) float32.
+
+        Raises InputError where nothing is installed that could run it.
+        """
+        run = partial(self._graphs.run, tower) if self._graphs is not None and self._network is None else None
+        run = run or partial(_on_torch, self._torch(), tower)
         whole = len(next(iter(inputs.values())))
-        parts = []
-        with torch.inference_mode():
-            for at in range(0, whole, CHUNK):
-                tensors = {name: torch.from_numpy(v[at : at + CHUNK]).to(where) for name, v in inputs.items()}
-                parts.append(getattr(self._network, tower)(tensors).float().cpu().numpy())
+        parts = [run({k: v[at : at + CHUNK] for k, v in inputs.items()}) for at in range(0, whole, CHUNK)]
         vectors: Vectors = np.concatenate(parts) if parts else np.zeros((0, self._width()), np.float32)
         return vectors
+
+    def _torch(self) -> nn.Module:
+        """Return the network with the learnt weights, ready to answer."""
+        if self._network is None:
+            torch_for("answering needs onnxruntime or torch, and neither is installed", SERVE)
+            import torch
+
+            network = self._build()
+            network.load_state_dict({name: torch.tensor(values) for name, values in self._weights().items()})
+            self._network = network.eval()
+        found: nn.Module = self._network
+        return found
+
+    def _weights(self) -> dict[str, Array]:
+        """Return the learnt weights under the names that the network gives them."""
+        return {k[len(WEIGHTS) :]: values for k, values in self._learnt.items() if k.startswith(WEIGHTS)}
 
     def _width(self) -> int:
         return int(self._learnt["items"].shape[1]) if "items" in self._learnt else 0
@@ -188,26 +233,35 @@ class DeepTower(ABC):
 
     def score(self, queries: Queries, items: Rows | None) -> Scores:
         """Return inner products; -inf where the query lacks what the model needs."""
-        vectors, table = self.embed_queries(queries), self._learnt["items"]
+        table, (vectors, answered) = self._learnt["items"], self._embed(queries)
         if items is None:
             out: Scores = vectors @ table.T
         else:
+            items = within(items, len(table))
             out = np.einsum("bd,bkd->bk", vectors, self.embed_items(items))
             out[items < 0] = -np.inf
-        out[~self._answerable(queries)] = -np.inf
+        out[~answered] = -np.inf
         return out
 
     def embed_queries(self, queries: Queries) -> Vectors:
         """Return the queries' vectors; 0 where the query lacks what the model needs."""
-        vectors = self._run("query", self._inputs(queries))
-        vectors[~self._answerable(queries)] = 0
-        return vectors
+        return self._embed(queries)[0]
+
+    def _embed(self, queries: Queries) -> tuple[Vectors, Mask]:
+        """Return the queries' vectors, (B, D), and which of them mean something, (B,)."""
+        if not len(queries):
+            return np.zeros((0, self._width()), np.float32), np.zeros(0, np.bool_)
+        queries = queries.within(len(self._learnt["known"]))
+        vectors, answered = self._run("query", self._inputs(queries)), self._answerable(queries)
+        vectors[~answered] = 0
+        return vectors, answered
 
     def embed_items(self, items: Rows) -> Vectors:
         """Return the items' vectors; 0 at row -1 and for items that the model knows nothing of."""
         table = self._learnt["items"]
         if not len(table):
             return np.zeros((*items.shape, table.shape[1]), np.float32)
+        items = within(items, len(table))
         vectors: Vectors = np.where((items >= 0)[..., None], table[items], np.float32(0))
         return vectors
 
@@ -221,4 +275,66 @@ class DeepTower(ABC):
 
     def load_state(self, arrays: Arrays) -> None:
         """Take over what `state` gave."""
-        self._learnt, self._network = dict(arrays), None
+        self._learnt, self._network, self._graphs, self._given = dict(arrays), None, None, {}
+
+    def export(self) -> dict[str, bytes]:
+        """Return the towers "query" and "item" as ONNX graphs, which take their large weights from the state.
+
+        {} before `fit`, for an empty catalogue, and, with a warning, where onnx or onnxscript is not installed. Takes
+        seconds, except where the graphs were given by `use`.
+        """
+        if not len(self._learnt.get("known", ())):
+            return {}
+        if self._network is None and self._given:
+            return dict(self._given)
+        missing = [name for name in ("onnx", "onnxscript") if not _installed(name)]
+        if missing:
+            told = "%s: saved without ONNX graphs, so that answering will need torch; %s is not installed (%s)"
+            logger.warning(told, type(self).__name__, " and ".join(missing), TRAIN)
+            return {}
+        from pasand.training import export
+
+        network, three = self._torch(), np.arange(3, dtype=np.int32)
+        rows = three % np.int32(len(self._learnt["known"]))
+        example = Queries(
+            users=three - np.int32(1),
+            history=np.tile(rows, (3, 1)),
+            history_time=np.zeros((3, 3), np.int64),
+            history_value=np.full((3, 3), np.nan, np.float32),
+            time=np.zeros(3, np.int64),
+            k=1,
+        )
+        return {
+            "query": export.graph(network, "query", self._inputs(example)),
+            "item": export.graph(network, "item", self._item_inputs(rows)),
+        }
+
+    def use(self, graphs: Mapping[str, bytes]) -> None:
+        """Answer on ONNX Runtime from graphs that `export` gave; on torch where ONNX Runtime is not installed."""
+        self._given = dict(graphs)
+        if graphs and _installed("onnxruntime"):
+            from pasand.training.graphs import Graphs
+
+            self._graphs, self._network = Graphs(graphs, self._weights()), None
+
+
+def torch_for(cause: str, cure: str) -> None:
+    """Raise InputError, saying what needs torch and how to get it, where torch is not installed."""
+    if not _installed("torch"):
+        raise InputError("torch", cause=cause, cure=cure)
+
+
+def _installed(package: str) -> bool:
+    if package in sys.modules:
+        return sys.modules[package] is not None
+    return importlib.util.find_spec(package) is not None
+
+
+def _on_torch(network: nn.Module, tower: str, inputs: Mapping[str, Array]) -> Vectors:
+    import torch
+
+    where = next(network.parameters()).device
+    with torch.inference_mode():
+        tensors = {name: torch.from_numpy(np.asarray(values)).to(where) for name, values in inputs.items()}
+        vectors: Vectors = getattr(network, tower)(tensors).float().cpu().numpy()
+    return vectors

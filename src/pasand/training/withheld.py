@@ -8,10 +8,16 @@ import numpy as np
 from numpy.random import Generator
 
 from pasand.data.dataset import Dataset
-from pasand.types import Array, Queries, Rows
+from pasand.types import Array, Mask, Offsets, Queries, Rows
 
-USERS = 4000
-"""Most users asked after each epoch."""
+ASKED = 4000
+"""Most likings asked for after each epoch."""
+SHARE = 0.1
+"""Of the events, the latest, that are withheld where there is a cut in time."""
+SPANNING = 500
+"""Users with likings on both sides of the cut, below which there is none."""
+EACH = 10
+"""Most likings of one user asked for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,32 +33,108 @@ class Withheld:
 
 
 def latest(data: Dataset, rng: Generator) -> Withheld | None:
-    """Withhold the last liking of up to `USERS` users who have others, with all that follows it; None: nobody has.
+    """Withhold the latest likings, up to `ASKED`, each with the history before it; None: nobody has two.
 
-    Users keep everything else, so that the training data stay as near as possible to the whole.
+    With order "time" the latest `SHARE` of all events are withheld at one cut, as the future is from a system in use,
+    if `SPANNING` users have likings on both sides: a few likings of each are asked for, with histories that roll
+    forward. Where fewer do (in MovieLens nearly everybody comes once), stopping would follow the taste of a handful,
+    and the newcomers behind the cut, of whom a model may learn nothing; then, and with order "sequence", each user's
+    last liking is withheld with all that follows it. With order "none" no event is the last: any one liking of a user
+    is withheld. A liking of something that the user had before is not asked for.
     """
+    found = _after_a_cut(data, rng) if data.order == "time" else None
+    return found or (_any_of_each(data, rng) if data.order == "none" else _last_of_each(data, rng))
+
+
+def _after_a_cut(data: Dataset, rng: Generator) -> Withheld | None:
+    if not len(data):
+        return None
+    before = data.time < data.time[int((1 - SHARE) * len(data))]
+    grouped = data.by_user
+    user = data.user[grouped.event]
+    started = np.zeros(data.n_users, np.bool_)
+    started[data.user[before & data.liked]] = True
+    place = np.flatnonzero(_new(data) & ~before[grouped.event] & started[user])
+    if len(np.unique(user[place])) < SPANNING:
+        return None
+    place = place[rng.permutation(len(place))]
+    turn = _turn(user[place])
+    chosen = place[np.lexsort((np.arange(len(place)), turn))][: int((turn < EACH).sum())][:ASKED]
+    return _asked(data, data, before, np.sort(chosen))
+
+
+def _last_of_each(data: Dataset, rng: Generator) -> Withheld | None:
+    grouped = data.by_user
+    user = data.user[grouped.event]
+    liked = np.flatnonzero(data.liked[grouped.event])
+    last = liked[np.append(user[liked[1:]] != user[liked[:-1]], True)[: len(liked)]]
+    chosen = _some(last[_new(data)[last]], rng)
+    end = np.full(data.n_users, len(data))
+    end[user[chosen]] = chosen
+    keep = np.empty(len(data), np.bool_)
+    keep[grouped.event] = np.arange(len(data)) < end[user]
+    return _asked(data, data, keep, chosen)
+
+
+def _any_of_each(data: Dataset, rng: Generator) -> Withheld | None:
+    grouped = data.by_user
+    user, liked = data.user[grouped.event], data.liked[grouped.event]
+    _, back, count = np.unique(_pairs(data), return_inverse=True, return_counts=True)
+    others = np.bincount(user[liked], minlength=data.n_users)[user] > 1
+    place = np.flatnonzero(liked & others & (count[back] == 1))
+    place = place[rng.permutation(len(place))]
+    chosen = _some(np.sort(place[_turn(user[place]) == 0]), rng)
+    keep = np.ones(len(data), np.bool_)
+    keep[grouped.event[chosen]] = False
+    train = data.select(keep)
+    return _asked(data, train, keep, chosen, whole=True)
+
+
+def _asked(data: Dataset, known: Dataset, keep: Mask, chosen: Offsets, *, whole: bool = False) -> Withheld | None:
+    """Return the likings at places of `by_user`, asked with the histories before them, or with `whole` ones."""
+    if not len(chosen):
+        return None
+    grouped = data.by_user
+    event = grouped.event[chosen]
+    user = data.user[event]
+    upto = None if whole else chosen - grouped.start[user]
+    queries = known.queries(user, k=10, time=data.time[event], upto=upto)
+    train = known if whole else data.select(keep)
+    return Withheld(train=train, queries=queries, query=np.arange(len(chosen)), item=data.item[event])
+
+
+def _some(places: Offsets, rng: Generator) -> Offsets:
+    """Return at most `ASKED` of the places, drawn at random, rising."""
+    return np.sort(rng.choice(places, ASKED, replace=False)) if len(places) > ASKED else places
+
+
+def _pairs(data: Dataset) -> Offsets:
+    """Return a number for the user and item of each event, in the order of `by_user`."""
+    grouped = data.by_user
+    return data.user[grouped.event].astype(np.int64) * data.n_items + grouped.item
+
+
+def _new(data: Dataset) -> Mask:
+    """Return which events, in the order of `by_user`, like what the user has not had before, after another liking."""
     grouped = data.by_user
     liked = data.liked[grouped.event]
-    start = grouped.start
-    users, cut = [], []
-    for user in rng.permutation(data.n_users):
-        first, end = start[user], start[user + 1]
-        likings = np.flatnonzero(liked[first:end])
-        if len(likings) < 2 or grouped.item[first + likings[-1]] in grouped.item[first : first + likings[-1]]:
-            continue
-        users.append(user)
-        cut.append(likings[-1])
-        if len(users) == USERS:
-            break
-    if not users:
-        return None
-    keep = np.ones(len(data), np.bool_)
-    for user, place in zip(users, cut, strict=True):
-        keep[grouped.event[start[user] + place : start[user + 1]]] = False
-    chosen = np.array(users, np.int32)
-    train = data.select(keep)
-    time = np.array([data.time[grouped.event[start[u] + c]] for u, c in zip(users, cut, strict=True)])
-    item = np.array([grouped.item[start[u] + c] for u, c in zip(users, cut, strict=True)], np.int32)
-    return Withheld(
-        train=train, queries=train.queries(chosen, k=10, time=time), query=np.arange(len(chosen)), item=item
-    )
+    first = np.zeros(len(data), np.bool_)
+    first[np.unique(_pairs(data), return_index=True)[1]] = True
+    before = np.append(0, np.cumsum(liked))
+    had = before[:-1] > before[grouped.start[data.user[grouped.event]]]
+    new: Mask = liked & first & had
+    return new
+
+
+def _turn(groups: Rows) -> Offsets:
+    """Return how many earlier places hold the same group, (n,).
+
+    >>> _turn(np.array([5, 3, 5, 5, 3])).tolist()
+    [0, 0, 1, 2, 1]
+    """
+    order = np.argsort(groups, kind="stable")
+    grouped = groups[order]
+    begin = np.flatnonzero(np.append(True, grouped[1:] != grouped[:-1])[: len(groups)])
+    turn = np.empty(len(groups), np.int64)
+    turn[order] = np.arange(len(groups)) - np.repeat(begin, np.diff(np.append(begin, len(groups))))
+    return turn
