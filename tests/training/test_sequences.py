@@ -9,7 +9,7 @@ from pasand.training.sequences import NextItem
 from tests.test_models import dataset
 
 
-def task(data: Dataset, batch_size: int = 4, max_length: int = 5, negatives: int = 3) -> NextItem:
+def task(data: Dataset, batch_size: int = 4, max_length: int = 5, negatives: int = 3, ahead: int = 1) -> NextItem:
     network = HistoryTower(data.n_items, 8, max_length, 1, 1, 0.0, True)
     known = torch.from_numpy(np.unique(data.item).astype(np.int64))
     return NextItem(
@@ -18,6 +18,8 @@ def task(data: Dataset, batch_size: int = 4, max_length: int = 5, negatives: int
         batch_size=batch_size,
         max_length=max_length,
         negatives=negatives,
+        ahead=ahead,
+        fading=0.5,
         known=known,
         where=torch.device("cpu"),
     )
@@ -70,6 +72,23 @@ def test_the_loss_is_the_mean_over_all_places_whatever_the_batch() -> None:
     ]
     expected = sum(places * loss for places, loss in alone) / sum(places for places, _ in alone)
     np.testing.assert_allclose(together.loss((items, count), generator).item(), expected, rtol=1e-5)
+
+
+def test_items_ahead_count_half_as_much_as_the_one_before() -> None:
+    """One history a, b, c: place 1 is taught b and c, place 2 is taught c."""
+    data = dataset([0, 0, 0], [3, 1, 2], n_items=5)
+    made = task(data, negatives=100, ahead=2)
+    [(items, count)] = list(made.batches(torch.Generator()))
+    with torch.no_grad():
+        table = made.network.items.weight
+        states = made.network.states(table[items[:, :2]], torch.tensor([[1, 0]]))[0]
+        first, second = (states @ table[1:4].T).exp()  # what is known: items 1, 2, 3
+        expected = -(  # at the first place both coming items are left out of each other's sum
+            (first[0] / (first[0] + first[2])).log()
+            + (first[1] / (first[1] + first[2])).log() / 2
+            + (second[1] / second.sum()).log()
+        ) / (1 + 0.5 + 1)
+        np.testing.assert_allclose(made.loss((items, count), torch.Generator()).item(), expected, rtol=1e-5)
 
 
 def test_drawn_items_are_known_and_different() -> None:

@@ -39,16 +39,23 @@ class SASRec(DeepTower):
     """Share of the numbers inside the network that training sets to 0."""
     negatives: int = 1024
     """Items drawn uniformly for each step, which all histories of the step share; at least the catalogue: all items."""
+    ahead: int = 1
+    """How many coming items each place of a history is taught, at least 1; more than the next one helps where the order
+    says little."""
+    fading: float = 0.5
+    """Weight of a coming item relative to the one before it, above 0; it matters where `ahead` is above 1."""
     gated: bool = True
     """Whether blocks weigh what they add (LiGR); otherwise they are plain pre-norm blocks."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("max_length", "blocks", "heads", "negatives"):
+        for name in ("max_length", "blocks", "heads", "negatives", "ahead"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be at least 0 and below 1, got {self.dropout}")
+        if not self.fading > 0:
+            raise ValueError(f"fading must be above 0, got {self.fading}")
         if self.dimensions is not None and self.dimensions % self.heads:
             raise ValueError(f"dimensions must be a multiple of heads ({self.heads}), got {self.dimensions}")
 
@@ -97,6 +104,8 @@ class SASRec(DeepTower):
             batch_size=self.batch_size,
             max_length=self.max_length,
             negatives=self.negatives,
+            ahead=self.ahead,
+            fading=self.fading,
             known=torch.from_numpy(np.flatnonzero(self._learnt["known"])).to(where),
             where=where,
         )

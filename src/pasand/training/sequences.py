@@ -8,6 +8,7 @@ from typing import TypeAlias
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from pasand.data.dataset import Dataset
 from pasand.layers.attention import HistoryTower
@@ -20,8 +21,9 @@ Sequences: TypeAlias = tuple[Tensor, Tensor]
 class NextItem:
     """The task of telling the next item of a history from drawn ones, at every place at once (shifted sequences).
 
-    The loss is a softmax over the next item and items drawn uniformly for the whole batch. Histories of like length
-    share a batch, so that almost nothing is padding.
+    The loss is a softmax over the next item and items drawn uniformly for the whole batch; with `ahead`, the items
+    that follow it count too, each `fading` times as much as the one before. Histories of like length share a batch, so
+    that almost nothing is padding.
     """
 
     def __init__(
@@ -32,6 +34,8 @@ class NextItem:
         batch_size: int,
         max_length: int,
         negatives: int,
+        ahead: int = 1,
+        fading: float = 1.0,
         known: Tensor,
         where: torch.device,
     ) -> None:
@@ -45,6 +49,8 @@ class NextItem:
         self._start = torch.from_numpy((histories.start[1:] - count)[users])
         self._item = torch.from_numpy(histories.item.astype(np.int64))
         self._known = known
+        self._ahead = torch.arange(ahead, device=where)
+        self._weight = torch.tensor(fading, device=where) ** self._ahead
         self.n_batches = -(-len(users) // batch_size)
 
     def batches(self, generator: torch.Generator) -> Iterator[Sequences]:
@@ -60,20 +66,26 @@ class NextItem:
             yield self._item[index].to(self._where), count.to(self._where)
 
     def loss(self, batch: Sequences, generator: torch.Generator) -> Tensor:
-        """Return the mean over all places of -log softmax of the next item among itself and the drawn ones."""
+        """Return the mean over all places of -log softmax of what comes next among itself and the drawn items."""
         items, count = batch
-        length = items.shape[1] - 1
-        place = count[:, None] - 2 - torch.arange(length, device=items.device)  # 0 at the last
+        longest = items.shape[1] - 1
+        at = torch.arange(longest, device=items.device)
+        left = count[:, None] - 1 - at  # (B, L) items that follow each place
+        history, place = (left > 0).nonzero(as_tuple=True)  # (T,) the places that something follows
         drawn = self._drawn(generator)
         vectors = self.network.items(torch.cat([items.flatten(), drawn]))  # one look-up: one gradient of the table
-        read, others = vectors.split([items.numel(), len(drawn)])
-        read = read.unflatten(0, items.shape)
-        states, wanted, target = self.network.states(read[:, :-1], place.clamp(min=0)), read[:, 1:], items[:, 1:]
-        real = None if int(count.min()) == length + 1 else place >= 0
-        states, wanted, target = (
-            part.flatten(0, 1) if real is None else part[real] for part in (states, wanted, target)
+        read = vectors[: items.numel()].unflatten(0, items.shape)
+        states = self.network.states(read[:, :-1], (left - 1).clamp(min=0))
+        coming = (place[:, None] + 1 + self._ahead).clamp(max=longest)  # (T, K)
+        weight = self._weight * (self._ahead < left[history, place, None])
+        return softmax_loss(
+            functional.embedding(history * longest + place, states.flatten(0, 1)),
+            functional.embedding(history[:, None] * items.shape[1] + coming, vectors),
+            vectors[items.numel() :],
+            items[history[:, None], coming],
+            drawn,
+            weight,
         )
-        return softmax_loss(states, wanted, others, target, drawn)
 
     def _drawn(self, generator: torch.Generator) -> Tensor:
         """Return different known items in rising order, (M,)."""
