@@ -9,8 +9,10 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import importlib
+import json
 import tomllib
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, Self, get_type_hints, runtime_checkable
@@ -19,6 +21,7 @@ import msgspec
 import numpy as np
 from numpy.random import Generator
 
+from pasand import models
 from pasand.contracts import Exports, TakesNewItems
 from pasand.data.dataset import Dataset
 from pasand.data.features import Features
@@ -28,6 +31,31 @@ from pasand.recommender import Recommender
 from pasand.types import Arrays, Rows
 
 PACKAGED = Path(__file__).parent / "recipes"
+PLAIN = """\
+# {name}, and what is popular where it has nothing to say.
+
+[model]
+{fields}
+
+[popular]
+class = "pasand.models.popularity:Popularity"
+
+[from_model]
+class = "pasand.stages.retrieval:FromModel"
+model = "@model"
+
+[from_popular]
+class = "pasand.stages.retrieval:FromModel"
+model = "@popular"
+
+[ladder]
+class = "pasand.stages.retrieval:Fallback"
+retrievers = ["@from_model", "@from_popular"]
+
+[recommender]
+class = "pasand.recommender:Recommender"
+retriever = "@ladder"
+"""
 
 
 @runtime_checkable
@@ -125,6 +153,20 @@ def read(path: str | Path) -> Assembly:
         ready = ", ".join(packaged())
         raise InputError(path, cause=f"cannot be read ({error})", cure=f"give a TOML file or one of: {ready}") from None
     return build(text, where=str(path))
+
+
+def of_model(name: str, settings: Mapping[str, object]) -> str:
+    """Return the recipe of a model of that name with these fields, and of what is popular where it has nothing to say.
+
+    Raises InputError where there is no such model, or where a field is to be None, which TOML cannot say.
+    """
+    model = models.find(name)
+    lines = [f'class = "{model.__module__}:{model.__qualname__}"']
+    for field, value in settings.items():
+        if value is None:
+            raise InputError(field, cause="a recipe cannot say None", cure="leave it out, if that is its default")
+        lines.append(f"{field} = {json.dumps(value)}")
+    return PLAIN.format(name=name, fields="\n".join(lines))
 
 
 def packaged() -> list[str]:

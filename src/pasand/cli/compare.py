@@ -81,7 +81,7 @@ def contenders(data: Dataset, names: Sequence[str] | None, changes: Any = None, 
     from pasand import models
     from pasand import recipe as recipes
     from pasand.evaluation.compare import RECENT, entry
-    from pasand.evaluation.tune import changed, parsed
+    from pasand.evaluation.tune import changed, single
     from pasand.models.ease import memory_free, memory_needed
 
     changes = dict(changes or {})
@@ -98,12 +98,10 @@ def contenders(data: Dataset, names: Sequence[str] | None, changes: Any = None, 
             chosen.append(_recipe(name, seed))
             continue
         model: Any = models.find(name)()
-        for key in [key for key in changes if key.partition(".")[0] == name]:
-            field, values = parsed(model, f"{key.partition('.')[2]}={changes.pop(key)}")
-            if not isinstance(values, Sequence) or len(values) != 1:
-                raise InputError("--set", value=key, cause="one value is needed", cure="search with pasand tune")
-            model = changed(model, {field: values[0]})
-        chosen.append(entry(name, model))
+        own = {key: text for key, text in changes.items() if key.partition(".")[0] == name}
+        changes = {key: text for key, text in changes.items() if key not in own}
+        fields = single(model, {key.partition(".")[2]: text for key, text in own.items()})
+        chosen.append(entry(name, changed(model, fields)))
     if changes:
         raise InputError("--set", value=next(iter(changes)), cause="of no model in the comparison", cure="add it")
     return chosen

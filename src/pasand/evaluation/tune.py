@@ -229,6 +229,18 @@ def parsed(model: Model, setting: str) -> tuple[str, Choices]:
     return name, [_typed(kinds, name, piece.strip()) for piece in text.split(",")]
 
 
+def single(model: Model, settings: Mapping[str, str], option: str = "--set") -> dict[str, object]:
+    """Return the value of each field that a text gives; raises InputError as `parsed`, and where there are several."""
+    chosen = {}
+    for field, text in settings.items():
+        name, values = parsed(model, f"{field}={text}")
+        if not isinstance(values, Sequence) or len(values) != 1:
+            value = f"{field}={text}"
+            raise InputError(option, value=value, cause="one value is needed", cure="search with pasand tune")
+        chosen[name] = values[0]
+    return chosen
+
+
 def _known(model: Model, name: str) -> None:
     fields = hyperparameters(model)
     if name not in fields:
