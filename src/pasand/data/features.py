@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from pasand.types import Array, Arrays, Rows
+from pasand.types import Array, Arrays, Mask, Rows
 
 Kind: TypeAlias = Literal["categorical", "bag", "number", "text", "vector", "time"]
 
@@ -49,6 +49,12 @@ class Feature:
         """The value that stands for "not known"."""
         absent: dict[str, int | float | str] = {"number": np.nan, "vector": np.nan, "text": "", "time": TIME_UNKNOWN}
         return absent.get(self.kind, -1)
+
+    def absent(self) -> Mask:
+        """Return of which rows nothing is known; (n,)."""
+        values: Array = self.values
+        blank: Array = np.isnan(values) if self.kind in ("number", "vector") else np.asarray(values == self.missing)
+        return blank if blank.ndim == 1 else np.asarray(blank.all(axis=1))
 
     def coded_as(self, other: Feature) -> tuple[Feature, list[str]]:
         """Return the feature with the codes and the width of another, and the names that the other does not have.

@@ -155,7 +155,7 @@ def features_of(
         if kind not in get_args(Kind):
             raise InputError(where or side, column=name, value=kind, cause="there is no such kind", cure=_KINDS)
         found[name] = feature(cells, kind)
-        if (name in told or f"{side}.{name}" in told) and len(cells.drop_nulls()) and _nothing(found[name]):
+        if (name in told or f"{side}.{name}" in told) and len(cells.drop_nulls()) and found[name].absent().all():
             example = cells.drop_nulls()[0]
             raise InputError(where or side, column=name, value=example, cause=f"no {kind} can be read", cure=_KINDS)
     if found:
@@ -164,13 +164,3 @@ def features_of(
 
 
 _KINDS = f"choose one of {', '.join(get_args(Kind))}"
-
-
-def _nothing(feature: Feature) -> bool:
-    """Return whether all values are missing."""
-    values = feature.values
-    return (
-        bool(np.isnan(values).all())
-        if feature.kind in ("number", "vector")
-        else bool((values == feature.missing).all())
-    )

@@ -77,7 +77,7 @@ def read(place: str, options: Options) -> Log:
         for side in ("users", "items"):
             for file in [file for file in paths if file.name.split(".")[0].lower() == side]:
                 paths.remove(file)
-                sides[side] = _side(file, options)
+                sides[side] = side_table(file, options)
     if not paths:
         raise InputError(path, cause="there is no table of events in this folder", cure="name the file of events")
     if len({_form(file) for file in paths}) > 1:
@@ -264,7 +264,7 @@ def _text(cell: object) -> str | None:
     return None if cell is None else str(cell)
 
 
-def _side(path: Path, options: Options) -> pl.DataFrame:
+def side_table(path: Path, options: Options) -> pl.DataFrame:
     """Return a table of features with its id first."""
     table = _open(path, Options(delimiter=options.delimiter))
     whole = table.frame.collect() if table.frame is not None else pl.concat(_lines(table.file, path, None))

@@ -1,0 +1,95 @@
+"""Catalogues that grow: rows keep their meaning, and what is added is found."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pasand.data.dataset import Vocabulary
+from pasand.data.features import TIME_UNKNOWN, Feature
+from tests.logs import tastes
+
+names = st.text("abé0 _", min_size=0, max_size=4)
+
+
+@settings(deadline=None)
+@given(st.lists(names, unique=True, max_size=20), st.integers(0, 20))
+def test_appended_ids_come_after_the_sorted_ones(ids: list[str], cut: int) -> None:
+    base, more = ids[:cut], ids[cut:]
+    grown = Vocabulary(base).appended(more)
+    assert grown.series.to_list() == [*sorted(base, key=str.encode), *more]
+    assert grown.rows([*ids, "not there"]).tolist() == [grown.series.to_list().index(i) for i in ids] + [-1]
+    assert grown.ids(np.arange(len(ids))) == grown.series.to_list()
+    assert Vocabulary.in_order(grown.series) == grown
+    assert (grown == Vocabulary(ids)) == (grown.series.to_list() == sorted(ids, key=str.encode))
+
+
+@pytest.mark.parametrize("ids", [["a"], ["c", "c"]])
+def test_an_id_that_is_there_or_comes_twice_is_refused(ids: list[str]) -> None:
+    with pytest.raises(ValueError, match=f"ids must differ, got '{ids[0]}' twice"):
+        Vocabulary(["b", "a"]).appended(ids)
+
+
+def test_items_are_appended_with_their_features() -> None:
+    data = tastes()
+    group = Feature(kind="categorical", values=np.array([2, -1], np.int32), names=("a", "b", "c"))
+    grown = data.with_items(["a new one", "i000x"], {"group": group})
+    assert grown.n_items == data.n_items + 2
+    assert grown.items.rows(["a new one", "i000x", "i003"]).tolist() == [30, 31, 3]
+    assert [grown.item_features["group"].show(row) for row in (2, 30, 31)] == ["c", "c", ""]
+    assert grown.item_features["title"].show(31) == ""
+    assert grown.fingerprint != data.fingerprint
+    assert grown.queries(np.array([3], np.int32), k=5).history.tolist() == (
+        data.queries(np.array([3], np.int32), k=5).history.tolist()
+    )
+
+
+def test_categories_take_the_codes_of_the_same_names() -> None:
+    old = Feature(kind="categorical", values=np.array([0, 1], np.int32), names=("hi", "ta"))
+    new = Feature(kind="categorical", values=np.array([0, 1, 2, -1], np.int32), names=("bn", "hi", "ta"))
+    coded, unknown = new.coded_as(old)
+    assert coded.values.tolist() == [-1, 0, 1, -1]
+    assert coded.names == old.names
+    assert unknown == ["bn"]
+
+
+def test_bags_lose_unknown_parts_and_are_as_wide_as_the_widest() -> None:
+    old = Feature(kind="bag", values=np.array([[0, 1, 2], [1, -1, -1]], np.int32), names=("x", "y", "z"))
+    new = Feature(kind="bag", values=np.array([[0, 2], [1, -1]], np.int32), names=("?", "y", "z"))
+    coded, unknown = new.coded_as(old)
+    assert coded.values.tolist() == [[2, -1, -1], [1, -1, -1]]
+    assert unknown == ["?"]
+    wide = Feature(kind="bag", values=np.array([[0, 1, 2, 3]], np.int32), names=("x", "y", "z", "w"))
+    assert old.extended(wide, 1).values.tolist() == [[0, 1, 2, -1], [1, -1, -1, -1], [0, 1, 2, 3]]
+
+
+@pytest.mark.parametrize(
+    "old",
+    [
+        Feature(kind="categorical", values=np.array([0], np.int32), names=("a",)),
+        Feature(kind="bag", values=np.array([[0, 0]], np.int32), names=("a",)),
+        Feature(kind="number", values=np.array([1.5], np.float32)),
+        Feature(kind="vector", values=np.ones((1, 3), np.float32)),
+        Feature(kind="text", values=np.array(["a"], np.dtypes.StringDType())),
+        Feature(kind="time", values=np.array([5], np.int64)),
+    ],
+    ids=lambda feature: feature.kind,
+)
+def test_what_is_not_told_of_new_rows_is_absent(old: Feature) -> None:
+    grown = old.extended(None, 2)
+    assert grown.absent().tolist() == [False, True, True]
+    assert grown.values.dtype == old.values.dtype
+    assert grown.values[1:].shape == (2, *old.values.shape[1:])
+    if old.kind == "time":
+        assert grown.values[2] == TIME_UNKNOWN
+
+
+def test_another_kind_or_width_is_refused() -> None:
+    three = Feature(kind="vector", values=np.ones((1, 3), np.float32))
+    number = Feature(kind="number", values=np.ones(1, np.float32))
+    with pytest.raises(ValueError, match="it is number, and was vector"):
+        number.coded_as(three)
+    with pytest.raises(ValueError, match="its vectors have 2 numbers, and had 3"):
+        Feature(kind="vector", values=np.ones((1, 2), np.float32)).coded_as(three)
