@@ -50,7 +50,7 @@ def test_what_was_written_comes_back(tmp_path: Path) -> None:
 def test_a_file_cut_short_is_refused(length: int, tmp_path: Path) -> None:
     checkpoint = written(tmp_path)
     checkpoint.path.write_bytes(checkpoint.path.read_bytes()[:length])
-    with pytest.raises(InputError, match=r"cut short or damaged.*Cure: remove it to train anew"):
+    with pytest.raises(InputError, match=r"cut short or damaged.*Cure: remove its folder to train anew"):
         checkpoint.read()
 
 
@@ -124,6 +124,11 @@ def test_a_fit_keeps_its_trainings_and_refuses_those_of_another(tmp_path: Path) 
             model.fit(data, rng=np.random.default_rng(seed))
     with keeping(tmp_path), pytest.raises(InputError, match="data was"):
         BPRMF(epochs=2, batch_size=512).fit(data.select(slice(0, 900)), rng=np.random.default_rng(1))
+
+
+def test_a_bundle_has_its_folder_beside_it() -> None:
+    assert checkpoints.beside("/somewhere/films/") == Path("/somewhere/films.training")
+    assert checkpoints.beside(".").parent == Path.cwd().parent
 
 
 def test_importing_needs_no_torch() -> None:

@@ -9,11 +9,14 @@ import typer
 
 from pasand.cli import console
 from pasand.cli.source import COLUMN, POSITIVE_FROM, QUERY, SOURCE, opened
+from pasand.errors import InputError
 
 
 def command(
     source: str = SOURCE,
-    recipe: str = typer.Option("classic", help="A TOML file, or the name of a recipe that comes with pasand."),
+    recipe: str | None = typer.Option(None, help="A TOML file, or a recipe of pasand's own; by default classic."),
+    model: str | None = typer.Option(None, help="A model instead, and popularity where it has nothing to say."),
+    set_: list[str] = typer.Option([], "--set", help="A field of that model, as FIELD=VALUE; may be repeated."),
     out: Path = typer.Option(..., help="Folder of the bundle; an older bundle there is replaced as a whole."),
     seed: int = typer.Option(0, min=0, help="Seed of everything random."),
     query: str | None = QUERY,
@@ -21,18 +24,31 @@ def command(
     column: list[str] = COLUMN,
     json: Path | None = typer.Option(None, help='Write the manifest as JSON to a file; "-": standard output.'),
 ) -> None:
-    """Fit a recipe to all events of SOURCE and save the recommender as a bundle."""
+    """Fit a recipe, or one model, to all events of SOURCE and save the recommender as a bundle.
+
+    Deep models keep what they have reached in OUT.training until the bundle is written: the same command goes on from
+    there after it was interrupted.
+    """
     from pasand import bundle
     from pasand import recipe as recipes
     from pasand.evaluation.memory import needed
+    from pasand.training import checkpoints
 
     console.check_writable(json)
     bundle.check_place(out)
-    assembly = recipes.read(recipe)
+    if model is None and set_:
+        raise InputError("--set", value=set_[0], cause="of no --model", cure="name the model, or edit the recipe")
+    assembly = recipes.read(recipe or "classic") if model is None else recipes.build(plain(model, recipe, set_))
+    kept = checkpoints.beside(out)
+    if checkpoints.begun(kept):
+        console.errors.print(f"resuming the training kept in {kept}", markup=False, soft_wrap=True)
     with console.progress():
         data = opened(source, query, positive_from, column, quiet=console.quiet(json))
         console.errors.print(str(needed(data, assembly.fitted.values())), markup=False)
-        bundle.write(out, assembly.fit(data, seed=seed), data, seed=seed)
+        with checkpoints.keeping(kept):
+            assembly.fit(data, seed=seed)
+        bundle.write(out, assembly, data, seed=seed)
+        checkpoints.discard(kept)
     if not console.quiet(json):
         console.output.print(f"bundle written to {out}")
         user = quote(data.users.ids([0])[0])
@@ -41,3 +57,17 @@ def command(
         )
     if json is not None:
         console.write_json(json, bundle.read(out).manifest)
+
+
+def plain(model: str, recipe: str | None, settings: list[str]) -> str:
+    """Return the recipe of one model with fields as told; raises InputError beside another recipe."""
+    from pasand import models
+    from pasand import recipe as recipes
+    from pasand.evaluation.tune import changed, single
+
+    if recipe is not None:
+        raise InputError("--recipe", value=recipe, cause="given beside --model", cure="give one of them")
+    configured = models.find(model)()
+    fields = single(configured, console.assignments(settings, "--set"))
+    changed(configured, fields)
+    return recipes.of_model(model, fields)

@@ -30,7 +30,7 @@ from pasand.types import Array, Arrays
 FORMAT = 1
 """Version of the layout; another one is refused."""
 SUFFIX = ".checkpoint"
-ANEW = "remove it to train anew"
+ANEW = "remove its folder to train anew"
 
 
 @dataclass
@@ -41,6 +41,12 @@ class _Keeping:
 
 
 _keeping: ContextVar[_Keeping | None] = ContextVar("keeping", default=None)
+
+
+def beside(bundle: str | Path) -> Path:
+    """Return the folder that keeps the trainings of a bundle until it is written."""
+    place = Path(bundle).absolute()
+    return place.with_name(f"{place.name}.training")
 
 
 @contextmanager
