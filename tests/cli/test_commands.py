@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from pasand import bundle as bundles
 from pasand.cli import compare, main
 from pasand.cli.compare import contenders
 from pasand.data.sources.bollywood import World
@@ -159,6 +160,19 @@ def test_fit_and_recommend_for_known_new_and_nobody(bundle: Path, capsys: Output
     assert "not in the log, answered by what is popular" in capsys.readouterr().out
 
 
+def test_one_model_is_fitted_by_name_with_its_fields(log: Path, tmp_path: Path, capsys: Output) -> None:
+    out = tmp_path / "tower"
+    fields = ["epochs=1", "layers=8,4", "item_features=none", "learning_rate=1e-05", "use_ids=true", "draw=popularity"]
+    told = [word for field in fields for word in ("--set", field)]
+    assert pasand("fit", log, "--model", "two_tower", *told, "--out", out) == 0
+    model = bundles.read(out).assembly.components["model"]
+    assert (model.epochs, model.layers, model.item_features, model.learning_rate) == (1, (8, 4), (), 1e-5)
+    assert (model.use_ids, model.draw) == (True, "popularity")
+    capsys.readouterr()
+    assert pasand("recommend", out, "--history", "i000,i003", "--json", "-") == 0
+    assert len(json.loads(capsys.readouterr().out)["items"]) == 10
+
+
 def test_k_beyond_the_catalogue_gives_what_there_is(bundle: Path, capsys: Output) -> None:
     capsys.readouterr()
     assert pasand("recommend", bundle, "--user", "nobody", "-k", "500") == 0
@@ -208,6 +222,12 @@ def test_the_version_is_printed(capsys: Output) -> None:
         (["data", "get", "nonsense"], "nonsense"),
         (["data", "get", "ml-100k", "--folder", "/proc/none", "--url", "http://127.0.0.1:1/"], "cannot be made"),
         (["data", "get", "ml-100k", "--folder", "nowhere", "--url", "nonsense"], "not a web address"),
+        (["fit", "LOG", "--out", "b", "--model", "ease", "--recipe", "classic"], "given beside --model"),
+        (["fit", "LOG", "--out", "b", "--set", "l2=3"], "of no --model"),
+        (["fit", "LOG", "--out", "b", "--model", "ease", "--set", "l2=3,4"], "one value is needed"),
+        (["fit", "LOG", "--out", "b", "--model", "ease", "--set", "l2=-1"], "l2 must be positive"),
+        (["fit", "LOG", "--out", "b", "--model", "sasrec", "--set", "dimensions=none"], "cannot say None"),
+        (["tune", "LOG", "--model", "ease"], "no fields to search are given"),
         (["fit", "LOG", "--out", "LOG"], "exists and is not a bundle"),
     ],
 )
