@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -189,3 +191,25 @@ def test_items_are_added_to_a_bundle_for_good(deep: Path, tmp_path: Path, capsys
     (tmp_path / "again.csv").write_text("item,group\nfourth,c\n")
     assert pasand("add", tmp_path / "more", tmp_path / "again.csv") == 0
     assert bundle.read(tmp_path / "more").data.items.ids([31, 33]) == ["new a", "fourth"]
+
+
+WITHOUT_TORCH = """
+import sys
+from pasand.cli import main
+try:
+    main.run(sys.argv[1:])
+except SystemExit as stopped:
+    assert not stopped.code
+assert "torch" not in sys.modules, "torch was imported"
+assert "onnxruntime" in sys.modules
+"""
+
+
+@pytest.mark.parametrize("command", ["recommend", "add"])
+def test_a_deep_bundle_is_asked_and_extended_without_torch(deep: Path, tmp_path: Path, command: str) -> None:
+    (tmp_path / "items.csv").write_text(ITEMS)
+    arguments: list[str | Path] = [command, deep, "--add", tmp_path / "items.csv", "--history", "i000", "--why"]
+    if command == "add":
+        arguments = [command, deep, tmp_path / "items.csv", "--out", tmp_path / "more"]
+    done = subprocess.run([sys.executable, "-c", WITHOUT_TORCH, *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
