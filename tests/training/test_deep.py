@@ -106,6 +106,33 @@ def test_the_learning_rate_warms_up_and_gradients_are_clipped() -> None:
     assert (flat(slow.network.state_dict()) - before).norm() < (flat(quick.network.state_dict()) - before).norm()
 
 
+def test_the_average_takes_the_place_of_the_weights() -> None:
+    """Of what each step left, the past weighs .5 at most: 0, 1/11, 2/12, 3/13, ... until it does."""
+    task = Line()
+    after: list[Tensor] = []
+    seen: list[Tensor] = []
+    batches = task.batches
+
+    def watched(generator: torch.Generator) -> Iterator[dict[str, Tensor]]:
+        for batch in batches(generator):
+            if seen or after or task.network[0].weight.grad is not None:
+                after.append(flat(task.network.state_dict()).clone())
+            yield batch
+
+    def validate() -> float:
+        seen.append(flat(task.network.state_dict()).clone())
+        return float(len(seen))
+
+    task.batches = watched  # type: ignore[method-assign]
+    trained = train(task, settings(epochs=5, averaging=0.5), seed=0, device=CPU, validate=validate)
+    average = after[0]
+    for step in range(1, 16):  # the steps of the first four epochs
+        past = min(0.5, step / (step + 10))
+        average = past * average + (1 - past) * after[step]
+    torch.testing.assert_close(seen[3], average)
+    torch.testing.assert_close(flat(trained.weights), seen[4], rtol=0, atol=0)
+
+
 def test_an_epoch_is_one_line_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "pasand.training.deep"):
         train(Line(), settings(epochs=2), seed=0, device=CPU, validate=lambda: 0.25, label="line")
@@ -218,10 +245,10 @@ class Interrupted(Exception):
     pass
 
 
-@pytest.mark.parametrize("task", [Line, Counting])
+@pytest.mark.parametrize(("task", "averaging"), [(Line, 0.0), (Counting, 0.0), (Line, 0.9)])
 @pytest.mark.parametrize("after", [1, 3, 5])
 def test_a_training_that_goes_on_ends_as_an_undisturbed_one(
-    task: type[Line], after: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    task: type[Line], averaging: float, after: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(deep, "KEEP", 0.0)
 
@@ -230,17 +257,18 @@ def test_a_training_that_goes_on_ends_as_an_undisturbed_one(
         raise Interrupted
 
     kept = Checkpoint(tmp_path / "line.checkpoint", {"model": "line"})
+    chosen = settings(patience=5, averaging=averaging)
     whole, cut, rest = values_from(0), values_from(0, after), values_from(after)
-    undisturbed = train(task(), settings(patience=5), seed=2, device=CPU, validate=lambda: next(whole))
+    undisturbed = train(task(), chosen, seed=2, device=CPU, validate=lambda: next(whole))
     with pytest.raises(Interrupted):
-        train(task(), settings(patience=5), seed=2, device=CPU, validate=lambda: next(cut), checkpoint=kept)
+        train(task(), chosen, seed=2, device=CPU, validate=lambda: next(cut), checkpoint=kept)
     torch.manual_seed(99)
     end = task()
     torch.rand(7)
-    resumed = train(end, settings(patience=5), seed=2, device=CPU, validate=lambda: next(rest), checkpoint=kept)
+    resumed = train(end, chosen, seed=2, device=CPU, validate=lambda: next(rest), checkpoint=kept)
     assert flat(resumed.weights).tolist() == flat(undisturbed.weights).tolist()
     assert (resumed.best_epoch, resumed.curves) == (undisturbed.best_epoch, undisturbed.curves)
-    again = train(task(), settings(patience=5), seed=2, device=CPU, validate=lambda: next(rest), checkpoint=kept)
+    again = train(task(), chosen, seed=2, device=CPU, validate=lambda: next(rest), checkpoint=kept)
     assert flat(again.weights).tolist() == flat(undisturbed.weights).tolist()
     assert again.curves == undisturbed.curves
 

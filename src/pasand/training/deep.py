@@ -77,6 +77,9 @@ class Settings:
     patience: int = 0
     """Epochs without a better validation metric after which training stops; 0: never."""
     bf16: bool = False
+    averaging: float = 0.0
+    """Weight of the past in a moving average of the weights over steps, which validation and result take in their
+    place; 0: the weights themselves."""
 
 
 @dataclass
@@ -164,6 +167,7 @@ class _Run:
         )
         self.done, self.steps, self.best, self.best_epoch = 0, 0, -math.inf, 0
         self.weights: dict[str, Tensor] = {}
+        self.average = _copied(task.network) if settings.averaging else {}
         self.curves: dict[str, list[float]] = {LOSS: []} if validate is None else {LOSS: [], VALIDATION: []}
         self.watch = _Watch(task, label, every=1 if device.type == "cpu" else 16)
         self.reported = self.kept = time.perf_counter()
@@ -192,6 +196,7 @@ class _Run:
         self.curves[LOSS].append(float(total) / max(self.task.n_batches, 1))
         told = f"{self.label}: epoch {self.done}, loss {self.curves[LOSS][-1]:.4f}"
         network.eval()
+        latest = self._averaged()
         if self.validate is not None:
             value = self.validate()
             self._check("" if math.isfinite(value) else VALIDATION, "metric", "mend the metric")
@@ -201,6 +206,8 @@ class _Run:
                 self.best, self.best_epoch, self.weights = value, self.done, _copied(network)
         elif self.finished:
             self.best_epoch, self.weights = self.done, _copied(network)
+        if latest:
+            network.load_state_dict(latest)
         logger.info("%s, %.1f s", told, time.perf_counter() - began)
         if self.validate is not None and self.best_epoch == self.settings.epochs > 1:
             logger.info("%s: the last epoch was the best one; more of them may be better still", self.label)
@@ -221,7 +228,20 @@ class _Run:
             for group in self.optimiser.param_groups:
                 group["lr"] = settings.learning_rate * min(1.0, self.steps / warmup)
         self.optimiser.step()
+        if self.average:
+            past = min(settings.averaging, (self.steps - 1) / (self.steps + 9))  # the first steps are soon forgotten
+            for name, weight in network.named_parameters():
+                self.average[name].lerp_(weight.detach(), 1 - past)
         return loss.detach()
+
+    def _averaged(self) -> dict[str, Tensor]:
+        """Give the network the average of its weights, where there is one, and return its own."""
+        if not self.average:
+            return {}
+        network = self.task.network
+        own = _copied(network)
+        network.load_state_dict(self.average)
+        return own
 
     def _broken(self) -> str:
         """Return the names of the weights that are not finite."""
@@ -252,6 +272,7 @@ class _Run:
         arrays = _arrays("weights.", self.weights)
         if not self.finished:
             arrays |= _arrays("network.", self.task.network.state_dict()) | _arrays("random.", self._random())
+            arrays |= _arrays("average.", self.average)
             if isinstance(self.task, Remembers):
                 arrays |= _arrays("task.", self.task.state())
             for n, state in self.optimiser.state_dict()["state"].items():
@@ -268,6 +289,7 @@ class _Run:
         if self.finished:
             return
         self.task.network.load_state_dict(_tensors("network.", arrays))
+        self.average = {name: value.to(self.device) for name, value in _tensors("average.", arrays).items()}
         if isinstance(self.task, Remembers):
             self.task.load_state(_tensors("task.", arrays))
         random = _tensors("random.", arrays)

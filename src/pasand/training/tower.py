@@ -61,6 +61,8 @@ class DeepTower(ABC):
     """Whether, once validation has chosen the number of epochs, training starts anew on all events."""
     device: str = "auto"
     """Where to train: "cpu", "cuda", "cuda:1", "mps"; "auto": the fastest that is there."""
+    averaging: float = 0.0
+    """Weight of the past in a moving average of the weights over steps, which takes their place; below 1, 0: none."""
     bf16: bool = False
     """Whether products are computed in bfloat16: faster on new processors, and less exact."""
     _learnt: dict[str, Array] = field(default_factory=dict, init=False, repr=False, compare=False)
@@ -77,6 +79,8 @@ class DeepTower(ABC):
             raise ValueError(f"dimensions must be positive, got {self.dimensions}")
         if not self.learning_rate > 0:
             raise ValueError(f"learning_rate must be positive, got {self.learning_rate}")
+        if not 0 <= self.averaging < 1:
+            raise ValueError(f"averaging must be at least 0 and below 1, got {self.averaging}")
         for name in ("l2", "patience"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
@@ -146,6 +150,7 @@ class DeepTower(ABC):
             l2=self.l2,
             patience=self.patience,
             bf16=self.bf16,
+            averaging=self.averaging,
         )
         self._learnt = self._prepare(data)
         with torch.random.fork_rng():
