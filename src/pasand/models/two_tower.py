@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, get_args, get_type_hints
 
 import numpy as np
 
 from pasand.data.dataset import Dataset
+from pasand.data.features import Features
 from pasand.errors import InputError
 from pasand.models.width import width
 from pasand.training import inputs
@@ -57,6 +58,10 @@ class TwoTower(FeaturedTower):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        for name in ("loss", "draw", "log_q"):
+            allowed = get_args(get_type_hints(type(self))[name])
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)}")
         if not self.temperature > 0:
             raise ValueError(f"temperature must be positive, got {self.temperature}")
         if not 0 <= self.id_dropout < 1:
@@ -97,6 +102,18 @@ class TwoTower(FeaturedTower):
         tables = {k.removeprefix("item."): v for k, v in self._learnt.items() if k.startswith("item.")}
         told = inputs.read("item", self._learnt, {name: table[rows] for name, table in tables.items()}, len(rows))
         return told | ({"item": self._item_codes(rows)} if self.use_ids else {})
+
+    def _grown(self, features: Features) -> dict[str, Array] | None:
+        tables = {key: table for key, table in self._learnt.items() if key.startswith("item.")}
+        if not tables:
+            return None
+        grown = {}
+        for key, table in tables.items():
+            feature = features[key.removeprefix("item.")]
+            grown[key] = replace(feature, values=table).extended(feature, len(feature)).values
+        before, n_items = self._learnt["known"], len(next(iter(grown.values())))
+        described = self._has_features(self._learnt | grown, n_items)
+        return grown | {"known": np.append(before, described[len(before) :])}
 
     def _build(self) -> nn.Module:
         from pasand.layers import embeddings, towers

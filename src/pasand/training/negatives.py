@@ -10,8 +10,12 @@ import math
 from collections.abc import Mapping
 from typing import Protocol
 
+import numpy as np
 import torch
+from numba import njit
 from torch import Tensor
+
+from pasand.types import Array
 
 CPU = torch.device("cpu")
 
@@ -178,17 +182,47 @@ class Positives:
         Costs what the users' likings and the result are large, not B M searches.
         """
         false = torch.zeros((len(users), len(items)), dtype=torch.bool, device=items.device)
-        known = (users >= 0) & (users < len(self._start) - 1)
-        if not len(items) or not len(self._key):
+        if not len(items):
             return false
-        inside = torch.where(known, users, 0)
-        first = self._start[inside]
-        count = torch.where(known, self._start[inside + 1] - first, 0)
-        owner = torch.repeat_interleave(torch.arange(len(users), device=items.device), count)
-        at = torch.arange(len(owner), device=items.device) + (first - count.cumsum(0) + count)[owner]
+        different, column = torch.unique(items, return_inverse=True)
+        owner, place = self.pairs(users, different)
+        false[owner, place] = True
+        return false[:, column]
+
+    def pairs(self, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
+        """Return which users like which of the different shared items, (B,), (M,): two of (P,), rows rising."""
         self._place[items] = torch.arange(len(items), device=items.device)
-        column, place = self._place[items], self._place[self._item[at]]
+        if items.device.type == "cpu":
+            tables = (users, self._start, self._item, self._place)
+            found = torch.from_numpy(_pairs(*(table.numpy() for table in tables)))
+            owner, place = found[0], found[1]
+        else:
+            known = (users >= 0) & (users < len(self._start) - 1)
+            inside = torch.where(known, users, 0)
+            first = self._start[inside]
+            count = torch.where(known, self._start[(inside + 1).clamp(max=len(self._start) - 1)] - first, 0)
+            owner = torch.repeat_interleave(torch.arange(len(users), device=items.device), count)
+            at = torch.arange(len(owner), device=items.device) + (first - count.cumsum(0) + count)[owner]
+            place = self._place[self._item[at]]
+            owner, place = owner[place >= 0], place[place >= 0]
         self._place[items] = -1
-        hit = place >= 0
-        false[owner[hit], place[hit]] = True
-        return false[:, column]  # an item that stands in several columns was marked in one of them
+        return owner, place
+
+
+@njit(cache=True, nogil=True)
+def _pairs(users: Array, start: Array, item: Array, place: Array) -> Array:
+    """Return users' positions and their items' places, (2, P), for the items that have a place."""
+    size = 0
+    for user in users:
+        if 0 <= user < len(start) - 1:
+            size += start[user + 1] - start[user]
+    found = np.empty((2, size), np.int64)
+    size = 0
+    for b in range(len(users)):
+        user = users[b]
+        if 0 <= user < len(start) - 1:
+            for e in range(start[user], start[user + 1]):
+                if place[item[e]] >= 0:
+                    found[0, size], found[1, size] = b, place[item[e]]
+                    size += 1
+    return found[:, :size].copy()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from pasand.data.dataset import Dataset
 from pasand.training import losses
 from pasand.training.negatives import Frequency, InBatch, Mixed, Popularity, Positives, Sampler, Streaming, Uniform
+from pasand.training.shared_softmax import shared_softmax
 from pasand.types import Array
 
 DAY = 86_400
@@ -175,13 +177,39 @@ class Retrieval:
             case "binary" | "bpr":
                 return self._pairs(query, user, item, generator)
             case "in_batch" | "mixed":
-                return self._in_batch(query, user, item, generator)
+                columns, bias = self._in_batch(item, generator)
             case "sampled_softmax":
-                return self._sampled(query, user, item, generator)
+                columns, log_q = self._sampler.draw((self._objective.negatives,), generator)
+                bias = -log_q - math.log(len(columns))
             case _:
-                every = torch.arange(self._n_items, device=self._where)
-                logits = query @ self._vectors(every, generator).T
-                return losses.full_softmax(logits, item, false=self._likes.among(user, every))
+                columns, bias = torch.arange(self._n_items, device=self._where), None
+        return self._softmax(query, user, item, columns, bias, generator)
+
+    def _softmax(
+        self,
+        query: Tensor,
+        user: Tensor,
+        item: Tensor,
+        columns: Tensor,
+        bias: Tensor | None,
+        generator: torch.Generator,
+    ) -> Tensor:
+        """Return the softmax loss of items, (B,), against columns, (M,), each of which counts exp(bias) times.
+
+        With bias -log q - log M, q the probability of drawing a column, the columns stand for the whole catalogue; the
+        positive is not drawn, hence not corrected (`losses.refined_softmax`). What the user likes is left out. Of
+        columns with the same item one is computed.
+        """
+        different, place, count = torch.unique(columns, return_inverse=True, return_counts=True)
+        vectors = self._vectors(different, generator)
+        if self._objective.loss == "sampled_softmax":
+            wanted = self._vectors(item, generator)
+        else:
+            wanted = vectors.index_select(0, torch.searchsorted(different, item))
+        weight = count.log()
+        if bias is not None:
+            weight[place] += bias  # the same for all columns of an item
+        return shared_softmax(query, wanted, vectors, weight, self._likes.pairs(user, different))
 
     def _pairs(self, query: Tensor, user: Tensor, item: Tensor, generator: torch.Generator) -> Tensor:
         drawn, _ = self._sampler.draw((len(item), self._objective.negatives), generator)
@@ -190,19 +218,13 @@ class Retrieval:
         compare = losses.bpr if self._objective.loss == "bpr" else losses.binary_cross_entropy
         return compare(liked, others, false=self._likes.hold(user, drawn))
 
-    def _in_batch(self, query: Tensor, user: Tensor, item: Tensor, generator: torch.Generator) -> Tensor:
+    def _in_batch(self, item: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
+        """Return the batch's items, and more where drawn, and the logarithm of how often each counts."""
         if self._streaming is not None:
             self._streaming.update(item)
         columns, log_q = self._columns.candidates(item, generator)
-        logits = query @ self._vectors(columns, generator).T
-        corrected = None if self._objective.log_q == "none" else log_q
-        return losses.in_batch_softmax(logits, log_q=corrected, false=self._likes.among(user, columns))
-
-    def _sampled(self, query: Tensor, user: Tensor, item: Tensor, generator: torch.Generator) -> Tensor:
-        drawn, log_q = self._sampler.draw((self._objective.negatives,), generator)
-        liked = (query * self._vectors(item, generator)).sum(-1)
-        others = query @ self._vectors(drawn, generator).T
-        return losses.refined_softmax(liked, others, log_q, false=self._likes.among(user, drawn))
+        # an example's own place is no draw
+        return columns, None if self._objective.log_q == "none" else -log_q - math.log(max(len(columns) - 1, 1))
 
     def _query(self, batch: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         user = self._examples.user[batch]
