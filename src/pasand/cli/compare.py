@@ -108,13 +108,19 @@ def contenders(data: Dataset, names: Sequence[str] | None, changes: Any = None, 
 
 
 def _recipe(name: str, seed: int) -> Entry:
-    """Return the contender of a recipe: just what `pasand fit` would save, fitted to the training part."""
+    """Return the contender of a recipe: just what `pasand fit` would save, fitted to the training part.
+
+    The learning curves are those of its first model that keeps any.
+    """
     from pasand import models
     from pasand import recipe as recipes
+    from pasand.contracts import Learns, PredictsRatings
     from pasand.evaluation.compare import Built, Entry
 
     def build(train: Dataset, rng: Generator) -> Built:
-        return Built(recipes.read(name).fit(train, seed=seed).recommender)
+        assembly = recipes.read(name).fit(train, seed=seed)
+        learning = (p for p in assembly.fitted.values() if isinstance(p, Learns) and not isinstance(p, PredictsRatings))
+        return Built(assembly.recommender, next(learning, None))
 
     file = Path(name)
     label = file.name if file.stem in models.classes() else file.stem
