@@ -117,7 +117,7 @@ def test_a_fit_keeps_its_trainings_and_refuses_those_of_another(tmp_path: Path) 
     for name, array in first.state().items():
         np.testing.assert_array_equal(again.state()[name], array)
     for model, seed, told in (
-        (BPRMF(epochs=2, batch_size=512, learning_rate=0.5), 1, "learning_rate was 0.001, is 0.5"),
+        (BPRMF(epochs=2, batch_size=512, learning_rate=0.5), 1, "learning_rate was 0.01, is 0.5"),
         (BPRMF(epochs=2, batch_size=512), 2, "seed was"),
     ):
         with keeping(tmp_path), pytest.raises(InputError, match=f"another training: {told}"):

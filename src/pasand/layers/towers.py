@@ -10,22 +10,26 @@ from torch.nn import functional
 
 
 class IdTowers(nn.Module):
-    """A vector for each user and each item, looked up: matrix factorisation."""
+    """A vector for each user and each item, looked up, and a bias of the item: matrix factorisation.
+
+    The bias is the last entry of the item's vector, (D + 1,); that of the query's is 1.
+    """
 
     def __init__(self, n_users: int, n_items: int, dimensions: int) -> None:
         super().__init__()
         self.users = nn.Embedding(n_users + 1, dimensions)
-        self.items = nn.Embedding(n_items, dimensions)
+        self.items = nn.Embedding(n_items, dimensions + 1)
         for table in (self.users, self.items):
-            nn.init.normal_(table.weight, std=0.1)
+            nn.init.normal_(table.weight, std=0.01)
+        nn.init.zeros_(self.items.weight[:, -1])
 
     def query(self, inputs: dict[str, Tensor]) -> Tensor:
-        """Map "user" (B,), the last row for unknown ones, to (B, D)."""
+        """Map "user" (B,), the last row for unknown ones, to (B, D + 1)."""
         vectors: Tensor = self.users(inputs["user"])
-        return vectors
+        return torch.cat([vectors, torch.ones_like(vectors[:, :1])], dim=1)
 
     def item(self, inputs: dict[str, Tensor]) -> Tensor:
-        """Map "item" (n,) to (n, D)."""
+        """Map "item" (n,) to (n, D + 1)."""
         vectors: Tensor = self.items(inputs["item"])
         return vectors
 

@@ -21,10 +21,12 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class BPRMF(DeepTower):
-    """Scores by a vector per user and one per item, so that liked items come before others."""
+    """Scores by a vector per user and one per item, and a bias of the item, so that liked items come before others."""
 
+    learning_rate: float = 0.01
+    l2: float = 0.1
     negatives: int = 4
-    """Items drawn uniformly against each liking."""
+    """Items drawn uniformly against each liking, from those that anybody likes; the user's own likings do not count."""
 
     def _prepare(self, data: Dataset) -> dict[str, Array]:
         liked = data.positives()
