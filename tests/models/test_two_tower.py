@@ -8,8 +8,8 @@ from functools import cache
 import numpy as np
 import pytest
 
-from pasand.data.dataset import Dataset
-from pasand.data.features import Feature, Features
+from pasand.data.dataset import Dataset, Vocabulary
+from pasand.data.features import Feature
 from pasand.errors import InputError
 from pasand.models.two_tower import TwoTower
 from pasand.types import Array, Queries, Rows
@@ -35,7 +35,7 @@ def genres() -> Dataset:
     order = rng.permutation(len(user))
     told = np.where(np.arange(N_USERS) < N_USERS - 20, taste, -1).astype(np.int32)
     names = tuple("abcd")
-    data = dataset(user[order], item[order], n_items=GENRES * EACH + NEW)
+    data = dataset(user[order].astype(np.int32), item[order].astype(np.int32), n_items=GENRES * EACH + NEW)
     every = np.arange(data.n_items, dtype=np.int32)
     years = np.where(every % 5 == 0, np.nan, 1990 + every % 7).astype(np.float32)
     return replace(
@@ -128,6 +128,32 @@ def test_an_item_without_likings_and_features_has_no_vector() -> None:
     assert idle.embed_items(OLD).any(axis=1).all()
 
 
+def test_items_added_later_are_known_by_their_features() -> None:
+    """As if they had been there without likings; a bag may be wider, a feature missing, and a category unheard of."""
+    data = genres()
+    first = {name: replace(feature, values=feature.values[: len(OLD)]) for name, feature in data.item_features.items()}
+    tower = model(id_dropout=0.3, item_features=("genres",))
+    tower.fit(replace(data, items=Vocabulary(data.items.ids(OLD)), item_features=first), rng=np.random.default_rng(0))
+    before = tower.embed_items(OLD)
+    genre = data.item_features["genres"].values[FRESH]
+    tower.add_items(
+        {"genres": replace(data.item_features["genres"], values=np.pad(genre, ((0, 0), (0, 2)), constant_values=-1))}
+    )
+    np.testing.assert_array_equal(tower.embed_items(OLD), before)
+    for taste in range(GENRES):
+        assert (genre_of(top(tower, asked([taste, taste + GENRES]), FRESH, NEW // GENRES)) == taste).all()
+    tower.add_items({"year": Feature(kind="number", values=np.array([1999], np.float32))})
+    tower.add_items({"genres": replace(first["genres"], values=np.array([[99]], np.int32))})
+    assert not tower.embed_items(np.array([48, 49], np.int32)).any()
+    assert np.isneginf(tower.score(asked([1]), None)[0, 48:]).all()
+
+
+def test_a_tower_of_ids_takes_no_new_items() -> None:
+    tower = model(epochs=1, item_features=()).fit(genres(), rng=np.random.default_rng(0))
+    tower.add_items(genres().item_features)
+    assert tower.score(asked([1]), None).shape == (1, len(OLD) + NEW)
+
+
 def test_cosines_are_cosines() -> None:
     vectors = [fitted().embed_items(OLD), fitted().embed_queries(asked([1, 2]))]
     for found in vectors:
@@ -173,7 +199,7 @@ def test_the_textbook_exercise_is_one_setting() -> None:
         loss="binary",
         negatives=4,
     )
-    tower.fit(replace(data, user_features=data.user_features | about), rng=np.random.default_rng(0))
+    tower.fit(replace(data, user_features={**data.user_features, **about}), rng=np.random.default_rng(0))
     queries = data.queries(np.array([3], np.int32), k=5)
     assert set(tower._inputs(queries)) == {"user", "user.age", "user.gender"}
     assert set(tower._item_inputs(OLD)) == {"item", "item.genres"}
@@ -233,7 +259,5 @@ def test_a_tower_that_reads_nothing_is_refused() -> None:
 
 
 def test_features_by_name_must_be_there() -> None:
-    features: Features = genres().user_features
-    assert "city" not in features
     with pytest.raises(InputError, match="choose from: taste"):
         model(user_features=("city",)).fit(genres(), rng=np.random.default_rng(0))

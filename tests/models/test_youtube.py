@@ -94,7 +94,8 @@ def fashions() -> Dataset:
 
 def scores_of_a_newcomer(example_age: bool) -> Scores:
     tower = model(example_age=example_age, epochs=60).fit(fashions(), rng=np.random.default_rng(0))
-    return tower.score(asked([], {"group": np.array([0])}), None)[0]
+    scores: Scores = tower.score(asked([], {"group": np.array([0])}), None)[0]
+    return scores
 
 
 def test_example_age_removes_the_bias_to_old_items() -> None:

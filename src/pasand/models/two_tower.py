@@ -104,16 +104,19 @@ class TwoTower(FeaturedTower):
         return told | ({"item": self._item_codes(rows)} if self.use_ids else {})
 
     def _grown(self, features: Features) -> dict[str, Array] | None:
-        tables = {key: table for key, table in self._learnt.items() if key.startswith("item.")}
-        if not tables:
+        known, more = self._learnt["known"], max((len(feature) for feature in features.values()), default=0)
+        grown: dict[str, Array] = {}
+        for key, table in self._learnt.items():
+            feature = features.get(key.removeprefix("item."))
+            if key.startswith("item.") and feature is not None:
+                grown[key] = replace(feature, values=table).extended(feature, more).values
+            elif key.startswith("item."):
+                absent = np.nan if table.dtype.kind == "f" else -1
+                grown[key] = np.concatenate([table, np.full((more, *table.shape[1:]), absent, table.dtype)])
+        if not grown:
             return None
-        grown = {}
-        for key, table in tables.items():
-            feature = features[key.removeprefix("item.")]
-            grown[key] = replace(feature, values=table).extended(feature, len(feature)).values
-        before, n_items = self._learnt["known"], len(next(iter(grown.values())))
-        described = self._has_features(self._learnt | grown, n_items)
-        return grown | {"known": np.append(before, described[len(before) :])}
+        described = self._has_features(self._learnt | grown, len(known) + more)
+        return grown | {"known": np.append(known, described[len(known) :])}
 
     def _build(self) -> nn.Module:
         from pasand.layers import embeddings, towers
