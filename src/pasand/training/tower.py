@@ -19,6 +19,7 @@ import numpy as np
 from numpy.random import Generator
 
 from pasand.data.dataset import Dataset
+from pasand.data.features import Features
 from pasand.errors import InputError
 from pasand.training import checkpoints
 from pasand.training.withheld import Withheld, latest
@@ -109,6 +110,13 @@ class DeepTower(ABC):
     @abstractmethod
     def _build(self) -> nn.Module:
         """Return the network for `_learnt`, with methods `query` and `item`: inputs by name -> (B, D), (n, D)."""
+
+    def _grown(self, features: Features) -> dict[str, Array] | None:
+        """Return "known" and whatever else of `_learnt` has a row for each item, with items appended.
+
+        `features` hold a row for each of them. None: the model knows items by their likings alone, so it takes no more.
+        """
+        return None
 
     @abstractmethod
     def _task(self, data: Dataset, network: nn.Module, where: torch.device) -> Task:
@@ -237,14 +245,16 @@ class DeepTower(ABC):
         return vectors
 
     def score(self, queries: Queries, items: Rows | None) -> Scores:
-        """Return inner products; -inf where the query lacks what the model needs."""
+        """Return inner products; -inf where the query lacks what the model needs, and for items without a vector."""
         table, (vectors, answered) = self._learnt["items"], self._embed(queries)
+        known = np.append(self._learnt["known"], False)
         if items is None:
             out: Scores = vectors @ table.T
+            out[:, ~known[:-1]] = -np.inf
         else:
             items = within(items, len(table))
             out = np.einsum("bd,bkd->bk", vectors, self.embed_items(items))
-            out[items < 0] = -np.inf
+            out[~known[items]] = -np.inf
         out[~answered] = -np.inf
         return out
 
@@ -269,6 +279,19 @@ class DeepTower(ABC):
         items = within(items, len(table))
         vectors: Vectors = np.where((items >= 0)[..., None], table[items], np.float32(0))
         return vectors
+
+    def add_items(self, features: Features) -> None:
+        """Append items and embed them from their features; a model that reads none of those goes on without them."""
+        grown = self._grown(features)
+        if grown is None:
+            return
+        rows = np.arange(len(self._learnt["known"]), len(grown["known"]), dtype=np.int32)
+        self._learnt = {**self._learnt, **grown}
+        if not len(rows):
+            return
+        vectors = self._run("item", self._item_inputs(rows))
+        vectors[~grown["known"][rows]] = 0
+        self._learnt["items"] = np.concatenate([self._learnt["items"], vectors])
 
     def curves(self) -> dict[str, list[float]]:
         """Return "train loss" and, where there was a validation, "validation ndcg@10"."""
