@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
@@ -35,3 +38,12 @@ def program(*names: str) -> Path:
         if found:
             return Path(found)
     missing(" or ".join(names))
+
+
+@contextmanager
+def milvus(folder: Path) -> Iterator[str]:
+    """Give the URI of a Milvus of its own, in a file of the folder."""
+    for package in ("pymilvus", "milvus_lite"):
+        if importlib.util.find_spec(package) is None:
+            missing(package)
+    yield str(folder / "milvus.db")

@@ -70,14 +70,18 @@ class Exports(Protocol):
         """Answer from these graphs from now on; call after `load_state`."""
 
 
+@runtime_checkable
 class Index(Protocol):
     """Finds the items whose vectors have the largest inner products with a query's.
 
     Rows are those of the catalogue. Every search returns Candidates with the inner products as scores.
     """
 
-    def build(self, vectors: Vectors, *, rng: Generator) -> Self:
-        """Index (N, D) vectors as rows 0..N-1, in place of whatever was there, and return itself."""
+    def build(self, vectors: Vectors, *, rng: Generator, queries: Vectors | None = None) -> Self:
+        """Index (N, D) vectors as rows 0..N-1, in place of whatever was there, and return itself.
+
+        `queries`, (Q, D), are vectors such as will be asked, to choose and measure recall by; None: made of the items.
+        """
 
     def search(
         self, vectors: Vectors, k: int, *, allowed: Mask | None = None, exclude: Rows | None = None

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self
 
 import numpy as np
 from numba import njit
+from numpy.random import Generator
 
-from pasand.contracts import Model, Retriever
-from pasand.types import Candidates, Mask, Queries, Rows, Scores, within
+from pasand.contracts import Index, Model, Retriever, TowerModel
+from pasand.data.dataset import Dataset
+from pasand.types import Arrays, Candidates, Mask, Queries, Rows, Scores, Vectors, within
+
+ASKED = 2000
+"""Users whose vectors show an index what will be asked."""
+CHUNK = 1 << 16
+"""Items embedded at once."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +32,70 @@ class FromModel:
 
     def __call__(self, queries: Queries) -> Candidates:
         return best(self.model.score(queries, None), queries)
+
+
+@dataclass(frozen=True)
+class FromIndex:
+    """Returns the k allowed items whose vectors have the largest inner products with the query's, out of an index.
+
+    The index finds the items, the model's own vectors score and order them, so that scores are those of `FromModel`;
+    ties go to the lower row. The list is empty where the model has no vector for the query (all 0), and items without
+    a vector are never found.
+    """
+
+    model: TowerModel
+    """Fitted before, in an earlier table of the recipe."""
+    index: Index
+
+    def __call__(self, queries: Queries) -> Candidates:
+        vectors = self.model.embed_queries(queries)
+        known = np.flatnonzero(vectors.any(axis=1))
+        items = np.full((len(queries), queries.k), -1, np.int32)
+        scores = np.full((len(queries), queries.k), -np.inf, np.float32)
+        if len(known) and len(self.index):
+            asked = queries if len(known) == len(queries) else queries.take(known)
+            found = self.index.search(vectors[known], queries.k, allowed=asked.allowed, exclude=asked.exclude).items
+            own = np.einsum("bd,bkd->bk", vectors[known], self.model.embed_items(found))
+            ranked = _ordered(found, np.where(found >= 0, own, np.float32(-np.inf)))
+            items[known], scores[known] = ranked.items, ranked.scores
+        return Candidates(items=items, scores=scores)
+
+    def fit(self, data: Dataset, *, rng: Generator) -> Self:
+        """Index all items that the model has vectors for, and return itself; the data's users are asked as a sample."""
+        users = rng.choice(data.n_users, min(data.n_users, ASKED), replace=False)
+        asked = self.model.embed_queries(data.queries(users.astype(np.int32), k=1))
+        vectors = self._vectors(np.arange(data.n_items, dtype=np.int32), asked.shape[1])
+        self.index.build(vectors, rng=rng, queries=asked[asked.any(axis=1)])
+        self.index.remove(np.flatnonzero(~vectors.any(axis=1)).astype(np.int32))
+        return self
+
+    def refresh(self, rows: Rows) -> None:
+        """Take in the vectors that the model has for rows by now; rows without one are not found any more."""
+        vectors = self.model.embed_items(rows)
+        known = vectors.any(axis=-1)
+        self.index.add(rows[known], vectors[known])
+        self.index.remove(rows[~known])
+
+    def save(self, path: Path) -> None:
+        """Write the index to one file."""
+        self.index.save(path)
+
+    def load(self, path: Path) -> None:
+        """Take over the index in a file, mapped into memory where its kind allows."""
+        self.index.load(path)
+
+    def state(self) -> Arrays:
+        """Return no arrays: the index has a file of its own, see `save`."""
+        return {}
+
+    def load_state(self, arrays: Arrays) -> None:
+        """Do nothing: see `load`."""
+
+    def _vectors(self, rows: Rows, dimensions: int) -> Vectors:
+        vectors = np.empty((len(rows), dimensions), np.float32)
+        for at in range(0, len(rows), CHUNK):
+            vectors[at : at + CHUNK] = self.model.embed_items(rows[at : at + CHUNK])
+        return vectors
 
 
 @dataclass(frozen=True)

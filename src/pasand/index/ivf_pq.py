@@ -1,0 +1,138 @@
+"""Inverted lists for large catalogues: as half floats (IVF,fp16) or product-quantised (IVF,PQ).
+
+Jégou, Douze and Schmid, "Product quantization for nearest neighbor search", TPAMI 2011.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+import faiss
+import numpy as np
+from numpy.random import Generator
+
+from pasand.index.files import checked
+from pasand.index.lists import DEPTH, InvertedLists, one_list, scale_of
+from pasand.types import Array, Scores, Vectors
+
+ASKED = 1000
+"""Queries that choose the reach and measure the recall, half and half."""
+TRAINED_ON = 64
+"""Vectors for each centre that k-means learns from."""
+FEWEST = 39
+"""Vectors for each centre below which faiss doubts k-means."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(kw_only=True)
+class IVF(InvertedLists):
+    """Finds nearly all of the true best in a fraction of an exact scan's time; small catalogues it scans exactly.
+
+    How far a search looks is chosen at `build` for `recall_wanted`, on half of the sample queries; `recall` is what
+    the other half then found. Centres are those of k-means and every vector goes to the nearest, since assigning by
+    inner product would crowd popular items, whose vectors are long, into few lists.
+    """
+
+    recall_wanted: float = 0.99
+    """Share of the true 100 best that a search is to find, above 0 and at most 1."""
+    codes: Literal["fp16", "pq"] = "fp16"
+    """"fp16": 2 bytes a dimension; "pq": half a byte a dimension, at a recall that is measured, not chosen."""
+    lists: int | None = None
+    """Number of lists; None: twice the square root of the number of items."""
+    exact_below: int = 100_000
+    """Catalogues of fewer items are scanned whole."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.recall_wanted <= 1:
+            raise ValueError(f"recall_wanted must be above 0 and at most 1, got {self.recall_wanted}")
+        if self.codes not in ("fp16", "pq"):
+            raise ValueError(f'codes must be "fp16" or "pq", got {self.codes!r}')
+        if self.lists is not None and self.lists < 1:
+            raise ValueError(f"lists must be positive, got {self.lists}")
+
+    def build(self, vectors: Vectors, *, rng: Generator, queries: Vectors | None = None) -> Self:
+        """Index (N, D) vectors as rows 0..N-1, in place of whatever was there, and return itself.
+
+        `queries`, (Q, D), are vectors such as will be asked, at least 200; None or fewer: sums of two items' vectors,
+        like users of two tastes.
+        """
+        vectors = checked(vectors, None, what="vectors to index")
+        scale = scale_of(vectors)
+        fewest = 256 * FEWEST if self.codes == "pq" else FEWEST
+        if len(vectors) < max(self.exact_below, fewest):
+            self._fill(one_list(vectors.shape[1]), vectors, scale)
+            return self
+        lists = self._fill(self._trained(vectors, scale, rng), vectors, scale)
+        self._choose_reach(vectors, lists, _asked(vectors, queries, rng))
+        return self
+
+    def _trained(self, vectors: Vectors, scale: Scores, rng: Generator) -> Any:
+        n, dimensions = vectors.shape
+        n_lists = min(self.lists or round(2 * n**0.5), n // FEWEST)
+        sample = rng.choice(n, min(n, max(TRAINED_ON * n_lists, 256 * TRAINED_ON)), replace=False)
+        centres = faiss.IndexFlatL2(dimensions)
+        if self.codes == "pq":
+            parts = next(parts for parts in range(max(1, dimensions // 2), 0, -1) if dimensions % parts == 0)
+            index: Any = faiss.IndexIVFPQ(centres, dimensions, n_lists, parts, 8, faiss.METRIC_L2)
+            index.by_residual = False  # the tables of a query then serve all lists
+        else:
+            half = faiss.ScalarQuantizer.QT_fp16
+            index = faiss.IndexIVFScalarQuantizer(centres, dimensions, n_lists, half, faiss.METRIC_L2, False)
+        index.cp.seed, index.cp.niter = int(rng.integers(2**31)), 10
+        index.train(vectors[np.sort(sample)] / scale)
+        return index
+
+    def _choose_reach(self, vectors: Vectors, lists: Array, queries: Vectors) -> None:
+        """Set the smallest reach with which the wanted share of the true best is found, and measure the recall."""
+        asked, held = queries[::2], queries[1::2]
+        best, rows = _truth(asked, vectors)
+        size = np.abs(asked).max(axis=1, keepdims=True)
+        units = asked / size
+        centre = units @ self._centres.T
+        spread = np.maximum(self._spread(units, centre), 1e-12)
+        # an item is found once the bound of its list reaches the score of the last of the true best
+        place = lists[rows]
+        last = best[:, -1:] / (size * self._about["scale"])
+        needed = (last - np.take_along_axis(centre, place, 1)) / np.take_along_axis(spread, place, 1)
+        found = (needed <= np.quantile(needed, self.recall_wanted)).mean(axis=1)
+        doubt = 2 * found.std() / len(found) ** 0.5
+        self._reach(max(0.0, float(np.quantile(needed, min(1.0, self.recall_wanted + doubt)))))
+        for _ in range(10):
+            if self.codes == "pq" or self._found(asked, best, vectors) >= self.recall_wanted:
+                break
+            self._reach(1.05 * float(self._about["reach"]))
+        self._about["recall"] = np.array(self._found(held, _truth(held, vectors)[0], vectors))
+        level = logging.WARNING if self.recall < self.recall_wanted - 0.01 else logging.INFO
+        log.log(level, "recall@%d is %.4f, %.4g was asked for", DEPTH, self.recall, self.recall_wanted)
+
+    def _reach(self, reach: float) -> None:
+        self._about["reach"] = np.array(reach, np.float32)
+
+    def _found(self, queries: Vectors, best: Scores, vectors: Vectors) -> float:
+        """Return the share of the best that a search finds; an item as good as the last of them counts."""
+        items = self.search(queries, best.shape[1]).items
+        scores = np.einsum("bd,bkd->bk", queries, vectors[items])
+        last = best[:, -1:] - 1e-6 * np.abs(best[:, -1:])
+        return float((scores >= last).mean())
+
+
+def _asked(vectors: Vectors, queries: Vectors | None, rng: Generator) -> Vectors:
+    """Return the queries to choose and to measure by, none of them zero."""
+    if queries is not None:
+        queries = checked(queries, vectors.shape[1], what="sample queries")
+        queries = queries[queries.any(axis=1)]
+    if queries is None or len(queries) < ASKED // 5:
+        some = rng.integers(len(vectors), size=(2, ASKED))
+        queries = vectors[some[0]] + vectors[some[1]]
+        queries[~queries.any(axis=1)] = 1
+    return queries[rng.permutation(len(queries))[:ASKED]]
+
+
+def _truth(queries: Vectors, vectors: Vectors) -> tuple[Scores, Array]:
+    """Return scores and rows of the true best, (Q, DEPTH)."""
+    depth = min(DEPTH, len(vectors))
+    scores, rows = faiss.knn(queries, vectors, depth, metric=faiss.METRIC_INNER_PRODUCT)
+    return scores, rows

@@ -1,0 +1,163 @@
+"""The scan of inverted lists: the best lists first, masks inside, no more lists once none can hold a better item.
+
+faiss owns the lists, in memory or mapped from a file; this kernel reads them where they lie.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import carray, njit, types
+from numba.extending import intrinsic
+
+from pasand.types import Array, Mask, Rows, Scores
+
+HALF_BITS = np.float32(2.0**112)
+"""What a half float's bits, shifted into a float's place, are too small by; the query is multiplied by it instead."""
+
+
+def _pointer_to(kind: Any) -> Any:
+    @intrinsic
+    def pointer(context: Any, address: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
+
+        return types.CPointer(kind)(types.int64), generate
+
+    return pointer
+
+
+_bytes_at, _halves_at, _ids_at = _pointer_to(types.uint8), _pointer_to(types.int16), _pointer_to(types.int64)
+
+
+@njit(cache=True, nogil=True)
+def scan(
+    tables: Scores,
+    bounds: Scores,
+    lists: Array,
+    halves: bool,
+    allowed: Mask,
+    masked: bool,
+    exclude: Rows,
+    k: int,
+) -> tuple[Rows, Scores]:
+    """Return the k best rows of each query and their scores, (B, k) each; equal scores: the lower row first.
+
+    `tables`: with `halves`, (B, D) queries times HALF_BITS against fp16 codes; else (B, D) looked-up inner products,
+    256 for each byte of a code. `bounds`: (B, L) the score that no item of a list is expected to exceed. `lists`,
+    (L, 3) int64: the addresses of codes and of ids, and their number. `exclude`: (B, X), sorted within a query.
+    `masked`: whether `allowed`, (1 | B, W), is to be looked at; ids at or beyond W are then not allowed.
+    """
+    n_queries, n_lists = bounds.shape
+    items = np.full((n_queries, k), -1, np.int32)
+    scores = np.full((n_queries, k), -np.inf, np.float32)
+    heap = np.empty(n_lists, np.int64)
+    width = tables.shape[1] if halves else tables.shape[1] // 256
+    for b in range(n_queries):
+        query, bound, out, top, barred = tables[b], bounds[b], items[b], scores[b], exclude[b]
+        allow = allowed[b if len(allowed) > 1 else 0]
+        waiting = _heapify(heap, bound, lists)
+        while waiting:
+            place = heap[0]
+            # an estimate, so equality may stop: with a query of zeros the first k rows will do
+            if bound[place] <= top[0]:
+                break
+            waiting -= 1
+            heap[0] = heap[waiting]
+            _settle(heap, bound, 0, waiting)
+            n = lists[place, 2]
+            ids = carray(_ids_at(lists[place, 1]), (n,))
+            if halves:
+                codes = carray(_halves_at(lists[place, 0]), (n, width))
+                for i in range(n):
+                    if masked and (ids[i] >= len(allow) or not allow[ids[i]]):
+                        continue
+                    _offer(out, top, _half_product(codes[i], query), np.int32(ids[i]), barred)
+            else:
+                words = carray(_bytes_at(lists[place, 0]), (n, width))
+                for i in range(n):
+                    if masked and (ids[i] >= len(allow) or not allow[ids[i]]):
+                        continue
+                    _offer(out, top, _looked_up(words[i], query), np.int32(ids[i]), barred)
+        for last in range(k - 1, 0, -1):
+            score, item = top[last], out[last]
+            top[last], out[last] = top[0], out[0]
+            _sink(out, top, last, score, item)
+    return items, scores
+
+
+@njit(cache=True, nogil=True, fastmath=True, inline="always")
+def _half_product(code: Array, query: Scores) -> np.float32:
+    total = np.float32(0)
+    for d in range(len(query)):
+        # sign, exponent and fraction of the half float, moved to where a float has them
+        bits = np.int32((np.int32(code[d]) << np.int32(13)) & np.int32(-1879056384))
+        total += query[d] * bits.view(np.float32)
+    return total
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _looked_up(code: Array, table: Scores) -> np.float32:
+    total = np.float32(0)
+    for part in range(len(code)):
+        total += table[256 * part + code[part]]
+    return total
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _offer(items: Rows, top: Scores, score: np.float32, item: np.int32, barred: Rows) -> None:
+    """Take an item into the heap of the best, whose root is the worst of them, if it is better and not barred."""
+    if score < top[0] or (score == top[0] and item > items[0]):
+        return
+    place = np.searchsorted(barred, item)
+    if place < len(barred) and barred[place] == item:
+        return
+    _sink(items, top, len(items), score, item)
+
+
+@njit(cache=True, nogil=True)
+def _sink(items: Rows, top: Scores, size: int, score: np.float32, item: np.int32) -> None:
+    """Put (score, item) at the root of a heap of `size` and let it sink; worse = lower score, then higher row."""
+    place = 0
+    while True:
+        child = 2 * place + 1
+        if child >= size:
+            break
+        other = child + 1
+        if other < size and (top[other] < top[child] or (top[other] == top[child] and items[other] > items[child])):
+            child = other
+        if top[child] > score or (top[child] == score and items[child] < item):
+            break
+        top[place], items[place] = top[child], items[child]
+        place = child
+    top[place], items[place] = score, item
+
+
+@njit(cache=True, nogil=True)
+def _heapify(heap: Array, bound: Scores, lists: Array) -> int:
+    """Make a heap of the lists that hold anything, the highest bound at the root; return their number."""
+    size = 0
+    for place in range(len(lists)):
+        if lists[place, 2]:
+            heap[size] = place
+            size += 1
+    for place in range(size // 2 - 1, -1, -1):
+        _settle(heap, bound, place, size)
+    return size
+
+
+@njit(cache=True, nogil=True)
+def _settle(heap: Array, bound: Scores, place: int, size: int) -> None:
+    moving = heap[place]
+    while True:
+        child = 2 * place + 1
+        if child >= size:
+            break
+        if child + 1 < size and bound[heap[child + 1]] > bound[heap[child]]:
+            child += 1
+        if bound[heap[child]] <= bound[moving]:
+            break
+        heap[place] = heap[child]
+        place = child
+    heap[place] = moving
