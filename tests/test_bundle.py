@@ -13,6 +13,7 @@ import pytest
 
 from pasand import bundle, recipe
 from pasand.data.dataset import Dataset
+from pasand.data.features import Feature
 from pasand.errors import InputError
 from pasand.types import Candidates
 from tests.logs import tastes
@@ -71,6 +72,13 @@ def test_another_format_is_refused(tmp_path: Path) -> None:
     manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "format": 99}))
     with pytest.raises(InputError, match="format 99"):
         bundle.read(tmp_path / "b")
+
+
+def test_what_format_1_wrote_is_read(tmp_path: Path) -> None:
+    data = saved(tmp_path / "b")
+    manifest = tmp_path / "b" / bundle.MANIFEST
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "format": 1}))
+    assert bundle.read(tmp_path / "b").data.fingerprint == data.fingerprint
 
 
 def test_a_class_outside_pasand_is_refused_even_with_the_right_sums(tmp_path: Path) -> None:
@@ -188,9 +196,13 @@ batch_size = 64
 [popular]
 class = "pasand.models.popularity:Popularity"
 
+[exact]
+class = "pasand.index.exact:Exact"
+
 [from_tower]
-class = "pasand.stages.retrieval:FromModel"
+class = "pasand.stages.retrieval:FromIndex"
 model = "@tower"
+index = "@exact"
 
 [from_popular]
 class = "pasand.stages.retrieval:FromModel"
@@ -252,7 +264,39 @@ def test_a_deep_bundle_is_the_same_saved_again(deep: tuple[Path, Candidates], tm
     bundle.write(tmp_path / "b", loaded.assembly, loaded.data, seed=0)
     again = json.loads((tmp_path / "b" / bundle.MANIFEST).read_text())["files"]
     assert again == loaded.manifest["files"]
-    assert {"tower.query.onnx", "tower.item.onnx"} <= set(again)
+    assert {"tower.query.onnx", "tower.item.onnx", "from_tower.index"} <= set(again)
+
+
+def test_a_changed_byte_in_a_graph_or_an_index_is_refused(deep: tuple[Path, Candidates]) -> None:
+    for file in [*deep[0].glob("*.onnx"), *deep[0].glob("*.index")]:
+        whole = file.read_bytes()
+        file.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+        with pytest.raises(InputError, match="changed since it was saved"):
+            bundle.read(deep[0])
+        file.write_bytes(whole)
+    assert len(list(deep[0].glob("*.onnx"))) == 2
+    assert len(list(deep[0].glob("*.index"))) == 1
+
+
+def test_an_older_save_is_swept_with_its_graphs_and_indexes(deep: tuple[Path, Candidates], tmp_path: Path) -> None:
+    loaded = bundle.read(deep[0])
+    bundle.write(tmp_path / "b", loaded.assembly, loaded.data, seed=0)
+    saved(tmp_path / "b")
+    assert {file.suffix for file in (tmp_path / "b").iterdir()} == {".json", ".toml", ".safetensors"}
+
+
+def test_items_that_were_added_are_there_after_saving(deep: tuple[Path, Candidates], tmp_path: Path) -> None:
+    group = Feature(kind="categorical", values=np.array([0, 1], np.int32), names=("b", "a"))
+    loaded = bundle.read(deep[0]).add_items(["z first", "a second"], {"group": group})
+    bundle.write(tmp_path / "b", loaded.assembly, loaded.data, seed=0)
+    again = bundle.read(tmp_path / "b")
+    assert again.data.items.rows(["z first", "a second"]).tolist() == [30, 31]
+    assert again.data.item_features["group"].show(30) == "b"
+    assert again.data.fingerprint == loaded.data.fingerprint != bundle.read(deep[0]).data.fingerprint
+    before, after = answers(loaded), answers(again)
+    assert np.array_equal(after.items, before.items)
+    assert np.array_equal(after.scores, before.scores)
+    assert {30, 31} & set(after.items.ravel().tolist())
 
 
 def test_a_first_save_that_was_killed_is_no_obstacle(tmp_path: Path) -> None:
