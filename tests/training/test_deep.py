@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from pasand.errors import InputError
 from pasand.models.bpr_mf import BPRMF
 from pasand.progress import listening
-from pasand.training import checkpoints, deep
+from pasand.training import checkpoints, deep, optimiser
 from pasand.training.checkpoints import Checkpoint
 from pasand.training.deep import Settings, train
 from pasand.types import Arrays
@@ -241,16 +241,30 @@ class Counting(Line):
         self.count = tensors["count"]
 
 
+class Looking(Line):
+    """Reads two rows a batch of a table whose rows alone are stepped."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network.append(nn.Embedding(40, 4))
+
+    def loss(self, batch: dict[str, Tensor], generator: torch.Generator) -> Tensor:
+        read = self.network[3](torch.randint(40, (2,), generator=generator))
+        error: Tensor = self.network[:3](batch["x"]) - read.mean()
+        return error.square().mean()
+
+
 class Interrupted(Exception):
     pass
 
 
-@pytest.mark.parametrize(("task", "averaging"), [(Line, 0.0), (Counting, 0.0), (Line, 0.9)])
+@pytest.mark.parametrize(("task", "averaging"), [(Line, 0.0), (Counting, 0.0), (Looking, 0.0), (Line, 0.9)])
 @pytest.mark.parametrize("after", [1, 3, 5])
 def test_a_training_that_goes_on_ends_as_an_undisturbed_one(
     task: type[Line], averaging: float, after: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(deep, "KEEP", 0.0)
+    monkeypatch.setattr(optimiser, "LARGE", 160)
 
     def values_from(start: int, stop: int | None = None) -> Iterator[float]:
         yield from [0.1, 0.4, 0.2, 0.3, 0.1, 0.2][start:stop]

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from pasand.errors import InputError
 from pasand.progress import step
 from pasand.training.checkpoints import Checkpoint
+from pasand.training.optimiser import Optimiser
 from pasand.types import Array
 
 logger = logging.getLogger(__name__)
@@ -159,12 +160,7 @@ class _Run:
         self.task, self.settings, self.device, self.validate = task, settings, device, validate
         self.label, self.checkpoint = label, checkpoint
         self.generator = torch.Generator(device="cpu").manual_seed(seed)
-        self.optimiser = torch.optim.AdamW(
-            task.network.parameters(),
-            lr=settings.learning_rate,
-            weight_decay=settings.l2,
-            fused=device.type in ("cpu", "cuda"),
-        )
+        self.optimiser = Optimiser(task.network, settings.l2, device)
         self.done, self.steps, self.best, self.best_epoch = 0, 0, -math.inf, 0
         self.weights: dict[str, Tensor] = {}
         self.average = _copied(task.network) if settings.averaging else {}
@@ -215,22 +211,19 @@ class _Run:
 
     def _step(self, batch: Batch, number: int) -> Tensor:
         """Take one step and return the loss, detached."""
-        settings, network = self.settings, self.task.network
-        self.optimiser.zero_grad(set_to_none=True)
+        settings = self.settings
+        self.optimiser.zero()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=settings.bf16):
             loss = self.task.loss(batch, self.generator)
         loss.backward()
-        norm = nn.utils.clip_grad_norm_(network.parameters(), settings.clip)
+        norm = self.optimiser.clip(settings.clip)
         self.watch.note(self.done + 1, number, batch, loss.detach() + norm)
         self.steps += 1
         warmup = max(min(settings.warmup, self.task.n_batches), 1)
-        if self.steps <= warmup + 1:
-            for group in self.optimiser.param_groups:
-                group["lr"] = settings.learning_rate * min(1.0, self.steps / warmup)
-        self.optimiser.step()
+        self.optimiser.step(settings.learning_rate * min(1.0, self.steps / warmup))
         if self.average:
             past = min(settings.averaging, (self.steps - 1) / (self.steps + 9))  # the first steps are soon forgotten
-            for name, weight in network.named_parameters():
+            for name, weight in self.task.network.named_parameters():
                 self.average[name].lerp_(weight.detach(), 1 - past)
         return loss.detach()
 
@@ -272,11 +265,10 @@ class _Run:
         arrays = _arrays("weights.", self.weights)
         if not self.finished:
             arrays |= _arrays("network.", self.task.network.state_dict()) | _arrays("random.", self._random())
+            arrays |= _arrays("optimiser.", self.optimiser.state())
             arrays |= _arrays("average.", self.average)
             if isinstance(self.task, Remembers):
                 arrays |= _arrays("task.", self.task.state())
-            for n, state in self.optimiser.state_dict()["state"].items():
-                arrays |= _arrays(f"optimiser.{n}.", state)
         self.checkpoint.write(arrays, numbers)
         self.kept = time.perf_counter()
 
@@ -289,6 +281,7 @@ class _Run:
         if self.finished:
             return
         self.task.network.load_state_dict(_tensors("network.", arrays))
+        self.optimiser.load_state(_tensors("optimiser.", arrays))
         self.average = {name: value.to(self.device) for name, value in _tensors("average.", arrays).items()}
         if isinstance(self.task, Remembers):
             self.task.load_state(_tensors("task.", arrays))
@@ -299,12 +292,6 @@ class _Run:
             torch.cuda.set_rng_state(random["device"], self.device)
         if self.device.type == "mps":
             torch.mps.set_rng_state(random["device"])
-        plain = self.optimiser.state_dict()
-        names = {name.split(".")[1] for name in arrays if name.startswith("optimiser.")}
-        plain["state"] = {int(n): _tensors(f"optimiser.{n}.", arrays) for n in names}
-        for group in plain["param_groups"]:
-            group["lr"] = self.settings.learning_rate
-        self.optimiser.load_state_dict(plain)
 
     def _random(self) -> dict[str, Tensor]:
         """Return the states of all generators: that of batches and negatives, and those of dropout."""
