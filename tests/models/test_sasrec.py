@@ -30,7 +30,7 @@ def chain() -> Dataset:
 
 @cache
 def walker() -> SASRec:
-    model = SASRec(dimensions=16, epochs=25, batch_size=32, max_length=6, learning_rate=0.01, dropout=0.1, patience=0)
+    model = SASRec(dimensions=16, epochs=25, batch_size=200, max_length=6, learning_rate=0.01, dropout=0.1, patience=0)
     return model.fit(chain(), rng=np.random.default_rng(0))
 
 
@@ -81,7 +81,7 @@ def test_unknown_items_and_dislikes_are_passed_over() -> None:
 
 
 def test_early_stopping_keeps_its_curve() -> None:
-    model = SASRec(dimensions=8, epochs=30, batch_size=32, learning_rate=0.02, patience=2)
+    model = SASRec(dimensions=8, epochs=30, batch_size=200, learning_rate=0.02, patience=2)
     model.fit(chain(), rng=np.random.default_rng(0))
     curve = model.curves()["validation ndcg@10"]
     assert len(curve) < 30

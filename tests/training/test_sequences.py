@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
 from pasand.data.dataset import Dataset
@@ -50,6 +51,14 @@ def test_histories_of_like_length_share_a_batch() -> None:
     assert real / cells > 0.95
 
 
+def test_batches_hold_like_numbers_of_places() -> None:
+    made = task(histories(200), batch_size=20)
+    places = [int((count - 1).sum()) for _, count in made.batches(torch.Generator().manual_seed(0))]
+    assert len(places) == made.n_batches
+    assert sum(places[:-1]) / (made.n_batches - 1) == pytest.approx(20, abs=1)
+    assert max(places) <= 20 + 4  # a history has at most five places
+
+
 def test_the_generator_decides_the_order() -> None:
     made = task(histories())
 
@@ -64,7 +73,7 @@ def test_the_loss_is_the_mean_over_all_places_whatever_the_batch() -> None:
     """With every item drawn nothing is random, and batches of several lengths add up to single histories."""
     data = dataset([0, 0, 0, 0, 1, 1, 2, 2, 2], [0, 1, 2, 3, 4, 0, 1, 1, 2], n_items=5)
     generator = torch.Generator()
-    together = task(data, batch_size=3, negatives=100)
+    together = task(data, batch_size=100, negatives=100)
     [(items, count)] = list(together.batches(generator))
     alone = [
         (int(n) - 1, together.loss((items[b : b + 1, :n], n[None]), generator).item())

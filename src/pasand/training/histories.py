@@ -15,8 +15,8 @@ from pasand.types import Array, Mask, Queries, Rows
 class HistoryReader(DeepTower):
     """A tower that reads the latest liked items of the history; events that are no likings are passed over."""
 
-    batch_size: int = 128
-    """Histories in a step."""
+    batch_size: int = 768
+    """Places of histories in a step; a place is an item with all that stand before it."""
     max_length: int = 50
     """Latest liked items of a history that are read, at least 1."""
     blocks: int = 1

@@ -23,7 +23,7 @@ class NextItem:
 
     The loss is a softmax over the next item and items drawn uniformly for the whole batch; with `ahead`, the items
     that follow it count too, each `fading` times as much as the one before. Histories of like length share a batch, so
-    that almost nothing is padding.
+    that almost nothing is padding; batches hold like numbers of places, so that each place counts alike.
     """
 
     def __init__(
@@ -39,9 +39,12 @@ class NextItem:
         known: Tensor,
         where: torch.device,
     ) -> None:
-        """Take the likings of users who have at least two, the latest `max_length` + 1 of each; `known` (n,): items
-        to draw from, all of which are drawn where they are no more than `negatives`."""
-        self.network, self._batch_size, self._negatives, self._where = network, batch_size, negatives, where
+        """Take the likings of users who have at least two, the latest `max_length` + 1 of each.
+
+        A batch holds about `batch_size` places that another item follows. `known`, (n,), are the items to draw from,
+        all of which are drawn where they are no more than `negatives`.
+        """
+        self.network, self._negatives, self._where = network, negatives, where
         histories = data.positives().by_user
         count = np.minimum(np.diff(histories.start), max_length + 1)
         users = np.flatnonzero(count >= 2)
@@ -51,13 +54,15 @@ class NextItem:
         self._known = known
         self._ahead = torch.arange(ahead, device=where)
         self._weight = torch.tensor(fading, device=where) ** self._ahead
-        self.n_batches = -(-len(users) // batch_size)
+        places = np.sort(count[users] - 1).cumsum()
+        self._sizes = np.unique((places - 1) // batch_size, return_counts=True)[1].tolist()
+        self.n_batches = len(self._sizes)
 
     def batches(self, generator: torch.Generator) -> Iterator[Sequences]:
         """Yield the histories of one epoch, in random order as far as lengths permit."""
         mixed = torch.randperm(len(self._count), generator=generator)
         ordered = mixed[torch.argsort(self._count[mixed], stable=True)]
-        parts = ordered.split(self._batch_size)
+        parts = ordered.split(self._sizes)
         for at in torch.randperm(self.n_batches, generator=generator).tolist():
             chosen = parts[at]
             count = self._count[chosen]
