@@ -97,7 +97,7 @@ def run() -> list[Row]:
 def against(name: str, what: str, own: Values, popular: Values, limit: float | None, detail: str) -> Row:
     """Return how many times popularity's mean the model's is, with the 95 % interval over users drawn anew."""
     values = [each[np.isfinite(own)][:, None] for each in (own, popular)]
-    ratio, low, high = (float(part[0]) for part in of_ratios(*values, np.random.default_rng(SEED)))
+    ratio, low, high = (float(part[0]) for part in of_ratios(values[0], values[1], np.random.default_rng(SEED)))
     return Row(
         target=f"cold users, {what}: NDCG@10 of {name} / that of popularity",
         value=ratio,
