@@ -222,7 +222,6 @@ def _pairs(users: Array, start: Array, item: Array, place: Array) -> Array:
         user = users[b]
         if 0 <= user < len(start) - 1:
             for e in range(start[user], start[user + 1]):
-                if place[item[e]] >= 0:
-                    found[0, size], found[1, size] = b, place[item[e]]
-                    size += 1
+                found[0, size], found[1, size] = b, place[item[e]]
+                size += place[item[e]] >= 0  # without a branch, which would be foretold badly
     return found[:, :size].copy()

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-CELLS = 2**16
-"""Scores held at once on a CPU: a quarter of a megabyte."""
+CELLS = 2**17
+"""Scores held at once on a CPU: half a megabyte."""
 
 
 def shared_softmax(
@@ -54,7 +54,7 @@ class _SharedSoftmax(torch.autograd.Function):
         bounds = torch.searchsorted(row, torch.arange(0, n + part, part, device=row.device)).tolist()
         for i, begin in enumerate(range(0, n, part)):
             chosen, left = slice(begin, begin + part), slice(bounds[i], bounds[i + 1])
-            scores = read[chosen] @ kept.T + bias
+            scores = read[chosen] @ kept.T + bias if half else torch.addmm(bias, read[chosen], kept.T)
             scores[row[left] - begin, column[left]] = -torch.inf
             top = torch.maximum(scores.amax(-1, keepdim=True), score[chosen])
             scores.sub_(top).exp_()
@@ -62,10 +62,9 @@ class _SharedSoftmax(torch.autograd.Function):
             whole = scores.sum(-1, keepdim=True) + own
             total += (whole.log() + top - score[chosen]).sum()
             share[chosen] = own / whole - 1
-            scores.div_(whole)
-            shares = scores.to(read.dtype)
-            by_query[chosen] = shares @ kept
-            by_column += shares.T @ read[chosen]
+            parts = scores.to(read.dtype)
+            by_query[chosen] = (parts @ kept) / whole
+            by_column += parts.T @ (queries[chosen] / whole).to(read.dtype)
         by_query.addcmul_(share, wanted)
         ctx.save_for_backward(by_query, share * queries, by_column)
         return total / max(n, 1)
