@@ -5,11 +5,12 @@ temporal, the events after the first 80 %, at most ten questions a user, histori
 models learn from other users' future, the second does not. Items in the history are not recommended. Users without
 a history get the most popular items on both sides.
 
-Settings of both sides: one block, two heads, width 64, the latest 50 items of a history, batches of 32 users, softmax
-over all items (RecTools' default loss), Adam. Search of both sides: the same eight trials, plain or gated blocks
-(LiGR), dropout .2 or .4, learning rate .002 or .004; training stops after three epochs without a better validation
-NDCG@10, the best trial and its best number of epochs are taken. RecTools' plain blocks are its default, those of
-SASRec's authors, with a dense layer as wide as the vectors; ours are pre-norm, their dense layer four times as wide.
+Settings of both sides: one block, two heads, width 64, the latest 50 items of a history, batches of 32 users (ours: of
+as many places of histories as 32 users have on average), softmax over all items (RecTools' default loss), Adam. Search
+of both sides: the same eight trials, plain or gated blocks (LiGR), dropout .2 or .4, learning rate .002 or .004;
+training stops after three epochs without a better validation NDCG@10, the best trial and its best number of epochs are
+taken. RecTools' plain blocks are its default, those of SASRec's authors, with a dense layer as wide as the vectors;
+ours are pre-norm, their dense layer four times as wide.
 
 The search sees only events that are train under both protocols, and withholds of those each user's last; so neither
 test was looked at. The winner of each side is then trained anew, on the train part of each protocol, for the number of
@@ -33,7 +34,7 @@ import numpy as np
 import torch
 
 from benchmarks.rows import Row, data_folder, peer_python, run_peer
-from benchmarks.sequence_speed import ALL, PACKAGES
+from benchmarks.sequence_speed import ALL, PACKAGES, places
 from pasand.data.dataset import Dataset
 from pasand.data.sources import load
 from pasand.evaluation.compare import RECENT_DAYS
@@ -68,13 +69,13 @@ class Trial:
     dropout: float
     learning_rate: float
 
-    def own(self, epochs: int, patience: int) -> SASRec:
-        """Return our model."""
+    def own(self, train: Dataset, epochs: int, patience: int) -> SASRec:
+        """Return our model, with batches of as many places as RecTools' have in these data on average."""
         return SASRec(
             dimensions=DIMENSIONS,
             heads=HEADS,
             max_length=MAX_LENGTH,
-            batch_size=BATCH_SIZE,
+            batch_size=places(train, MAX_LENGTH, BATCH_SIZE),
             negatives=ALL,
             gated=self.gated,
             dropout=self.dropout,
@@ -204,7 +205,7 @@ class Peer:
 
 def own_curve(trial: Trial, train: Dataset) -> list[float]:
     """Return the validation NDCG@10 of ours after each epoch; withholds what `latest` withholds with this seed."""
-    model = trial.own(EPOCHS, PATIENCE).fit(train, rng=np.random.default_rng(SEED))
+    model = trial.own(train, EPOCHS, PATIENCE).fit(train, rng=np.random.default_rng(SEED))
     return model.curves()["validation ndcg@10"]
 
 
@@ -218,7 +219,7 @@ def compared(name: str, split: Split, ours: Found, theirs: Found, peer: Peer) ->
     rng = np.random.default_rng(SEED)
     popular = Popularity().fit(split.train, rng=rng)
     recent = Popularity(window_days=RECENT_DAYS).fit(split.train, rng=rng)
-    model = ours.trial.own(ours.epochs, 0).fit(split.train, rng=rng)
+    model = ours.trial.own(split.train, ours.epochs, 0).fit(split.train, rng=rng)
     own = measured(ladder(model, popular), split)
     other = measured(Recommender(Fallback([peer.answer(theirs, split), FromModel(popular)])), split)
     difference = own.user_values[METRIC] - other.user_values[METRIC]

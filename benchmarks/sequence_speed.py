@@ -2,7 +2,8 @@
 
 Data: the train part of leave-last-out, every event a liking. S3-Rec Beauty (9 events a user, 50 read) has short
 histories; in `ml-1m-2999-users` most fill the 200 that are read. On both sides an epoch is one pass over the same
-sequences, the latest items of each user, in batches of as many users.
+sequences, the latest items of each user, in as many steps: RecTools' batches hold a number of users, ours as many
+places of histories as that many users have on average.
 
 Architecture on both sides: one gated pre-norm block (LiGR), width 64, one head, dense layer of four times the width
 with GELU, dropout .5, item vectors shared between input and output. Two objectives:
@@ -78,6 +79,15 @@ def sequences(place: str) -> Dataset:
     return LeaveLastOut().split(data)[0].train
 
 
+def places(train: Dataset, max_length: int, batch_size: int) -> int:
+    """Return how many places, followed by another item, so many users' histories hold on average, rounded up.
+
+    RecTools' batches are users, ours are places: so both take as many steps an epoch.
+    """
+    count = np.minimum(np.diff(train.by_user.start), max_length + 1)
+    return int(np.ceil((count[count >= 2] - 1).mean() * batch_size))
+
+
 def own_seconds(contest: Contest, train: Dataset) -> float:
     """Return the seconds of an epoch of ours."""
     model = SASRec(
@@ -87,7 +97,7 @@ def own_seconds(contest: Contest, train: Dataset) -> float:
         gated=True,
         dropout=0.5,
         max_length=contest.max_length,
-        batch_size=contest.batch_size,
+        batch_size=places(train, contest.max_length, contest.batch_size),
         negatives=contest.negatives,
         epochs=EPOCHS,
         patience=0,
@@ -147,8 +157,8 @@ def run() -> list[Row]:
                     peer=f"RecTools {told['version']}, itself",
                     peer_value=1.0,
                     detail=f"{ours:.2f} s against {theirs:.1f} s; {n_users:,} users, {len(train):,} events, "
-                    f"{contest.max_length} read, batches of {contest.batch_size}; RecTools {BATCHES} of {n_batches} "
-                    f"batches, scaled; {threads} threads, median of {TURNS} turns",
+                    f"{contest.max_length} read, batches of {contest.batch_size} users; RecTools "
+                    f"{BATCHES} of {n_batches} batches, scaled; {threads} threads, median of {TURNS} turns",
                 )
             )
     return rows
