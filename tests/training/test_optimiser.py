@@ -69,6 +69,9 @@ def test_a_table_that_is_also_read_as_a_whole_is_stepped_as_a_whole() -> None:
     found.clip(1e9)
     found.step(0.1)
     torch.testing.assert_close(network.table.weight.detach(), before - 0.1)
+    found.release()
+    assert not network.table.sparse
+    assert network.table.weight.grad is None
 
 
 @pytest.mark.usefixtures("small_is_large")

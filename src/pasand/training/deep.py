@@ -131,13 +131,17 @@ def train(
     """Train a task's network and return its best weights and learning curves; the network is left with them.
 
     `validate` returns a metric that is better when higher; it is called after each epoch with the network in
-    evaluation mode. With a checkpoint, training goes on from where it was left, with the result of an undisturbed run;
-    what was left finished is returned at once. Raises InputError where a loss, a gradient or a weight is not finite,
-    naming epoch, batch and what is at fault, and as `Checkpoint.read` and `write`.
+    evaluation mode. With a checkpoint, training goes on from where it was left, with the result of an undisturbed run
+    to the bit on a CPU (GPUs add in no fixed order); what was left finished is returned at once. Raises InputError
+    where a loss, a gradient or a weight is not finite, naming epoch, batch and what is at fault, and as
+    `Checkpoint.read` and `write`.
     """
     run = _Run(task, settings, seed, device, validate, label, checkpoint)
-    while not run.finished:
-        run.epoch()
+    try:
+        while not run.finished:
+            run.epoch()
+    finally:
+        run.optimiser.release()
     task.network.load_state_dict(run.weights)
     task.network.eval()
     step(label, 1, 1)

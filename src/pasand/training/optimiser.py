@@ -21,9 +21,10 @@ class Optimiser:
 
     def __init__(self, network: nn.Module, l2: float, device: torch.device) -> None:
         self._l2 = l2
-        large = {id(table.weight): table for table in network.modules() if device.type != "mps" and _large(table)}
-        for table in large.values():
+        self._tables = [table for table in network.modules() if device.type != "mps" and _large(table)]
+        for table in self._tables:
             table.sparse = True
+        large = {id(table.weight) for table in self._tables}
         weights = list(network.parameters())
         self._whole = [weight for weight in weights if id(weight) not in large]
         self._rows = [weight for weight in weights if id(weight) in large]
@@ -64,6 +65,12 @@ class Optimiser:
             for group in optimiser.param_groups:
                 group["lr"] = rate
             optimiser.step()
+
+    def release(self) -> None:
+        """Leave the network without gradients, and its tables as they were before."""
+        self.zero()
+        for table in self._tables:
+            table.sparse = False
 
     def state(self) -> dict[str, Tensor]:
         """Return the moments and counts of steps, by names of their places."""

@@ -161,7 +161,7 @@ class DeepTower(ABC):
             averaging=self.averaging,
         )
         self._learnt = self._prepare(data)
-        with torch.random.fork_rng():
+        with torch.random.fork_rng([where] if where.type == "cuda" else []):
             torch.manual_seed(seed)
             self._network = self._build().to(where)
             trained = deep.train(
@@ -170,7 +170,7 @@ class DeepTower(ABC):
                 seed=seed,
                 device=where,
                 validate=None if held is None else self._validation(held),
-                label=label,
+                label=f"{label}, all events" if held is None and self.patience else label,
                 checkpoint=checkpoints.checkpoint(label, {**depends, "events": len(data), "epochs": epochs}),
             )
         self._network.to("cpu")
