@@ -117,3 +117,39 @@ class HistoryTower(nn.Module):
         """Map "item" (n,) to (n, D)."""
         vectors: Tensor = self.items(inputs["item"])
         return vectors
+
+
+class ClozeTower(HistoryTower):
+    """Reads a history with gaps in both directions (Sun et al., BERT4Rec, CIKM 2019); it asks with a gap at the end."""
+
+    def __init__(
+        self, n_items: int, dimensions: int, max_length: int, blocks: int, heads: int, dropout: float, gated: bool
+    ) -> None:
+        super().__init__(n_items, dimensions, max_length + 1, blocks, heads, dropout, gated)
+        self.gap = nn.Parameter(torch.randn(dimensions) * 0.02)
+
+    def filled(self, vectors: Tensor, places: Tensor, hidden: Tensor, real: Tensor) -> Tensor:
+        """Map the item vectors of sequences, (B, L, D), padded anywhere, to what each place expects, (B, L, D).
+
+        `places`, (B, L), are counted from the end; `hidden`, (B, L), is true at gaps, `real`, (B, L), at gaps and
+        items. Each place looks at all real ones.
+        """
+        x = torch.where(hidden[:, :, None], self.gap, vectors) + self.places(places)
+        x = dropped(x, self.dropout if self.training else 0)
+        mask = real[:, None, None]
+        for block in self.blocks:
+            x = block(x, mask, False)
+        normed: Tensor = self.norm(x)
+        return normed
+
+    def query(self, inputs: dict[str, Tensor]) -> Tensor:
+        """Map "history" (B, max_length), oldest first, padded on the left with the number of items, to (B, D)."""
+        history = inputs["history"]
+        gap = self.gap.expand(history.shape[0], 1, -1)
+        x = torch.cat([self.items(history), gap], 1) + self.places.weight[: history.shape[1] + 1].flip(0)
+        real = functional.pad(history != self.padding, (0, 1), value=True)
+        mask = real[:, None, None]
+        for block in self.blocks[:-1]:
+            x = block(x, mask, False)
+        normed: Tensor = self.norm(self.blocks[-1](x, mask, True)[:, 0])
+        return normed

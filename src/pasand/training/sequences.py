@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from pasand.data.dataset import Dataset
-from pasand.layers.attention import HistoryTower
+from pasand.layers.attention import ClozeTower, HistoryTower
 from pasand.training.softmax import softmax_loss
 
 Sequences: TypeAlias = tuple[Tensor, Tensor]
@@ -44,7 +44,8 @@ class NextItem:
         A batch holds about `batch_size` places that another item follows. `known`, (n,), are the items to draw from,
         all of which are drawn where they are no more than `negatives`.
         """
-        self.network, self._negatives, self._where = network, negatives, where
+        self.network: HistoryTower = network
+        self._negatives, self._where = negatives, where
         histories = data.positives().by_user
         count = np.minimum(np.diff(histories.start), max_length + 1)
         users = np.flatnonzero(count >= 2)
@@ -98,3 +99,40 @@ class NextItem:
             return self._known
         drawn = torch.randint(len(self._known), (self._negatives,), generator=generator)
         return self._known[drawn.unique().to(self._where)]
+
+
+class Cloze(NextItem):
+    """The task of telling hidden items of a history from drawn ones by all the others (Sun et al., BERT4Rec, 2019)."""
+
+    network: ClozeTower
+
+    def __init__(self, data: Dataset, network: ClozeTower, *, hidden: float, last: float, **options: Any) -> None:
+        """Take what `NextItem` takes; of each history hide a share of the places, at least one.
+
+        Of a share `last` of the histories only the last item is hidden, which is what is asked for when answering.
+        """
+        super().__init__(data, network, **options)
+        self._share, self._last = hidden, last
+
+    def loss(self, batch: Sequences, generator: torch.Generator) -> Tensor:
+        """Return the mean over all hidden places of -log softmax of the item among itself and the drawn items."""
+        items, count = batch
+        left = count[:, None] - 1 - torch.arange(items.shape[1], device=items.device)
+        real = left >= 0
+        chance = torch.rand(items.shape, generator=generator).to(items.device)
+        whole = torch.rand(len(items), generator=generator).to(items.device) >= self._last
+        hidden = real & (chance < self._share) & whole[:, None]
+        hidden |= (left == 0) & ~hidden.any(1, keepdim=True)
+        drawn = self._drawn(generator)
+        vectors = self.network.items(torch.cat([items.flatten(), drawn]))
+        read = vectors[: items.numel()]
+        states = self.network.filled(read.unflatten(0, items.shape), left.clamp(min=0), hidden, real)
+        at = hidden.flatten().nonzero()  # (T, 1)
+        return softmax_loss(
+            functional.embedding(at[:, 0], states.flatten(0, 1)),
+            functional.embedding(at, read),
+            vectors[items.numel() :],
+            items.flatten()[at],
+            drawn,
+            torch.ones(at.shape, device=items.device),
+        )
