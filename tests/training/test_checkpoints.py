@@ -88,6 +88,17 @@ def test_trainings_are_numbered_inside_keeping_and_not_kept_outside(tmp_path: Pa
     assert not any(tmp_path.iterdir())
 
 
+def test_settings_that_json_cannot_hold_are_compared_as_words(tmp_path: Path) -> None:
+    with keeping(tmp_path):
+        first = checkpoints.checkpoint("a", {"layers": (1, 2), "place": Path("x")})
+    assert first is not None
+    first.write({}, {})
+    with keeping(tmp_path):
+        second = checkpoints.checkpoint("a", {"layers": (1, 2), "place": Path("x")})
+    assert second is not None
+    assert second.read() == ({}, {})
+
+
 def test_folders_are_begun_discarded_and_left_alone_where_they_are_not_ours(tmp_path: Path) -> None:
     folder = tmp_path / "kept"
     assert not checkpoints.begun(folder)

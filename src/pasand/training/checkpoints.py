@@ -87,13 +87,13 @@ def discard(folder: str | Path) -> None:
 def checkpoint(name: str, about: Mapping[str, Any]) -> Checkpoint | None:
     """Return the checkpoint of the training that begins now; None outside `keeping`.
 
-    `about` says what the training depends on, in values that JSON can hold.
+    `about` says what the training depends on, in values that JSON can hold or in words.
     """
     kept = _keeping.get()
     if kept is None:
         return None
     kept.begun += 1
-    return Checkpoint(kept.folder / f"{kept.begun:02}-{name}{SUFFIX}", json.loads(json.dumps(about)))
+    return Checkpoint(kept.folder / f"{kept.begun:02}-{name}{SUFFIX}", json.loads(json.dumps(about, default=str)))
 
 
 def depends(model: Any, data: Dataset, seed: int) -> dict[str, Any]:
