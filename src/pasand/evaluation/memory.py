@@ -46,7 +46,7 @@ def needed(data: Dataset, models: Iterable[object]) -> Estimate:
     """Return the memory that fitting these models to the data will take at its peak, one after another."""
     models = list(models)
     asked = [
-        (5 if isinstance(model, DeepTower) else 3, model.dimensions or carried(data.n_items))
+        (5 + (model.averaging > 0) if isinstance(model, DeepTower) else 3, model.dimensions or carried(data.n_items))
         for model in models
         if hasattr(model, "dimensions")
     ]
