@@ -45,8 +45,8 @@ def estimate(data: Dataset, *, dimensions: int = 0, copies: int = 3, item_matric
     """Return the memory that training needs, to be held against what is free.
 
     `dimensions` counts the float32 learnt per user and per item, held in so many `copies`: three are parameters,
-    gradient or system, and the best epoch; Adam's two means make it five, an average of the weights six. `item_matrices` counts float64 matrices of items by items, as EASE and dense item
-    neighbours hold two.
+    gradient or system, and the best epoch; Adam's two means make it five, an average of the weights six.
+    `item_matrices` counts float64 matrices of items by items, as EASE and dense item neighbours hold two.
     """
     events = 4 + 4 + 8 + (0 if data.value is None else 4) + 4 * len(data.columns)
     # by user: place and item; the sparse matrix twice, by rows and by columns
