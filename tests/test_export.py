@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cache
 
@@ -13,6 +14,8 @@ from pasand import models
 from pasand.contracts import Exports
 from pasand.data.dataset import Dataset
 from pasand.data.features import Feature
+from pasand.errors import InputError
+from pasand.training.graphs import LEAST
 from pasand.training.tower import DeepTower
 from pasand.types import Queries
 from tests.logs import tastes
@@ -109,14 +112,35 @@ def test_graphs_are_passed_on_and_hold_no_large_weight(model: type[DeepTower]) -
     assert on_graphs.export() == graphs(model)
     assert model().export() == {}
     for name, weight in fitted(model).state().items():
-        if name.startswith("weights.") and weight.nbytes >= 4096:
+        if name.startswith("weights.") and weight.nbytes >= LEAST:
             assert not any(weight.tobytes()[:1024] in graph for graph in graphs(model).values())
+    assert not any(b".py" in graph or b"pasand" in graph for graph in graphs(model).values())
 
 
 @every_deep_model
 def test_without_graphs_torch_answers(model: type[DeepTower]) -> None:
     queries = asked(7, 5)
     np.testing.assert_array_equal(loaded(model, {}).embed_queries(queries), fitted(model).embed_queries(queries))
+
+
+@every_deep_model
+def test_graphs_may_be_run_from_several_threads(model: type[DeepTower]) -> None:
+    on_graphs, queries = loaded(model, graphs(model)), [asked(7, length) for length in range(12)]
+    alone = [on_graphs.embed_queries(one) for one in queries]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(5):
+            for found, expected in zip(pool.map(on_graphs.embed_queries, queries), alone, strict=True):
+                np.testing.assert_array_equal(found, expected)
+
+
+def test_graphs_that_cannot_be_run_are_refused() -> None:
+    with pytest.raises(InputError, match="cannot be run by onnxruntime"):
+        loaded(DEEP[0], {"query": b"no graph"})
+    other = loaded(DEEP[0], {})
+    large = [name for name, weight in other.state().items() if name.startswith("weights.") and weight.nbytes >= LEAST]
+    other.load_state({**other.state(), **{name: np.zeros((300, 5), np.float32) for name in large}})
+    with pytest.raises(InputError, match="cannot be run by onnxruntime"):
+        other.use(graphs(DEEP[0]))
 
 
 def test_without_onnx_nothing_is_exported_and_it_is_said(

@@ -15,6 +15,7 @@ from pasand.bundle import Bundle
 from pasand.data.dataset import Dataset
 from pasand.data.features import Feature
 from pasand.errors import InputError
+from pasand.models.two_tower import TwoTower
 from pasand.types import Candidates, Queries
 from tests.logs import tastes
 
@@ -131,6 +132,16 @@ def test_a_new_item_stands_where_one_of_the_same_features_stands(kind: str) -> N
         scores = dict(zip(ids, found.scores[0].tolist(), strict=False))
         assert set(ids[:9]) == {own, *others[2:]}
         np.testing.assert_allclose(scores[own], scores[others[3]], rtol=1e-5)
+
+
+def test_what_was_learnt_of_new_items_is_part_of_the_state() -> None:
+    grown = towers("model").add_items(["new a"], like(9)).assembly.fitted["tower"]
+    again = TwoTower(use_ids=False)
+    again.load_state(grown.state())
+    assert isinstance(grown, TwoTower)
+    rows = np.array([9, 30], np.int32)
+    np.testing.assert_array_equal(again.embed_items(rows), grown.embed_items(rows))
+    np.testing.assert_allclose(again._embed_all(31), grown._embed_all(31), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["model", "index"])

@@ -49,8 +49,9 @@ def recommend(
 ) -> dict[str, object]:
     """Return the answer of a bundle: known (is the user in the log), and a list of rank, item, title, score, reasons.
 
-    `features`, (1, ...) each, are told of the user beyond the log, or in place of what the log says. Raises InputError
-    for a history item that the bundle does not know.
+    With it stand the length of the history and the names of the features that were given. `features`, (1, ...) each,
+    are told of the user beyond the log, or in place of what the log says. Raises InputError for a history item that the
+    bundle does not know.
     """
     from pasand.recommender import reasons
 
@@ -66,7 +67,13 @@ def recommend(
         if causes is not None:
             line["because"] = [_item(bundle.data, reason.item) for reason in causes[0][place][:3]]
         lines.append(line)
-    return {"user": user, "known": bool(queries.users[0] >= 0), "history": queries.history.shape[1], "items": lines}
+    return {
+        "user": user,
+        "known": bool(queries.users[0] >= 0),
+        "history": queries.history.shape[1],
+        "features": sorted(features or {}),
+        "items": lines,
+    }
 
 
 def with_items(bundle: Bundle, table: Path) -> Bundle:
@@ -166,7 +173,8 @@ def show(answer: dict[str, object], k: int) -> None:
     items = answer["items"]
     assert isinstance(items, list)
     if not answer["known"]:
-        basis = "answered from the given history" if answer["history"] else "answered by what is popular"
+        given = [name for name in ("history", "features") if answer[name]]
+        basis = f"answered from the given {' and '.join(given)}" if given else "answered by what is popular"
         console.output.print(f"{answer['user'] or 'somebody new'}: not in the log, {basis}", markup=False)
     reasons = any("because" in line for line in items)
     titled = any(line["title"] not in ("", line["item"]) for line in items)

@@ -61,6 +61,14 @@ def graph(network: nn.Module, tower: str, inputs: Mapping[str, Array]) -> bytes:
                 "state", 0, tensor.nbytes, tensor.dtype, shape=tensor.shape, name=marked(own)
             )
             value.name = marked(own)
+    for node in program.model.graph.all_nodes():  # where each came from in the code, with paths of this machine
+        node.metadata_props.clear()
+        for value in node.outputs:
+            value.metadata_props.clear()
+    for value in [*program.model.graph.inputs, *initializers.values()]:
+        value.metadata_props.clear()
+    program.model.metadata_props.clear()
+    program.model.graph.metadata_props.clear()
     content: bytes = onnx_ir.to_proto(program.model).SerializeToString()
     return content
 

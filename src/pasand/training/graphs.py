@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import onnxruntime
 
+from pasand.errors import InputError
 from pasand.types import Array, Arrays, Vectors
 
 LEAST = 1024
@@ -21,7 +22,7 @@ class Graphs:
     def __init__(self, graphs: Mapping[str, bytes], weights: Arrays) -> None:
         """Take the graphs, and the weights by name, whose memory is used where it lies.
 
-        Raises RuntimeError where a graph lacks a weight or does not fit it.
+        Raises InputError where ONNX Runtime cannot run a graph, or a weight is missing or of another shape.
         """
         self._weights = {name: np.ascontiguousarray(values) for name, values in weights.items()}
         self._sessions = {name: _session(graph, self._weights) for name, graph in graphs.items()}
@@ -46,4 +47,8 @@ def _session(graph: bytes, weights: Arrays) -> onnxruntime.InferenceSession:
     lent = [name for name in weights if marked(name).encode() in graph]
     values = [onnxruntime.OrtValue.ortvalue_from_numpy(weights[name]) for name in lent]
     options.add_external_initializers([marked(name) for name in lent], values)
-    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    try:
+        return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its exceptions have no base of their own
+        cause = f"cannot be run by onnxruntime {onnxruntime.__version__}: {error}"
+        raise InputError("ONNX graph", cause=cause, cure="install a newer onnxruntime, or fit again") from error
