@@ -46,4 +46,10 @@ def milvus(folder: Path) -> Iterator[str]:
     for package in ("pymilvus", "milvus_lite"):
         if importlib.util.find_spec(package) is None:
             missing(package)
-    yield str(folder / "milvus.db")
+    from milvus_lite.server_manager import server_manager_instance  # type: ignore[import-untyped]
+
+    file = folder / "milvus.db"
+    try:
+        yield str(file)
+    finally:
+        server_manager_instance.release_server(str(file))

@@ -116,7 +116,7 @@ def check(found: Candidates, scores: Scores, may: Mask, k: int, *, share: float)
 
 
 def test_the_folder_is_found() -> None:
-    assert {"Exact", "IVF"} <= {member.__name__ for member in members()}
+    assert {"Exact", "IVF", "HNSW", "Milvus"} <= {member.__name__ for member in members()}
 
 
 def test_the_best_are_found(index: Index) -> None:
@@ -334,7 +334,7 @@ def test_a_loaded_index_takes_items_and_leaves_its_file_alone(make: Make, tmp_pa
 
 
 def test_files_that_are_not_whole_are_refused(make: Make, tmp_path: Path) -> None:
-    built(make).save(tmp_path / "file")
+    built(make, ITEMS[:60]).save(tmp_path / "file")
     content = (tmp_path / "file").read_bytes()
     for bad in (b"", b"x", b"PK" * 500, content[:-1], content[: len(content) // 2], content[1:], b"x" + content):
         (tmp_path / "bad").write_bytes(bad)
@@ -343,7 +343,7 @@ def test_files_that_are_not_whole_are_refused(make: Make, tmp_path: Path) -> Non
     with pytest.raises(InputError, match="absent"):
         make().load(tmp_path / "absent")
     with pytest.raises(InputError, match="cannot be written"):
-        built(make).save(tmp_path / "no folder" / "file")
+        built(make, ITEMS[:60]).save(tmp_path / "no folder" / "file")
 
 
 def test_the_file_of_another_kind_is_refused(make: Make, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def checked(vectors: Vectors, dimensions: int | None, *, what: str) -> Vectors:
         cause = f"{vectors.shape[1]} wide, but the index is {dimensions} wide"
         raise InputError(what, cause=cause, cure="embed with the model that the index was built for")
     vectors = np.ascontiguousarray(vectors, np.float32)
-    finite = np.isfinite(np.abs(vectors).max(axis=1, initial=0))
+    finite = np.isfinite(vectors.max(axis=1)) & np.isfinite(vectors.min(axis=1))
     if not finite.all():
         row = int(np.flatnonzero(~finite)[0])
         raise InputError(what, row=row, cause="not a number or infinite", cure="look for nan in training and features")

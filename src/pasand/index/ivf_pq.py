@@ -14,11 +14,10 @@ import numpy as np
 from numpy.random import Generator
 
 from pasand.index.files import checked
-from pasand.index.lists import DEPTH, InvertedLists, one_list, scale_of
+from pasand.index.lists import InvertedLists, one_list, scale_of
+from pasand.index.recall import DEPTH, sample, share_found, true_best
 from pasand.types import Array, Scores, Vectors
 
-ASKED = 1000
-"""Queries that choose the reach and measure the recall, half and half."""
 TRAINED_ON = 64
 """Vectors for each centre that k-means learns from."""
 FEWEST = 39
@@ -66,7 +65,7 @@ class IVF(InvertedLists):
             self._fill(one_list(vectors.shape[1]), vectors, scale)
             return self
         lists = self._fill(self._trained(vectors, scale, rng), vectors, scale)
-        self._choose_reach(vectors, lists, _asked(vectors, queries, rng))
+        self._choose_reach(vectors, lists, sample(vectors, queries, rng))
         return self
 
     def _trained(self, vectors: Vectors, scale: Scores, rng: Generator) -> Any:
@@ -88,7 +87,7 @@ class IVF(InvertedLists):
     def _choose_reach(self, vectors: Vectors, lists: Array, queries: Vectors) -> None:
         """Set the smallest reach with which the wanted share of the true best is found, and measure the recall."""
         asked, held = queries[::2], queries[1::2]
-        best, rows = _truth(asked, vectors)
+        best, rows = true_best(asked, vectors)
         size = np.abs(asked).max(axis=1, keepdims=True)
         units = asked / size
         centre = units @ self._centres.T
@@ -101,38 +100,12 @@ class IVF(InvertedLists):
         doubt = 2 * found.std() / len(found) ** 0.5
         self._reach(max(0.0, float(np.quantile(needed, min(1.0, self.recall_wanted + doubt)))))
         for _ in range(10):
-            if self.codes == "pq" or self._found(asked, best, vectors) >= self.recall_wanted:
+            if self.codes == "pq" or share_found(self, asked, best, vectors) >= self.recall_wanted:
                 break
             self._reach(1.05 * float(self._about["reach"]))
-        self._about["recall"] = np.array(self._found(held, _truth(held, vectors)[0], vectors))
+        self._about["recall"] = np.array(share_found(self, held, true_best(held, vectors)[0], vectors))
         level = logging.WARNING if self.recall < self.recall_wanted - 0.01 else logging.INFO
         log.log(level, "recall@%d is %.4f, %.4g was asked for", DEPTH, self.recall, self.recall_wanted)
 
     def _reach(self, reach: float) -> None:
         self._about["reach"] = np.array(reach, np.float32)
-
-    def _found(self, queries: Vectors, best: Scores, vectors: Vectors) -> float:
-        """Return the share of the best that a search finds; an item as good as the last of them counts."""
-        items = self.search(queries, best.shape[1]).items
-        scores = np.einsum("bd,bkd->bk", queries, vectors[items])
-        last = best[:, -1:] - 1e-6 * np.abs(best[:, -1:])
-        return float((scores >= last).mean())
-
-
-def _asked(vectors: Vectors, queries: Vectors | None, rng: Generator) -> Vectors:
-    """Return the queries to choose and to measure by, none of them zero."""
-    if queries is not None:
-        queries = checked(queries, vectors.shape[1], what="sample queries")
-        queries = queries[queries.any(axis=1)]
-    if queries is None or len(queries) < ASKED // 5:
-        some = rng.integers(len(vectors), size=(2, ASKED))
-        queries = vectors[some[0]] + vectors[some[1]]
-        queries[~queries.any(axis=1)] = 1
-    return queries[rng.permutation(len(queries))[:ASKED]]
-
-
-def _truth(queries: Vectors, vectors: Vectors) -> tuple[Scores, Array]:
-    """Return scores and rows of the true best, (Q, DEPTH)."""
-    depth = min(DEPTH, len(vectors))
-    scores, rows = faiss.knn(queries, vectors, depth, metric=faiss.METRIC_INNER_PRODUCT)
-    return scores, rows

@@ -13,6 +13,7 @@ from numpy.random import Generator
 
 from pasand.errors import InputError
 from pasand.index.files import barred, checked, checked_rows, describe, description, last_of_each, padded
+from pasand.index.recall import DEPTH
 from pasand.index.scan import HALF_BITS, scan
 from pasand.progress import track
 from pasand.types import Array, Candidates, Mask, Rows, Scores, Vectors
@@ -21,8 +22,6 @@ CHUNK = 1 << 16
 """Vectors taken in at once."""
 QUERIES = 256
 """Queries answered at once."""
-DEPTH = 100
-"""Recall is measured over so many of the best, and holds for fewer too."""
 LARGEST = 65504.0
 """The largest half float."""
 SAVED = ("along", "across", "scale", "reach", "recall")
@@ -67,7 +66,7 @@ class InvertedLists(ABC):
     ) -> Candidates:
         """Return the k best rows for each vector, (B, k), equal scores by lower row; padded where fewer are allowed."""
         vectors = self._fitting(vectors, "query vectors")
-        sizes = _power_of_two(np.abs(vectors).max(axis=1, keepdims=True))
+        sizes = power_of_two(np.abs(vectors).max(axis=1, keepdims=True))
         excluded = barred(exclude, len(vectors))
         mask = np.ones((1, 0), np.bool_) if allowed is None else allowed
         # the reach was measured with so many; with fewer, the search would stop before the promised recall
@@ -98,9 +97,9 @@ class InvertedLists(ABC):
         vectors = self._fitting(vectors, "vectors to add")
         checked_rows(rows, vectors)
         newest = last_of_each(rows)
-        scaled = self._scaled(vectors[newest])
+        new = scaled(vectors[newest], self._about["scale"])
         self.remove(rows)
-        self._put(scaled, rows[newest])
+        self._put(new, rows[newest])
         self._look_up()
 
     def remove(self, rows: Rows) -> None:
@@ -150,13 +149,6 @@ class InvertedLists(ABC):
         self._require()
         return checked(vectors, self._index.d, what=what)
 
-    def _scaled(self, vectors: Vectors) -> Vectors:
-        scaled: Vectors = vectors / self._about["scale"]
-        if np.abs(scaled).max(initial=0) > LARGEST:
-            cause = "far larger than the vectors that the index was built of"
-            raise InputError("vectors to add", cause=cause, cure="build the index anew with them")
-        return scaled
-
     def _tables(self, units: Vectors) -> Scores:
         """Return what the scan multiplies codes by, or looks them up in: (B, D), or (B, parts * 256)."""
         if self._codebook is None:
@@ -203,11 +195,11 @@ class InvertedLists(ABC):
         self._look_up()
         return lists
 
-    def _put(self, scaled: Vectors, rows: Array) -> tuple[Array, Array]:
+    def _put(self, vectors: Vectors, rows: Array) -> tuple[Array, Array]:
         """Append scaled vectors to their lists; return the lists and the squared distances from their centres."""
         rows = np.ascontiguousarray(rows, np.int64)
-        distance, near = self._index.quantizer.search(scaled, 1)
-        self._index.add_core(len(scaled), *(faiss.swig_ptr(array) for array in (scaled, rows, near)))
+        distance, near = self._index.quantizer.search(vectors, 1)
+        self._index.add_core(len(vectors), *(faiss.swig_ptr(array) for array in (vectors, rows, near)))
         return near[:, 0], distance[:, 0]
 
     def _look_up(self) -> None:
@@ -254,10 +246,19 @@ def one_list(dimensions: int) -> Any:
 def scale_of(vectors: Vectors) -> Scores:
     """Return the power of two by which vectors are divided so that half floats hold them well."""
     largest = max((float(np.abs(vectors[at : at + CHUNK]).max()) for at in range(0, len(vectors), CHUNK)), default=0.0)
-    return _power_of_two(np.array(largest))
+    return power_of_two(np.array(largest))
 
 
-def _power_of_two(sizes: Array) -> Scores:
+def scaled(vectors: Vectors, scale: Scores) -> Vectors:
+    """Return vectors divided by the scale; raises InputError for those that half floats then cannot hold."""
+    divided: Vectors = vectors / scale
+    if np.abs(divided).max(initial=0) > LARGEST:
+        cause = "far larger than the vectors that the index was built of"
+        raise InputError("vectors to add", cause=cause, cure="build the index anew with them")
+    return divided
+
+
+def power_of_two(sizes: Array) -> Scores:
     """Return for each size at least 0 a power of two not below it, 1 for 0; floats cannot overflow when divided."""
     exponents = np.clip(np.frexp(sizes)[1], -100, 127)
     powers: Scores = np.ldexp(np.float32(1), exponents)
