@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pasand.data.dataset import Dataset, Order
@@ -113,6 +113,7 @@ def test_no_more_are_asked_for_than_can_be_answered_soon(monkeypatch: pytest.Mon
     assert asked(held(data, seed=1)) == asked(held(data, seed=1))
 
 
+@settings(deadline=None)
 @given(
     pairs=st.lists(st.tuples(st.integers(0, 4), st.integers(0, 5), st.sampled_from([1.0, 5.0])), max_size=40),
     order=st.sampled_from(["time", "sequence", "none"]),
