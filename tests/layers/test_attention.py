@@ -5,7 +5,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from pasand.layers.attention import Block, HistoryTower, dropped
+from pasand.layers.attention import Block, ClozeTower, HistoryTower, dropped
 
 N_ITEMS, WIDTH, LONGEST = 20, 12, 7
 Matrix = NDArray[np.float64]
@@ -32,7 +32,8 @@ def left_padded(histories: list[list[int]]) -> dict[str, torch.Tensor]:
 
 
 def plain(weight: torch.Tensor) -> Matrix:
-    return weight.detach().double().numpy()
+    out: Matrix = weight.detach().double().numpy()
+    return out
 
 
 def dense(layer: torch.nn.Linear, x: Matrix) -> Matrix:
@@ -51,7 +52,8 @@ def sigmoid(x: Matrix) -> Matrix:
 
 
 def gelu(x: Matrix) -> Matrix:
-    return x * torch.special.ndtr(torch.from_numpy(x)).numpy()
+    below: Matrix = torch.special.ndtr(torch.from_numpy(x)).numpy()
+    return x * below
 
 
 def reference(made: HistoryTower, history: list[int]) -> Matrix:
@@ -137,3 +139,41 @@ def test_dropped_numbers_lie_anywhere() -> None:
     rows = dropped(torch.ones(400, 16), 0.5)
     assert ((rows == 0).float().mean(dim=0) - 0.5).abs().max() < 0.12
     assert np.abs(np.corrcoef((rows == 0).T.double().numpy()) - np.eye(16)).max() < 0.25
+
+
+def cloze() -> ClozeTower:
+    torch.manual_seed(3)
+    made = ClozeTower(N_ITEMS, WIDTH, LONGEST, 2, 3, 0.5, True)
+    made.eval()
+    for weight in made.parameters():
+        torch.nn.init.normal_(weight, std=0.4)
+    return made
+
+
+def filled(made: ClozeTower, histories: list[list[int]], gaps: list[int], width: int) -> torch.Tensor:
+    """Return what each place expects, with one gap in each history."""
+    items, places = right_padded(histories, width)
+    real = torch.arange(width) < torch.tensor([len(h) for h in histories])[:, None]
+    hidden = torch.arange(width) == torch.tensor(gaps)[:, None]
+    return made.filled(made.items(items), places, hidden, real).detach()
+
+
+def test_a_gap_at_the_end_is_what_a_query_asks() -> None:
+    made = cloze()
+    states = filled(made, [[*h, 0] for h in HISTORIES], [len(h) for h in HISTORIES], LONGEST + 1)
+    expected = torch.stack([states[b, len(h)] for b, h in enumerate(HISTORIES)])
+    torch.testing.assert_close(made.query(left_padded(HISTORIES)).detach(), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_a_gap_sees_both_sides_and_not_what_it_hides() -> None:
+    made = cloze()
+    base = filled(made, [[3, 1, 4, 1, 5]], [2], 5)[0, 2]
+    assert torch.equal(base, filled(made, [[3, 1, 9, 1, 5]], [2], 5)[0, 2])
+    for other in ([[7, 1, 4, 1, 5]], [[3, 1, 4, 1, 8]]):
+        assert (base - filled(made, other, [2], 5)[0, 2]).abs().max() > 1e-3
+
+
+def test_padding_changes_no_gap() -> None:
+    made = cloze()
+    short, long = filled(made, [[3, 1, 4]], [1], 3), filled(made, [[3, 1, 4]], [1], LONGEST)
+    torch.testing.assert_close(short[0], long[0, :3], atol=1e-6, rtol=0)

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from pasand.data.dataset import Dataset
-from pasand.layers.attention import HistoryTower
-from pasand.training.sequences import NextItem
+from pasand.layers.attention import ClozeTower, HistoryTower
+from pasand.training.sequences import Cloze, NextItem
 from tests.test_models import dataset
 
 
@@ -114,3 +114,48 @@ def test_nobody_with_two_likings_gives_no_batch() -> None:
     made = task(dataset([0, 1, 2], [0, 1, 0]))
     assert made.n_batches == 0
     assert list(made.batches(torch.Generator())) == []
+
+
+class Noting(ClozeTower):
+    """Notes what was hidden."""
+
+    noted: torch.Tensor
+
+    def filled(
+        self, vectors: torch.Tensor, places: torch.Tensor, hidden: torch.Tensor, real: torch.Tensor
+    ) -> torch.Tensor:
+        self.noted = hidden
+        return super().filled(vectors, places, hidden, real)
+
+
+@pytest.mark.parametrize(("share", "last"), [(0.4, 0.0), (0.4, 0.5), (0.01, 0.0)])
+def test_every_history_has_a_gap_where_it_has_items(share: float, last: float) -> None:
+    data = histories(400)
+    network = Noting(data.n_items, 8, 9, 1, 1, 0.0, True)
+    known = torch.arange(data.n_items)
+    options = {"batch_size": 10_000, "max_length": 9, "negatives": 5, "known": known, "where": torch.device("cpu")}
+    made = Cloze(data, network, hidden=share, last=last, **options)
+    generator = torch.Generator().manual_seed(0)
+    [(items, count)] = list(made.batches(generator))
+    loss = made.loss((items, count), generator)
+    assert torch.isfinite(loss)
+    hidden = network.noted
+    assert hidden.any(dim=1).all()
+    assert not hidden[torch.arange(items.shape[1]) >= count[:, None]].any()
+    ends = torch.arange(items.shape[1]) == count[:, None] - 1
+    only_last = (hidden == ends).all(dim=1).double().mean().item()
+    alone = (1 - share) ** (count - 1.0)  # no other place by chance, and the last one either way
+    assert only_last == pytest.approx(last + (1 - last) * alone.mean().item(), abs=0.06)
+
+
+def test_the_loss_of_a_gap_is_that_of_the_reference() -> None:
+    """Of two items the last is hidden always; nothing is random as all items are drawn."""
+    data = dataset([0, 0], [2, 1], n_items=3)
+    network = ClozeTower(3, 8, 4, 1, 1, 0.0, True)
+    options = {"batch_size": 9, "max_length": 4, "negatives": 5, "known": torch.arange(3), "where": torch.device("cpu")}
+    made = Cloze(data, network, hidden=0.5, last=1.0, **options)
+    [batch] = list(made.batches(torch.Generator()))
+    with torch.no_grad():
+        query = network.query({"history": torch.tensor([[3, 3, 3, 2]])})
+        share = torch.softmax(query @ network.items.weight[:3].T, dim=1)
+        assert made.loss(batch, torch.Generator()).item() == pytest.approx(-share[0, 1].log().item(), rel=1e-5)
