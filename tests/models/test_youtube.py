@@ -15,7 +15,15 @@ from pasand.types import Queries, Scores
 from tests.models.test_two_tower import GENRES, N_USERS, OLD, asked, genre_of, genres
 from tests.test_models import dataset
 
-SMALL = {"dimensions": 16, "epochs": 20, "patience": 0, "batch_size": 256, "negatives": 64, "layers": (32, 16)}
+SMALL = {
+    "dimensions": 16,
+    "epochs": 20,
+    "patience": 0,
+    "batch_size": 256,
+    "negatives": 64,
+    "layers": (32, 16),
+    "learning_rate": 0.01,
+}
 DAY = 86_400
 
 

@@ -52,7 +52,7 @@ class YouTube(FeaturedTower):
     layers: tuple[int, ...] | None = None
     """Widths of the ReLU layers; None: 1024, 512, 256, halved for each factor of four that the likings lack to a
     million, at most four times."""
-    learning_rate: float = 0.01
+    learning_rate: float = 3e-3
     normalise: bool = False
     """Whether vectors have length 1, so that scores are cosines."""
     temperature: float = 1.0

@@ -77,7 +77,8 @@ class Examples:
         if self._ordered:
             return self._likings.before(self._at[which], first, self._length)
         count = self._likings.start[self.user[which] + 1] - first
-        share = torch.rand((len(which), self._length), generator=generator).to(first.device)
+        # in float64, so that no share of a long history rounds up to the whole
+        share = torch.rand((len(which), self._length), generator=generator, dtype=torch.float64).to(first.device)
         code = self._likings.code[first[:, None] + (share * count[:, None]).long()]
         return torch.where(code == self.code[which][:, None], 0, code)
 
@@ -93,7 +94,7 @@ class Objective:
     loss: Loss
     negatives: int
     draw: Draw = "uniform"
-    log_q: LogQ = "streaming"
+    log_q: LogQ = "counts"
     temperature: float = 1.0
     id_dropout: float = 0.0
     per_user: int = 0
@@ -164,7 +165,7 @@ class Retrieval:
         chosen = torch.randperm(len(self._examples), generator=generator)
         if self._per_user is not None:
             count = self._per_user[1].cpu()
-            share = torch.rand((self._objective.per_user, len(count)), generator=generator)
+            share = torch.rand((self._objective.per_user, len(count)), generator=generator, dtype=torch.float64)
             drawn = (count.cumsum(0) - count + (share * count).long()).flatten()
             chosen = drawn[torch.randperm(len(drawn), generator=generator)]
         yield from chosen.to(self._where).split(self._batch_size)
