@@ -141,6 +141,13 @@ def test_a_history_longer_than_the_models_is_read_to_its_end(deep: Path, capsys:
     assert of_group(answer(capsys, deep, "--history", long), 1) >= 2
 
 
+def test_models_that_cannot_say_why_do_not_pretend_to(deep: Path, capsys: Output) -> None:
+    told = answer(capsys, deep, "--why", "--history", "i000")
+    assert not any("because" in line for line in told["items"])
+    assert pasand("recommend", deep, "--why", "--history", "i000") == 0
+    assert "no model of this bundle can say why" in capsys.readouterr().out
+
+
 ITEMS = "item,group,title,director\nnew a,a,Film new,somebody\nnew ?,z,,somebody\nnew b,b,Another,somebody\n"
 
 

@@ -41,6 +41,8 @@ def command(
     answer = recommend(loaded, user, (history or "").split(",") if history else [], k, why, told)
     if not console.quiet(json):
         show(answer, k)
+        if why and not explains(loaded):
+            console.output.print("no model of this bundle can say why")
     console.write_json(json, answer)
 
 
@@ -58,7 +60,7 @@ def recommend(
     queries = asked(bundle.data, user, history, min(k, bundle.data.n_items))
     queries = replace(queries, features={**queries.features, **(features or {})})
     found = bundle.assembly.recommender(queries)
-    causes = reasons(bundle.assembly.recommender, queries, found.items) if why else None
+    causes = reasons(bundle.assembly.recommender, queries, found.items) if why and explains(bundle) else None
     lines = []
     for place, row in enumerate(found.items[0]):
         if row < 0:
@@ -74,6 +76,13 @@ def recommend(
         "features": sorted(features or {}),
         "items": lines,
     }
+
+
+def explains(bundle: Bundle) -> bool:
+    """Return whether a model of the bundle can say why."""
+    from pasand.contracts import Explains
+
+    return any(isinstance(part, Explains) for part in bundle.assembly.components.values())
 
 
 def with_items(bundle: Bundle, table: Path) -> Bundle:
