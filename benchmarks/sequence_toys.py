@@ -1,0 +1,21 @@
+"""SASRec and its blend with item kNN on S3-Rec's Toys: HR@10 and NDCG@10; see `sequences` for the protocol."""
+
+from __future__ import annotations
+
+from benchmarks import sequences
+from benchmarks.rows import Row
+
+CONTEST = sequences.Contest(
+    file="Toys_and_Games",
+    tower=(0.1050, 0.0650),
+    best=(0.1150, 0.0710),
+    published="published: SASRec with sampled softmax .0970 / .0580, eSASRec .0939 / .0538",
+    settings=sequences.TOWER,
+    neighbours={"neighbours": 100, "shrinkage": 40.0, "decay": 0.6},
+    weight=0.05,
+)
+
+
+def run() -> list[Row]:
+    """Measure one tower, the best recommender and what they consist of."""
+    return sequences.run(CONTEST)
