@@ -21,12 +21,13 @@ import numpy as np
 from safetensors.numpy import load_file, save
 
 from pasand import __version__, recipe
+from pasand.contracts import TakesNewItems, TowerModel
 from pasand.data.dataset import Dataset, Vocabulary
 from pasand.data.features import Feature, Features, pack, pack_strings, unpack, unpack_strings
 from pasand.errors import InputError
 from pasand.progress import track
 from pasand.recipe import Assembly
-from pasand.types import Array, Arrays
+from pasand.types import Array, Arrays, Mask, Rows
 
 logger = logging.getLogger(__name__)
 
@@ -50,9 +51,10 @@ class Bundle:
         """Return the bundle with items appended to its catalogue; what can be known of them is recommended at once.
 
         `features` are named as the data's item features and hold a row for each id, with categories by names of their
-        own; a name that the data do not have counts as not known, and a warning says so. The components are not copied:
-        they take the items in, so go on with the returned bundle alone. Raises InputError for an id that is there
-        already or comes twice, and for a feature of another kind or width than the data's, before anything changes.
+        own; a name that the data do not have counts as not known. Warnings say so, and how many items no model knows.
+        The components are not copied: they take the items in, so go on with the returned bundle alone. Raises
+        InputError for an id that is there already or comes twice, and for a feature of another kind or width than the
+        data's, before anything changes.
         """
         coded: dict[str, Feature] = {}
         strange = [name for name in features if name not in self.data.item_features]
@@ -80,7 +82,19 @@ class Bundle:
             raise InputError("new items", cause=cause, cure=cure) from None
         rows = np.arange(self.data.n_items, data.n_items, dtype=np.int32)
         self.assembly.add_items(coded, rows)
+        silent = len(rows) - int(self._known(rows).sum())
+        if silent:
+            told = "no model has a vector for %d of %d new items, so they will not be recommended"
+            logger.warning(told, silent, len(rows))
         return replace(self, data=data)
+
+    def _known(self, rows: Rows) -> Mask:
+        """Return which items that were added a model has taken in; (n,)."""
+        known = np.zeros(len(rows), np.bool_)
+        for part in self.assembly.components.values():
+            if isinstance(part, TakesNewItems):
+                known |= part.embed_items(rows).any(axis=-1) if isinstance(part, TowerModel) else True
+        return known
 
 
 def write(path: str | Path, assembly: Assembly, data: Dataset, *, seed: int) -> None:

@@ -168,6 +168,7 @@ def test_what_is_not_known_of_new_items_is_said_once(
     assert [record.getMessage() for record in caplog.records] == [
         "left out, since the data have no such item features: director",
         "not known of the new items, since the data have no such group: z",
+        "no model has a vector for 1 of 3 new items, so they will not be recommended",
     ]
 
 
