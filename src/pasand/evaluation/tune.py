@@ -39,7 +39,7 @@ Choices = Sequence[object] | Between
 
 DEEP: dict[str, Choices] = {
     "dimensions": [32, 64, 128],
-    "learning_rate": Between(3e-4, 1e-2),
+    "learning_rate": Between(3e-4, 3e-2),
     "l2": Between(1e-6, 1e-1),
     "dropout": Between(0.0, 0.6),
     "temperature": Between(0.03, 0.3),
