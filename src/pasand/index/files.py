@@ -59,11 +59,12 @@ def barred(exclude: Rows | None, n_queries: int) -> Rows:
 
 def padded(items: Rows, scores: Array, k: int) -> Candidates:
     """Return lists, (B, K <= k), widened to k with -1 and -inf."""
-    more = ((0, 0), (0, k - items.shape[1]))
-    return Candidates(
-        items=np.pad(items, more, constant_values=-1),
-        scores=np.pad(scores.astype(np.float32, copy=False), more, constant_values=-np.inf),
-    )
+    scores = scores.astype(np.float32, copy=False)
+    if items.shape[1] < k:
+        more = ((0, 0), (0, k - items.shape[1]))
+        items = np.pad(items, more, constant_values=-1)
+        scores = np.pad(scores, more, constant_values=-np.inf)
+    return Candidates(items=items, scores=scores)
 
 
 def describe(path: Path, kind: str, arrays: Mapping[str, Array]) -> None:

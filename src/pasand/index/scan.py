@@ -70,16 +70,10 @@ def scan(
             ids = carray(_ids_at(lists[place, 1]), (n,))
             if halves:
                 codes = carray(_halves_at(lists[place, 0]), (n, width))
-                for i in range(n):
-                    if masked and (ids[i] >= len(allow) or not allow[ids[i]]):
-                        continue
-                    _offer(out, top, _half_product(codes[i], query), np.int32(ids[i]), barred)
+                _scan_halves(codes, ids, query, allow, masked, barred, out, top)
             else:
                 words = carray(_bytes_at(lists[place, 0]), (n, width))
-                for i in range(n):
-                    if masked and (ids[i] >= len(allow) or not allow[ids[i]]):
-                        continue
-                    _offer(out, top, _looked_up(words[i], query), np.int32(ids[i]), barred)
+                _scan_words(words, ids, query, allow, masked, barred, out, top)
         for last in range(k - 1, 0, -1):
             score, item = top[last], out[last]
             top[last], out[last] = top[0], out[0]
@@ -87,28 +81,44 @@ def scan(
     return items, scores
 
 
-@njit(cache=True, nogil=True, fastmath=True, inline="always")
-def _half_product(code: Array, query: Scores) -> np.float32:
-    total = np.float32(0)
-    for d in range(len(query)):
-        # sign, exponent and fraction of the half float, moved to where a float has them
-        bits = np.int32((np.int32(code[d]) << np.int32(13)) & np.int32(-1879056384))
-        total += query[d] * bits.view(np.float32)
-    return total
+@njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+def _scan_halves(
+    codes: Array, ids: Array, query: Scores, allow: Mask, masked: bool, barred: Rows, items: Rows, top: Scores
+) -> None:
+    """Offer the allowed items of a list of half floats."""
+    n, width, least = len(ids), len(query), top[0]
+    for i in range(n):
+        if masked and (ids[i] >= len(allow) or not allow[ids[i]]):
+            continue
+        code, score = codes[i], np.float32(0)
+        for d in range(width):
+            # sign, exponent and fraction of the half float, moved to where a float has them
+            bits = np.int32((np.int32(code[d]) << np.int32(13)) & np.int32(-1879056384))
+            score += query[d] * bits.view(np.float32)
+        if score >= least:
+            _offer(items, top, score, np.int32(ids[i]), barred)
+            least = top[0]
 
 
-@njit(cache=True, nogil=True, inline="always")
-def _looked_up(code: Array, table: Scores) -> np.float32:
-    total = np.float32(0)
-    for part in range(len(code)):
-        total += table[256 * part + code[part]]
-    return total
+@njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+def _scan_words(
+    words: Array, ids: Array, table: Scores, allow: Mask, masked: bool, barred: Rows, items: Rows, top: Scores
+) -> None:
+    """Offer the allowed items of a list of product-quantised codes."""
+    for i in range(len(ids)):
+        if masked and (ids[i] >= len(allow) or not allow[ids[i]]):
+            continue
+        score = np.float32(0)
+        for part in range(words.shape[1]):
+            score += table[256 * part + words[i, part]]
+        if score >= top[0]:
+            _offer(items, top, score, np.int32(ids[i]), barred)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=True, nogil=True)
 def _offer(items: Rows, top: Scores, score: np.float32, item: np.int32, barred: Rows) -> None:
     """Take an item into the heap of the best, whose root is the worst of them, if it is better and not barred."""
-    if score < top[0] or (score == top[0] and item > items[0]):
+    if score == top[0] and item > items[0]:
         return
     place = np.searchsorted(barred, item)
     if place < len(barred) and barred[place] == item:
