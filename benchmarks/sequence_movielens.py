@@ -7,10 +7,10 @@ a history get the most popular items on both sides.
 
 Settings of both sides: one block, two heads, width 64, the latest 50 items of a history, batches of 32 users (ours: of
 as many places of histories as 32 users have on average), softmax over all items (RecTools' default loss), Adam. Search
-of both sides: the same eight trials, plain or gated blocks (LiGR), dropout .2 or .4, learning rate .002 or .004;
-training stops after three epochs without a better validation NDCG@10, the best trial and its best number of epochs are
-taken. RecTools' plain blocks are its default, those of SASRec's authors, with a dense layer as wide as the vectors;
-ours are pre-norm, their dense layer four times as wide.
+of both sides: eight trials, dropout .2 or .4, learning rate .002 or .004, and one choice of each side's own: RecTools
+plain blocks (its default, those of SASRec's authors) or gated ones (LiGR); ours, always gated, the last weights or
+their moving average. Training stops after three epochs without a better validation NDCG@10; the best trial and its best
+number of epochs are taken. Where ours averages, the best trial that does not is shown too.
 
 The search sees only events that are train under both protocols, and withholds of those each user's last; so neither
 test was looked at. The winner of each side is then trained anew, on the train part of each protocol, for the number of
@@ -23,11 +23,10 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -59,15 +58,19 @@ DIMENSIONS = 64
 HEADS = 2
 MAX_LENGTH = 50
 BATCH_SIZE = 32
+AVERAGING = 0.998
+"""Weight of the past in the moving average."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What the search varies, the same on both sides."""
+    """What the search varies."""
 
-    gated: bool
     dropout: float
     learning_rate: float
+    gated: bool = True
+    averaged: bool = False
+    """Whether the moving average of the weights is taken; RecTools has no such choice."""
 
     def own(self, train: Dataset, epochs: int, patience: int) -> SASRec:
         """Return our model, with batches of as many places as RecTools' have in these data on average."""
@@ -78,6 +81,7 @@ class Trial:
             batch_size=places(train, MAX_LENGTH, BATCH_SIZE),
             negatives=ALL,
             gated=self.gated,
+            averaging=AVERAGING if self.averaged else 0.0,
             dropout=self.dropout,
             learning_rate=self.learning_rate,
             epochs=epochs,
@@ -106,25 +110,27 @@ class Trial:
         return json.dumps(settings)
 
     def __str__(self) -> str:
-        return f"{'gated' if self.gated else 'plain'}, dropout {self.dropout:g}, rate {self.learning_rate:g}"
+        blocks = f"{'gated' if self.gated else 'plain'} blocks{', averaged' if self.averaged else ''}"
+        return f"{blocks}, dropout {self.dropout:g}, rate {self.learning_rate:g}"
 
 
-TRIALS = [Trial(*values) for values in product((False, True), (0.2, 0.4), (0.002, 0.004))]
+SHARED = list(product((0.2, 0.4), (0.002, 0.004)))
+OWN = [Trial(*values, averaged=averaged) for averaged in (False, True) for values in SHARED]
+PEERS = [Trial(*values, gated=gated) for gated in (False, True) for values in SHARED]
 
 
 @dataclass(frozen=True)
 class Found:
-    """The best trial of one side."""
+    """What came out of a trial."""
 
+    value: float
+    """Its best validation NDCG@10."""
     trial: Trial
     epochs: int
-    value: float
-    """Its validation NDCG@10."""
-    seconds: float
-    """Of the whole search."""
+    """After which it was reached."""
 
     def __str__(self) -> str:
-        return f"{self.trial}, {self.epochs} epochs, found in {self.seconds:.0f} s"
+        return f"{self.trial}, {self.epochs} epochs"
 
 
 @dataclass(frozen=True)
@@ -167,15 +173,14 @@ def shared(leave_last_out: Split, temporal: Split) -> Dataset:
     return train.select(slice(0, int(np.searchsorted(train.time, temporal.train.time[-1], side="right"))))
 
 
-def best(name: str, curves: Iterable[list[float]]) -> Found:
-    """Return the best of the trials' curves, which come one after the other."""
-    began, found = perf_counter(), []
-    for trial, curve in zip(TRIALS, curves, strict=True):
-        epochs = int(np.argmax(curve)) + 1
-        found.append((max(curve), trial, epochs))
-        print(f"{name}, {trial}: {max(curve):.4f} after {epochs} epochs", file=sys.stderr, flush=True)
-    value, trial, epochs = max(found, key=lambda one: one[0])
-    return Found(trial, epochs, value, perf_counter() - began)
+def searched(name: str, trials: list[Trial], curve: Callable[[Trial], list[float]]) -> list[Found]:
+    """Return what came out of the trials, the best first."""
+    found = []
+    for trial in trials:
+        values = curve(trial)
+        found.append(Found(max(values), trial, int(np.argmax(values)) + 1))
+        print(f"{name}: {found[-1]}: {found[-1].value:.4f}", file=sys.stderr, flush=True)
+    return sorted(found, key=lambda one: -one.value)
 
 
 class Peer:
@@ -214,51 +219,65 @@ def measured(recommender: Recommender, split: Split) -> Evaluation:
     return evaluate(recommender, split, [METRIC], rng=np.random.default_rng(SEED))
 
 
-def compared(name: str, split: Split, ours: Found, theirs: Found, peer: Peer) -> list[Row]:
-    """Train both winners on the train part of a protocol and put its questions to them and to popularity."""
+def difference(own: Evaluation, other: Evaluation) -> tuple[float, float, float]:
+    """Return the mean difference by user, and the bounds of its 95 % interval."""
+    values = (own.user_values[METRIC] - other.user_values[METRIC])[:, None]
+    mean, low, high = of_ratios(values, np.ones_like(values), np.random.default_rng(SEED))
+    return float(mean[0]), float(low[0]), float(high[0])
+
+
+def compared(name: str, split: Split, ours: list[Found], theirs: Found, peer: Peer) -> list[Row]:
+    """Train the winners on the train part of a protocol and put its questions to them and to popularity."""
     rng = np.random.default_rng(SEED)
     popular = Popularity().fit(split.train, rng=rng)
     recent = Popularity(window_days=RECENT_DAYS).fit(split.train, rng=rng)
-    model = ours.trial.own(split.train, ours.epochs, 0).fit(split.train, rng=rng)
-    own = measured(ladder(model, popular), split)
     other = measured(Recommender(Fallback([peer.answer(theirs, split), FromModel(popular)])), split)
-    difference = own.user_values[METRIC] - other.user_values[METRIC]
-    both = of_ratios(difference[:, None], np.ones((len(difference), 1)), rng)
-    mean, low, high = (float(part[0]) for part in both)
-    p = paired(own.user_values[METRIC], other.user_values[METRIC], rng=rng).permutation
-    said, spans = f"RecTools {peer.version}", [one.overall[METRIC] for one in (own, other)]
-    rows = [
-        Row(
-            target=f"{name}: NDCG@10 less RecTools', lower end of the 95 % interval",
-            value=low,
-            limit=0.0,
-            better="higher",
-            peer=said,
-            detail=f"difference {mean:.4f} ({low:.4f} to {high:.4f}), p {p:.4f}, {own.n_users['overall']:,} users, "
-            f"{len(split.lists):,} questions; {split.name}",
-        ),
-        Row(
-            target=f"{name}: NDCG@10 of SASRec",
-            value=spans[0].mean,
-            limit=None,
-            better="higher",
-            peer=said,
-            peer_value=spans[1].mean,
-            detail=f"{spans[0].low:.4f} to {spans[0].high:.4f} against {spans[1].low:.4f} to {spans[1].high:.4f}",
-        ),
-    ]
+    alike = next(one for one in ours if not one.trial.averaged)
+    rows: list[Row] = []
+    for found in dict.fromkeys([ours[0], alike]):
+        title = f"{name}{', averaged' if found.trial.averaged else ''}"
+        model = found.trial.own(split.train, found.epochs, 0).fit(split.train, rng=np.random.default_rng(SEED))
+        own = measured(ladder(model, popular), split)
+        mean, low, high = difference(own, other)
+        p = paired(own.user_values[METRIC], other.user_values[METRIC], rng=rng).permutation
+        rows += [
+            Row(
+                target=f"{title}: NDCG@10 less RecTools', lower end of the 95 % interval",
+                value=low,
+                limit=None if rows else 0.0,
+                better="higher",
+                peer=f"RecTools {peer.version}",
+                detail=f"difference {mean:.4f} ({low:.4f} to {high:.4f}), p {p:.4f}; {own.n_users['overall']:,} users, "
+                f"{len(split.lists):,} questions; {split.name}",
+            ),
+            Row(
+                target=f"{title}: NDCG@10",
+                value=own.overall[METRIC].mean,
+                limit=None,
+                better="higher",
+                peer=f"RecTools {peer.version}",
+                peer_value=other.overall[METRIC].mean,
+                detail=f"{span(own)} against {span(other)}; {found}",
+            ),
+        ]
     for title, baseline in (("popularity", popular), (f"popularity of the last {RECENT_DAYS:g} days", recent)):
-        span = measured(ladder(baseline, popular), split).overall[METRIC]
+        simple = measured(ladder(baseline, popular), split)
         rows.append(
             Row(
                 target=f"{name}: NDCG@10 of {title}",
-                value=span.mean,
+                value=simple.overall[METRIC].mean,
                 limit=None,
                 better="higher",
-                detail=f"{span.low:.4f} to {span.high:.4f}",
+                detail=span(simple),
             )
         )
     return rows
+
+
+def span(evaluation: Evaluation) -> str:
+    """Return the bounds of the metric's interval in words."""
+    interval = evaluation.overall[METRIC]
+    return f"{interval.low:.4f} to {interval.high:.4f}"
 
 
 def run() -> list[Row]:
@@ -271,18 +290,18 @@ def run() -> list[Row]:
     assert held is not None
     with tempfile.TemporaryDirectory() as folder:
         peer = Peer(Path(folder))
-        ours = best("ours", (own_curve(trial, train) for trial in TRIALS))
-        theirs = best("RecTools", (peer.curve(trial, held) for trial in TRIALS))
+        ours = searched("ours", OWN, lambda trial: own_curve(trial, train))
+        theirs = searched("RecTools", PEERS, lambda trial: peer.curve(trial, held))[0]
         rows = [row for name, split in splits.items() for row in compared(name, split, ours, theirs, peer)]
     rows.append(
         Row(
             target="search: validation NDCG@10 of the best trial",
-            value=ours.value,
+            value=ours[0].value,
             limit=None,
             better="higher",
             peer=f"RecTools {peer.version}",
             peer_value=theirs.value,
-            detail=f"{len(TRIALS)} trials each, {len(held.query):,} questions; ours: {ours}; RecTools: {theirs}",
+            detail=f"{len(OWN)} trials a side, {len(held.query):,} questions; ours {ours[0]}; RecTools {theirs}",
         )
     )
     return rows
