@@ -15,7 +15,7 @@ moving average of the weights .0998 / .0597; several items ahead .099 to .104 / 
 places (750) instead of histories .1134 / .0657, of 512 places .1176 / .0685. One seed moves these by about .002 / .001.
 Of no use, with 128 histories a step, were: item vectors begun with an SVD of the log, cosines with a temperature, a
 correction of the softmax for the number of negatives, 256 negatives, twice the learning rate, a falling one, decay of
-the weights, and twice the width at 25 epochs. The neighbours of item kNN were chosen among 50 to 200 with shrinkage 0 to
+the weights, and twice the width at 25 epochs. Item kNN was chosen among 100 and 200 neighbours, shrinkage 0 to
 80 and decay .4 to .85, and their weight in the blend from .03 to .5; on Beauty and Toys more shrinkage was tried, and
 found better on the validation, after the test had been measured once with shrinkage 20.
 """
