@@ -9,13 +9,15 @@ from functools import cache
 
 import numpy as np
 import pytest
+import torch
 
 from pasand import models
 from pasand.contracts import Exports
 from pasand.data.dataset import Dataset
 from pasand.data.features import Feature
 from pasand.errors import InputError
-from pasand.training.graphs import LEAST
+from pasand.training.export import graph
+from pasand.training.graphs import LEAST, Graphs
 from pasand.training.tower import DeepTower
 from pasand.types import Queries
 from tests.logs import tastes
@@ -131,6 +133,16 @@ def test_graphs_may_be_run_from_several_threads(model: type[DeepTower]) -> None:
         for _ in range(5):
             for found, expected in zip(pool.map(on_graphs.embed_queries, queries), alone, strict=True):
                 np.testing.assert_array_equal(found, expected)
+
+
+def test_weights_are_used_where_they_lie() -> None:
+    weight = np.arange(600, dtype=np.float32).reshape(60, 10)
+    network = torch.nn.Module()
+    network.items = torch.nn.Embedding.from_pretrained(torch.from_numpy(weight.copy()), freeze=False)
+    network.item = lambda inputs: network.items(inputs["item"])
+    found = Graphs({"item": graph(network, "item", {"item": np.arange(3)})}, {"items.weight": weight})
+    weight[7] = 5
+    assert (found.run("item", {"item": np.array([7, 8])}) == weight[7:9]).all()
 
 
 def test_graphs_that_cannot_be_run_are_refused() -> None:

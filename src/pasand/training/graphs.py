@@ -24,8 +24,12 @@ class Graphs:
 
         Raises InputError where ONNX Runtime cannot run a graph, or a weight is missing or of another shape.
         """
-        self._weights = {name: np.ascontiguousarray(values) for name, values in weights.items()}
-        self._sessions = {name: _session(graph, self._weights) for name, graph in graphs.items()}
+        self._lent = {
+            name: onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(values))
+            for name, values in weights.items()
+            if any(marked(name).encode() in graph for graph in graphs.values())
+        }
+        self._sessions = {name: _session(graph, self._lent) for name, graph in graphs.items()}
 
     def run(self, name: str, inputs: Mapping[str, Array]) -> Vectors:
         """Return what a graph makes of its inputs, (B, ...) each: (B, D)."""
@@ -40,13 +44,14 @@ def marked(name: str) -> str:
     return f"<{name}>"
 
 
-def _session(graph: bytes, weights: Arrays) -> onnxruntime.InferenceSession:
+def _session(graph: bytes, lent: Mapping[str, onnxruntime.OrtValue]) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    lent = [name for name in weights if marked(name).encode() in graph]
-    values = [onnxruntime.OrtValue.ortvalue_from_numpy(weights[name]) for name in lent]
-    options.add_external_initializers([marked(name) for name in lent], values)
+    values = {marked(name): value for name, value in lent.items() if marked(name).encode() in graph}
+    options.add_external_initializers(list(values), list(values.values()))
+    for name, value in values.items():  # without this they would be copied
+        options.add_initializer(name, value)
     try:
         return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its exceptions have no base of their own
