@@ -38,7 +38,10 @@ Settings = dict[str, Any]
 Values = NDArray[np.float64]
 
 TRIED: dict[str, list[Settings]] = {
-    "sasrec": [{"dimensions": 64, "max_length": 200, "batch_size": 32, "dropout": 0.3, "epochs": 30, "patience": 0}],
+    "sasrec": [
+        {"dimensions": 64, "max_length": n, "batch_size": 2560, "dropout": 0.3, "epochs": epochs, "patience": 0}
+        for n, epochs in ((100, 20), (200, 30))
+    ],
     "ease": [{"l2": l2} for l2 in (100.0, 300.0, 1000.0)],
     "ials": [{"dimensions": d, "l2": l2} for d, l2 in product((32, 64), (0.003, 0.01))],
 }
