@@ -1,0 +1,181 @@
+"""Vector index: recall and time of one query among 1,000,000 hard vectors, whole and masked, beside plain faiss.
+
+The vectors are 64 wide, of length 1, normally distributed with standard deviations that fall as 1 / sqrt(dimension):
+no clusters, so that lists and graphs have nothing to hold on to. Queries are drawn alike and are not in the index.
+One thread, one query at a time; times are medians. faiss is given the probes that suffice on these very queries.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+
+from benchmarks.rows import Row
+from pasand.contracts import Index
+from pasand.index.exact import Exact
+from pasand.index.hnsw import HNSW
+from pasand.index.ivf_pq import IVF
+from pasand.types import Array, Mask, Rows, Vectors
+
+engine: Any = faiss  # its stubs lack what its Python layer adds
+ITEMS, QUERIES, DIMENSIONS, K = 1_000_000, 500, 64, 100
+
+
+def hard(n: int, seed: int) -> Vectors:
+    """Return n vectors of length 1 with a decaying spectrum and no clusters."""
+    rng = np.random.default_rng(seed)
+    vectors = rng.standard_normal((n, DIMENSIONS), dtype=np.float32)
+    vectors *= np.arange(1, DIMENSIONS + 1, dtype=np.float32) ** -0.5
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors
+
+
+def truth(items: Vectors, queries: Vectors, allowed: Mask | None = None) -> Array:
+    """Return the rows of the true K best, (B, K), of those allowed, (1, N)."""
+    rows = np.arange(len(items)) if allowed is None else np.flatnonzero(allowed[0])
+    some = items if allowed is None else items[rows]
+    best: Array = rows[faiss.knn(queries, some, K, metric=faiss.METRIC_INNER_PRODUCT)[1]]
+    return best
+
+
+def measured(search: Callable[[Vectors], Array], queries: Vectors, best: Array) -> tuple[float, float]:
+    """Return recall@K, and the median milliseconds of one query."""
+    search(queries[:1])
+    hits, times = 0, []
+    for query, rows in zip(queries, best, strict=True):
+        began = time.perf_counter()
+        found = search(query[None])
+        times.append(time.perf_counter() - began)
+        hits += len(np.intersect1d(found, rows))
+    return hits / best.size, 1000 * statistics.median(times)
+
+
+def of(index: Index, allowed: Mask | None = None) -> Callable[[Vectors], Array]:
+    """Return the search of one of our indexes."""
+    return lambda query: index.search(query, K, allowed=allowed).items
+
+
+def run() -> list[Row]:
+    """Build every kind of index on the same vectors and ask them the same queries."""
+    faiss.omp_set_num_threads(1)
+    items, queries = hard(ITEMS, 0), hard(QUERIES, 1)
+    best, rng = truth(items, queries), np.random.default_rng(2)
+    began = time.perf_counter()
+    index = IVF().build(items, rng=rng)
+    seconds = time.perf_counter() - began
+    rows = [*_whole(index, items, queries, best, seconds)]
+    rows += _changes(index)
+    rows.append(_row("Exact", Exact().build(items, rng=rng), queries, best))
+    compact = IVF(codes="pq").build(items, rng=rng)
+    rows.append(_row("IVF, PQ", compact, queries, best, f"{_bytes(compact):.0f} bytes a vector; "))
+    began = time.perf_counter()
+    graph = HNSW().build(items, rng=rng)
+    detail = f"{_bytes(graph):.0f} bytes a vector, built in {time.perf_counter() - began:.0f} s; "
+    rows.append(_row("HNSW", graph, queries, best, detail))
+    return rows
+
+
+def _whole(index: IVF, items: Vectors, queries: Vectors, best: Array, seconds: float) -> Iterator[Row]:
+    peer = engine.index_factory(DIMENSIONS, f"IVF{len(index._lists)},SQfp16", faiss.METRIC_INNER_PRODUCT)
+    peer.train(items[np.random.default_rng(3).choice(len(items), 64 * peer.nlist, replace=False)])
+    peer.add(items)
+    detail = f"built in {seconds:.0f} s, {_bytes(index):.0f} bytes a vector, promised recall {index.recall:.4f}"
+    rng = np.random.default_rng(4)
+    score = items @ queries[0]
+    yield from _pair("all allowed", index, peer, queries, best, None, (0.99, 1.3), detail)
+    for share, limits in ((0.5, None), (0.05, (0.97, 2.0)), (0.01, None)):
+        allowed = rng.random((1, len(items))) < share
+        true = truth(items, queries, allowed)
+        yield from _pair(f"{share:.0%} allowed, at random", index, peer, queries, true, allowed, limits, "")
+    # what is allowed lies far from the query, as when a viewer of one language asks for another
+    near = queries @ queries[0]
+    alike = queries[near > np.quantile(near, 0.9)]
+    allowed = (score < np.quantile(score, 0.05))[None]
+    true = truth(items, alike, allowed)
+    yield from _pair("5% allowed, the farthest from the queries", index, peer, alike, true, allowed, None, "")
+
+
+def _pair(
+    what: str,
+    index: Index,
+    peer: Any,
+    queries: Vectors,
+    best: Array,
+    allowed: Mask | None,
+    limits: tuple[float, float] | None,
+    detail: str,
+) -> Iterator[Row]:
+    """Yield recall and time of ours and of faiss with the fewest probes that find as many as is asked."""
+    recall, milliseconds = measured(of(index, allowed), queries, best)
+    wanted = min(recall, limits[0] if limits else recall)
+    for probes in (2 ** (step / 2) for step in range(10, 30)):
+        peer_recall, peer_time = measured(_peer(peer, min(int(probes), peer.nlist), allowed), queries, best)
+        if peer_recall >= wanted or probes >= peer.nlist:
+            break
+    name = f"faiss {faiss.__version__} IVF{peer.nlist},SQfp16, nprobe {min(int(probes), peer.nlist)}"
+    least, most = limits or (None, None)
+    yield Row(
+        target=f"IVF, {what}: recall@{K}",
+        value=recall,
+        limit=least,
+        better="higher",
+        peer=name,
+        peer_value=peer_recall,
+        detail=detail,
+    )
+    target = f"IVF, {what}: milliseconds, median"
+    yield Row(target=target, value=milliseconds, limit=most, better="lower", peer=name, peer_value=peer_time)
+
+
+def _peer(peer: Any, probes: int, allowed: Mask | None) -> Callable[[Vectors], Array]:
+    def search(query: Vectors) -> Array:
+        selector = None if allowed is None else engine.IDSelectorBitmap(np.packbits(allowed[0], bitorder="little"))
+        found: Array = peer.search(query, K, params=engine.SearchParametersIVF(nprobe=probes, sel=selector))[1]
+        return found
+
+    return search
+
+
+def _row(name: str, index: Index, queries: Vectors, best: Array, detail: str = "") -> Row:
+    recall, milliseconds = measured(of(index), queries, best)
+    detail = f"{detail}{milliseconds:.3f} ms, promised recall {index.recall:.4f}"
+    return Row(target=f"{name}, all allowed: recall@{K}", value=recall, limit=None, better="higher", detail=detail)
+
+
+def _changes(index: IVF) -> Iterator[Row]:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "index"
+        index.save(file)
+        began = time.perf_counter()
+        loaded = IVF().load(file)
+        seconds = time.perf_counter() - began
+    yield Row(target="IVF: milliseconds to load, mapped", value=1000 * seconds, limit=None, better="lower")
+    new: Rows = np.arange(len(index), len(index) + 1000, dtype=np.int32)
+    began = time.perf_counter()
+    loaded.remove(new)
+    seconds = time.perf_counter() - began
+    yield Row(
+        target="IVF: milliseconds to copy it at the first change", value=1000 * seconds, limit=None, better="lower"
+    )
+    vectors = hard(1000, 5)
+    began = time.perf_counter()
+    loaded.add(new, vectors)
+    between = time.perf_counter()
+    loaded.remove(new)
+    ended = time.perf_counter()
+    yield Row(target="IVF: milliseconds to add 1,000", value=1000 * (between - began), limit=None, better="lower")
+    yield Row(target="IVF: milliseconds to remove 1,000", value=1000 * (ended - between), limit=None, better="lower")
+
+
+def _bytes(index: Index) -> float:
+    """Return the size of an index's file for each vector."""
+    with tempfile.TemporaryDirectory() as folder:
+        index.save(Path(folder) / "index")
+        return (Path(folder) / "index").stat().st_size / len(index)
