@@ -53,10 +53,10 @@ class YouTube(FeaturedTower):
     """Widths of the ReLU layers; None: 1024, 512, 256, halved for each factor of four that the likings lack to a
     million, at most four times."""
     learning_rate: float = 3e-3
-    normalise: bool = True
+    normalise: bool = False
     """Whether vectors have length 1, so that scores are cosines."""
-    temperature: float = 0.1
-    """What inner products are divided by in the loss; the paper has neither this nor vectors of length 1."""
+    temperature: float = 1.0
+    """What inner products are divided by in the loss; some 0.1 where vectors have length 1."""
     per_user: int = 0
     """Examples drawn from each user in an epoch, so that all users weigh the same; 0: every liking once."""
 
