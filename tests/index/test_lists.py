@@ -102,7 +102,7 @@ def test_few_lists_are_looked_at(items: Vectors) -> None:
     index = IVF(exact_below=1000).build(items, rng=np.random.default_rng(0))
     query = clusters(1, seed=3)
     before = index.search(query, 10)
-    bounds = index._bounds(query / np.abs(query).max())[0]
+    bounds = index._bounds(query / np.abs(query).max(), index._reach(None, 100))[0]
     index._lists[np.argsort(-bounds)[len(bounds) // 2 :], 2] = 0
     after = index.search(query, 10)
     np.testing.assert_array_equal(before.items, after.items)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.random import Generator
 
 from pasand.index.files import checked
-from pasand.index.lists import InvertedLists, one_list, scale_of
+from pasand.index.lists import SPARSE, InvertedLists, one_list, scale_of
 from pasand.index.recall import DEPTH, sample, share_found, true_best
 from pasand.types import Array, Scores, Vectors
 
@@ -65,7 +65,7 @@ class IVF(InvertedLists):
             self._fill(one_list(vectors.shape[1]), vectors, scale)
             return self
         lists = self._fill(self._trained(vectors, scale, rng), vectors, scale)
-        self._choose_reach(vectors, lists, sample(vectors, queries, rng))
+        self._choose_reach(vectors, lists, sample(vectors, queries, rng), rng)
         return self
 
     def _trained(self, vectors: Vectors, scale: Scores, rng: Generator) -> Any:
@@ -84,28 +84,30 @@ class IVF(InvertedLists):
         index.train(vectors[np.sort(sample)] / scale)
         return index
 
-    def _choose_reach(self, vectors: Vectors, lists: Array, queries: Vectors) -> None:
+    def _choose_reach(self, vectors: Vectors, lists: Array, queries: Vectors, rng: Generator) -> None:
         """Set the smallest reach with which the wanted share of the true best is found, and measure the recall."""
         asked, held = queries[::2], queries[1::2]
         best, rows = true_best(asked, vectors)
-        size = np.abs(asked).max(axis=1, keepdims=True)
-        units = asked / size
-        centre = units @ self._centres.T
-        spread = np.maximum(self._spread(units, centre), 1e-12)
-        # an item is found once the bound of its list reaches the score of the last of the true best
-        place = lists[rows]
-        last = best[:, -1:] / (size * self._about["scale"])
-        needed = (last - np.take_along_axis(centre, place, 1)) / np.take_along_axis(spread, place, 1)
-        found = (needed <= np.quantile(needed, self.recall_wanted)).mean(axis=1)
-        doubt = 2 * found.std() / len(found) ** 0.5
-        self._reach(max(0.0, float(np.quantile(needed, min(1.0, self.recall_wanted + doubt)))))
+        few = rng.choice(len(vectors), max(1, round(SPARSE * len(vectors))), replace=False)
+        best_few, rows_few = true_best(asked, vectors[few])
+        reaches = [self._needed(asked, best_few, lists[few[rows_few]]), self._needed(asked, best, lists[rows])]
+        self._about["reach"] = np.array(reaches, np.float32)
         for _ in range(10):
             if self.codes == "pq" or share_found(self, asked, best, vectors) >= self.recall_wanted:
                 break
-            self._reach(1.05 * float(self._about["reach"]))
+            self._about["reach"] = self._about["reach"] * np.float32(1.05)
         self._about["recall"] = np.array(share_found(self, held, true_best(held, vectors)[0], vectors))
         level = logging.WARNING if self.recall < self.recall_wanted - 0.01 else logging.INFO
         log.log(level, "recall@%d is %.4f, %.4g was asked for", DEPTH, self.recall, self.recall_wanted)
 
-    def _reach(self, reach: float) -> None:
-        self._about["reach"] = np.array(reach, np.float32)
+    def _needed(self, asked: Vectors, best: Scores, lists: Array) -> float:
+        """Return the reach that finds enough of the best, (Q, K), which stand in these lists."""
+        size = np.abs(asked).max(axis=1, keepdims=True)
+        centre = asked / size @ self._centres.T
+        spread = np.maximum(self._spread(asked / size, centre), 1e-12)
+        # an item is found once the bound of its list reaches the score of the last of the true best
+        last = best[:, -1:] / (size * self._about["scale"])
+        needed = (last - np.take_along_axis(centre, lists, 1)) / np.take_along_axis(spread, lists, 1)
+        found = (needed <= np.quantile(needed, self.recall_wanted)).mean(axis=1)
+        doubt = 2 * found.std() / len(found) ** 0.5
+        return max(0.0, float(np.quantile(needed, min(1.0, self.recall_wanted + doubt))))

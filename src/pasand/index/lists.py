@@ -22,6 +22,8 @@ CHUNK = 1 << 16
 """Vectors taken in at once."""
 QUERIES = 256
 """Queries answered at once."""
+SPARSE = 0.05
+"""Share of allowed items for which, besides 1, the reach is measured; fewer need no more."""
 LARGEST = 65504.0
 """The largest half float."""
 SAVED = ("along", "across", "scale", "reach", "recall")
@@ -54,7 +56,8 @@ class InvertedLists(ABC):
     _codebook: Array | None = field(default=None, init=False, repr=False, compare=False)
     """(parts, 256, D / parts) centres of the product quantiser; None: half floats."""
     _about: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
-    """"along", "across" (L,); "scale", by which vectors are divided; "reach"; "recall"."""
+    """"along", "across" (L,); "scale", by which vectors are divided; "reach" (2,), where SPARSE of the items are
+    allowed, and where all are; "recall"."""
     _mapped: bool = field(default=False, init=False, repr=False, compare=False)
 
     @abstractmethod
@@ -70,14 +73,15 @@ class InvertedLists(ABC):
         excluded = barred(exclude, len(vectors))
         mask = np.ones((1, 0), np.bool_) if allowed is None else allowed
         # the reach was measured with so many; with fewer, the search would stop before the promised recall
-        width = min(k if np.isinf(self._about["reach"]) else max(k, DEPTH), len(self))
+        width = min(k if np.isinf(self._about["reach"]).all() else max(k, DEPTH), len(self))
+        reach = self._reach(allowed, max(k, DEPTH))
         items, scores = np.empty((len(vectors), width), np.int32), np.empty((len(vectors), width), np.float32)
         for at in range(0, len(vectors) if width else 0, QUERIES):
             some = slice(at, at + QUERIES)
             units = vectors[some] / sizes[some]
             items[some], scores[some] = scan(
                 self._tables(units),
-                self._bounds(units),
+                self._bounds(units, reach if len(reach) == 1 else reach[some]),
                 self._lists,
                 self._codebook is None,
                 mask if len(mask) == 1 else mask[some],
@@ -157,12 +161,23 @@ class InvertedLists(ABC):
         looked_up: Scores = np.einsum("bpd,pcd->bpc", parts, self._codebook).reshape(len(units), -1)
         return looked_up
 
-    def _bounds(self, units: Vectors) -> Scores:
+    def _reach(self, allowed: Mask | None, k: int) -> Scores:
+        """Return the reach for a mask and a length of lists, (1 or B, 1): the more items count, the less is needed."""
+        reach: Scores = self._about["reach"]
+        if np.isinf(reach).all():
+            return reach[:1, None]
+        count = np.array([len(self)]) if allowed is None else np.count_nonzero(allowed, axis=1)
+        share = count / max(1, len(self)) * DEPTH / k
+        between: Array = np.interp(np.log(np.clip(share, SPARSE, 1)), [np.log(SPARSE), 0], reach)[:, None]
+        measured: Scores = between.astype(np.float32)
+        return measured
+
+    def _bounds(self, units: Vectors, reach: Scores) -> Scores:
         """Return the score that no item of a list is expected to exceed, (B, L)."""
-        if np.isinf(self._about["reach"]):
+        if np.isinf(reach).all():
             return np.full((len(units), len(self._lists)), np.inf, np.float32)
         centre = units @ self._centres.T
-        bounds: Scores = centre + self._about["reach"] * self._spread(units, centre)
+        bounds: Scores = centre + reach * self._spread(units, centre)
         return bounds
 
     def _spread(self, units: Vectors, centre: Scores) -> Scores:
@@ -176,7 +191,7 @@ class InvertedLists(ABC):
     def _fill(self, index: Any, vectors: Vectors, scale: Scores) -> Array:
         """Put all vectors into a trained, empty index, measure how the lists spread; return the list of each, (N,)."""
         self._index, self._mapped = index, False
-        self._about = {"scale": scale, "reach": np.array(np.inf, np.float32), "recall": np.array(1.0)}
+        self._about = {"scale": scale, "reach": np.full(2, np.inf, np.float32), "recall": np.array(1.0)}
         centres = index.quantizer.reconstruct_n(0, index.nlist)
         length = np.linalg.norm(centres, axis=1)
         direction = centres / np.maximum(length, 1e-30)[:, None]
