@@ -3,8 +3,8 @@
 Strong generalisation: a fifth of the users is held out with all their events, and every model is asked two things of
 them, ranked over the full catalogue. All that comes later: the first 80 % of a user's events in time are told, and
 everything liked afterwards is asked for. What comes next: all events but the last are told, and that one is asked for
-if it was liked. The settings of EASE and implicit ALS were chosen by `python -m benchmarks.cold_users`, which holds out a
-fifth of the training users in the same way and never reads the test users. Those of SASRec were not searched for: its
+if it was liked. The settings of EASE and implicit ALS were chosen by `python -m benchmarks.cold_users`, which holds out
+a fifth of the training users in the same way and never reads the test users. Those of SASRec were not searched for: its
 20 epochs are what time allowed, and its loss was still falling.
 """
 
@@ -52,7 +52,7 @@ SETTINGS: dict[str, Settings] = {
     "ease": {"l2": 300.0},
     "ials": {"dimensions": 64, "l2": 0.01},
 }
-"""Of EASE and implicit ALS the best at all that comes later, among the validation users; the first is the deep model."""
+"""Of EASE and implicit ALS the best of validation at all that comes later; the first is the deep model."""
 
 
 def data() -> Dataset:
