@@ -92,10 +92,10 @@ class IVF(InvertedLists):
         best_few, rows_few = true_best(asked, vectors[few])
         reaches = [self._needed(asked, best_few, lists[few[rows_few]]), self._needed(asked, best, lists[rows])]
         self._about["reach"] = np.array(reaches, np.float32)
-        for _ in range(10):
+        for _ in range(30):
             if self.codes == "pq" or share_found(self, asked, best, vectors) >= self.recall_wanted:
                 break
-            self._about["reach"] = self._about["reach"] * np.float32(1.05)
+            self._about["reach"] = self._about["reach"] * np.float32(1.01)
         self._about["recall"] = np.array(share_found(self, held, true_best(held, vectors)[0], vectors))
         level = logging.WARNING if self.recall < self.recall_wanted - 0.01 else logging.INFO
         log.log(level, "recall@%d is %.4f, %.4g was asked for", DEPTH, self.recall, self.recall_wanted)
@@ -109,5 +109,5 @@ class IVF(InvertedLists):
         last = best[:, -1:] / (size * self._about["scale"])
         needed = (last - np.take_along_axis(centre, lists, 1)) / np.take_along_axis(spread, lists, 1)
         found = (needed <= np.quantile(needed, self.recall_wanted)).mean(axis=1)
-        doubt = 2 * found.std() / len(found) ** 0.5
+        doubt = found.std() / len(found) ** 0.5
         return max(0.0, float(np.quantile(needed, min(1.0, self.recall_wanted + doubt))))

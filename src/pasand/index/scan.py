@@ -53,6 +53,8 @@ def scan(
     items = np.full((n_queries, k), -1, np.int32)
     scores = np.full((n_queries, k), -np.inf, np.float32)
     heap = np.empty(n_lists, np.int64)
+    picked = np.empty(lists[:, 2].max() if masked and n_lists else 0, np.int64)
+    touched = np.zeros(1, np.int16)
     width = tables.shape[1] if halves else tables.shape[1] // 256
     for b in range(n_queries):
         query, bound, out, top, barred = tables[b], bounds[b], items[b], scores[b], exclude[b]
@@ -70,7 +72,7 @@ def scan(
             ids = carray(_ids_at(lists[place, 1]), (n,))
             if halves:
                 codes = carray(_halves_at(lists[place, 0]), (n, width))
-                _scan_halves(codes, ids, query, allow, masked, barred, out, top)
+                _scan_halves(codes, ids, query, allow, masked, barred, out, top, picked, touched)
             else:
                 words = carray(_bytes_at(lists[place, 0]), (n, width))
                 _scan_words(words, ids, query, allow, masked, barred, out, top)
@@ -83,13 +85,29 @@ def scan(
 
 @njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
 def _scan_halves(
-    codes: Array, ids: Array, query: Scores, allow: Mask, masked: bool, barred: Rows, items: Rows, top: Scores
+    codes: Array,
+    ids: Array,
+    query: Scores,
+    allow: Mask,
+    masked: bool,
+    barred: Rows,
+    items: Rows,
+    top: Scores,
+    picked: Array,
+    touched: Array,
 ) -> None:
     """Offer the allowed items of a list of half floats."""
     n, width, least = len(ids), len(query), top[0]
-    for i in range(n):
-        if masked and (ids[i] >= len(allow) or not allow[ids[i]]):
-            continue
+    if masked:
+        # first which, touching their codes, then their products: so memory is fetched while the processor multiplies
+        n = 0
+        for i in range(len(ids)):
+            if ids[i] < len(allow) and allow[ids[i]]:
+                picked[n] = i
+                n += 1
+                touched[0] |= codes[i, 0] | codes[i, width - 1]
+    for j in range(n):
+        i = picked[j] if masked else j
         code, score = codes[i], np.float32(0)
         for d in range(width):
             # sign, exponent and fraction of the half float, moved to where a float has them
