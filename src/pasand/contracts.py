@@ -27,7 +27,8 @@ class Model(Protocol):
     def score(self, queries: Queries, items: Rows | None) -> Scores:
         """Return how well items suit queries: (B, K) -> (B, K); None: the whole catalogue, (B, N).
 
-        Never nan. -inf where the model has nothing to say: item row -1, and a query that lacks what it needs.
+        Never nan. -inf where the model has nothing to say: item row -1, and a query that lacks what it needs. Rows
+        at or beyond the catalogue, of items that came after training, count as -1.
         """
 
     def state(self) -> Arrays:
@@ -64,7 +65,7 @@ class Exports(Protocol):
     """A model that also runs as ONNX graphs, without the library that trained it."""
 
     def export(self) -> dict[str, bytes]:
-        """Return the graphs by name ("query", "item"); {} before `fit`."""
+        """Return the graphs by name ("query", "item"), whose large weights stay in the state; {} before `fit`."""
 
     def use(self, graphs: Mapping[str, bytes]) -> None:
         """Answer from these graphs from now on; call after `load_state`."""
