@@ -42,7 +42,7 @@ PACKAGES = ("rectools[torch]==0.19.0", "torch==2.13.0")
 TURNS = 3
 EPOCHS = 2
 """Of ours in a turn."""
-BATCHES = 8
+BATCHES = 3
 """Of RecTools in a turn."""
 ALL = 1 << 30
 """More negatives than there are items: all of them."""
