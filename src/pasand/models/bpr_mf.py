@@ -10,7 +10,7 @@ import numpy as np
 from pasand.data.dataset import Dataset
 from pasand.models.width import width
 from pasand.training.tower import DeepTower
-from pasand.types import Array, Mask, Queries, Rows
+from pasand.types import Array, Arrays, Mask, Queries, Rows
 
 if TYPE_CHECKING:
     import torch
@@ -34,11 +34,8 @@ class BPRMF(DeepTower):
         known_users[liked.user], known[liked.item] = True, True
         return {"known": known, "known_users": known_users}
 
-    def _answerable(self, queries: Queries) -> Mask:
-        known = self._learnt["known_users"]
-        inside = (queries.users >= 0) & (queries.users < len(known))
-        answerable: Mask = np.append(known, False)[np.where(inside, queries.users, -1)]
-        return answerable
+    def _answerable(self, inputs: Arrays) -> Mask:
+        return np.asarray(np.append(self._learnt["known_users"], False)[inputs["user"]])
 
     def _inputs(self, queries: Queries) -> dict[str, Array]:
         n_users = len(self._learnt["known_users"])

@@ -10,6 +10,7 @@ import numpy as np
 
 from pasand.data.dataset import Dataset
 from pasand.training import inputs
+from pasand.training.inputs import anything
 from pasand.training.tower import DeepTower
 from pasand.types import Array, Arrays, Mask, Queries, Rows
 
@@ -61,14 +62,13 @@ class FeaturedTower(DeepTower, ABC):
         """Return the inputs from the features of n users."""
         return inputs.read("user", self._learnt, features, n)
 
-    def _answerable(self, queries: Queries) -> Mask:
-        read = self._inputs(queries)
-        known = inputs.anything({k: v for k, v in read.items() if k.startswith("user.")}, len(queries))
+    def _answerable(self, inputs: Arrays) -> Mask:
+        known = anything({k: v for k, v in inputs.items() if k.startswith("user.")}, len(next(iter(inputs.values()))))
         for name in ("history", "others"):
-            if name in read:
-                known |= (read[name] > 0).any(axis=1)
-        if "user" in read:
-            known |= read["user"] > 0
+            if name in inputs:
+                known |= (inputs[name] > 0).any(axis=1)
+        if "user" in inputs:
+            known |= inputs["user"] > 0
         return known
 
     def _tables(self, data: Dataset) -> dict[str, Array]:

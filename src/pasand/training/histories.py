@@ -8,7 +8,7 @@ import numpy as np
 
 from pasand.data.dataset import Dataset
 from pasand.training.tower import DeepTower
-from pasand.types import Array, Mask, Queries, Rows
+from pasand.types import Array, Arrays, Mask, Queries, Rows
 
 
 @dataclass(kw_only=True)
@@ -52,8 +52,8 @@ class HistoryReader(DeepTower):
         rows: Rows = np.where(known[np.where(history < len(known), history, -1)], history, np.int32(-1))
         return rows
 
-    def _answerable(self, queries: Queries) -> Mask:
-        return np.asarray((self._read(queries) >= 0).any(axis=1))
+    def _answerable(self, inputs: Arrays) -> Mask:
+        return np.asarray((inputs["history"] < len(self._learnt["known"])).any(axis=1))
 
     def _inputs(self, queries: Queries) -> dict[str, Array]:
         """Return "history", (B, max_length): the latest likings, on the right, n_items elsewhere."""

@@ -100,8 +100,8 @@ class DeepTower(ABC):
         """Return what the query tower reads: int64 codes and float32 numbers, (B, ...) each; no dict is empty."""
 
     @abstractmethod
-    def _answerable(self, queries: Queries) -> Mask:
-        """Return which queries hold what the model needs, (B,)."""
+    def _answerable(self, inputs: Arrays) -> Mask:
+        """Return which of the queries that `_inputs` read hold what the model needs, (B,)."""
 
     @abstractmethod
     def _item_inputs(self, rows: Rows) -> dict[str, Array]:
@@ -185,7 +185,8 @@ class DeepTower(ABC):
         import torch
 
         queries = held.queries.take(held.query)
-        inputs, answered = self._inputs(queries), self._answerable(queries)
+        inputs = self._inputs(queries)
+        answered = self._answerable(inputs)
         wanted = torch.from_numpy(held.item.astype(np.int64))[:, None]
         n_items = len(self._learnt["known"])
         part = max(1, CELLS // n_items)
@@ -267,7 +268,8 @@ class DeepTower(ABC):
         if not len(queries):
             return np.zeros((0, self._width()), np.float32), np.zeros(0, np.bool_)
         queries = queries.within(len(self._learnt["known"]))
-        vectors, answered = self._run("query", self._inputs(queries)), self._answerable(queries)
+        inputs = self._inputs(queries)
+        vectors, answered = self._run("query", inputs), self._answerable(inputs)
         vectors[~answered] = 0
         return vectors, answered
 
