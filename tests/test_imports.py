@@ -13,6 +13,7 @@ SOURCE = Path(pasand.__file__).parent
 
 LINES = [
     {"types", "errors", "progress"},
+    {"heap"},
     {"data"},
     {"contracts", "layers"},
     {"training", "encoders"},

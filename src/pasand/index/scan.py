@@ -11,6 +11,7 @@ import numpy as np
 from numba import carray, njit, types
 from numba.extending import intrinsic
 
+from pasand.heap import sink
 from pasand.types import Array, Mask, Rows, Scores
 
 HALF_BITS = np.float32(2.0**112)
@@ -79,7 +80,7 @@ def scan(
         for last in range(k - 1, 0, -1):
             score, item = top[last], out[last]
             top[last], out[last] = top[0], out[0]
-            _sink(out, top, last, score, item)
+            sink(top, out, last, score, item)
     return items, scores
 
 
@@ -141,25 +142,7 @@ def _offer(items: Rows, top: Scores, score: np.float32, item: np.int32, barred: 
     place = np.searchsorted(barred, item)
     if place < len(barred) and barred[place] == item:
         return
-    _sink(items, top, len(items), score, item)
-
-
-@njit(cache=True, nogil=True)
-def _sink(items: Rows, top: Scores, size: int, score: np.float32, item: np.int32) -> None:
-    """Put (score, item) at the root of a heap of `size` and let it sink; worse = lower score, then higher row."""
-    place = 0
-    while True:
-        child = 2 * place + 1
-        if child >= size:
-            break
-        other = child + 1
-        if other < size and (top[other] < top[child] or (top[other] == top[child] and items[other] > items[child])):
-            child = other
-        if top[child] > score or (top[child] == score and items[child] < item):
-            break
-        top[place], items[place] = top[child], items[child]
-        place = child
-    top[place], items[place] = score, item
+    sink(top, items, len(items), score, item)
 
 
 @njit(cache=True, nogil=True)

@@ -9,6 +9,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from pasand.data.dataset import Dataset
+from pasand.heap import sink
 from pasand.types import Array, Offsets, Queries, Rows, Scores, within
 
 
@@ -115,26 +116,6 @@ def offer(weights: Scores, rows: Rows, size: int, weight: float, row: int) -> in
     if size and (weight > weights[0] or (weight == weights[0] and row < rows[0])):
         sink(weights, rows, size, weight, row)
     return size
-
-
-@njit(cache=True, nogil=True)
-def sink(weights: Scores, rows: Rows, size: int, weight: float, row: int) -> None:
-    """Replace the front of the heap by (weight, row) and put the heap in order again."""
-    at = 0
-    while True:
-        child = 2 * at + 1
-        if child >= size:
-            break
-        other = child + 1
-        if other < size and (
-            weights[other] < weights[child] or (weights[other] == weights[child] and rows[other] > rows[child])
-        ):
-            child = other
-        if not (weights[child] < weight or (weights[child] == weight and rows[child] > row)):
-            break
-        weights[at], rows[at] = weights[child], rows[child]
-        at = child
-    weights[at], rows[at] = weight, row
 
 
 @njit(cache=True, nogil=True)

@@ -13,6 +13,7 @@ from numpy.random import Generator
 
 from pasand.contracts import Index, Model, Retriever, TowerModel
 from pasand.data.dataset import Dataset
+from pasand.heap import sink
 from pasand.types import Arrays, Candidates, Mask, Queries, Rows, Scores, Vectors, within
 
 ASKED = 2000
@@ -222,30 +223,12 @@ def _best(scores: Scores, exclude: Rows, allowed: Mask, k: int) -> tuple[Rows, S
                     place = parent
                 top[b, place], items[b, place] = score, i
             elif score > top[b, 0]:
-                _sink(top[b], items[b], size, score, np.int32(i))
+                sink(top[b], items[b], size, score, np.int32(i))
         for last in range(size - 1, 0, -1):
             score, item = top[b, last], items[b, last]
             top[b, last], items[b, last] = top[b, 0], items[b, 0]
-            _sink(top[b], items[b], last, score, item)
+            sink(top[b], items[b], last, score, item)
     return items, top
-
-
-@njit(cache=True)
-def _sink(top: Scores, items: Rows, size: int, score: np.float32, item: np.int32) -> None:
-    """Put (score, item) at the root of a heap of `size` and let it sink; worse = lower score, then higher row."""
-    place = 0
-    while True:
-        child = 2 * place + 1
-        if child >= size:
-            break
-        other = child + 1
-        if other < size and (top[other] < top[child] or (top[other] == top[child] and items[other] > items[child])):
-            child = other
-        if top[child] > score or (top[child] == score and items[child] < item):
-            break
-        top[place], items[place] = top[child], items[child]
-        place = child
-    top[place], items[place] = score, item
 
 
 @njit(cache=True)
