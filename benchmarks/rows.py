@@ -75,6 +75,5 @@ def peer_python(name: str, *packages: str) -> Path:
 def run_peer(python: Path, script: str, *arguments: object) -> Any:
     """Run a script of `benchmarks/peers/` in a peer's environment; return what its last line of output says in JSON."""
     command = [str(python), str(ROOT / "benchmarks" / "peers" / script), *map(str, arguments)]
-    kept = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "50000000000"}  # freed memory stays: halves RecTools' time
-    done = subprocess.run(command, check=True, capture_output=True, text=True, env={**os.environ, **kept})
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
     return json.loads(done.stdout.strip().splitlines()[-1])
