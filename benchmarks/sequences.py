@@ -1,9 +1,9 @@
 """What the three sequence benchmarks share: S3-Rec's files, leave-last-out, HR@10 and NDCG@10 over the whole catalogue.
 
 Each user's last item is asked for; the user's other items are known and left out of the list, as in the published
-evaluations. Every setting, the number of epochs included, was chosen by `search` on a validation inside the train part
-(each user's last item but one, asked for by a model fitted without it; `python -m benchmarks.sequences NAME`). Then the
-model is fitted on the whole train part, which holds that item. Published figures may come from models that never learnt
+evaluations. Every setting, the number of epochs included, was chosen on a validation inside the train part (each user's
+last item but one, asked for by a model fitted without it); `python -m benchmarks.sequences NAME` repeats the trials
+around the settings that were taken. Then the model is fitted on the whole train part, which holds that item. Published figures may come from models that never learnt
 from the validation item; the row "without the validation item" is the comparable one: fitted without it, and told of it
 in the history only, as the papers do.
 
@@ -125,7 +125,7 @@ def run(contest: Contest) -> list[Row]:
     rows += _rows("best recommender", blend(model, neighbours, contest.weight), split, contest.best, detail)
     without = tower(contest, inside(LeaveLastOut()).split(split.train)[0].train)
     rows += _rows("one tower, without the validation item", without, split, None, contest.published)
-    rows += _rows("item kNN", neighbours, split, None, f"{_told(contest.neighbours)}, by the same search")
+    rows += _rows("item kNN", neighbours, split, None, f"{_told(contest.neighbours)}, chosen on the validation")
     popular = Popularity().fit(split.train, rng=np.random.default_rng(0))
     return rows + _rows("popularity", popular, split, None, "")
 
