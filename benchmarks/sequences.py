@@ -3,9 +3,9 @@
 Each user's last item is asked for; the user's other items are known and left out of the list, as in the published
 evaluations. Every setting, the number of epochs included, was chosen on a validation inside the train part (each user's
 last item but one, asked for by a model fitted without it); `python -m benchmarks.sequences NAME` repeats the trials
-around the settings that were taken. Then the model is fitted on the whole train part, which holds that item. Published figures may come from models that never learnt
-from the validation item; the row "without the validation item" is the comparable one: fitted without it, and told of it
-in the history only, as the papers do.
+around the settings that were taken. Then the model is fitted on the whole train part, which holds that item. Published
+figures may come from models that never learnt from the validation item; the row "without the validation item" is the
+comparable one: fitted without it, and told of it in the history only, as the papers do.
 
 The best recommender is a `Blend` of that same tower with item kNN on a history that fades.
 
