@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pasand.recipe import build
+from pasand.stages.retrieval import FromModel
+from pasand.stages.switching import Switch
+from pasand.types import Queries
+from tests.stages.test_blending import Table
+from tests.stages.test_retrieval import queries
+from tests.test_models import clusters
+
+RISING, FALLING = FromModel(Table([[1, 2, 3]] * 3)), FromModel(Table([[3, 2, 1]] * 3))
+
+
+def asked(*lengths: int) -> Queries:
+    """Return queries whose histories have so many events."""
+    history = np.full((len(lengths), max(lengths)), -1, np.int32)
+    for b, length in enumerate(lengths):
+        history[b, history.shape[1] - length :] = 0
+    empty = np.zeros(history.shape)
+    return replace(
+        queries(len(lengths), 2),
+        history=history,
+        history_time=empty.astype(np.int64),
+        history_value=empty.astype(np.float32),
+    )
+
+
+def test_it_switches_at_the_number_of_events() -> None:
+    switch = Switch(new=RISING, known=FALLING, least=2)
+    assert switch(asked(1, 2, 0)).items.tolist() == [[2, 1], [0, 1], [2, 1]]
+    assert switch(asked(2, 3)).items.tolist() == [[0, 1], [0, 1]]
+    assert switch(asked(0, 1)).items.tolist() == [[2, 1], [2, 1]]
+
+
+def test_a_list_is_as_short_as_its_retriever_left_it() -> None:
+    found = Switch(new=FromModel(Table([[1, -np.inf, -np.inf]])), known=FALLING, least=1)(asked(0, 1))
+    assert found.items.tolist() == [[0, -1], [0, 1]]
+    assert np.isneginf(found.scores[0, 1])
+
+
+def test_it_says_what_least_must_be() -> None:
+    with pytest.raises(ValueError, match="least must be at least 1, got 0"):
+        Switch(new=RISING, known=FALLING, least=0)
+
+
+def test_it_stands_in_a_recipe() -> None:
+    data, _ = clusters()
+    text = """
+        [popular]
+        class = "pasand.models.popularity:Popularity"
+        [linear]
+        class = "pasand.models.ease:EASE"
+        [from_popular]
+        class = "pasand.stages.retrieval:FromModel"
+        model = "@popular"
+        [from_linear]
+        class = "pasand.stages.retrieval:FromModel"
+        model = "@linear"
+        [switch]
+        class = "pasand.stages.switching:Switch"
+        new = "@from_popular"
+        known = "@from_linear"
+        least = 3
+        [recommender]
+        class = "pasand.recommender:Recommender"
+        retriever = "@switch"
+    """
+    assembly = build(text).fit(data, seed=1)
+    users = np.arange(4, dtype=np.int32)
+    known = data.queries(users, k=5)
+    new = replace(
+        known,
+        history=known.history[:, -2:],
+        history_time=known.history_time[:, -2:],
+        history_value=known.history_value[:, -2:],
+    )
+    for query, name in ((known, "from_linear"), (new, "from_popular")):
+        alone = build(text.replace('retriever = "@switch"', f'retriever = "@{name}"')).fit(data, seed=1)
+        np.testing.assert_array_equal(assembly.recommender(query).items, alone.recommender(query).items)
