@@ -13,6 +13,7 @@ import polars as pl
 from scipy import sparse
 
 from pasand.data.features import Features
+from pasand.data.impressions import Impressions
 from pasand.types import Array, Mask, Offsets, Queries, Rows, Scores, Times
 
 Values: TypeAlias = Literal["rating", "strength", "none"]
@@ -129,11 +130,18 @@ class Dataset:
     """(E,) further numbers about each event: watched seconds, position shown."""
     notes: tuple[str, ...] = ()
     """What the source took for what, and the rows it dropped and why, in sentences."""
+    impressions: Impressions | None = None
+    """What was shown, taken or not, up to where the events go; None: not known, or left out by a split."""
 
     def __post_init__(self) -> None:
         for column in (self.item, self.time, self.value, *self.columns.values()):
             if column is not None and len(column) != len(self.user):
                 raise ValueError(f"columns must have one length, got {len(self.user)} and {len(column)}")
+        shown = self.impressions
+        if shown is not None and not (
+            shown.user.max(initial=-1) < self.n_users and shown.item.max(initial=-1) < self.n_items
+        ):
+            raise ValueError("impressions must be of users and items in the vocabularies")
 
     def __len__(self) -> int:
         return len(self.user)
@@ -165,12 +173,14 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """sha256 of ids and events, hexadecimal; equal for equal data whatever format they came in."""
+        """sha256 of ids, events and impressions, hexadecimal; equal for equal data whatever format they came in."""
         digest = hashlib.sha256()
         for vocabulary in (self.users, self.items):
             digest.update("\0".join(vocabulary.series.to_list()).encode())
         for column in (self.user, self.item, self.time, self.value):
             digest.update(b"-" if column is None else np.ascontiguousarray(column).tobytes())
+        if self.impressions is not None:
+            digest.update(self.impressions.fingerprint.encode())
         return digest.hexdigest()
 
     def with_items(self, ids: Iterable[str | int], features: Features) -> Dataset:
@@ -184,10 +194,14 @@ class Dataset:
         known = {name: feature.extended(features.get(name), more) for name, feature in self.item_features.items()}
         return replace(self, items=items, item_features=known)
 
-    def select(self, which: Mask | Offsets | slice) -> Dataset:
-        """Return the chosen events, given in order of time; vocabularies and features stay whole."""
+    def select(self, which: Mask | Offsets | slice, *, impressions: Impressions | None = None) -> Dataset:
+        """Return the chosen events, given in order of time; vocabularies and features stay whole.
+
+        Impressions tell what was taken, and so which events were left out: only those given go along.
+        """
         return replace(
             self,
+            impressions=impressions,
             user=self.user[which],
             item=self.item[which],
             time=self.time[which],
@@ -196,8 +210,31 @@ class Dataset:
         )
 
     def positives(self) -> Dataset:
-        """Return the likings alone."""
-        return self if self.liked.all() else self.select(self.liked)
+        """Return the likings alone, and all impressions."""
+        return self if self.liked.all() else self.select(self.liked, impressions=self.impressions)
+
+    def before(self, time: int) -> Dataset:
+        """Return the events and the impressions before a moment, those at it not; see `shown_before`."""
+        return self.select(slice(0, int(np.searchsorted(self.time, time))), impressions=self.shown_before(time))
+
+    def shown_before(self, time: int | Times) -> Impressions | None:
+        """Return the impressions before a moment, or before each user's own (U,), as they were known by then.
+
+        What was shown before it and taken from there only later (the user's first event with the item lies at the
+        moment or after it) is left out, as its `taken` would tell the future. None: there are no impressions, or the
+        log has no times to hold them against.
+        """
+        if self.impressions is None or self.order != "time":
+            return None
+        shown = self.impressions.before(time)
+        later = self.time >= (time[self.user] if isinstance(time, np.ndarray) and time.ndim else time)
+        if not later.any():
+            return shown
+        many = max(self.n_items, 1)
+        events = self.user.astype(np.int64) * many + self.item
+        pairs = shown.user.astype(np.int64) * many + shown.item
+        unknown = shown.taken & np.isin(pairs, np.setdiff1d(events[later], events[~later]))
+        return shown.select(~unknown) if unknown.any() else shown
 
     def matrix(self) -> sparse.csr_array:
         """Return who liked what, (U, N) float32: 1 where a user liked an item at least once."""

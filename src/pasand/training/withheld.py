@@ -40,7 +40,8 @@ def latest(data: Dataset, rng: Generator) -> Withheld | None:
     forward. Where fewer do (in MovieLens nearly everybody comes once), stopping would follow the taste of a handful,
     and the newcomers behind the cut, of whom a model may learn nothing; then, and with order "sequence", each user's
     last liking is withheld with all that follows it. With order "none" no event is the last: any one liking of a user
-    is withheld. A liking of something that the user had before is not asked for.
+    is withheld. A liking of something that the user had before is not asked for. Impressions go up to the cut, or to
+    each user's own withheld liking; with order "sequence" or "none" there are none in the training part.
     """
     found = _after_a_cut(data, rng) if data.order == "time" else None
     return found or (_any_of_each(data, rng) if data.order == "none" else _last_of_each(data, rng))
@@ -60,7 +61,8 @@ def _after_a_cut(data: Dataset, rng: Generator) -> Withheld | None:
     place = place[rng.permutation(len(place))]
     turn = _turn(user[place])
     chosen = place[np.lexsort((np.arange(len(place)), turn))][: int((turn < EACH).sum())][:ASKED]
-    return _asked(data, data, before, np.sort(chosen))
+    shown = data.shown_before(int(data.time[int((1 - SHARE) * len(data))]))
+    return _asked(data, data.select(before, impressions=shown), data, np.sort(chosen))
 
 
 def _last_of_each(data: Dataset, rng: Generator) -> Withheld | None:
@@ -73,7 +75,9 @@ def _last_of_each(data: Dataset, rng: Generator) -> Withheld | None:
     end[user[chosen]] = chosen
     keep = np.empty(len(data), np.bool_)
     keep[grouped.event] = np.arange(len(data)) < end[user]
-    return _asked(data, data, keep, chosen)
+    until = np.full(data.n_users, np.iinfo(np.int64).max)
+    until[user[chosen]] = data.time[grouped.event[chosen]]
+    return _asked(data, data.select(keep, impressions=data.shown_before(until)), data, chosen)
 
 
 def _any_of_each(data: Dataset, rng: Generator) -> Withheld | None:
@@ -87,10 +91,10 @@ def _any_of_each(data: Dataset, rng: Generator) -> Withheld | None:
     keep = np.ones(len(data), np.bool_)
     keep[grouped.event[chosen]] = False
     train = data.select(keep)
-    return _asked(data, train, keep, chosen, whole=True)
+    return _asked(data, train, train, chosen, whole=True)
 
 
-def _asked(data: Dataset, known: Dataset, keep: Mask, chosen: Offsets, *, whole: bool = False) -> Withheld | None:
+def _asked(data: Dataset, train: Dataset, known: Dataset, chosen: Offsets, *, whole: bool = False) -> Withheld | None:
     """Return the likings at places of `by_user`, asked with the histories before them, or with `whole` ones."""
     if not len(chosen):
         return None
@@ -99,7 +103,6 @@ def _asked(data: Dataset, known: Dataset, keep: Mask, chosen: Offsets, *, whole:
     user = data.user[event]
     upto = None if whole else chosen - grouped.start[user]
     queries = known.queries(user, k=10, time=data.time[event], upto=upto)
-    train = known if whole else data.select(keep)
     return Withheld(train=train, queries=queries, query=np.arange(len(chosen)), item=data.item[event])
 
 

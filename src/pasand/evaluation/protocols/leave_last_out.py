@@ -42,7 +42,9 @@ class LeaveLastOut:
         held = np.full(data.n_users, np.iinfo(np.int64).max)
         held[data.user[event]] = place[event]
         in_train = place < held[data.user]
-        train = data.select(in_train)
+        until = np.full(data.n_users, np.iinfo(np.int64).max)
+        until[data.user[event]] = data.time[event]
+        train = data.select(in_train, impressions=data.shown_before(until))
         upto = place[event]
         lists = Questions(
             log=train,

@@ -36,7 +36,7 @@ class SampledNegatives:
             cause = "sampled-negatives needs the folder of its *.test.negative file"
             raise InputError("protocol", cause=cause, cure="give the folder of the split as the source")
         data, user, positive, negatives = _asked(data, read_negatives(self.folder), self.folder)
-        data = replace(data, positive_from=-np.inf)
+        data = replace(data, positive_from=-np.inf, impressions=None)
         asked_for = np.full(data.n_users, -2, np.int64)
         asked_for[user] = positive
         hidden = data.item == asked_for[data.user]
@@ -125,4 +125,5 @@ def _with_items(data: Dataset, ids: list[str]) -> Dataset:
         items=items,
         item=items.rows(data.items.series.to_list())[data.item],
         item_features={name: replace(f, values=f.take(old)) for name, f in data.item_features.items()},
+        impressions=None,
     )

@@ -45,6 +45,7 @@ class StrongGeneralisation:
         told = np.clip((self.fold_in * count).astype(np.int64), 1, np.maximum(count - 1, 1))
         hidden = held[data.user] & (place >= told[data.user])
         log = data.select(held[data.user] & ~hidden)
+        shown = None if data.impressions is None else data.impressions.select(~held[data.impressions.user])
         event = to_find(data, hidden)
         rated = rated_among(data, hidden)
         now = int(data.time[-1]) + 1
@@ -63,7 +64,7 @@ class StrongGeneralisation:
                     "asked": "each held-out user once",
                     "ratings": "all hidden ratings of held-out users",
                 },
-                train=data.select(~held[data.user]),
+                train=data.select(~held[data.user], impressions=shown),
                 test=data.select(hidden),
                 lists=at_the_cut(data, log, event, time=now, ratings=False),
                 ratings=None if rated is None else at_the_cut(data, log, rated, time=now, ratings=True),

@@ -46,7 +46,8 @@ class Temporal:
         moment = data.time[min(int(self.train_share * len(data)), len(data) - 1)]
         cut = int(np.searchsorted(data.time, moment)) or int(np.searchsorted(data.time, moment, side="right"))
         moment = data.time[cut]
-        train, test = data.select(slice(0, cut)), data.select(slice(cut, len(data)))
+        shown = None if data.impressions is None else data.impressions.since(int(moment))
+        train, test = data.before(int(moment)), data.select(slice(cut, len(data)), impressions=shown)
         lists = self._live_lists(data, train, cut) if self.histories == "live" else self._frozen_lists(data, train, cut)
         rated = None
         if data.values == "rating":
