@@ -1,0 +1,53 @@
+"""What the examples print: a log cut once in time, learnt from on one side, and asked about on the other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from pasand.contracts import PredictsRatings
+from pasand.data.sources import load
+from pasand.evaluation.evaluate import evaluate
+from pasand.evaluation.protocols.temporal import Temporal
+from pasand.evaluation.split import Split
+from pasand.models.popularity import Popularity
+from pasand.recommender import ladder
+from pasand.types import Queries, Rows, Scores
+
+
+class MeanByItem:
+    """Predicts an item's mean rating, pulled to the mean of all as if 10 such ratings had been seen besides."""
+
+    def __init__(self, split: Split) -> None:
+        train = split.train
+        assert train.value is not None
+        mean, count = train.value.mean(), np.bincount(train.item, minlength=train.n_items)
+        self.means = (np.bincount(train.item, train.value, train.n_items) + 10 * mean) / (count + 10)
+
+    def predict(self, queries: Queries, items: Rows) -> Scores:
+        """Return the means; (B, K) -> (B, K)."""
+        return self.means[items].astype(np.float32)
+
+
+def table(source: str, models: Mapping[str, Any], seed: int = 0) -> None:
+    """Fit models on the first 80 % of the events and print their NDCG@10, and RMSE where they predict ratings.
+
+    Beside them stand popularity (its RMSE is that of the items' mean ratings) and 95 % intervals over users.
+    """
+    split = Temporal().split(load(source))[0]
+    print(f"{source}: {split.name}")
+    popularity = Popularity().fit(split.train, rng=np.random.default_rng(seed))
+    rated = split.ratings is not None
+    rows: list[tuple[str, Any, Any]] = [("popularity", ladder(popularity), MeanByItem(split) if rated else None)]
+    for name, model in models.items():
+        print(f"fitting: {name}")
+        fitted = model.fit(split.train, rng=np.random.default_rng(seed))
+        rows.append((name, ladder(fitted, popularity), fitted if isinstance(fitted, PredictsRatings) else None))
+    print(f"\n{'':14}{'NDCG@10 [95 %]':28}RMSE [95 %]")
+    for name, recommender, model in rows:
+        told = evaluate(recommender, split, ["ndcg@10", "rmse"], model=model, rng=np.random.default_rng(seed)).overall
+        found = [told.get("ndcg@10"), told.get("rmse") if model is not None else None]
+        cells = [f"{f.mean:.4f} [{f.low:.4f}, {f.high:.4f}]" if f else "-" for f in found]
+        print(f"{name:14}{cells[0]:28}{cells[1]}")
