@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from pasand.cli import console
-from pasand.cli.source import COLUMN, HISTORIES, POSITIVE_FROM, PROTOCOL, QUERY, SOURCE, opened, protocol_of
+from pasand.cli.source import (
+    COLUMN,
+    HISTORIES,
+    IMPRESSIONS,
+    POSITIVE_FROM,
+    PROTOCOL,
+    QUERY,
+    SOURCE,
+    opened,
+    protocol_of,
+)
 from pasand.errors import InputError
 
 if TYPE_CHECKING:
@@ -43,6 +53,7 @@ def command(
     query: str | None = QUERY,
     positive_from: float | None = POSITIVE_FROM,
     column: list[str] = COLUMN,
+    impressions: str | None = IMPRESSIONS,
     json: Path | None = typer.Option(None, help='Write all figures as JSON to a file; "-": standard output.'),
     report: Path | None = typer.Option(None, help="Write a page with plots to this HTML file."),
 ) -> None:
@@ -55,7 +66,7 @@ def command(
     ks = lengths(k)
     console.check_writable(json, report)
     with console.progress():
-        data = opened(source, query, positive_from, column, quiet=console.quiet(json))
+        data = opened(source, query, positive_from, column, impressions=impressions, quiet=console.quiet(json))
         chosen = contenders(data, models.split(",") if models else None, console.assignments(set_, "--set"), seed)
         console.errors.print(str(needed(data, [contender.model for contender in chosen])), markup=False)
         asked = protocol_of(data, source, protocol, histories)

@@ -7,7 +7,7 @@ from pathlib import Path
 import typer
 
 from pasand.cli import console
-from pasand.cli.source import COLUMN, POSITIVE_FROM, QUERY, SOURCE, options
+from pasand.cli.source import COLUMN, IMPRESSIONS, POSITIVE_FROM, QUERY, SOURCE, options
 
 app = typer.Typer(no_args_is_help=True, help="Get data sets, and check a log.")
 
@@ -32,13 +32,14 @@ def check(
     query: str | None = QUERY,
     positive_from: float | None = POSITIVE_FROM,
     column: list[str] = COLUMN,
+    impressions: str | None = IMPRESSIONS,
     json: Path | None = typer.Option(None, help='Write the report as JSON to a file; "-": standard output.'),
 ) -> None:
     """Report what a log holds and what is suspicious about it."""
     from pasand.data import check as checks
 
     with console.progress():
-        report = checks.check(source, options(query, positive_from, column))
+        report = checks.check(source, options(query, positive_from, column, impressions))
     if not console.quiet(json):
         console.output.print(report.text(), markup=False)
     console.write_json(json, report.as_json())

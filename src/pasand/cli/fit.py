@@ -8,7 +8,7 @@ from shlex import quote
 import typer
 
 from pasand.cli import console
-from pasand.cli.source import COLUMN, POSITIVE_FROM, QUERY, SOURCE, opened
+from pasand.cli.source import COLUMN, IMPRESSIONS, POSITIVE_FROM, QUERY, SOURCE, opened
 from pasand.errors import InputError
 
 
@@ -22,6 +22,7 @@ def command(
     query: str | None = QUERY,
     positive_from: float | None = POSITIVE_FROM,
     column: list[str] = COLUMN,
+    impressions: str | None = IMPRESSIONS,
     json: Path | None = typer.Option(None, help='Write the manifest as JSON to a file; "-": standard output.'),
 ) -> None:
     """Fit a recipe, or one model, to all events of SOURCE and save the recommender as a bundle.
@@ -43,7 +44,7 @@ def command(
     if checkpoints.begun(kept):
         console.errors.print(f"resuming the training kept in {kept}", markup=False, soft_wrap=True)
     with console.progress():
-        data = opened(source, query, positive_from, column, quiet=console.quiet(json))
+        data = opened(source, query, positive_from, column, impressions=impressions, quiet=console.quiet(json))
         console.errors.print(str(needed(data, assembly.fitted.values())), markup=False)
         with checkpoints.keeping(kept):
             assembly.fit(data, seed=seed)

@@ -22,7 +22,11 @@ SOURCE = typer.Argument(
 QUERY = typer.Option(None, help="SQL query that gives the events, for a database.")
 POSITIVE_FROM = typer.Option(None, help="A rating is a liking from this on; by default three quarters of the scale.")
 
-COLUMN = typer.Option([], help="What a column is: user=NAME, item=NAME, time=NAME or value=NAME.")
+COLUMN = typer.Option(
+    [], help="What a column is: user=NAME, item=NAME, time=NAME, value=NAME; of impressions: impressions.taken=NAME ..."
+)
+
+IMPRESSIONS = typer.Option(None, help='Table of what was shown, a file or a folder; "none": not even what SOURCE has.')
 
 PROTOCOL = typer.Option(
     None,
@@ -31,9 +35,15 @@ PROTOCOL = typer.Option(
 HISTORIES = typer.Option(None, help="Of the temporal protocol: live (default) or frozen.")
 
 
-def options(query: str | None, positive_from: float | None, columns: list[str]) -> Options:
+def options(
+    query: str | None, positive_from: float | None, columns: list[str], impressions: str | None = None
+) -> Options:
     """Return what was told about the log; raises InputError for a part of an event that there is not."""
-    chosen = console.assignments(columns, "--column")
+    chosen = dict(console.assignments(columns, "--column"))
+    shown = {name: chosen.pop(name) for name in list(chosen) if name.startswith("impressions.")}
+    if shown and impressions in (None, "none"):
+        cause = "no table of impressions was given"
+        raise InputError("--column", value=next(iter(shown)), cause=cause, cure="name it: --impressions FILE")
     wrong = [name for name in chosen if name not in ("user", "item", "time", "value")]
     if wrong:
         raise InputError("--column", value=wrong[0], cause="no such part of an event", cure="user, item, time or value")
@@ -44,17 +54,25 @@ def options(query: str | None, positive_from: float | None, columns: list[str]) 
         value=chosen.get("value"),
         query=query,
         positive_from=positive_from,
+        impressions=impressions,
+        impression_columns={name.removeprefix("impressions."): column for name, column in shown.items()},
     )
 
 
 def opened(
-    source: str, query: str | None, positive_from: float | None, columns: list[str], *, quiet: bool = False
+    source: str,
+    query: str | None,
+    positive_from: float | None,
+    columns: list[str],
+    *,
+    impressions: str | None = None,
+    quiet: bool = False,
 ) -> Dataset:
     """Return the log, and print what was taken for what."""
     from pasand.data.encode import encode
     from pasand.data.sources import open_log
 
-    told = options(query, positive_from, columns)
+    told = options(query, positive_from, columns, impressions)
     data = encode(open_log(source, told), told)
     if not quiet:
         sizes = f"{len(data):,} events of {data.n_users:,} users and {data.n_items:,} items"

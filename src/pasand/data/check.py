@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from pasand.data.dataset import Dataset
-from pasand.data.encode import Reading, read
+from pasand.data.encode import read
+from pasand.data.faults import Reading
 from pasand.data.log import Options
 from pasand.data.sources import open_log
 from pasand.types import Array, Rows

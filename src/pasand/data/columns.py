@@ -84,7 +84,7 @@ def roles(sample: pl.DataFrame, options: Options, where: str, *, headed: bool = 
     if options.values != "none":
         for meaning in ("rating", "strength"):
             if value is None:
-                value = find(meaning, None, _mostly_numbers if headed else _numeric)
+                value = find(meaning, None, _mostly_numbers if headed else numeric)
                 by_name = meaning if value else ""
     if not headed:
         user = user or (free.pop(0) if free else None)
@@ -92,7 +92,7 @@ def roles(sample: pl.DataFrame, options: Options, where: str, *, headed: bool = 
     if time is None:
         time = next((name for name in reversed(free) if _stamped(sample[name])), None)
         free = [name for name in free if name != time]
-    if not headed and value is None and options.values != "none" and free and _numeric(sample[free[0]]):
+    if not headed and value is None and options.values != "none" and free and numeric(sample[free[0]]):
         value = free.pop(0)
     for role, name in (("user", user), ("item", item)):
         if name is None:
@@ -105,7 +105,7 @@ def roles(sample: pl.DataFrame, options: Options, where: str, *, headed: bool = 
         spelt = re.sub(r"[^a-z0-9]", "", value.lower())
         by_name = by_name or next((role for role in ("rating", "strength") if spelt in NAMES[role].split()), "")
         values = options.values or ("rating" if _rated(sample[value], by_name) else "strength")
-    further = tuple(name for name in free if _numeric(sample[name]))
+    further = tuple(name for name in free if numeric(sample[name]))
     left = tuple(name for name in free if name not in further)
     notes = [f"user: column {user!r}", f"item: column {item!r}"]
     notes += [f"{values}: column {value!r}"] if value else ["no rating or strength"]
@@ -124,7 +124,7 @@ def roles(sample: pl.DataFrame, options: Options, where: str, *, headed: bool = 
     )
 
 
-def _numeric(cells: pl.Series) -> bool:
+def numeric(cells: pl.Series) -> bool:
     """Whether all cells that hold something hold a number."""
     there = cells.filter(~absent(cells))
     return (cells.dtype.is_numeric() or cells.dtype == pl.String) and as_numbers(there).null_count() == 0 < len(there)

@@ -3,64 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
 from numba import njit
 
 from pasand.data.dataset import Dataset, Vocabulary
+from pasand.data.faults import EARLY, Reading
 from pasand.data.features import Kind
 from pasand.data.infer import features_of
 from pasand.data.log import Log, Options
 from pasand.data.reading import SECOND, Clock, absent, are_whole, as_ids, as_numbers
+from pasand.data.shown import ShownEncoder
 from pasand.errors import InputError
 from pasand.progress import step
 from pasand.types import Array, Mask, Rows, Scores, Times
-
-EARLY = 100_000
-"""Rows after which a log that is bad throughout is refused without reading on."""
-
-
-@dataclass(slots=True)
-class Dropped:
-    """The rows that were dropped for one reason."""
-
-    column: str
-    reason: str
-    count: int
-    row: int
-    """Number of the first such row."""
-    value: object
-    """What stood in its column."""
-
-    def __str__(self) -> str:
-        rows = "1 row" if self.count == 1 else f"{self.count:,} rows"
-        return f"{rows} dropped: {self.column} {self.reason} (first: row {self.row}, {self.value or ''!r})"
-
-
-@dataclass(slots=True)
-class Reading:
-    """What happened while a log was read."""
-
-    rows: int = 0
-    """Rows read, good and bad."""
-    dropped: list[Dropped] = field(default_factory=list)
-    duplicates: int = 0
-    """Rows that repeated an earlier row in every column, and were dropped."""
-
-    @property
-    def bad(self) -> int:
-        """Number of rows dropped because something in them was wrong."""
-        return sum(dropped.count for dropped in self.dropped)
-
-    def drop(self, column: str, reason: str, rows: Array, values: pl.Series) -> None:
-        """Count rows, (n,) numbers of at least one, that are dropped for a reason."""
-        for dropped in self.dropped:
-            if (dropped.column, dropped.reason) == (column, reason):
-                dropped.count += len(rows)
-                return
-        self.dropped.append(Dropped(column, reason, len(rows), int(rows[0]), values[0]))
 
 
 class Encoder:
@@ -159,18 +116,8 @@ class Encoder:
 
     def refuse(self, *, whole: bool = False) -> None:
         """Raise InputError where too many rows are bad, and for a whole log where all are."""
-        bad, rows = self.reading.bad, self.reading.rows
-        if bad > self.options.bad_rows * rows or (whole and bad == rows):
-            worst = max(self.reading.dropped, key=lambda dropped: dropped.count)
-            raise InputError(
-                self.log.name,
-                row=worst.row,
-                column=worst.column,
-                value="" if worst.value is None else worst.value,
-                cause=f"{worst.column} {worst.reason}; of {rows:,} rows {bad:,} are bad"
-                + (f", more than {self.options.bad_rows:.0%}" if bad < rows else ""),
-                cure="mend the rows, or name the right columns: --column user=NAME, item=, time=, value=",
-            )
+        cure = "mend the rows, or name the right columns: --column user=NAME, item=, time=, value="
+        self.reading.refuse(self.log.name, self.options, cure, whole=whole)
 
     def take(self, name: str) -> Array:
         """Return a column whole, and let go of its parts."""
@@ -178,16 +125,20 @@ class Encoder:
         whole = np.concatenate(parts)
         return whole
 
-    def rows(self, name: str) -> tuple[Vocabulary, Rows]:
-        """Return the vocabulary of users or items and the column in its rows."""
-        codes = self.take(name)
-        used = np.flatnonzero(np.bincount(codes)) if len(codes) else codes
+    def rows(self, name: str, more: Rows | None) -> tuple[Vocabulary, Rows, Rows]:
+        """Return the vocabulary of users or items, the column in its rows, and further codes in its rows."""
+        codes, more = self.take(name), np.zeros(0, np.int32) if more is None else more
+        counts = np.bincount(codes)
+        if len(more):
+            counts = np.bincount(more, minlength=len(counts)) + np.pad(
+                counts, (0, max(0, more.max() + 1 - len(counts)))
+            )
+        used = np.flatnonzero(counts)
         ids = pl.Series(used, dtype=pl.UInt32).cat.to(pl.Categorical(self.ids.pop(name))).cast(pl.String)
         vocabulary = Vocabulary(ids)
         to_row = np.full(int(used.max(initial=-1)) + 1, -1, np.int32)
         to_row[used] = vocabulary.rows(ids)
-        rows: Rows = to_row[codes]
-        return vocabulary, rows
+        return vocabulary, to_row[codes], to_row[more]
 
 
 def encode(log: Log, options: Options | None = None) -> Dataset:
@@ -210,8 +161,9 @@ def read(log: Log, options: Options) -> tuple[Dataset, Reading]:
         raise InputError(log.name, cause="there are no events in it", cure="give a log with at least one row")
     encoder.refuse(whole=True)
     step("reading", reading.rows, reading.rows)
-    users, user = encoder.rows("user")
-    items, item = encoder.rows("item")
+    shown = None if log.impressions is None else ShownEncoder(log.impressions, options, encoder.ids)
+    users, user, viewer = encoder.rows("user", None if shown is None else shown.codes["user"])
+    items, item, film = encoder.rows("item", None if shown is None else shown.codes["item"])
     time: Times = encoder.take("time") if encoder.timed else np.zeros(0, np.int64)
     value: Scores | None = encoder.take("value") if encoder.valued else None
     columns = {name: encoder.take(name) for name in list(encoder.parts)}
@@ -246,6 +198,14 @@ def read(log: Log, options: Options) -> tuple[Dataset, Reading]:
         notes.append(f"{reading.duplicates:,} rows dropped: exact repetitions of another row")
     if value is not None and positive_from > -np.inf:
         notes.append(f"an event is a liking from {positive_from:g} of {value.min():g} to {value.max():g}")
+    impressions = None
+    if shown is not None and log.impressions is not None:
+        impressions = shown.finish(viewer, film, item_features)
+        notes += [*log.impressions.notes, *shown.notes]
+        for name, vocabulary, rows in (("users", users, user), ("items", items, item)):
+            without = len(vocabulary) - len(np.unique(rows))
+            if without:
+                notes.append(f"{name} known from impressions alone, without an event: {without:,}")
     dataset = Dataset(
         name=log.name,
         users=users,
@@ -261,6 +221,7 @@ def read(log: Log, options: Options) -> tuple[Dataset, Reading]:
         item_features=item_features,
         columns=columns,
         notes=(*notes, *user_notes, *item_notes),
+        impressions=impressions,
     )
     return dataset, reading
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 import numpy as np
+import polars as pl
 
 from pasand.types import Array, Arrays, Mask, Rows
 
@@ -157,3 +158,21 @@ def unpack_strings(data: Array, ends: Array) -> list[str]:
         strings.append(whole[start:end].decode())
         start = end
     return strings
+
+
+def as_frame(ids: tuple[str, ...], features: dict[str, Feature]) -> pl.DataFrame:
+    """Return features as people write them: names for codes, lists for bags, times as datetimes; with a column `id`."""
+
+    def column(feature: Feature) -> pl.Series:
+        values = feature.values.tolist()
+        if feature.kind == "categorical":
+            return pl.Series([feature.names[code] if code >= 0 else None for code in values], dtype=pl.String)
+        if feature.kind == "bag":
+            lists = [[feature.names[code] for code in row if code >= 0] for row in values]
+            return pl.Series(lists, dtype=pl.List(pl.String))
+        if feature.kind == "time":
+            known = pl.Series([None if value == TIME_UNKNOWN else value for value in values], dtype=pl.Int64)
+            return pl.from_epoch(known, time_unit="s")
+        return pl.Series(values)
+
+    return pl.DataFrame({"id": list(ids), **{name: column(feature) for name, feature in features.items()}})

@@ -45,12 +45,35 @@ class Options:
     """Value from which an event is a liking."""
     bad_rows: float = 0.05
     """Share of bad rows, in [0, 1], above which the log is refused."""
+    impressions: str | None = None
+    """Table of what was shown, a file or a folder; "none": not even what the source has; None: what it has."""
+    impression_columns: Mapping[str, str] = field(default_factory=dict)
+    """Names of the columns of that table, by what they are: user, taken, propensity ..."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.bad_rows <= 1:
             raise ValueError(f"bad_rows must be between 0 and 1, got {self.bad_rows}")
         if self.values not in (None, "rating", "strength", "none"):
             raise ValueError(f"values must be rating, strength or none, got {self.values}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShownLog:
+    """A table of impressions before it is encoded."""
+
+    name: str
+    """How it calls itself in messages."""
+    frames: Batches
+    """Columns `user`, `item`, `time`, `taken` or `watched_seconds`, and where there are any `position`, `propensity`
+    and further numbers; cells as in a `Log`, `taken` 0 or 1, true or false."""
+    named: Mapping[str, str] = field(default_factory=dict)
+    """What the table itself calls these columns, for messages."""
+    first_row: int = 1
+    """Number by which messages call the first row."""
+    distinct: bool = False
+    """Whether it is known that no impression comes twice."""
+    notes: tuple[str, ...] = ()
+    """What was taken for what, in sentences."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,9 +94,9 @@ class Log:
     order: Order = "time"
     """What the order of events means; "time" needs a column `time`."""
     users: pl.DataFrame | None = None
-    """Column `id` and a column per feature; users without events are left out."""
+    """Column `id` and a column per feature; users without events or impressions are left out."""
     items: pl.DataFrame | None = None
-    """Column `id` and a column per feature; items without events are left out."""
+    """Column `id` and a column per feature; items without events or impressions are left out."""
     kinds: Mapping[str, Kind] = field(default_factory=dict)
     """Kinds of those features that are known, by name; the others are found by their contents."""
     positive_from: float | None = None
@@ -84,6 +107,8 @@ class Log:
     """Number by which messages call the first event."""
     notes: tuple[str, ...] = ()
     """What the source took for what, in sentences."""
+    impressions: ShownLog | None = None
+    """What was shown; its users and items belong to the data whether they have events or not."""
     holds: tuple[object, ...] = ()
     """Things that must live as long as the log, such as temporary folders."""
 

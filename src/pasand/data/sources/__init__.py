@@ -10,6 +10,7 @@ import os
 import pkgutil
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -50,7 +51,7 @@ def folder_of_data() -> Path:
 
 
 def open_log(place: str, options: Options | None = None) -> Log:
-    """Return the log at a path, a database URL or under a name, before it is encoded.
+    """Return the log at a path, a database URL or under a name, before it is encoded, with the impressions told.
 
     A name is a world that pasand makes itself ("bollywood") or a folder of `folder_of_data`. Raises InputError where
     nothing is there, or nothing that a source recognises.
@@ -63,7 +64,14 @@ def open_log(place: str, options: Options | None = None) -> Log:
         sure = {name: member.recognises(place) for name, member in members.items()}
     best = max(sure, key=lambda name: sure[name])
     if sure[best] > 0:
-        return members[best].read(place, options)
+        log = members[best].read(place, options)
+        if options.impressions == "none":
+            return replace(log, impressions=None)
+        if options.impressions is not None:
+            from pasand.data.sources.shown_tables import shown_log
+
+            return replace(log, impressions=shown_log(options.impressions, options))
+        return log
     if "://" in place:
         cure = "give sqlite:///PATH or postgresql://USER@HOST/DATABASE"
         raise InputError(place.split("@")[-1], cause="no source knows this kind of database", cure=cure)
@@ -92,6 +100,8 @@ def load(
     table: str | None = None,
     positive_from: float | None = None,
     bad_rows: float = 0.05,
+    impressions: str | Path | None = None,
+    impression_columns: Mapping[str, str] | None = None,
 ) -> Dataset:
     """Return the dataset at a path, a database URL or under a name; what is not told is found out, and noted in it.
 
@@ -109,5 +119,7 @@ def load(
         table=table,
         positive_from=positive_from,
         bad_rows=bad_rows,
+        impressions=None if impressions is None else str(impressions),
+        impression_columns=impression_columns or {},
     )
     return encode(open_log(str(source), options), options)

@@ -15,7 +15,7 @@ import msgspec
 import polars as pl
 import polars.exceptions
 
-from pasand.data.columns import Roles, roles
+from pasand.data.columns import roles
 from pasand.data.files import broken_row, check_lines, encoded_otherwise, plain
 from pasand.data.log import BATCH, Log, Options
 from pasand.errors import InputError
@@ -48,7 +48,7 @@ def recognises(place: str) -> float:
     """Return .5 for a file whose name ends like a table's and a folder with such files."""
     path = Path(place)
     if path.is_dir():
-        return 0.5 if _tables(path) else 0
+        return 0.5 if tables_in(path) else 0
     return 0.5 if path.is_file() and _form(path) else 0
 
 
@@ -57,7 +57,7 @@ def _form(path: Path) -> str:
     return FORMS.get(Path(path.name.removesuffix(".gz")).suffix.lower(), "")
 
 
-def _tables(folder: Path) -> list[Path]:
+def tables_in(folder: Path) -> list[Path]:
     """Return the tables of a folder in order of name, hidden files aside."""
     try:
         files = [path for path in sorted(folder.iterdir()) if path.is_file() and path.name[0] not in "._"]
@@ -71,15 +71,34 @@ def read(place: str, options: Options) -> Log:
     path = Path(place)
     if options.query is not None or options.table is not None:
         raise InputError(path, cause="only a database can be queried", cure="leave the query out, or name a database")
-    paths = _tables(path) if path.is_dir() else [path]
+    paths = tables_in(path) if path.is_dir() else [path]
     sides: dict[str, pl.DataFrame] = {}
     if path.is_dir():
         for side in ("users", "items"):
             for file in [file for file in paths if file.name.split(".")[0].lower() == side]:
                 paths.remove(file)
                 sides[side] = side_table(file, options)
+    tables = tables_of(path, paths, options)
+    first = tables[0]
+    meaning = roles(first.sample, options, str(path), headed=first.headed)
+    return Log(
+        name=path.name,
+        events=partial(batches_of, tables, list(meaning.named.values()) + list(meaning.further), meaning.select()),
+        values=meaning.values,
+        order="time" if meaning.time else "none",
+        users=sides.get("users"),
+        items=sides.get("items"),
+        named=meaning.named,
+        first_row=first.first_row,
+        notes=(first.note, *meaning.notes),
+        holds=tuple(table.keeps for table in tables),
+    )
+
+
+def tables_of(path: Path, paths: list[Path], options: Options, what: str = "events") -> list[Table]:
+    """Return the opened tables of a place, at least one and all with the same columns; InputError where they differ."""
     if not paths:
-        raise InputError(path, cause="there is no table of events in this folder", cure="name the file of events")
+        raise InputError(path, cause=f"there is no table of {what} in this folder", cure=f"name the file of {what}")
     if len({_form(file) for file in paths}) > 1:
         names = ", ".join(file.name for file in paths[:5])
         raise InputError(path, cause=f"the folder holds tables of several forms: {names}", cure="name one of them")
@@ -89,20 +108,7 @@ def read(place: str, options: Options) -> Log:
             columns = ", ".join(table.sample.columns[:8])
             cause = f"its columns ({columns}) are not those of {paths[0].name}"
             raise InputError(file, cause=cause, cure="name one of the files, not the folder")
-    first = tables[0]
-    meaning = roles(first.sample, options, str(path), headed=first.headed)
-    return Log(
-        name=path.name,
-        events=partial(_batches, tables, meaning),
-        values=meaning.values,
-        order="time" if meaning.time else "none",
-        users=sides.get("users"),
-        items=sides.get("items"),
-        named=meaning.named,
-        first_row=2 if first.headed and first.frame is not None and _form(first.path) != "parquet" else 1,
-        notes=(first.note, *meaning.notes),
-        holds=tuple(table.keeps for table in tables),
-    )
+    return tables
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +127,11 @@ class Table:
     keeps: object
     delimiter: str = ""
     """Of text."""
+
+    @property
+    def first_row(self) -> int:
+        """Number by which messages call the first row: lines of text with a header begin at 2."""
+        return 2 if self.headed and self.frame is not None and _form(self.path) != "parquet" else 1
 
 
 def _open(path: Path, options: Options) -> Table:
@@ -189,15 +200,15 @@ def _layout(file: Path, path: Path, options: Options) -> tuple[str, bool]:
     return delimiter, not any(re.fullmatch(r"[-+]?\d+(\.\d*)?([eE][-+]?\d+)?", cell) for cell in cells)
 
 
-def _batches(tables: list[Table], meaning: Roles) -> Iterator[pl.DataFrame]:
-    """Yield the rows of all tables under the columns of a log."""
+def batches_of(tables: list[Table], names: list[str], select: list[pl.Expr]) -> Iterator[pl.DataFrame]:
+    """Yield the named columns of all tables, made by `select` into those of a log."""
     for table in tables:
         try:
             if table.frame is None:
-                for frame in _lines(table.file, table.path, list(meaning.named.values()) + list(meaning.further)):
-                    yield frame.select(meaning.select())
+                for frame in _lines(table.file, table.path, names):
+                    yield frame.select(select)
             else:
-                yield from table.frame.select(meaning.select()).collect_batches(chunk_size=BATCH, maintain_order=True)
+                yield from table.frame.select(select).collect_batches(chunk_size=BATCH, maintain_order=True)
         except polars.exceptions.PolarsError as error:
             broken = broken_row(table.file, table.path, table.delimiter) if table.delimiter else None
             raise broken or _refused(table.path, error) from error
