@@ -1,0 +1,79 @@
+"""Trees over other models' opinions."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pasand.errors import InputError
+from pasand.models.item_knn import ItemKNN
+from pasand.models.popularity import Popularity
+from pasand.models.random import Random
+from pasand.stages import trees
+from pasand.stages.boosting import Boosted
+from tests.logs import tastes
+
+lightgbm: Any = pytest.importorskip("lightgbm")
+
+FEW = {"share": 0.4, "smallest": 5, "trees": 40, "drawn": 10}
+
+
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_trees_answer_as_lightgbm_does(missing: bool) -> None:
+    rows = rng().normal(size=(500, 4))
+    if missing:
+        rows[rng().random(rows.shape) < 0.2] = np.nan
+    label = np.nan_to_num(rows[:, 0]) * np.nan_to_num(rows[:, 1]) + np.isnan(rows[:, 2])
+    grown = lightgbm.train({"verbosity": -1, "min_data_in_leaf": 5}, lightgbm.Dataset(rows, label), 20)
+    asked = np.vstack([rows, np.full((1, 4), np.nan), np.zeros((1, 4))])
+    np.testing.assert_allclose(trees.answer(trees.packed(grown.dump_model()), asked), grown.predict(asked), atol=1e-12)
+
+
+@pytest.mark.parametrize("objective", ["binary", "lambdarank"])
+def test_it_finds_which_model_to_trust(objective: Any) -> None:
+    data = tastes(n_users=300, n_items=45, per_user=10)
+    models = [Random().fit(data, rng=rng()), ItemKNN().fit(data, rng=rng()), Popularity().fit(data, rng=rng())]
+    model = Boosted(models=models, objective=objective, **FEW).fit(data, rng=rng())  # type: ignore[arg-type]
+    queries = data.queries(np.arange(data.n_users, dtype=np.int32), k=10)
+    scores = model.score(queries, None)
+    own = np.arange(data.n_items)[None, :] % 3 == np.arange(data.n_users)[:, None] % 3
+    agree = scores[own].mean() - scores[~own].mean()
+    assert agree > scores.std()
+    some = np.array([[3, -1, 7, 99]] * data.n_users, np.int32)
+    picked = model.score(queries, some)
+    np.testing.assert_allclose(picked[:, [0, 2]], scores[:, [3, 7]], rtol=1e-5)
+    assert np.isneginf(picked[:, [1, 3]]).all()
+    again = Boosted(models=models, objective=objective, **FEW)  # type: ignore[arg-type]
+    again.load_state(model.state())
+    assert np.array_equal(again.score(queries, None), scores)
+
+
+def test_ratings_are_foreseen_within_the_scale() -> None:
+    data = tastes(n_users=300, n_items=45, per_user=10)
+    knn = ItemKNN().fit(data, rng=rng())
+    model = Boosted(models=[knn], objective="regression", **FEW).fit(data, rng=rng())  # type: ignore[arg-type]
+    queries = data.queries(np.array([0, 1, -1], np.int32), k=3)
+    predicted = model.predict(queries, np.array([[0, 1], [1, 0], [0, 1]], np.int32))
+    assert np.isfinite(predicted).all()
+    assert ((predicted >= 2) & (predicted <= 5)).all()
+    assert predicted[0, 0] > predicted[0, 1] + 1
+    with pytest.raises(InputError, match="no ratings"):
+        Boosted(models=[knn]).predict(queries, np.zeros((3, 1), np.int32))
+
+
+def test_what_cannot_be_learnt_is_refused() -> None:
+    data = tastes()
+    knn = ItemKNN().fit(data, rng=rng())
+    with pytest.raises(InputError, match="needs ratings"):
+        Boosted(models=[knn], objective="regression").fit(replace(data, value=None, values="none"), rng=rng())
+    with pytest.raises(InputError, match="too few events"):
+        Boosted(models=[knn]).fit(data.select(slice(0, 0)), rng=rng())
+    with pytest.raises(ValueError, match="models"):
+        Boosted(models=[])
