@@ -19,7 +19,7 @@ LINES = [
     {"training", "encoders"},
     {"models", "index", "metrics", "stages", "reranking"},
     {"recommender"},
-    {"recipe", "evaluation"},
+    {"recipe", "evaluation", "explanation"},
     {"bundle"},
     {"serving"},
     {"cli"},

@@ -60,7 +60,7 @@ class BiasedMF:
         return self
 
     def score(self, queries: Queries, items: Rows | None) -> Scores:
-        """Return the predicted ratings of items, (B, K), or of the whole catalogue, (B, N); unknown rows have bias 0."""
+        """Return the predicted ratings of items, (B, K), or of the catalogue, (B, N); an unknown row has bias 0."""
         given = np.arange(len(self.parameters["item_bias"]))[None, :] if items is None else items
         user = queries.users[:, None]
         biases = np.where(user < 0, 0, self.parameters["user_bias"][user])

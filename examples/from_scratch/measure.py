@@ -28,7 +28,8 @@ class MeanByItem:
 
     def predict(self, queries: Queries, items: Rows) -> Scores:
         """Return the means; (B, K) -> (B, K)."""
-        return self.means[items].astype(np.float32)
+        means: Scores = self.means[items].astype(np.float32)
+        return means
 
 
 def table(source: str, models: Mapping[str, Any], seed: int = 0) -> None:

@@ -6,6 +6,7 @@ Run: python examples/from_scratch/neural_cf.py [SOURCE], where SOURCE is a log t
 """
 
 import sys
+from itertools import pairwise
 
 import numpy as np
 from numpy.random import Generator
@@ -21,7 +22,7 @@ def start(n_users: int, n_items: int, dimensions: int, rng: Generator) -> dict[s
         "users": rng.normal(0, 0.1, (n_users, dimensions)),
         "items": rng.normal(0, 0.1, (n_items, dimensions)),
     }
-    for n, (narrow, to) in enumerate(zip(wide[:-1], wide[1:], strict=True)):
+    for n, (narrow, to) in enumerate(pairwise(wide)):
         parameters[f"weight{n}"] = rng.normal(0, np.sqrt(2 / narrow), (narrow, to))
         parameters[f"bias{n}"] = np.zeros(to)
     return parameters
