@@ -65,6 +65,39 @@ class Cold:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ShownReport:
+    """What a log tells of impressions."""
+
+    impressions: int
+    taken: float
+    """Share taken, in [0, 1]."""
+    taken_by_position: Mapping[str, float]
+    """Share taken at positions "1" to "5", those that occur."""
+    unknown_position: float
+    """Share whose position is not known."""
+    users: int
+    items: int
+    events_found: float | None
+    """Share of the events whose user and item are found among what was taken; None without events."""
+    propensity: bool
+    """Whether it is known how probable each was."""
+    watched_seconds: bool
+    """Whether it is known how long what was taken was watched."""
+
+    def lines(self) -> list[str]:
+        """Return the report as a person reads it."""
+        absent = [name for name in ("propensity", "watched_seconds") if not getattr(self, name)]
+        told = ", ".join(f"{place}: {share:.2%}" for place, share in self.taken_by_position.items())
+        found = [] if self.events_found is None else [f"{self.events_found:.0%} of the events are among those taken"]
+        unknown = [f"unknown of {self.unknown_position:.1%}"] if self.unknown_position else []
+        return [
+            f"impressions {self.impressions:,} of {self.items:,} items to {self.users:,} users, taken {self.taken:.2%}",
+            "  taken by position: " + ", ".join([told] * bool(told) + unknown),
+            "  " + "; ".join(found + [f"no {name.replace('_', ' ')}" for name in absent]),
+        ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """The validation report of a log."""
 
@@ -94,6 +127,8 @@ class Report:
     n_suspects: int
     cold: Cold | None
     """None without time."""
+    shown: ShownReport | None
+    """None without impressions."""
     notes: tuple[str, ...]
 
     def as_json(self) -> dict[str, object]:
@@ -130,6 +165,8 @@ class Report:
                 f"default split, test from {cold.cut}: cold are {cold.users:.0%} of its users ({cold.user_events:.0%} "
                 f"of its events) and {cold.items:.0%} of its items ({cold.item_events:.0%} of its events)"
             )
+        if self.shown:
+            lines += self.shown.lines()
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
 
 
@@ -182,7 +219,31 @@ def report(data: Dataset, reading: Reading) -> Report:
         suspects=tuple(suspects[:20]),
         n_suspects=len(suspects),
         cold=_cold(data) if timed else None,
+        shown=_shown(data),
         notes=data.notes,
+    )
+
+
+def _shown(data: Dataset) -> ShownReport | None:
+    """Return what is known of impressions; None where there are none."""
+    shown = data.impressions
+    if shown is None or not len(shown):
+        return None
+    many = max(data.n_items, 1)
+    events = data.user.astype(np.int64) * many + data.item
+    taken = shown.user[shown.taken].astype(np.int64) * many + shown.item[shown.taken]
+    counts = np.bincount(np.minimum(shown.position, 6), minlength=7)
+    hits = np.bincount(np.minimum(shown.position, 6), weights=shown.taken, minlength=7)
+    return ShownReport(
+        impressions=len(shown),
+        taken=float(shown.taken.mean()),
+        taken_by_position={str(place): float(hits[place] / counts[place]) for place in range(1, 6) if counts[place]},
+        unknown_position=float(counts[0] / len(shown)),
+        users=len(np.unique(shown.user)),
+        items=len(np.unique(shown.item)),
+        events_found=float(np.isin(events, taken).mean()) if len(events) else None,
+        propensity=shown.propensity is not None,
+        watched_seconds=shown.watched_seconds is not None,
     )
 
 

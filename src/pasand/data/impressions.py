@@ -58,6 +58,13 @@ class Impressions:
     def __len__(self) -> int:
         return len(self.user)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory that all columns take."""
+        optional = [column for column in (self.watched_seconds, self.propensity) if column is not None]
+        fixed = [self.user, self.item, self.time, self.position, self.taken]
+        return sum(column.nbytes for column in [*fixed, *optional, *self.features.values()])
+
     def select(self, which: Mask | Offsets | slice) -> Impressions:
         """Return the chosen impressions, given in their order."""
         return Impressions(

@@ -13,7 +13,7 @@ class Estimate:
     """Bytes that work will need at its peak."""
 
     data: int
-    """The events and their groupings by user and by item."""
+    """The events, their groupings by user and by item, and the impressions."""
     model: int
     """What is learnt, and what is held while learning."""
     free: int | None
@@ -52,6 +52,8 @@ def estimate(data: Dataset, *, dimensions: int = 0, copies: int = 3, item_matric
     # by user: place and item; the sparse matrix twice, by rows and by columns
     groups = (8 + 4) + 2 * (4 + 4)
     held = len(data) * (events + groups) + 8 * (data.n_users + data.n_items)
+    if data.impressions is not None:
+        held += data.impressions.nbytes
     model = copies * 4 * dimensions * (data.n_users + data.n_items) + 8 * item_matrices * data.n_items**2
     return Estimate(data=held, model=model, free=free_bytes())
 

@@ -158,6 +158,63 @@ def test_impressions_hold_the_events_among_what_was_shown() -> None:
     assert first > last, "what stands first is taken more often"
 
 
+def test_the_dataset_and_the_encoded_log_hold_the_same_impressions() -> None:
+    place = "bollywood:n_users=60,n_items=40,days=40,seed=3,visits=0.8"
+    whole, data = SMALL.dataset(), encode(read(place, Options()))
+    assert SMALL.dataset(impressions=False).impressions is None
+    assert encode(replace(read(place, Options()), impressions=None)).impressions is None
+    users, items = SMALL.aligned(data)
+    ours, theirs = data.impressions, whole.impressions
+    assert ours is not None
+    assert theirs is not None
+    assert np.array_equal(users[ours.user], theirs.user)
+    assert np.array_equal(items[ours.item], theirs.item)
+    assert ours.propensity is theirs.propensity is None
+    for name in ("time", "position", "taken", "watched_seconds"):
+        assert np.array_equal(getattr(ours, name), getattr(theirs, name)), name
+    assert theirs.watched_seconds is not None
+    assert theirs.watched_seconds.sum() == pytest.approx(whole.columns["watched_seconds"].sum(), rel=1e-5)
+    assert theirs.taken.sum() == len(whole)
+    assert sum(len(part.user) for part in SMALL.impressions()) == len(theirs)
+
+
+def test_a_world_that_shows_much_keeps_a_random_part_of_whole_visits() -> None:
+    whole, part = SMALL.dataset(), SMALL.dataset(most=5_000)
+    assert np.array_equal(part.item, whole.item), "the events are the same"
+    assert part.impressions is not None
+    assert whole.impressions is not None
+    assert len(whole.impressions) > 15_000
+    assert 3_500 < len(part.impressions) < 6_500
+    slates = pl.DataFrame({"u": part.impressions.user, "t": part.impressions.time}).group_by("u", "t").len()["len"]
+    assert set(slates.to_list()) <= {SLATE, 2 * SLATE} | set(range(1, SLATE))
+    assert (slates == SLATE).mean() > 0.5
+    assert part.impressions.taken.mean() == pytest.approx(whole.impressions.taken.mean(), abs=0.01)
+    assert any("% of the visits, drawn at random" in note for note in part.notes)
+    frame = pl.concat(list(SMALL.shown_frames(most=5_000)))
+    assert len(frame) == len(part.impressions), "the log keeps the same visits"
+
+
+def test_attention_is_the_position_effect_of_the_choice() -> None:
+    place = np.array([1, 2, 10, 0], np.int32)
+    assert SMALL.attention(place)[:3].tolist() == pytest.approx([1, 2**-0.3, 10**-0.3])
+    assert np.isnan(SMALL.attention(place)[3])
+    assert replace(SMALL, position_bias=0).attention(place)[:3].tolist() == [1, 1, 1]
+    # where all films please alike, exp(-2), a place is taken first with its share of the pull beside that of leaving,
+    # exp(2) (multinomial logit); a second film, whose leaving pulls exp(3.5), is taken in 1 visit of 2000
+    alike = Effects(taste=0, language=0, era=0, star=0, quality=0, base=-2)
+    world = World(n_users=2000, n_items=400, days=60, feedback=0, position_bias=0.8, new_films=0, effects=alike)
+    shown = world.dataset().impressions
+    assert shown is not None
+    places = np.arange(1, SLATE + 1, dtype=np.int32)
+    pull = np.exp(-2) * world.attention(places)
+    expected = pull / (pull.sum() + np.exp(2))
+    visits = np.bincount(shown.position, minlength=SLATE + 1)[1:]
+    share = np.bincount(shown.position[shown.taken], minlength=SLATE + 1)[1:] / visits
+    assert visits.min() > 40_000
+    assert np.all(np.abs(share - expected) < 5 * np.sqrt(expected / visits) + 0.05 * expected)
+    assert share[0] / share[9] == pytest.approx(10**0.8, rel=0.2)
+
+
 def test_popularity_feedback_makes_the_popular_more_popular() -> None:
     def spread(feedback: float) -> float:
         world = World(n_users=300, n_items=300, days=60, feedback=feedback, new_films=0, seed=5)
