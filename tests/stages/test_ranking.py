@@ -37,7 +37,7 @@ def queries(n: int) -> Queries:
 def found(*items: list[int]) -> Candidates:
     rows = np.array(items, np.int32)
     scores = np.where(rows >= 0, 10 - np.arange(rows.shape[1], dtype=np.float32), np.float32(-np.inf))
-    return Candidates(items=rows, scores=scores.astype(np.float32), propensity=rows / np.float32(10))
+    return Candidates(items=rows, scores=scores.astype(np.float32), propensity=(rows / 10).astype(np.float32))
 
 
 def rank(table: list[float], candidates: Candidates, depth: int = 0) -> Candidates:
