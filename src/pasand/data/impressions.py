@@ -61,9 +61,9 @@ class Impressions:
     @property
     def nbytes(self) -> int:
         """Bytes of memory that all columns take."""
-        optional = [column for column in (self.watched_seconds, self.propensity) if column is not None]
-        fixed = [self.user, self.item, self.time, self.position, self.taken]
-        return sum(column.nbytes for column in [*fixed, *optional, *self.features.values()])
+        columns: list[Array | None] = [self.user, self.item, self.time, self.position, self.taken]
+        columns += [self.watched_seconds, self.propensity, *self.features.values()]
+        return sum(column.nbytes for column in columns if column is not None)
 
     def select(self, which: Mask | Offsets | slice) -> Impressions:
         """Return the chosen impressions, given in their order."""
