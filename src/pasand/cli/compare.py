@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from pasand.data.dataset import Dataset
     from pasand.evaluation.compare import Comparison, Entry
+    from pasand.evaluation.funnel import Funnel
 
 LESSER = ("MB", "coverage", "fit s", "recall", "rmse", "cold items", "cold", "warm")
 """Columns of the leaderboard that a narrow terminal does without, first the one that matters least."""
@@ -180,6 +181,9 @@ def show(comparison: Comparison) -> None:
         sure = "" if baseline or not result.corrected < 0.05 else " (p < .05)"
         rows.append([result.name, *cells, beats + sure, f"{result.fit_seconds:.2f}", f"{result.peak_memory_mb:.0f}"])
     out.print(board(head, rows, out.width))
+    for result in comparison.results:
+        if result.funnel is not None:
+            out.print(stages(result.name, result.funnel))
     for name, reason in comparison.failed.items():
         out.print(f"{name} failed: {reason}", markup=False)
 
@@ -202,6 +206,25 @@ def board(head: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> Tab
         table.add_column(Text(head[i]), justify="right" if i else "left", no_wrap=needs() <= width)
     for row in rows:
         table.add_row(*(Text(row[i], style="bold red" if row[i].startswith("NO") else "") for i in kept))
+    return table
+
+
+def stages(name: str, funnel: Funnel) -> Table:
+    """Return the table of a recommender's parts, under the recall of its candidates."""
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table
+
+    recall = ", ".join(f"{value:.4f} at {depth}" for depth, value in funnel.recall.items())
+    title = f"{escape(name)}: recall of the candidates {recall}; {funnel.width} are taken"
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in ("part", "ndcg@10 before", "ndcg@10 after", "ms a query"):
+        table.add_column(column, justify="left" if column == "part" else "right")
+    before = ""
+    for part in funnel.parts:
+        after = f"{part.ndcg:.4f}"
+        table.add_row(escape(part.name), before, after, f"{part.milliseconds:.2f}")
+        before = after
     return table
 
 

@@ -17,13 +17,14 @@ from pasand.contracts import Learns, Model, PredictsRatings, Retriever
 from pasand.data.dataset import Dataset
 from pasand.errors import InputError
 from pasand.evaluation.evaluate import Evaluation, pooled
+from pasand.evaluation.funnel import Funnel, has_stages, stages_report
 from pasand.evaluation.memory import forget_peak, peak_mb
 from pasand.evaluation.protocols import SplitsData
 from pasand.evaluation.significance import PairedTest, holm, paired
 from pasand.evaluation.split import COLD_ITEMS, Split
 from pasand.models.popularity import Popularity
 from pasand.progress import track
-from pasand.recommender import ladder
+from pasand.recommender import Recommender, ladder
 
 RECENT_DAYS = 30.0
 PER_K = ("ndcg", "recall", "capped_recall", "precision", "hit_rate", "map", "mrr", "coverage", "gini")
@@ -92,6 +93,8 @@ class Result:
     """Against the better baseline, by user, in the deciding metric; None for that baseline itself."""
     corrected: float
     """The permutation p value of `test` after Holm's correction for the number of contenders; nan without a test."""
+    funnel: Funnel | None = None
+    """Its parts on the first split, where it has stages or takes more candidates than are shown."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,7 +224,7 @@ def default_metrics(ks: Sequence[int], data: Dataset) -> list[str]:
 def run(contender: Entry, splits: Sequence[Split], names: Sequence[str], seed: int) -> Result:
     """Fit one contender on each split's train part and return what it was worth, not yet held against popularity."""
     forget_peak()
-    fitting, curves = [0.0], {}
+    fitting, curves, staged = [0.0], {}, []
 
     def runs() -> Iterator[tuple[Retriever, PredictsRatings | None, Split]]:
         for split in splits:
@@ -230,6 +233,8 @@ def run(contender: Entry, splits: Sequence[Split], names: Sequence[str], seed: i
             fitting[0] += time.perf_counter() - began
             if isinstance(built.model, Learns):
                 curves.update(built.model.curves())
+            if split is splits[0] and isinstance(built.recommender, Recommender) and has_stages(built.recommender):
+                staged.append(built.recommender)
             yield built.recommender, built.model if isinstance(built.model, PredictsRatings) else None, split
 
     evaluation = pooled(runs(), names, rng=np.random.default_rng(seed))
@@ -243,6 +248,7 @@ def run(contender: Entry, splits: Sequence[Split], names: Sequence[str], seed: i
         beats_popularity=False,
         test=None,
         corrected=float("nan"),
+        funnel=stages_report(staged[0], splits[0]) if staged else None,
     )
 
 
@@ -290,6 +296,7 @@ def _result_json(result: Result) -> dict[str, Any]:
             "p_holm": _number(result.corrected),
         },
         "curves": result.curves,
+        **({"funnel": result.funnel.as_json()} if result.funnel is not None else {}),
     }
 
 
