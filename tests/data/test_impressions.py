@@ -13,9 +13,11 @@ from pasand.data.check import check
 from pasand.data.dataset import Dataset
 from pasand.data.impressions import Impressions
 from pasand.data.sources import load
+from pasand.data.world import World
 from pasand.errors import InputError
 from pasand.evaluation.protocols import protocol
 from pasand.evaluation.protocols.sampled_negatives import _with_items
+from pasand.training.withheld import latest
 from tests.logs import log
 
 EVENTS = "user,item,time,rating\nana,a,100,5\nbo,b,200,4\nana,b,300,3\nbo,c,400,5\n"
@@ -270,7 +272,7 @@ def test_unknown_positions_and_propensities_do_not_cost_rows(tmp_path: Path) -> 
     assert data.impressions is not None
     assert data.impressions.position.tolist() == [0, 0, 0, 0, 3]
     assert data.impressions.propensity is None
-    assert told(data, "4 impressions of unknown position")
+    assert told(data, "4 impressions of unknown position", "1 are 0", "add one")
 
 
 def test_of_an_impression_logged_twice_the_taken_row_stays(tmp_path: Path) -> None:
@@ -307,6 +309,34 @@ def test_taken_follows_from_watched_and_one_sided_labels_are_told(tmp_path: Path
         assert told(data, f"{fate} of them were taken")
 
 
+@pytest.mark.parametrize(
+    "cells", [[1, 0, 1], [1.0, 0.0, 1.0], [True, False, True], ["yes", "NO", "true"], ["1.0", " 0 ", "1"]]
+)
+def test_taken_may_be_written_in_many_ways(tmp_path: Path, cells: list[object]) -> None:
+    (tmp_path / "events.csv").write_text(EVENTS)
+    pl.DataFrame({"user": ["ana"] * 3, "item": ["a"] * 3, "time": [1, 2, 3], "taken": cells}).write_parquet(
+        tmp_path / "shown.parquet"
+    )
+    data = load(tmp_path / "events.csv", impressions=tmp_path / "shown.parquet")
+    assert data.impressions is not None
+    assert data.impressions.taken.tolist() == [True, False, True]
+    assert data.impressions.position.tolist() == [0, 0, 0]
+
+
+def test_nan_in_a_table_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "events.csv").write_text(EVENTS)
+    nothing = [float("nan")] * 2
+    shown = {"user": ["ana"] * 2, "item": ["a", "b"], "time": [1, 2], "taken": [1.0, 0.0]}
+    frame = pl.DataFrame({**shown, "propensity": nothing, "watched_seconds": nothing, "position": nothing})
+    frame.write_parquet(tmp_path / "shown.parquet")
+    data = load(tmp_path / "events.csv", impressions=tmp_path / "shown.parquet")
+    assert data.impressions is not None
+    assert data.impressions.propensity is None
+    assert data.impressions.watched_seconds is not None
+    assert np.isnan(data.impressions.watched_seconds).tolist() == [True, False]
+    assert data.impressions.position.tolist() == [0, 0]
+
+
 def test_columns_are_named_by_hand_and_missing_ones_asked_for(tmp_path: Path) -> None:
     shown = "user,item,time,hit,p\nana,a,1,1,0.5\nana,b,2,0,0.5\n"
     with pytest.raises(InputError, match=r"impressions\.taken=NAME"):
@@ -325,3 +355,23 @@ def test_columns_are_named_by_hand_and_missing_ones_asked_for(tmp_path: Path) ->
         read(tmp_path, "1,2,3,1\n2,3,4,0\n")
     with pytest.raises(InputError, match="no such file or folder"):
         load(tmp_path / "events.csv", impressions=tmp_path / "nowhere.csv")
+
+
+def test_stopping_early_is_not_told_the_withheld_likings_by_impressions() -> None:
+    found = latest(shown_log(), np.random.default_rng(0))
+    assert found is not None
+    # too few users for a cut in time: the last likings are withheld, v's c at 40 and u's c at 50
+    assert sorted(found.item.tolist()) == [2, 2]
+    assert kept(found.train) == [(0, 0, 5), (1, 1, 15), (1, 2, 15), (0, 1, 25), (0, 2, 25)]
+    data = World(n_users=2500, n_items=60, days=40, seed=2, visits=0.8, new_viewers=0).dataset()
+    assert data.impressions is not None
+    cut = latest(data, np.random.default_rng(0))
+    assert cut is not None
+    moment = data.time[int(0.9 * len(data))]
+    assert cut.train.time.max() < moment, "with enough users there is one cut"
+    assert cut.train.impressions is not None
+    assert 0.8 * len(data.impressions) < len(cut.train.impressions) < len(data.impressions)
+    assert cut.train.impressions.time.max() < moment
+    none = latest(replace(shown_log(), order="none"), np.random.default_rng(0))
+    assert none is not None
+    assert none.train.impressions is None

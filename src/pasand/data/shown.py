@@ -38,7 +38,7 @@ class ShownEncoder:
         self.parts: dict[str, list[Array]] = {}
         self.whole: dict[str, bool] = {}
         self.clock = Clock()
-        self.unknown = self.contrary = 0
+        self.unknown = self.zeros = 0
         for frame in log.frames():
             if len(frame):
                 self.add(frame)
@@ -104,12 +104,12 @@ class ShownEncoder:
         numbers = {name: as_numbers(frame[name]) for name in self.parts if name not in (*STANDARD[:3], "taken")}
         if "watched_seconds" in numbers:
             watched = numbers["watched_seconds"]
-            check("watched_seconds", "is not a number", watched.is_null() & ~absent(frame["watched_seconds"]))
+            check("watched_seconds", "is not a number", watched.is_null() & ~_missing(frame["watched_seconds"]))
             check("watched_seconds", "is negative", watched < 0)
             check("watched_seconds", "is infinite", watched > float(np.finfo(np.float32).max))
         if "propensity" in numbers:
             chance = numbers["propensity"]
-            check("propensity", "is not a number", chance.is_null() & ~absent(frame["propensity"]))
+            check("propensity", "is not a number", chance.is_null() & ~_missing(frame["propensity"]))
             check("propensity", "is 0, though it was shown", (chance == 0) | (chance.cast(pl.Float32) == 0))
             check("propensity", "is not a probability", (chance < 0) | (chance > 1))
         if "taken" in frame.columns:
@@ -126,6 +126,7 @@ class ShownEncoder:
             fits = (place >= 1) & (place == np.floor(place)) & (place < 2**31)
             kept["position"] = np.where(fits, place, 0).astype(np.int32)
             self.unknown += int((good & ~fits).sum())
+            self.zeros += int((good & (numbers["position"] == 0).fill_null(False).to_numpy()).sum())
         for name, cells in ids.items():
             codes = cells.cast(pl.Categorical(self.ids[name])).to_physical().fill_null(0)
             kept[name] = codes.to_numpy().astype(np.int32)
@@ -147,7 +148,7 @@ class ShownEncoder:
         watched: Scores | None = self._take("watched_seconds") if "watched_seconds" in self.parts else None
         chance: Scores | None = self._take("propensity") if "propensity" in self.parts else None
         place: Rows = self._take("position") if "position" in self.parts else np.zeros(len(user), np.int32)
-        self.notes += [str(dropped) for dropped in self.reading.dropped]
+        self.notes += [f"impressions: {dropped}" for dropped in self.reading.dropped]
         if watched is not None:
             watched = self._watched(watched, taken, item, items)
         keep = np.ones(len(user), np.bool_)
@@ -168,7 +169,8 @@ class ShownEncoder:
                 self._told(len(again), "dropped: they repeat another of the same user, item, time and position")
                 keep[again] = False
         if self.unknown:
-            self._told(self.unknown, "of unknown position: missing or not a whole number from 1 on (1 is the first)")
+            zero = f"; {self.zeros:,} are 0: if your first place is 0, add one to all" if self.zeros else ""
+            self._told(self.unknown, f"of unknown position: missing or not a whole number from 1 on{zero}")
         order = np.lexsort((place, time))
         order = order[keep[order]]
         made = Impressions(
@@ -214,6 +216,10 @@ class ShownEncoder:
         return np.where(beyond, limit, watched).astype(np.float32)
 
 
+def _missing(cells: pl.Series) -> pl.Series:
+    return absent(cells) | cells.is_nan().fill_null(False) if cells.dtype.is_float() else absent(cells)
+
+
 def _known(watched: Scores | None, taken: Mask) -> Scores:
     return np.zeros(len(taken), np.float32) if watched is None else np.nan_to_num(watched, nan=-1.0)
 
@@ -227,6 +233,6 @@ def as_truth(cells: pl.Series) -> pl.Series:
     if cells.dtype == pl.Boolean:
         return cells
     if cells.dtype.is_numeric():
-        return (cells == 1).set(~cells.is_in([0, 1]).fill_null(False), None)
+        return (cells == 1).set(~((cells == 0) | (cells == 1)).fill_null(False), None)
     text = cells.cast(pl.String).str.strip_chars().str.to_lowercase().str.replace(r"^([01])\.0+$", "${1}")
     return text.replace_strict(YES_NO, default=None, return_dtype=pl.Boolean)
