@@ -80,11 +80,11 @@ def known(vocabulary: Vocabulary, name: str, option: str, titled: Dataset | None
     ids = vocabulary.series.to_list()
     near = get_close_matches(name, ids, n=3, cutoff=0.5)
     if titled is not None:
-        titles = {_item(titled, at)["title"]: one for at, one in enumerate(ids)}
-        found = [title for title in titles if title and name.lower() in title.lower()][:3]
-        found = found or get_close_matches(name, [title for title in titles if title], n=3)
-        near = [f"{titles[title]} ({title})" for title in found] + [one for one in near if one not in titles.values()]
-        near += [] if found else get_close_matches(name, ids, n=3, cutoff=0.5)
+        titles = {str(_item(titled, at)["title"]): one for at, one in enumerate(ids)}
+        titles.pop("", None)
+        found = [title for title in titles if name.lower() in title.lower()] or get_close_matches(name, titles, n=3)
+        named = [titles[title] + ("" if title == titles[title] else f" ({title})") for title in found]
+        near = [*named, *(one for one in near if one not in [titles[title] for title in found])]
     cure = f"did you mean {', '.join(near[:3])}?" if near else "give an id of the log"
     kind = "a user" if option == "--user" else "an item"
     more = ", or say what somebody new took with --history" if option == "--user" else ""

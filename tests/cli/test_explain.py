@@ -1,0 +1,159 @@
+"""pasand explain on small real bundles."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pasand.cli import explain
+from tests.cli.test_commands import Output, pasand
+
+TWO_STAGES = """
+[items]
+class = "pasand.models.item_knn:ItemKNN"
+
+[factors]
+class = "pasand.models.ials:IALS"
+dimensions = 8
+
+[popular]
+class = "pasand.models.popularity:Popularity"
+
+[from_items]
+class = "pasand.stages.retrieval:FromModel"
+model = "@items"
+
+[from_popular]
+class = "pasand.stages.retrieval:FromModel"
+model = "@popular"
+
+[ladder]
+class = "pasand.stages.retrieval:Fallback"
+retrievers = ["@from_items", "@from_popular"]
+
+[ranking]
+class = "pasand.stages.ranking:Rank"
+model = "@factors"
+
+[recommender]
+class = "pasand.recommender:Recommender"
+retriever = "@ladder"
+stages = ["@ranking"]
+width = 40
+"""
+USER = "user 00001"
+
+
+@pytest.fixture(scope="module")
+def classic(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("classic") / "bundle"
+    assert pasand("fit", "bollywood:n_users=60", "--recipe", "classic", "--out", folder) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def staged(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("staged")
+    (folder / "two.toml").write_text(TWO_STAGES)
+    assert pasand("fit", "bollywood:n_users=60", "--recipe", folder / "two.toml", "--out", folder / "bundle") == 0
+    return folder / "bundle"
+
+
+def told(capsys: Output, *arguments: object) -> dict[str, Any]:
+    capsys.readouterr()
+    assert pasand(*arguments, "--json", "-") == 0
+    answer: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return answer
+
+
+@pytest.mark.parametrize("kind", ["classic", "staged"])
+def test_the_place_is_that_of_the_recommended_list(kind: str, request: pytest.FixtureRequest, capsys: Output) -> None:
+    folder = request.getfixturevalue(kind)
+    shown = told(capsys, "recommend", folder, "--user", USER, "--why")["items"]
+    for line in (shown[0], shown[6]):
+        found = told(capsys, "explain", folder, "--user", USER, "--item", line["item"])
+        assert found["rank"] == line["rank"]
+        assert [above["item"] for above in found["above"]] == [item["item"] for item in shown[: line["rank"] - 1]]
+        assert found["steps"][-1]["rank"] == line["rank"]
+        assert found["steps"][-1]["score"] == line["score"]
+        assert [cause["item"] for cause in found["because"]][:3] == [cause["item"] for cause in line["because"]]
+        assert any(source["proposed"] for source in found["sources"])
+        assert found["barred_by"] == []
+
+
+def test_sources_have_the_names_of_the_recipe(classic: Path, capsys: Output) -> None:
+    item = told(capsys, "recommend", classic, "--user", USER)["items"][0]["item"]
+    sources = told(capsys, "explain", classic, "--user", USER, "--item", item)["sources"]
+    assert [(source["name"], source["kind"], source["asked"]) for source in sources] == [
+        ("from_items", "ItemKNN", True),
+        ("from_factors", "IALS", True),
+        ("from_recent", "Popularity", False),
+        ("from_popular", "Popularity", False),
+    ]
+
+
+def test_a_stage_that_moves_an_item_says_from_where_to_where(staged: Path, capsys: Output) -> None:
+    shown = told(capsys, "recommend", staged, "--user", USER, "-k", 40)["items"]
+    found = told(capsys, "explain", staged, "--user", USER, "--item", shown[14]["item"])
+    assert found["rank"] is None
+    assert [step["name"] for step in found["steps"]] == ["ladder", "ranking"]
+    assert found["steps"][0]["rank"] == found["sources"][0]["rank"]
+    assert found["steps"][1]["rank"] == 15
+    assert len(found["above"]) == 10
+    capsys.readouterr()
+    assert pasand("explain", staged, "--user", USER, "--item", shown[14]["item"]) == 0
+    printed = capsys.readouterr().out
+    assert "not shown: it came to rank 15, and 10 are shown" in printed
+    assert "ranking (Rank)" in printed
+    assert "15 of 40" in printed
+
+
+def test_what_was_seen_is_barred_and_a_newcomer_is_answered(classic: Path, capsys: Output) -> None:
+    found = told(capsys, "explain", classic, "--history", "Lagaan,Swades", "--item", "Lagaan")
+    assert (found["known"], found["barred_by"], found["rank"]) == (False, ["seen"], None)
+    other = told(capsys, "explain", classic, "--history", "Lagaan,Swades", "--item", "Don", "-k", 90)
+    assert other["barred_by"] == []
+    assert {cause["item"] for cause in other["because"]} <= {"Lagaan", "Swades"}
+    assert pasand("explain", classic, "--history", "Lagaan,Swades", "--item", "Lagaan") == 0
+    assert "barred by seen" in capsys.readouterr().out
+
+
+def test_nobody_is_answered_by_what_is_popular(classic: Path, capsys: Output) -> None:
+    found = told(capsys, "explain", classic, "--item", "Don", "-k", 90)
+    assert found["because"] == []
+    assert {source["name"] for source in found["sources"] if source["proposed"]} <= {"from_recent", "from_popular"}
+    assert pasand("explain", classic, "--item", "Don") == 0
+    assert "no item of the history speaks for it" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--user", USER, "--item", "Kahani"], "--item: 'Kahani' is wrong: not an item of the bundle. Cure: did you"),
+        (["--user", "user 0001", "--item", "Don"], "not a user of the bundle. Cure: did you mean user 00"),
+        (["--user", USER, "--item", "zzzz9"], "Cure: give an id of the log"),
+        (["--history", "Lagan", "--item", "Don"], "--history: 'Lagan' is wrong: not an item of the bundle"),
+    ],
+)
+def test_unknown_ids_are_told_with_near_matches(
+    classic: Path, capsys: Output, arguments: list[str], message: str
+) -> None:
+    assert pasand("explain", classic, *arguments) == 2
+    assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_an_unknown_user_with_a_history_is_answered(classic: Path, capsys: Output) -> None:
+    found = told(capsys, "explain", classic, "--user", "who", "--history", "Lagaan", "--item", "Don", "-k", 50)
+    assert (found["user"], found["known"]) == ("who", False)
+
+
+def test_near_matches_are_ids_with_their_titles(classic: Path) -> None:
+    from pasand import bundle
+    from pasand.errors import InputError
+
+    data = bundle.read(classic).data
+    with pytest.raises(InputError, match=r"did you mean Kahaani, "):
+        explain.known(data.items, "Kahani", "--item", data)
