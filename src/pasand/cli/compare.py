@@ -183,7 +183,11 @@ def show(comparison: Comparison) -> None:
     out.print(board(head, rows, out.width))
     for result in comparison.results:
         if result.funnel is not None:
-            out.print(stages(result.name, result.funnel))
+            recall = ", ".join(f"{value:.4f} at {depth}" for depth, value in result.funnel.recall.items())
+            out.print(
+                f"{result.name}: recall of the candidates {recall}; {result.funnel.width} are taken", markup=False
+            )
+            out.print(stages(result.funnel))
     for name, reason in comparison.failed.items():
         out.print(f"{name} failed: {reason}", markup=False)
 
@@ -209,15 +213,13 @@ def board(head: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> Tab
     return table
 
 
-def stages(name: str, funnel: Funnel) -> Table:
-    """Return the table of a recommender's parts, under the recall of its candidates."""
+def stages(funnel: Funnel) -> Table:
+    """Return the table of a recommender's parts."""
     from rich import box
     from rich.markup import escape
     from rich.table import Table
 
-    recall = ", ".join(f"{value:.4f} at {depth}" for depth, value in funnel.recall.items())
-    title = f"{escape(name)}: recall of the candidates {recall}; {funnel.width} are taken"
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in ("part", "ndcg@10 before", "ndcg@10 after", "ms a query"):
         table.add_column(column, justify="left" if column == "part" else "right")
     before = ""
