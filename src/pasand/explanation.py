@@ -200,11 +200,16 @@ def _inner(part: object) -> list[Any]:
     """Return the retrievers that a retriever joins; a list of models counts as one `FromModel` each."""
     if not is_dataclass(part):
         return []
+    joined = [one for one in _held(part) if callable(one) and is_dataclass(one)]
     values = [getattr(part, field.name, None) for field in fields(part)]
-    parts = [one for value in values for one in (value if isinstance(value, list | tuple) else [value])]
-    joined = [one for one in parts if callable(one) and is_dataclass(one)]
     several = [one for value in values if isinstance(value, list | tuple) for one in value if isinstance(one, Model)]
     return joined or [FromModel(model) for model in several]
+
+
+def _held(part: object) -> list[Any]:
+    """Return what the fields of a part hold, lists taken apart; [] of what has no fields."""
+    values = [getattr(part, field.name, None) for field in fields(part)] if is_dataclass(part) else []
+    return [one for value in values for one in (value if isinstance(value, list | tuple) else [value])]
 
 
 def _source(part: Any, queries: Queries, item: int, called: _Names, asked: bool) -> Source:
@@ -231,7 +236,7 @@ def _influences(
 ) -> tuple[list[Influence], list[str]]:
     """Return what moved the scores of every model that tells, and the ranking models that do not."""
     rows, found, silent = np.array([[item]], np.int32), [], []
-    ranking = {id(model) for model in _models(recommender.stages)}
+    ranking = {id(one) for stage in recommender.stages for one in _held(stage) if isinstance(one, Model)}
     for model in _models(recommender):
         method, features = "", None
         if isinstance(model, Influences):
