@@ -182,7 +182,7 @@ def show(comparison: Comparison) -> None:
         rows.append([result.name, *cells, beats + sure, f"{result.fit_seconds:.2f}", f"{result.peak_memory_mb:.0f}"])
     out.print(board(head, rows, out.width))
     for result in comparison.results:
-        if result.funnel is not None:
+        if result.funnel is not None and users["overall"]:
             recall = ", ".join(f"{value:.4f} at {depth}" for depth, value in result.funnel.recall.items())
             out.print(
                 f"{result.name}: recall of the candidates {recall}; {result.funnel.width} are taken", markup=False
