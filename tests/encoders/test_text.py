@@ -1,0 +1,136 @@
+"""Texts to vectors: by hand, against scikit-learn, and in scripts whose vowels are marks."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from math import log, sqrt
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pasand.encoders import Encoder, cache
+from pasand.encoders.text import SentenceText, TfidfText, words
+from pasand.errors import InputError
+from pasand.types import Vectors
+
+PLOTS = ["a dacoit meets a policeman", "the policeman loves the dacoit, the dacoit runs", "a love story in Shimla", ""]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("दोस्ती की कहानी", ["दोस्ती", "की", "कहानी"]),
+        ("காதல் கதை", ["காதல்", "கதை"]),
+        ("ప్రేమ కథ", ["ప్రేమ", "కథ"]),
+        ("প্রেমের গল্প।", ["প্রেমের", "গল্প"]),
+        ("Love_story, 1942!", ["love", "story", "1942"]),
+        ("क्\u200dया", ["क्या"]),
+        ("a ? ।", []),
+    ],
+)
+def test_words_of_many_scripts_stay_whole(text: str, expected: list[str]) -> None:
+    assert words(text) == expected
+
+
+def test_weights_by_hand() -> None:
+    """Two of three texts hold "red", one "blue"; the second says "blue" twice."""
+    weights = TfidfText(min_texts=1).fit(["red", "blue red blue", "green"]).weights(["red", "blue red blue"]).toarray()
+    red, blue = log(4 / 3) + 1, 2 * (log(4 / 2) + 1)
+    length = sqrt(red**2 + blue**2)
+    np.testing.assert_allclose(weights, np.array([[0, 0, 1], [blue / length, 0, red / length]]), atol=1e-12)
+
+
+def test_weights_agree_with_scikit_learn() -> None:
+    peer = pytest.importorskip("sklearn.feature_extraction.text").TfidfVectorizer()
+    ours = TfidfText(min_texts=1).fit(PLOTS[:3])
+    np.testing.assert_allclose(ours.weights(PLOTS).toarray(), peer.fit(PLOTS[:3]).transform(PLOTS).toarray(), atol=1e-9)
+    assert ours.names() == peer.get_feature_names_out().tolist()
+
+
+def test_axes_are_those_of_the_exact_decomposition() -> None:
+    rng = np.random.default_rng(3)
+    texts = [" ".join(f"w{word:02}" for word in rng.zipf(1.5, 20) % 40) for _ in range(60)]
+    ours = TfidfText(dimensions=5, min_texts=1).fit(texts)
+    dense = ours.weights(texts).toarray()
+    exact = np.linalg.svd(dense)[2][:5].T
+    axes = ours.state()["axes"]
+    np.testing.assert_allclose(np.linalg.norm(dense @ axes, axis=0), np.linalg.svd(dense)[1][:5], rtol=1e-3)
+    assert np.abs((axes * exact).sum(axis=0))[:2].min() > 0.999
+    assert (axes[np.abs(axes).argmax(axis=0), np.arange(5)] > 0).all()
+
+
+def test_all_axes_keep_the_cosines() -> None:
+    ours = TfidfText(min_texts=1).fit(PLOTS)
+    weights, vectors = ours.weights(PLOTS).toarray(), ours.encode(PLOTS)
+    np.testing.assert_allclose(vectors @ vectors.T, weights @ weights.T, atol=1e-6)
+
+
+def test_empty_texts_and_empty_catalogues_have_vectors_of_zero() -> None:
+    assert not TfidfText(min_texts=1).fit(PLOTS).encode(["", "zzz"]).any()
+    assert TfidfText().fit([]).encode(["a word"]).shape == (1, 0)
+
+
+def test_the_state_encodes_the_same() -> None:
+    ours, again = TfidfText(min_texts=1).fit(PLOTS), TfidfText(min_texts=1)
+    again.load_state(ours.state())
+    np.testing.assert_array_equal(again.encode(PLOTS), ours.encode(PLOTS))
+    assert again.fingerprint() == ours.fingerprint() != TfidfText(min_texts=1).fit(PLOTS[:2]).fingerprint()
+
+
+def test_both_satisfy_the_contract() -> None:
+    assert isinstance(TfidfText(), Encoder)
+    assert isinstance(SentenceText(), Encoder)
+
+
+def test_a_missing_library_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sentence_transformers", None)
+    with pytest.raises(InputError, match="not installed"):
+        SentenceText().encode(["a"])
+
+
+class Counting(TfidfText):
+    asked: list[str]
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        self.asked = list(texts)
+        return super().encode(texts)
+
+
+def test_only_new_texts_are_encoded(tmp_path: Path) -> None:
+    ours = Counting(min_texts=1)
+    ours.fit(PLOTS)
+    first = cache.encode(ours, PLOTS[:2], tmp_path)
+    np.testing.assert_array_equal(first, TfidfText.encode(ours, PLOTS[:2]))
+    second = cache.encode(ours, [PLOTS[2], PLOTS[0], PLOTS[2]], tmp_path)
+    assert ours.asked == [PLOTS[2]]
+    np.testing.assert_allclose(second, TfidfText.encode(ours, [PLOTS[2], PLOTS[0], PLOTS[2]]), atol=1e-6)
+    assert [file.suffix for file in tmp_path.iterdir()] == [".npz"]
+
+
+@pytest.mark.parametrize("keep", [0, 30, -30])
+def test_a_damaged_file_is_made_anew(tmp_path: Path, keep: int) -> None:
+    ours = Counting(min_texts=1)
+    ours.fit(PLOTS)
+    first = cache.encode(ours, PLOTS, tmp_path)
+    (file,) = tmp_path.iterdir()
+    file.write_bytes(file.read_bytes()[:keep])
+    np.testing.assert_array_equal(cache.encode(ours, PLOTS, tmp_path), first)
+    assert ours.asked == PLOTS
+    ours.asked = []
+    cache.encode(ours, PLOTS, tmp_path)
+    assert ours.asked == []
+
+
+def test_a_changed_byte_is_noticed(tmp_path: Path) -> None:
+    ours = Counting(min_texts=1)
+    ours.fit(PLOTS)
+    first = cache.encode(ours, PLOTS, tmp_path)
+    (file,) = tmp_path.iterdir()
+    data = bytearray(file.read_bytes())
+    at = data.find(first[0].tobytes())
+    assert at > 0
+    data[at] ^= 255
+    file.write_bytes(data)
+    np.testing.assert_array_equal(cache.encode(ours, PLOTS, tmp_path), first)
