@@ -23,6 +23,9 @@ IMPERSONAL = {"Popularity", "Random"}
 FEW_EVENTS: dict[str, dict[str, float]] = {
     "BiasedMF": {"learning_rate": 0.05},
     "BPRMF": {"learning_rate": 0.05, "batch_size": 128},
+    "GMF": {"learning_rate": 0.02, "batch_size": 512},
+    "MLP": {"learning_rate": 0.01, "batch_size": 512},
+    "NeuMF": {"learning_rate": 0.01, "batch_size": 512},
 }
 """Settings of models whose default steps are made for more than two thousand events."""
 

@@ -61,11 +61,11 @@ class Boosted:
     """Items drawn at random beside them."""
     trees: int = 500
     """Trees at most; fewer where the questions of withheld users are answered no better."""
-    leaves: int = 31
+    leaves: int = 15
     """Leaves of a tree at most."""
     learning_rate: float = 0.05
     """What each tree counts."""
-    smallest: int = 50
+    smallest: int = 100
     """Fewest examples in a leaf."""
     _learnt: dict[str, Array] = field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -178,6 +178,7 @@ class Boosted:
             "num_leaves": self.leaves,
             "learning_rate": self.learning_rate,
             "min_data_in_leaf": self.smallest,
+            "metric": {"binary": "auc", "lambdarank": "ndcg", "regression": "rmse"}[self.objective],
             "seed": seed,
             "deterministic": True,
             "force_row_wise": True,

@@ -1,0 +1,85 @@
+"""Neural collaborative filtering (He et al., WWW 2017): products of embeddings, dense layers over them, or both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from pasand.layers.embeddings import feature
+
+
+def table(codes: int, dimensions: int) -> nn.Embedding:
+    """Return vectors for codes 0..codes, drawn with deviation .1 (Rendle et al., RecSys 2020).
+
+    From the .01 of He et al. small logs leave the start too late.
+    """
+    embedding = nn.Embedding(codes + 1, dimensions)
+    nn.init.normal_(embedding.weight, std=0.1)
+    return embedding
+
+
+class Product(nn.Module):
+    """The element-wise product of the user's and the item's vector: GMF without its output (equation 8)."""
+
+    def __init__(self, users: int, items: int, dimensions: int) -> None:
+        super().__init__()
+        self.users, self.items, self.width = table(users, dimensions), table(items, dimensions), dimensions
+
+    def forward(self, inputs: dict[str, Tensor]) -> Tensor:
+        """Map "user" and "item", (n,) codes, to (n, D)."""
+        vectors: Tensor = self.users(inputs["user"]) * self.items(inputs["item"])
+        return vectors
+
+
+class Layers(nn.Module):
+    """ReLU layers over the vectors of user, item and side features side by side: MLP without its output (equation 10).
+
+    Without layers it is those vectors themselves.
+    """
+
+    def __init__(
+        self, users: int, items: int, sides: Mapping[str, int], dimensions: int, widths: Sequence[int], dropout: float
+    ) -> None:
+        super().__init__()
+        self.users, self.items = table(users, dimensions), table(items, dimensions)
+        self._names = list(sides)
+        self.sides = nn.ModuleList(feature(size, dimensions) for size in sides.values())
+        before, layers = (2 + len(sides)) * dimensions, list[nn.Module]()
+        for width in widths:
+            layers += [nn.Linear(before, width), nn.ReLU()]
+            layers += [nn.Dropout(dropout)] if dropout else []
+            before = width
+        self.dense, self.width = nn.Sequential(*layers), before
+
+    def forward(self, inputs: dict[str, Tensor]) -> Tensor:
+        """Map "user" and "item", (n,) codes, and the side features to (n, last width)."""
+        own = [self.users(inputs["user"]), self.items(inputs["item"])]
+        sides = [embedding(inputs[name]) for name, embedding in zip(self._names, self.sides, strict=True)]
+        vectors: Tensor = self.dense(torch.cat([*own, *sides], dim=-1))
+        return vectors
+
+
+class NCF(nn.Module):
+    """One logit out of the paths side by side (equation 12)."""
+
+    def __init__(self, paths: Mapping[str, Product | Layers]) -> None:
+        super().__init__()
+        self.paths = nn.ModuleDict(dict(paths))
+        self.output = nn.Linear(sum(path.width for path in paths.values()), 1)
+        nn.init.kaiming_uniform_(self.output.weight, a=1)
+
+    def rank(self, inputs: dict[str, Tensor]) -> Tensor:
+        """Map inputs, (n, ...) each, to logits, (n,)."""
+        logits: Tensor = self.output(torch.cat([path(inputs) for path in self.paths.values()], dim=-1))
+        return logits[:, 0]
+
+    def begin(self, parts: Mapping[str, Mapping[str, Tensor]], weights: Mapping[str, float]) -> None:
+        """Start from networks that have one path each, whose outputs count with these weights (equation 13)."""
+        with torch.no_grad():
+            for name in self.paths:
+                own = {k.removeprefix(f"paths.{name}."): v for k, v in parts[name].items() if k.startswith("paths.")}
+                self.paths[name].load_state_dict(own)
+            self.output.weight.copy_(torch.cat([weights[n] * parts[n]["output.weight"] for n in self.paths], dim=1))
+            self.output.bias.copy_(sum(weights[n] * parts[n]["output.bias"] for n in self.paths))

@@ -1,0 +1,95 @@
+"""What every deep ranker shares: a network reads query and item at once and gives a logit. Needs no torch to answer.
+
+A model file inherits `DeepRanker` and supplies the inputs of a pair, its network and its task.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from pasand.training.network import DeepModel
+from pasand.training.withheld import Withheld
+from pasand.types import Array, Mask, Queries, Rows, Scores, within
+
+PAIRS = 1 << 16
+"""Pairs of query and item whose inputs are held at once."""
+AGAINST = 200
+"""Items, drawn once for each withheld liking, that it is ranked among; all items would take too long."""
+
+
+@dataclass(kw_only=True)
+class DeepRanker(DeepModel):
+    """Scores each pair of query and item by a network that reads both at once."""
+
+    # what a model supplies
+
+    @abstractmethod
+    def _inputs(self, queries: Queries, items: Rows) -> dict[str, Array]:
+        """Return what the network reads of each pair, (B, K) -> (B * K, ...) each: int64 codes, float32 numbers."""
+
+    @abstractmethod
+    def _answerable(self, queries: Queries) -> Mask:
+        """Return which queries hold what the model needs, (B,)."""
+
+    # what a model gets
+
+    def _examples(self, example: Queries, rows: Rows) -> dict[str, dict[str, Array]]:
+        return {"rank": self._inputs(example, rows[:, None])}
+
+    def _validation(self, held: Withheld) -> Callable[[], float]:
+        """Return what computes the mean NDCG@10 of withheld likings, each among `AGAINST` items that were drawn once.
+
+        Items of equal score count as better than the liking, and those of the history are not drawn.
+        """
+        queries = held.queries.take(held.query)
+        known = np.flatnonzero(self._learnt["known"]).astype(np.int32)
+        drawn = np.random.default_rng(0).choice(known, (len(queries), min(AGAINST, len(known))))
+        met = (drawn == held.item[:, None]) | _in_history(queries.history, drawn, len(self._learnt["known"]))
+        items = np.column_stack([held.item, np.where(met, np.int32(-1), drawn)])
+
+        def ndcg() -> float:
+            scores = self.score(queries, items)
+            rank = (scores[:, 1:] >= scores[:, :1]).sum(axis=1)
+            rank[np.isneginf(scores[:, 0])] = 10
+            return float(np.where(rank < 10, 1 / np.log2(rank + 2), 0).mean()) if len(rank) else 0.0
+
+        return ndcg
+
+    def score(self, queries: Queries, items: Rows | None) -> Scores:
+        """Return logits; -inf where the query lacks what the model needs, and for items that it knows nothing of."""
+        n_items = len(self._learnt["known"])
+        if items is None:
+            items = np.broadcast_to(np.arange(n_items, dtype=np.int32), (len(queries), n_items))
+        items = within(items, n_items)
+        out = np.full(items.shape, -np.inf, np.float32)
+        known = np.append(self._learnt["known"], False)
+        answerable = np.flatnonzero(self._answerable(queries)) if len(queries) and items.shape[1] else np.empty(0, int)
+        wide = max(1, min(items.shape[1], PAIRS))
+        part = max(1, PAIRS // wide)
+        for at in range(0, len(answerable), part):
+            which = answerable[at : at + part]
+            asked = queries.take(which).within(n_items)
+            for begin in range(0, items.shape[1], wide):
+                some = np.ascontiguousarray(items[which, begin : begin + wide])
+                told = self._run("rank", self._inputs(asked, some)).reshape(some.shape)
+                out[which, begin : begin + wide] = np.where(known[some], told, np.float32(-np.inf))
+        return out
+
+    def _width(self) -> int:
+        return 1
+
+
+def _in_history(history: Rows, items: Rows, n_items: int) -> Mask:
+    """Return which items, (B, K), stand in the query's history, (B, H)."""
+    found = np.empty(items.shape, np.bool_)
+    marked = np.zeros(n_items + 1, np.bool_)
+    for b in range(len(items)):
+        marked[history[b]] = True
+        marked[-1] = False
+        found[b] = marked[items[b]]
+        marked[history[b]] = False
+    return found
