@@ -26,6 +26,7 @@ FEW_EVENTS: dict[str, dict[str, float]] = {
     "GMF": {"learning_rate": 0.02, "batch_size": 512},
     "MLP": {"learning_rate": 0.01, "batch_size": 512},
     "NeuMF": {"learning_rate": 0.01, "batch_size": 512},
+    **dict.fromkeys(("FM", "WideDeep", "DeepFM", "DCN", "YouTubeRanking"), {"learning_rate": 0.01, "batch_size": 256, "patience": 5}),
 }
 """Settings of models whose default steps are made for more than two thousand events."""
 

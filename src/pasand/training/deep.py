@@ -81,6 +81,8 @@ class Settings:
     averaging: float = 0.0
     """Weight of the past in a moving average of the weights over steps, which validation and result take in their
     place; 0: the weights themselves."""
+    metric: str = VALIDATION
+    """What `validate` computes, as the learning curve is called."""
 
 
 @dataclass
@@ -168,7 +170,7 @@ class _Run:
         self.done, self.steps, self.best, self.best_epoch = 0, 0, -math.inf, 0
         self.weights: dict[str, Tensor] = {}
         self.average = _copied(task.network) if settings.averaging else {}
-        self.curves: dict[str, list[float]] = {LOSS: []} if validate is None else {LOSS: [], VALIDATION: []}
+        self.curves: dict[str, list[float]] = {LOSS: []} if validate is None else {LOSS: [], settings.metric: []}
         self.watch = _Watch(task, label, every=1 if device.type == "cpu" else 16)
         self.reported = self.kept = time.perf_counter()
         left = None if checkpoint is None else checkpoint.read()
@@ -199,9 +201,9 @@ class _Run:
         latest = self._averaged()
         if self.validate is not None:
             value = self.validate()
-            self._check("" if math.isfinite(value) else VALIDATION, "metric", "mend the metric")
-            self.curves[VALIDATION].append(value)
-            told += f", {VALIDATION} {value:.4f}"
+            self._check("" if math.isfinite(value) else self.settings.metric, "metric", "mend the metric")
+            self.curves[self.settings.metric].append(value)
+            told += f", {self.settings.metric} {value:.4f}"
             if value > self.best:
                 self.best, self.best_epoch, self.weights = value, self.done, _copied(network)
         elif self.finished:

@@ -152,6 +152,7 @@ class DeepModel(ABC):
             patience=self.patience,
             bf16=self.bf16,
             averaging=self.averaging,
+            metric=self._metric,
         )
         self._learnt = self._prepare(data)
         with torch.random.fork_rng([where] if where.type == "cuda" else []):
@@ -201,6 +202,11 @@ class DeepModel(ABC):
     def curves(self) -> dict[str, list[float]]:
         """Return "train loss" and, where there was a validation, "validation ndcg@10"."""
         return self._curves
+
+    @property
+    def _metric(self) -> str:
+        """What the validation computes."""
+        return "validation ndcg@10"
 
     @property
     def _label(self) -> str:

@@ -1,0 +1,31 @@
+"""Wide & deep (Cheng et al., DLRS 2016)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pasand.training.contextual import Contextual
+
+if TYPE_CHECKING:
+    from pasand.layers.crosses import Shape
+
+
+@dataclass(kw_only=True)
+class WideDeep(Contextual):
+    """Scores by weights of features and of their combinations, which remember, beside dense layers, which generalise.
+
+    Combined are each feature of the user, and the history, with each feature of the item and its id.
+    """
+
+    layers: tuple[int, ...] = (128, 64)
+    """Widths of the ReLU layers."""
+    dropout: float = 0.0
+    """Share of the units of each layer that is left out in training."""
+
+    def _shape(self, names: list[str]) -> Shape:
+        from pasand.layers.crosses import Shape, joined
+        from pasand.training import signals
+
+        codes = [name for name in names if signals.parts(self._learnt)[name] >= 0]
+        return Shape(linear=True, crossed=joined(codes), dense=self.layers, dropout=self.dropout)

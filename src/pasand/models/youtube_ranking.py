@@ -1,0 +1,31 @@
+"""YouTube's ranking by expected watch time (Covington et al., RecSys 2016, section 4)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pasand.training.contextual import Contextual
+from pasand.training.ranked import Objective
+
+if TYPE_CHECKING:
+    from pasand.layers.crosses import Shape
+
+
+@dataclass(kw_only=True)
+class YouTubeRanking(Contextual):
+    """Scores by dense layers whose logit is the log of the minutes that are expected to be watched.
+
+    It is made for impressions with seconds watched; without any, every liking counts as one minute.
+    """
+
+    objective: Objective = "minutes"
+    layers: tuple[int, ...] = (1024, 512, 256)
+    """Widths of the ReLU layers."""
+    dropout: float = 0.0
+    """Share of the units of each layer that is left out in training."""
+
+    def _shape(self, names: list[str]) -> Shape:
+        from pasand.layers.crosses import Shape
+
+        return Shape(dense=self.layers, dropout=self.dropout)

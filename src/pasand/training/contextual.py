@@ -1,0 +1,232 @@
+"""Rankers that read everything known about user, item and moment: what they share. Needs no torch to answer."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Self, get_args
+
+import numpy as np
+from numpy.random import Generator
+
+from pasand.data.dataset import Dataset
+from pasand.data.features import Features
+from pasand.training import signals
+from pasand.training.ranked import Examples, Objective, examples
+from pasand.training.ranker import DeepRanker
+from pasand.training.withheld import SHARE, Withheld
+from pasand.types import Array, Mask, Queries, Rows, Scores
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from pasand.layers.crosses import Shape
+    from pasand.training.deep import Task
+
+DIMENSIONS = 16
+
+
+@dataclass(kw_only=True)
+class Contextual(DeepRanker, ABC):
+    """Scores each item by a network over ids, histories, features and numbers of the pair (see `signals`).
+
+    It learns from impressions where the data have any, else from likings and drawn items. Every query is answered.
+    """
+
+    epochs: int = 20
+    batch_size: int = 2048
+    patience: int = 2
+    objective: Objective = "taken"
+    """What is foreseen: whether a shown item is "taken" (without impressions: liked, against drawn items); whether a
+    rated item is "liked"; "ratings"; or "minutes" watched of a shown item."""
+    negatives: int = 4
+    """Items drawn for each liking where there are no impressions."""
+    examples: int = 1_000_000
+    """Pairs of request and item learnt from at most, the latest."""
+    use_ids: bool = True
+    """Whether users and items have vectors of their own."""
+    user_features: tuple[str, ...] | None = None
+    """Features of users that are read; None: all that can be."""
+    item_features: tuple[str, ...] | None = None
+    """Features of items that are read; None: all that can be."""
+    history_length: int = 20
+    """Number of the latest likings whose vectors are averaged; 0: none."""
+    positions: bool = True
+    """Whether, in training, standing at a position adds to the logit; in answers no item stands anywhere yet."""
+    _whole: Any = field(default=None, init=False, repr=False, compare=False)
+    _after: Any = field(default=None, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.objective not in get_args(Objective):
+            raise ValueError(f"objective must be one of {', '.join(get_args(Objective))}, got {self.objective}")
+        for name in ("negatives", "examples"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        if self.history_length < 0:
+            raise ValueError(f"history_length must not be negative, got {self.history_length}")
+        if self.objective == "ratings":
+            self.predict = self._predict  # so that a model of likings does not pass for one of ratings
+
+    @abstractmethod
+    def _shape(self, names: list[str]) -> Shape:
+        """Return the parts of the network over fields of these names."""
+
+    def fit(self, data: Dataset, *, rng: Generator) -> Self:
+        """Train the network; as `DeepModel.fit`, and raises InputError where `ranked.examples` does."""
+        self._whole = data
+        try:
+            return super().fit(data, rng=rng)
+        finally:
+            self._whole = self._after = None
+
+    def _examples_of(self, data: Dataset) -> Examples:
+        return examples(data, self.objective, self.negatives, self.examples, np.random.default_rng(0))
+
+    def _held(self, data: Dataset, rng: Generator) -> Withheld | None:
+        """Withhold likings where examples are drawn from them, else the last tenth of the time of the examples."""
+        if self.objective == "taken" and (data.impressions is None or not len(data.impressions)):
+            return super()._held(data, rng)
+        if data.order != "time" or not len(data):
+            return None
+        shown = data.impressions.time if self.objective in ("taken", "minutes") and data.impressions else data.time
+        cut = int(shown[int((1 - SHARE) * len(shown))])
+        if not (shown[0] < cut and data.time[0] < cut):
+            return None
+        self._after = cut
+        nobody = np.empty(0, np.int32)
+        queries = data.queries(nobody, k=1)
+        return Withheld(train=data.before(cut), queries=queries, query=nobody, item=nobody)
+
+    def _validation(self, held: Withheld) -> Callable[[], float]:
+        """Return what computes NDCG@10 as `DeepRanker`, or less the loss of the examples behind the cut."""
+        if len(held.item):
+            return super()._validation(held)
+        whole = self._examples_of(self._whole)
+        late = np.flatnonzero(whole.time >= self._after)
+        chosen = {
+            name: getattr(whole, name)[late]
+            for name in ("user", "time", "upto", "items", "label", "minutes", "position", "shown")
+            if getattr(whole, name) is not None
+        }
+        later = replace(whole, **chosen)
+
+        def better() -> float:
+            total, count = 0.0, 0
+            mean, spread = self._learnt["rated"][:2].tolist()
+            for part, queries in later.batches():
+                items = later.items[part]
+                real, z = items >= 0, self.score(queries, items).astype(np.float64)
+                real &= np.isfinite(z)
+                z, label = z[real], later.label[part][real]
+                if self.objective == "ratings":
+                    losses = np.square(z - (label - mean) / spread)
+                elif self.objective == "minutes" and later.minutes is not None:
+                    losses = later.minutes[part][real] * np.logaddexp(0, -z) + np.logaddexp(0, z)
+                else:
+                    losses = np.logaddexp(0, np.where(label > 0, -z, z))
+                total, count = total + float(losses.sum()), count + len(z)
+            return -total / max(count, 1)
+
+        return better
+
+    @property
+    def _metric(self) -> str:
+        return "validation ndcg@10" if self._after is None else "validation -loss"
+
+    def _prepare(self, data: Dataset) -> dict[str, Array]:
+        reads = signals.Reads(
+            user_features=self.user_features,
+            item_features=self.item_features,
+            history_length=self.history_length,
+            ids=self.use_ids,
+        )
+        learnt = signals.learn(data, reads)
+        made = self._examples_of(data)
+        some = np.sort(np.random.default_rng(0).choice(len(made), min(len(made), 20_000), replace=False))
+        sample = replace(made, user=made.user[some], time=made.time[some], upto=made.upto[some])
+        if made.shown is not None:
+            sample = replace(sample, shown=made.shown[some])
+        numbers = [
+            signals.raw(learnt, queries, made.items[some][part])[made.items[some][part].reshape(-1) >= 0]
+            for part, queries in sample.batches()
+        ]
+        if numbers:
+            learnt["scale"] = signals.scaled(learnt, np.concatenate(numbers))
+        label = made.label[made.items >= 0]
+        rated = [label.mean(), label.std() or 1.0, label.min(), label.max()] if len(label) else [0.0, 1.0, 0.0, 0.0]
+        return learnt | {"rated": np.array(rated, np.float32)}
+
+    def _inputs(self, queries: Queries, items: Rows) -> dict[str, Array]:
+        return signals.read(self._learnt, queries, items)
+
+    def _answerable(self, queries: Queries) -> Mask:
+        return np.ones(len(queries), np.bool_)
+
+    def _build(self) -> nn.Module:
+        from pasand.layers.crosses import Fields
+
+        fields = signals.parts(self._learnt)
+        return Fields(fields, self.dimensions or DIMENSIONS, self._shape(list(fields)))
+
+    def _task(self, data: Dataset, network: nn.Module, where: torch.device) -> Task:
+        from pasand.training.requests import Requests
+
+        made = self._examples_of(data)
+        nobody = signals.of_queries(self._learnt, data.queries(np.array([-1], np.int32), k=1))
+        of_queries = [{name: values[:0] for name, values in nobody.items()}]  # where there are no examples at all
+        pairs = [np.empty((0, len(signals.names(self._learnt))), np.float32)]
+        for part, queries in made.batches():
+            of_queries.append(signals.of_queries(self._learnt, queries))
+            pairs.append(signals.of_pairs(self._learnt, queries, made.items[part]))
+        return Requests(
+            network,
+            made,
+            {name: np.concatenate([one[name] for one in of_queries]) for name in of_queries[0]},
+            signals.of_items(self._learnt, np.arange(data.n_items, dtype=np.int32)),
+            np.concatenate(pairs),
+            objective=self.objective,
+            scale=(float(self._learnt["rated"][0]), float(self._learnt["rated"][1])),
+            positions=self.positions,
+            batch_size=self.batch_size,
+            where=where,
+        )
+
+    def add_items(self, features: Features) -> None:
+        """Append items, which are scored from their features."""
+        more = max((len(feature) for feature in features.values()), default=0)
+        self._learnt = {**self._learnt, **signals.grown(self._learnt, features, more)}
+
+    def _predict(self, queries: Queries, items: Rows) -> Scores:
+        """Return expected ratings within the scale, the mean rating of items that the model knows nothing of."""
+        mean, deviation, low, high = self._learnt["rated"].tolist()
+        scores = self.score(queries, items)
+        rated: Scores = np.clip(mean + deviation * np.where(np.isfinite(scores), scores, 0), low, high)
+        return rated.astype(np.float32)
+
+    def minutes(self, queries: Queries, items: Rows) -> Scores:
+        """Return the expected minutes watched of each item once shown, exp(logit), 0 at row -1; (B, K) -> (B, K).
+
+        Raises ValueError where the objective is not "minutes".
+        """
+        if self.objective != "minutes":
+            raise ValueError(f'minutes are foreseen by objective = "minutes", not {self.objective!r}')
+        return np.exp(self.score(queries, items))
+
+    def features_read(self) -> list[str]:
+        """Return the names of what the network reads of a pair."""
+        return [name for name in signals.parts(self._learnt) if name != "pair"] + signals.names(self._learnt)
+
+    def score_without(self, queries: Queries, items: Rows, feature: str) -> Scores:
+        """Return the scores as if a feature of `features_read` were not known; (B, K) -> (B, K)."""
+        told = self._inputs(queries.within(len(self._learnt["known"])), items)
+        numbers = signals.names(self._learnt)
+        if feature in numbers:
+            told["pair"] = told["pair"].copy()
+            told["pair"][:, numbers.index(feature)] = 0
+        else:
+            told[feature] = np.zeros_like(told[feature])
+        scores = self._run("rank", told).reshape(items.shape)
+        return np.where(items >= 0, scores, np.float32(-np.inf))

@@ -1,0 +1,303 @@
+"""What rankers read of a request and an item: one pipeline for training and for answering. Plain arrays, no torch.
+
+Everything is computed from the query (history, time, features) and from what was learnt of the catalogue, so that an
+answer and a training example are read by the same code; nothing is looked up by what happened after the query.
+
+Numbers of a pair: "age" of the item (log days since it became available, or was first seen), "popular" (log of its
+likings before the query's day), "recent" (of the last 30 days), "length" of the history, "again" (log days since an
+event with this item), and for each shared category of items, such as genre, language or star, "since.NAME" (log days
+since an event with an item that shares one) and "match.NAME" (share of the history that shares one); "shown" (how
+often the item was shown to the user and not taken). All are standardised, 0 where not known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+
+from pasand.data.dataset import Dataset
+from pasand.data.features import TIME_UNKNOWN, Features
+from pasand.training import inputs
+from pasand.types import Array, Arrays, Queries, Rows
+
+DAY = 86_400
+WINDOW = 30
+"""Days that count as recent."""
+SHARED_MOST = 20_000
+"""Categories above which a feature is no category that histories are matched by."""
+BASE = ("age", "popular", "recent", "length", "again", "shown")
+"""Numbers of every pair, in their order."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reads:
+    """What is to be read; None: all that can be."""
+
+    user_features: Sequence[str] | None = None
+    item_features: Sequence[str] | None = None
+    history_length: int = 20
+    """Number of the latest likings that are read as codes."""
+    ids: bool = True
+
+
+def learn(data: Dataset, reads: Reads) -> dict[str, Array]:
+    """Return what `read` needs: codes, tables of items, and when each item was liked. Scales come by `scaled`."""
+    liked = data.positives()
+    users, items = np.zeros(data.n_users, np.bool_), np.zeros(data.n_items, np.bool_)
+    users[data.user], items[data.item] = True, True
+    everything = np.arange(data.n_items, dtype=np.int32)
+    chosen = inputs.chosen(data.item_features, reads.item_features, "item_features")
+    learnt: dict[str, Array] = {
+        "user_code": inputs.numbered(users),
+        "item_code": inputs.numbered(items),
+        "positive_from": np.array([data.positive_from], np.float32),
+        "history_length": np.array([reads.history_length]),
+        "ids": np.array([reads.ids]),
+    }
+    people = inputs.chosen(data.user_features, reads.user_features, "user_features")
+    learnt |= inputs.learn("user", people, np.flatnonzero(users).astype(np.int32))
+    learnt |= inputs.learn("item", chosen, np.flatnonzero(items).astype(np.int32))
+    read = [key.partition(".")[2] for key in inputs.parts("item", learnt)]
+    learnt |= {f"item.{name}": chosen[name].take(everything) for name in read}
+    for name in read:
+        if f"item_codes.{name}" in learnt and len(chosen[name].names) <= SHARED_MOST:
+            learnt[f"shared.{name}"] = chosen[name].take(everything).reshape(data.n_items, -1).astype(np.int32)
+    learnt["available"] = _available(data)
+    # the days on which each item was liked, one after the other, so that a count up to any day is a search
+    order = np.lexsort((liked.time, liked.item))
+    learnt["liked_day"] = (liked.time[order] // DAY).astype(np.int32)
+    learnt["last_day"] = np.array([learnt["liked_day"].max(initial=0)], np.int64)
+    learnt["liked_start"] = np.searchsorted(liked.item[order], np.arange(data.n_items + 1)).astype(np.int64)
+    learnt["known"] = items | inputs.anything(_items(learnt, everything), data.n_items)
+    learnt["scale"] = np.stack([np.zeros(_width(learnt)), np.ones(_width(learnt))]).astype(np.float32)
+    return learnt
+
+
+def scaled(learnt: Arrays, numbers: Array) -> Array:
+    """Return the mean and deviation, (2, F), by which numbers like these, (n, F) of `raw`, are standardised."""
+    known = np.isfinite(numbers)
+    count = np.maximum(known.sum(axis=0), 1)
+    mean = np.where(known, numbers, 0).sum(axis=0, dtype=np.float64) / count
+    spread = np.sqrt((np.where(known, numbers - mean, 0) ** 2).sum(axis=0, dtype=np.float64) / count)
+    return np.stack([mean, np.where(spread > 0, spread, 1)]).astype(np.float32)
+
+
+def names(learnt: Arrays) -> list[str]:
+    """Return the names of the numbers of a pair, in their order."""
+    shared = [key.removeprefix("shared.") for key in learnt if key.startswith("shared.")]
+    return [*BASE, *(f"{kind}.{name}" for name in sorted(shared) for kind in ("since", "match"))]
+
+
+def parts(learnt: Arrays) -> dict[str, int]:
+    """Return what `read` gives, as `inputs.parts`: codes by their largest code, numbers by minus their width."""
+    found = {"pair": -_width(learnt)}
+    if learnt["ids"][0]:
+        found |= {"user": int(learnt["user_code"].max(initial=0)), "item": int(learnt["item_code"].max(initial=0))}
+    if learnt["history_length"][0]:
+        found["history"] = int(learnt["item_code"].max(initial=0))
+    return found | inputs.parts("user", learnt) | inputs.parts("item", learnt)
+
+
+def read(learnt: Arrays, queries: Queries, items: Rows) -> dict[str, Array]:
+    """Return the inputs of each pair, (B, K) -> (B * K, ...): codes (n, L) int64, numbers (n, D) float32."""
+    told = {name: np.repeat(values, items.shape[1], axis=0) for name, values in of_queries(learnt, queries).items()}
+    return told | of_items(learnt, items.reshape(-1)) | {"pair": of_pairs(learnt, queries, items)}
+
+
+def of_queries(learnt: Arrays, queries: Queries) -> dict[str, Array]:
+    """Return the inputs that every pair of a query shares, (B, ...) each."""
+    told = inputs.read("user", learnt, queries.features, len(queries))
+    if learnt["ids"][0]:
+        told["user"] = inputs.codes_of(queries.users, learnt["user_code"])[:, None]
+    if learnt["history_length"][0]:
+        liked = queries.liked(float(learnt["positive_from"][0]))
+        told["history"] = inputs.recent(liked, learnt["item_code"], int(learnt["history_length"][0]))
+    return told
+
+
+def of_items(learnt: Arrays, rows: Rows) -> dict[str, Array]:
+    """Return the inputs that every pair of an item shares, (n, ...) each."""
+    told = _items(learnt, rows)
+    if learnt["ids"][0]:
+        told["item"] = inputs.codes_of(rows, learnt["item_code"])[:, None]
+    return told
+
+
+def of_pairs(learnt: Arrays, queries: Queries, items: Rows) -> Array:
+    """Return the numbers of each pair, standardised, 0 where not known; (B, K) -> (B * K, F) float32."""
+    mean, spread = learnt["scale"]
+    standard = np.clip((raw(learnt, queries, items) - mean) / spread, -inputs.FARTHEST, inputs.FARTHEST)
+    return np.where(np.isfinite(standard), standard, 0).astype(np.float32)
+
+
+def raw(learnt: Arrays, queries: Queries, items: Rows) -> Array:
+    """Return the numbers of each pair as they are, nan where not known; (B, K) -> (B * K, F) float32."""
+    n_items = len(learnt["known"])
+    items = np.where((items >= 0) & (items < n_items), items, np.int32(-1)).astype(np.int32)
+    history = np.where(queries.history < n_items, queries.history, np.int32(-1)).astype(np.int32)
+    shown = np.asarray(queries.features.get("shown_not_taken", np.empty((len(items), 0), np.int32)), np.int32)
+    base = _base(
+        items,
+        np.ascontiguousarray(history),
+        np.ascontiguousarray(queries.history_time),
+        queries.time,
+        learnt["available"],
+        learnt["liked_day"],
+        learnt["liked_start"],
+        np.ascontiguousarray(shown),
+        int(learnt["last_day"][0]),
+    )
+    columns = [base]
+    for name in sorted(key for key in learnt if key.startswith("shared.")):
+        n_codes = int(learnt[name].max(initial=-1)) + 1
+        columns.append(
+            _shared(items, np.ascontiguousarray(history), queries.history_time, queries.time, learnt[name], n_codes)
+        )
+    numbers: Array = np.concatenate(columns, axis=-1)
+    return numbers.reshape(items.size, numbers.shape[-1])
+
+
+def _items(learnt: Arrays, rows: Rows) -> dict[str, Array]:
+    tables = {k.removeprefix("item."): v for k, v in learnt.items() if k.startswith("item.")}
+    taken: dict[str, Array] = {}
+    for name, table in tables.items():
+        inside = (rows >= 0) & (rows < len(table))
+        values = table[np.where(inside, rows, 0)] if len(table) else np.empty((len(rows), *table.shape[1:]))
+        if not inside.all():
+            values[~inside] = np.nan if table.dtype.kind == "f" else -1
+        taken[name] = values
+    return inputs.read("item", learnt, taken, len(rows))
+
+
+def grown(learnt: Arrays, features: Features, more: int) -> dict[str, Array]:
+    """Return the entries of `learnt` that have a row for each item, with `more` new items appended."""
+    found: dict[str, Array] = {}
+    for key, table in learnt.items():
+        kind, _, name = key.partition(".")
+        if kind in ("item", "shared"):
+            feature, absent = features.get(name), np.nan if table.dtype.kind == "f" else -1
+            rows = np.full((more, *table.shape[1:]), absent, table.dtype)
+            if feature is not None:
+                values = feature.values.reshape(more, *([-1] * (table.ndim - 1)))
+                if table.ndim > 1:
+                    values = values[:, : table.shape[1]]
+                    rows[:, : values.shape[1]] = values
+                else:
+                    rows[:] = values
+            found[key] = np.concatenate([table, rows])
+    code = np.concatenate([learnt["item_code"], np.zeros(more, np.int64)])
+    start = np.concatenate([learnt["liked_start"], np.full(more, learnt["liked_start"][-1])])
+    came = features.get("available_from")
+    when = came.values if came is not None and came.kind == "time" else np.full(more, TIME_UNKNOWN)
+    found |= {
+        "item_code": code,
+        "liked_start": start,
+        "available": np.concatenate([learnt["available"], when.astype(np.int64)]),
+    }
+    rows = np.arange(len(learnt["known"]), len(learnt["known"]) + more, dtype=np.int32)
+    described = inputs.anything(_items({**learnt, **found}, rows), more)
+    return found | {"known": np.append(learnt["known"], described)}
+
+
+def _width(learnt: Mapping[str, Array]) -> int:
+    return len(names(learnt))
+
+
+def _available(data: Dataset) -> Array:
+    """Return when each item became available: what a feature says, else its first event, else unknown; (N,)."""
+    first = np.full(data.n_items, np.iinfo(np.int64).max)
+    np.minimum.at(first, data.item, data.time)
+    first[first == np.iinfo(np.int64).max] = TIME_UNKNOWN
+    told = [feature for feature in data.item_features.values() if feature.kind == "time"]
+    for feature in told[:1]:
+        values = feature.take(np.arange(data.n_items, dtype=np.int32))
+        first = np.where(values != TIME_UNKNOWN, values, first)
+    return first.astype(np.int64)
+
+
+@njit(cache=True)
+def _base(
+    items: Rows,
+    history: Rows,
+    history_time: Array,
+    time: Array,
+    available: Array,
+    liked_day: Array,
+    liked_start: Array,
+    shown: Rows,
+    last_day: int,
+) -> Array:
+    n_queries, n = items.shape
+    out = np.full((n_queries, n, 6), np.nan, np.float32)
+    for b in range(n_queries):
+        length = 0
+        for h in range(history.shape[1]):
+            length += history[b, h] >= 0
+        day = min(time[b] // DAY, last_day + 1)  # behind the log's end the last days still say what is recent
+        for k in range(n):
+            i = items[b, k]
+            out[b, k, 3] = np.log1p(length)
+            out[b, k, 5] = 0.0
+            if i < 0:
+                continue
+            for j in range(shown.shape[1]):
+                out[b, k, 5] += shown[b, j] == i
+            if available[i] != TIME_UNKNOWN:
+                out[b, k, 0] = np.log1p(max(0, time[b] - available[i]) / DAY)
+            begin, end = liked_start[i], liked_start[i + 1]
+            days = liked_day[begin:end]
+            upto = np.searchsorted(days, day)
+            since = np.searchsorted(days, day - WINDOW)
+            out[b, k, 1] = np.log1p(upto)
+            out[b, k, 2] = np.log1p(upto - since)
+            for h in range(history.shape[1] - 1, -1, -1):
+                if history[b, h] == i:
+                    out[b, k, 4] = np.log1p(max(0, time[b] - history_time[b, h]) / DAY)
+                    break
+    return out
+
+
+@njit(cache=True)
+def _shared(items: Rows, history: Rows, history_time: Array, time: Array, table: Rows, n_codes: int) -> Array:
+    n_queries, n = items.shape
+    out = np.full((n_queries, n, 2), np.nan, np.float32)
+    last = np.full(n_codes, -1, np.int64)
+    count = np.zeros(n_codes, np.int64)
+    for b in range(n_queries):
+        length = 0
+        for h in range(history.shape[1]):
+            i = history[b, h]
+            if i < 0:
+                continue
+            length += 1
+            for c in range(table.shape[1]):
+                if table[i, c] >= 0:
+                    last[table[i, c]] = history_time[b, h]
+                    count[table[i, c]] += 1
+        for k in range(n):
+            i = items[b, k]
+            if i < 0:
+                continue
+            latest, most, there = np.int64(-1), 0, False
+            for c in range(table.shape[1]):
+                code = table[i, c]
+                if code >= 0:
+                    there = True
+                    most = max(most, count[code])
+                    latest = max(latest, last[code])
+            if most > 0:
+                out[b, k, 0] = np.log1p(max(0, time[b] - latest) / DAY)
+            if there and length > 0:
+                out[b, k, 1] = most / length
+        for h in range(history.shape[1]):
+            i = history[b, h]
+            if i < 0:
+                continue
+            for c in range(table.shape[1]):
+                if table[i, c] >= 0:
+                    last[table[i, c]] = -1
+                    count[table[i, c]] = 0
+    return out
