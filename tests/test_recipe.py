@@ -103,3 +103,12 @@ def test_a_component_learns_the_same_whatever_stands_beside_it() -> None:
 def test_hyperparameters_are_the_plain_fields() -> None:
     part = recipe.build(SMALL).components["items"]
     assert recipe.hyperparameters(part)["neighbours"] == 5
+
+
+def test_the_recipe_that_suits_the_data() -> None:
+    many = tastes(n_users=3000, per_user=8)
+    assert recipe.suited(many)[0] == "best"
+    assert recipe.suited(replace(many, order="none"))[0] == "classic"
+    name, why = recipe.suited(tastes())
+    assert name == "classic"
+    assert "likings are too few" in why

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import importlib
+import importlib.util
 import json
 import tomllib
 import zlib
@@ -31,6 +32,8 @@ from pasand.recommender import Recommender
 from pasand.types import Arrays, Rows
 
 PACKAGED = Path(__file__).parent / "recipes"
+ENOUGH = 20_000
+"""Likings from which on the recipe `best` is the default."""
 PLAIN = """\
 # {name}, and what is popular where it has nothing to say.
 
@@ -153,6 +156,22 @@ def read(path: str | Path) -> Assembly:
         ready = ", ".join(packaged())
         raise InputError(path, cause=f"cannot be read ({error})", cure=f"give a TOML file or one of: {ready}") from None
     return build(text, where=str(path))
+
+
+def suited(data: Dataset) -> tuple[str, str]:
+    """Return the name of the recipe that suits the data, and why.
+
+    "best" needs an order of events, `ENOUGH` likings to teach its second stage by, and what it is trained with.
+    """
+    missing = [package for package in ("torch", "lightgbm") if importlib.util.find_spec(package) is None]
+    likings = int(data.liked.sum())
+    if missing:
+        return "classic", f"{' and '.join(missing)} not installed (pip install 'pasand[train]')"
+    if data.order == "none":
+        return "classic", "the log has no order of events"
+    if likings < ENOUGH:
+        return "classic", f"{likings:,} likings are too few to teach a second stage by, which takes {ENOUGH:,}"
+    return "best", f"{likings:,} likings in order"
 
 
 def of_model(name: str, settings: Mapping[str, object]) -> str:

@@ -14,7 +14,9 @@ from pasand.errors import InputError
 
 def command(
     source: str = SOURCE,
-    recipe: str | None = typer.Option(None, help="A TOML file, or a recipe of pasand's own; by default classic."),
+    recipe: str | None = typer.Option(
+        None, help="A TOML file or a recipe of pasand's own; by default best or classic, as suits the data."
+    ),
     model: str | None = typer.Option(None, help="A model instead, and popularity where it has nothing to say."),
     set_: list[str] = typer.Option([], "--set", help="A field of that model, as FIELD=VALUE; may be repeated."),
     out: Path = typer.Option(..., help="Folder of the bundle; an older bundle there is replaced as a whole."),
@@ -39,12 +41,17 @@ def command(
     bundle.check_place(out)
     if model is None and set_:
         raise InputError("--set", value=set_[0], cause="of no --model", cure="name the model, or edit the recipe")
-    assembly = recipes.read(recipe or "classic") if model is None else recipes.build(plain(model, recipe, set_))
+    text = None if model is None else plain(model, recipe, set_)
+    assembly = recipes.build(text) if text is not None else recipes.read(recipe) if recipe is not None else None
     kept = checkpoints.beside(out)
     if checkpoints.begun(kept):
         console.errors.print(f"resuming the training kept in {kept}", markup=False, soft_wrap=True)
     with console.progress():
         data = opened(source, query, positive_from, column, impressions=impressions, quiet=console.quiet(json))
+        if assembly is None:
+            name, why = recipes.suited(data)
+            console.errors.print(f"recipe {name}: {why}", markup=False, soft_wrap=True)
+            assembly = recipes.read(name)
         console.errors.print(str(needed(data, assembly.fitted.values())), markup=False)
         with checkpoints.keeping(kept):
             assembly.fit(data, seed=seed)
