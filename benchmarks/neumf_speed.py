@@ -1,0 +1,69 @@
+"""Training speed of NeuMF beside Keras': examples a second, equal layers, width and batch, both on all cores.
+
+Keras trains by `model.fit` from a cached `tf.data` pipeline on ready-made examples. Ours draws its negatives and
+shuffles in every epoch, and pays for it here. The turns alternate; each figure is the median of its turns.
+"""
+
+from __future__ import annotations
+
+from time import perf_counter
+
+import numpy as np
+
+from benchmarks.rows import Row, peer_python, run_peer
+from pasand.data.dataset import Dataset, Vocabulary
+from pasand.models.neumf import NeuMF
+
+USERS, ITEMS, LIKINGS, NEGATIVES = 6040, 3706, 200_000, 4
+BATCH, DIMENSIONS, LAYERS, TURNS = 4096, 32, (64, 32, 16), 3
+
+
+def dataset() -> Dataset:
+    """Return likings drawn at random, as many users and items as MovieLens 1M has."""
+    rng = np.random.default_rng(0)
+    return Dataset(
+        name="drawn",
+        users=Vocabulary(f"{i:04}" for i in range(USERS)),
+        items=Vocabulary(f"{i:04}" for i in range(ITEMS)),
+        user=rng.integers(0, USERS, LIKINGS).astype(np.int32),
+        item=rng.integers(0, ITEMS, LIKINGS).astype(np.int32),
+        time=np.zeros(LIKINGS, np.int64),
+        order="none",
+    )
+
+
+def seconds(data: Dataset, epochs: int) -> float:
+    """Return the time of a fit."""
+    model = NeuMF(
+        dimensions=DIMENSIONS, layers=LAYERS, batch_size=BATCH, epochs=epochs, pretrain=False, patience=0, l2=1e-6
+    )
+    began = perf_counter()
+    model.fit(data, rng=np.random.default_rng(0))
+    return perf_counter() - began
+
+
+def run() -> list[Row]:
+    """Measure both in turns; an epoch is what four more epochs add to a fit, over four."""
+    python = peer_python("keras", "tensorflow-cpu")
+    data, examples = dataset(), LIKINGS * (1 + NEGATIVES)
+    seconds(data, 1)
+    own, theirs, version = [], [], ""
+    for _ in range(TURNS):
+        own.append((seconds(data, 5) - seconds(data, 1)) / 4)
+        told = run_peer(
+            python, "keras_neumf.py", USERS, ITEMS, examples, BATCH, DIMENSIONS, ",".join(map(str, LAYERS)), 2
+        )
+        theirs.append(float(np.median(told["seconds"])))
+        version = told["version"]
+    ours, keras = examples / float(np.median(own)), examples / float(np.median(theirs))
+    return [
+        Row(
+            target=f"NeuMF: training examples a second as a multiple of Keras' (batch {BATCH})",
+            value=ours / keras,
+            limit=3.0,
+            better="higher",
+            peer=f"keras, tensorflow-cpu {version}",
+            peer_value=1.0,
+            detail=f"{ours:,.0f} against {keras:,.0f} examples a second; {DIMENSIONS} dimensions, layers {LAYERS}",
+        )
+    ]
