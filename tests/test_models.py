@@ -20,13 +20,15 @@ from pasand.types import Queries, Rows, Scores
 IMPERSONAL = {"Popularity", "Random"}
 """Baselines, which need not beat popularity."""
 
+CONTEXTUAL = {"learning_rate": 0.01, "batch_size": 256, "patience": 5}
+
 FEW_EVENTS: dict[str, dict[str, float]] = {
     "BiasedMF": {"learning_rate": 0.05},
     "BPRMF": {"learning_rate": 0.05, "batch_size": 128},
     "GMF": {"learning_rate": 0.02, "batch_size": 512},
     "MLP": {"learning_rate": 0.01, "batch_size": 512},
     "NeuMF": {"learning_rate": 0.01, "batch_size": 512},
-    **dict.fromkeys(("FM", "WideDeep", "DeepFM", "DCN", "YouTubeRanking"), {"learning_rate": 0.01, "batch_size": 256, "patience": 5}),
+    **{name: dict(CONTEXTUAL) for name in ("FM", "WideDeep", "DeepFM", "DCN", "YouTubeRanking")},
 }
 """Settings of models whose default steps are made for more than two thousand events."""
 
