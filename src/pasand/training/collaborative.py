@@ -65,6 +65,10 @@ class Collaborative(DeepRanker, ABC):
         """Return widths of the layers, share of their units left out, and weight of the product at the start."""
         return (), 0.0, 0.5
 
+    def _pretraining(self) -> tuple[int, float]:
+        """Return for how many epochs each path is trained alone before, and how much slower both learn then."""
+        return 0, 1.0
+
     def _held(self, data: Dataset, rng: Generator) -> Withheld | None:
         return super()._held(data, rng) if self.objective == "likings" else None
 
@@ -138,16 +142,22 @@ class Collaborative(DeepRanker, ABC):
     ) -> Trained:
         """Train; with pretraining, each path by itself before, to the epoch that validation chose for it."""
         self._begin = {}
-        if getattr(self, "pretrain", False) and len(self._paths) > 1:
-            for path in self._paths:
-                part = copy.copy(self)
-                part._paths, part._begin = (path,), {}
-                most = self._epochs.get(path, self.epochs) if held is None else self.epochs
-                trained = Collaborative._train(part, data, seed, most, held, depends)
-                if held is not None:
-                    self._epochs[path] = trained.best_epoch
-                self._begin[path] = trained.weights
-        found = super()._train(data, seed, epochs, held, depends)
+        alone, slower = self._pretraining() if len(self._paths) > 1 else (0, 1.0)
+        for path in self._paths if alone else ():
+            part = copy.copy(self)
+            part._paths, part._begin = (path,), {}
+            most = alone if held is not None else self._epochs.get(path, alone)
+            trained = Collaborative._train(part, data, seed, most, held, depends)
+            if held is not None:
+                self._epochs[path] = trained.best_epoch
+            self._begin[path] = trained.weights
+        if alone:
+            tuned = copy.copy(self)
+            tuned.learning_rate = slower * self.learning_rate
+            found = DeepRanker._train(tuned, data, seed, epochs, held, depends)
+            self._learnt, self._network = tuned._learnt, tuned._network
+        else:
+            found = super()._train(data, seed, epochs, held, depends)
         self._begin = {}
         return found
 
