@@ -64,8 +64,8 @@ def examples(data: Dataset, objective: Objective, negatives: int, most: int, rng
 
     "taken" and "minutes" learn from impressions; where there are none, from likings, labelled 1 and one minute long,
     with `negatives` items each, labelled 0, drawn evenly from those that the user does not like. "liked" tells rated
-    events that are likings from those that are not, "ratings" foresees their value. Raises InputError where the data do not
-    have what the objective needs, or where all their labels are equal.
+    events that are likings from those that are not, "ratings" foresees their value. Raises InputError where the data do
+    not have what the objective needs, or where all their labels are equal.
     """
     if objective in ("taken", "minutes") and data.impressions is not None and len(data.impressions):
         found = _shown(data, data.impressions, most, objective)
