@@ -37,6 +37,9 @@ class Average(nn.Module):
 
     def forward(self, codes: Tensor) -> Tensor:
         """Map (n, L), padded anywhere with 0, to (n, D)."""
+        if codes.shape[-1] == 1:  # the vector of code 0 is 0
+            vector: Tensor = self.table(codes[..., 0])
+            return vector
         count = (codes > 0).sum(-1, keepdim=True).clamp(min=1)
         vectors: Tensor = self.table(codes).sum(-2) / count
         return vectors

@@ -56,6 +56,7 @@ class Contextual(DeepRanker, ABC):
     positions: bool = True
     """Whether, in training, standing at a position adds to the logit; in answers no item stands anywhere yet."""
     _whole: Any = field(default=None, init=False, repr=False, compare=False)
+    _read: Any = field(default=None, init=False, repr=False, compare=False)
     _after: Any = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -160,7 +161,15 @@ class Contextual(DeepRanker, ABC):
         return learnt | {"rated": np.array(rated, np.float32)}
 
     def _inputs(self, queries: Queries, items: Rows) -> dict[str, Array]:
-        return signals.read(self._learnt, queries, items)
+        n_items = len(self._learnt["known"])
+        if self._read is None or self._read[0] is not self._learnt:  # what is read of items is read once for all
+            rows = np.append(np.arange(n_items, dtype=np.int32), np.int32(-1))
+            self._read = (self._learnt, signals.of_items(self._learnt, rows))
+        told = signals.of_queries(self._learnt, queries)
+        told = {name: np.repeat(values, items.shape[1], axis=0) for name, values in told.items()}
+        rows = np.where(items < n_items, items, np.int32(-1)).reshape(-1)
+        told |= {name: table[rows] for name, table in self._read[1].items()}
+        return told | {"pair": signals.of_pairs(self._learnt, queries, items)}
 
     def _answerable(self, queries: Queries) -> Mask:
         return np.ones(len(queries), np.bool_)

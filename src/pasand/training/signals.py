@@ -1,7 +1,8 @@
 """What rankers read of a request and an item: one pipeline for training and for answering. Plain arrays, no torch.
 
-Everything is computed from the query (history, time, features) and from what was learnt of the catalogue, so that an
-answer and a training example are read by the same code; nothing is looked up by what happened after the query.
+`of_queries`, `of_items` and `of_pairs` together are what a network reads. Everything is computed from the query
+(history, time, features) and from what was learnt of the catalogue, so that an answer and a training example are read
+by the same code; nothing is looked up by what happened after the query.
 
 Numbers of a pair: "age" of the item (log days since it became available, or was first seen), "popular" (log of its
 likings before the query's day), "recent" (of the last 30 days), "length" of the history, "again" (log days since an
@@ -44,7 +45,7 @@ class Reads:
 
 
 def learn(data: Dataset, reads: Reads) -> dict[str, Array]:
-    """Return what `read` needs: codes, tables of items, and when each item was liked. Scales come by `scaled`."""
+    """Return what the others need: codes, tables of items, and when each item was liked. Scales come by `scaled`."""
     liked = data.positives()
     users, items = np.zeros(data.n_users, np.bool_), np.zeros(data.n_items, np.bool_)
     users[data.user], items[data.item] = True, True
@@ -92,19 +93,13 @@ def names(learnt: Arrays) -> list[str]:
 
 
 def parts(learnt: Arrays) -> dict[str, int]:
-    """Return what `read` gives, as `inputs.parts`: codes by their largest code, numbers by minus their width."""
+    """Return what there is to read, as `inputs.parts`: codes by their largest code, numbers by minus their width."""
     found = {"pair": -_width(learnt)}
     if learnt["ids"][0]:
         found |= {"user": int(learnt["user_code"].max(initial=0)), "item": int(learnt["item_code"].max(initial=0))}
     if learnt["history_length"][0]:
         found["history"] = int(learnt["item_code"].max(initial=0))
     return found | inputs.parts("user", learnt) | inputs.parts("item", learnt)
-
-
-def read(learnt: Arrays, queries: Queries, items: Rows) -> dict[str, Array]:
-    """Return the inputs of each pair, (B, K) -> (B * K, ...): codes (n, L) int64, numbers (n, D) float32."""
-    told = {name: np.repeat(values, items.shape[1], axis=0) for name, values in of_queries(learnt, queries).items()}
-    return told | of_items(learnt, items.reshape(-1)) | {"pair": of_pairs(learnt, queries, items)}
 
 
 def of_queries(learnt: Arrays, queries: Queries) -> dict[str, Array]:

@@ -1,0 +1,72 @@
+"""Ranking of one request's 200 candidates: milliseconds, one thread, ONNX Runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from time import perf_counter
+
+import numpy as np
+
+from benchmarks.rows import Row
+from pasand.data.sources.bollywood import World
+from pasand.models.dcn import DCN
+from pasand.models.youtube_ranking import YouTubeRanking
+from pasand.training.contextual import Contextual
+
+CANDIDATES, REQUESTS, LIMIT = 200, 2000, 0.3
+LAYERS = (256, 128)
+
+
+def median(call: Callable[[int], object]) -> float:
+    """Return the median milliseconds of a call for each of the requests."""
+    for number in range(50):
+        call(number)
+    spent = []
+    for number in range(REQUESTS):
+        began = perf_counter()
+        call(number)
+        spent.append(perf_counter() - began)
+    return 1000 * float(np.median(spent))
+
+
+def run() -> list[Row]:
+    """Fit each network for an epoch, serve it from its graph, and ask it one request at a time."""
+    data = World(n_users=500, n_items=2000).dataset(impressions=False)
+    rng = np.random.default_rng(0)
+    models: list[Contextual] = [
+        DCN(layers=LAYERS, epochs=1, patience=0),
+        YouTubeRanking(layers=LAYERS, objective="taken", epochs=1, patience=0),
+    ]
+    users = rng.integers(0, data.n_users, REQUESTS).astype(np.int32)
+    items = np.stack([rng.choice(data.n_items, CANDIDATES, replace=False) for _ in users]).astype(np.int32)
+    asked = data.queries(users, k=10)
+    queries = [asked.take(np.array([number])) for number in range(REQUESTS)]
+    rows = []
+    for model in models:
+        fitted = model.fit(data, rng=rng)
+        served = replace(model)
+        served.load_state(fitted.state())
+        served.use(fitted.export())
+        inputs = served._inputs(queries[0], items[:1])
+        wide = sum(values.shape[1] for values in inputs.values())
+        name = type(model).__name__
+        rows.append(
+            Row(
+                target=f"{name}: ms to score {CANDIDATES} candidates of a request, network alone",
+                value=median(lambda _, served=served, inputs=inputs: served._run("rank", inputs)),  # type: ignore[misc]
+                limit=LIMIT,
+                better="lower",
+                detail=f"one thread; {len(inputs)} fields, {wide} codes and numbers a pair, layers {LAYERS}",
+            )
+        )
+        rows.append(
+            Row(
+                target=f"{name}: ms to read the features of {CANDIDATES} candidates and score them",
+                value=median(lambda n, served=served: served.score(queries[n], items[n : n + 1])),  # type: ignore[misc]
+                limit=None,
+                better="lower",
+                detail="the same requests through `score`",
+            )
+        )
+    return rows
