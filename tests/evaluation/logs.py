@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Any, Self
+from unittest.mock import patch
 
 import numpy as np
 from hypothesis import strategies as st
@@ -82,3 +83,14 @@ class Ladder:
 
     def load_state(self, arrays: Arrays) -> None:
         self._n_items = int(arrays["n_items"])
+
+
+def counting(model: type[Any], fitted: list[str]) -> Any:
+    """Return a context in which every fit of a model adds its name to the list."""
+    fit = model.fit
+
+    def counted(self: Any, data: Dataset, **more: Any) -> Any:
+        fitted.append(model.__name__)
+        return fit(self, data, **more)
+
+    return patch.object(model, "fit", counted)

@@ -73,3 +73,38 @@ def test_a_position_adds_nothing_where_it_is_unknown() -> None:
     with torch.no_grad():
         network.places.weight[1:] = torch.arange(1.0, 101.0)[:, None]
     assert network.place(torch.tensor([0, 1, 3, 900])).tolist() == [0, 1, 3, 100]
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        Shape(dense=(8, 4)),
+        Shape(cross_layers=2, rank=3, dense=(8,)),
+        Shape(cross_layers=2),
+        Shape(linear=True, second_order=True, dense=(8,)),
+        Shape(linear=True, crossed=(("history", "item"),), dense=(8,)),
+    ],
+    ids=str,
+)
+def test_what_items_of_a_request_share_may_be_read_once(shape: Shape) -> None:
+    torch.manual_seed(0)
+    fields = {"pair": -2, "user": 5, "item": 6, "history": 6, "user.age": -2, "item.genre": 3, "item.year": -2}
+    network = Fields(fields, 4, shape)
+    inputs = {
+        name: torch.randint(size + 1, (7, 3 if name == "history" else 1)) if size > 0 else torch.randn(7, -size)
+        for name, size in fields.items()
+    }
+    shared = {name: inputs[name][:1] for name in ("user", "history", "user.age")}
+    repeated = inputs | {name: values.repeat(7, 1) for name, values in shared.items()}
+    told = inputs | shared | {"items": network.item(inputs)}
+    torch.testing.assert_close(network.answer(told), network.rank(repeated))
+
+
+def test_a_network_reads_all_fields_side_by_side() -> None:
+    network = Fields({"pair": -2, "user": 5, "item": 6}, 4, Shape(cross_layers=2, rank=3, dense=(8, 4)))
+    inputs = {"user": torch.tensor([[1], [4]]), "item": torch.tensor([[3], [0]]), "pair": torch.randn(2, 2)}
+    x = torch.cat([network.tables[0](inputs["user"]), network.tables[1](inputs["item"]), inputs["pair"]], dim=1)
+    crossed = network.crosses[1](x, network.crosses[0](x, x))
+    assert network.output is not None
+    expected = network.output(torch.cat([network.dense(x), crossed], dim=1))[:, 0]
+    torch.testing.assert_close(network.rank(inputs), expected)

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from pasand.data.dataset import Dataset, Vocabulary
 from pasand.errors import InputError
-from pasand.models.bayesian_mf import BayesianMF, _draw_implicit, bags, conditional
+from pasand.models.bayesian_mf import BayesianMF, _draw_implicit
+from pasand.models.posterior import bags, conditional
 
 USERS, ITEMS, NOISE = 100, 60, 0.3
 
@@ -69,7 +70,8 @@ def test_the_conditional_is_the_textbook_one() -> None:
     table, prior_mean, normals = rng.normal(size=(5, 3)), rng.normal(size=(2, 3)), rng.normal(size=(2, 3))
     others, values = np.array([4, 0, 2, 3], np.int32), rng.normal(size=4).astype(np.float32)
     precision, alpha = np.array([2.0, 1, 3]), 1.7
-    means, draws = conditional(np.array([0, 4, 4]), others, values, table, prior_mean, precision, alpha, normals)
+    own = np.tile(precision, (2, 1)), np.full(2, alpha)
+    means, draws = conditional(np.array([0, 4, 4]), others, values, table, prior_mean, *own, normals)
     x = np.column_stack([np.ones(4), table[others, 1:]])
     whole = np.diag(precision) + alpha * x.T @ x
     expected = np.linalg.solve(whole, precision * prior_mean[0] + alpha * x.T @ (values - table[others, 0]))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pasand.contracts import Model
 from pasand.errors import InputError
 from pasand.models.item_knn import ItemKNN
 from pasand.models.popularity import Popularity
@@ -53,6 +54,28 @@ def test_it_finds_which_model_to_trust(objective: Any) -> None:
     again = Boosted(models=models, objective=objective, **FEW)  # type: ignore[arg-type]
     again.load_state(model.state())
     assert np.array_equal(again.score(queries, None), scores)
+
+
+def test_what_moved_a_score_adds_up_to_it() -> None:
+    data = tastes(n_users=300, n_items=45, per_user=10)
+    models: list[Model] = [Random().fit(data, rng=rng()), ItemKNN().fit(data, rng=rng())]
+    model = Boosted(models=models, **FEW).fit(data, rng=rng())  # type: ignore[arg-type]
+    queries = data.queries(np.array([0, 1, -1], np.int32), k=10)
+    items = np.array([[3, 7, -1]] * 3, np.int32)
+    scores, told = model.score(queries, items), model.influences(queries, items)
+    for row, found in zip(scores, told, strict=True):
+        assert found[2] == []
+        for score, features in zip(row[:2], found[:2], strict=True):
+            assert model.base + sum(value for _, value in features) == pytest.approx(score, abs=1e-5)
+            assert [abs(value) for _, value in features] == sorted((abs(value) for _, value in features), reverse=True)
+    # item 3 is of the taste of user 0 and item 7 is not: item kNN says so, chance does not
+    by_model = [dict(features) for features in told[0][:2]]
+    known = [sum(value for name, value in one.items() if name.startswith("ItemKNN")) for one in by_model]
+    assert known[0] > 0 > known[1]
+    assert told[0][0][0][0].startswith("ItemKNN: score")
+    older = Boosted(models=models)
+    older.load_state({name: array for name, array in model.state().items() if name != "count"})
+    assert older.influences(queries, items) == [[[]] * 3] * 3
 
 
 def test_ratings_are_foreseen_within_the_scale() -> None:

@@ -12,6 +12,7 @@ from pasand.data.features import Feature
 from pasand.data.impressions import Impressions
 from pasand.errors import InputError
 from pasand.training import ranked, signals
+from pasand.types import Array
 from tests.logs import log, tastes
 
 DAY = 86_400
@@ -29,7 +30,7 @@ def small() -> Dataset:
             ("v", "w", 20 * DAY, 5),
             ("u", "x", 50 * DAY, 5),
             ("u", "y", 52 * DAY, 1),
-            ("v", "z", 60 * DAY, 4),
+            ("v", "z", 60 * DAY, 5),
         ]
     )
     genre = Feature(kind="bag", values=np.array([[0, -1], [0, -1], [1, 0], [-1, -1]], np.int32), names=("a", "b"))
@@ -46,23 +47,52 @@ def test_numbers_by_hand() -> None:
         "length",
         "again",
         "shown",
+        "rating.item",
+        "rating.user",
         "since.genre",
         "match.genre",
+        "rating.genre",
     ]
     queries = data.queries(np.array([0], np.int32), k=1, time=np.array([55 * DAY]))
     queries = replace(queries, features={"shown_not_taken": np.array([[3, 3, 1]], np.int32)})
     told = signals.raw(learnt, queries, np.array([[0, 2, 3, -1]], np.int32))
     nan = np.nan
+    # before day 55 the mean of all is 4; that of w's 5 and 5 counts 2/7 more, of x's 5 1/6 more, of y's 1 3/6 less
+    w, x, y = 5 - 4 - 2 / 7, 5 - 4 - 1 / 6, 1 - 4 + 3 / 6
+    user = (w + x + y) / 8
     expected = [
         # w: since day 10, liked twice, not in the last 30 days; u had w 45 days ago, an "a" 3 days ago, three of three
-        [np.log1p(45), np.log1p(2), 0, np.log1p(3), np.log1p(45), 0, np.log1p(3), 1],
-        # y is of "a" too, of which u had three of three
-        [np.log1p(3), 0, 0, np.log1p(3), np.log1p(3), 0, np.log1p(3), 1],
+        [np.log1p(45), np.log1p(2), 0, np.log1p(3), np.log1p(45), 0, 2 / 7, user, np.log1p(3), 1, (w + x + y) / 8],
+        # y is of "a" too, of which u had three of three, and of "b", as was y alone
+        [np.log1p(3), 0, 0, np.log1p(3), np.log1p(3), 0, -3 / 6, user, np.log1p(3), 1, (w + x + 2 * y) / 9],
         # z comes later, and its liking too; shown twice
-        [0, 0, 0, np.log1p(3), nan, 2, nan, nan],
-        [nan, nan, nan, np.log1p(3), nan, 0, nan, nan],
+        [0, 0, 0, np.log1p(3), nan, 2, nan, user, nan, nan, nan],
+        [nan, nan, nan, np.log1p(3), nan, 0, nan, user, nan, nan, nan],
     ]
     np.testing.assert_allclose(told, np.array(expected, np.float32), rtol=1e-6)
+
+
+def test_without_ratings_there_are_no_numbers_of_them() -> None:
+    data = replace(small(), value=None, values="none")
+    learnt = signals.learn(data, signals.Reads())
+    assert not any(name.startswith("rating.") for name in signals.names(learnt))
+    queries = data.queries(np.array([0], np.int32), k=1, time=np.array([55 * DAY]))
+    assert signals.raw(learnt, queries, np.array([[0]], np.int32)).shape == (1, len(signals.names(learnt)))
+
+
+def test_ratings_of_the_same_day_and_unrated_events_say_nothing() -> None:
+    data = log([("u", "w", 9, 5), ("v", "w", 10, 1), ("v", "x", DAY + 1, np.nan), ("u", "x", DAY + 2, 2)])
+    learnt = signals.learn(data, signals.Reads())
+    places = [signals.names(learnt).index(name) for name in signals.RATED]
+
+    def told(user: int, time: int, upto: int) -> Array:
+        queries = data.queries(np.array([user], np.int32), k=1, time=np.array([time]), upto=np.array([upto]))
+        return signals.raw(learnt, queries, np.array([[0, 1]], np.int32))[:, places]
+
+    nan = np.nan
+    np.testing.assert_equal(told(1, 20, 1), [[nan, nan], [nan, nan]])  # nothing was rated on the days before
+    np.testing.assert_allclose(told(1, DAY + 3, 2), [[0, -2 / 6], [nan, -2 / 6]])  # x was rated on this day alone
+    np.testing.assert_allclose(told(0, 3 * DAY, 0), [[2 * (3 - 8 / 3) / 7, nan], [(2 - 8 / 3) / 6, nan]], rtol=1e-5)
 
 
 def test_what_comes_after_the_question_is_not_read() -> None:
@@ -137,7 +167,7 @@ def test_examples_of_likings_and_of_ratings() -> None:
         for u, row in zip(made.user.tolist(), made.items, strict=True)
     )
     rated = ranked.examples(data, "ratings", 4, 1000, rng())
-    assert rated.label[:, 0].tolist() == [5, 5, 5, 1, 4]
+    assert rated.label[:, 0].tolist() == [5, 5, 5, 1, 5]
     liked = ranked.examples(data, "liked", 4, 3, rng())
     assert liked.label[:, 0].tolist() == [1, 0, 1]  # the latest three
     with pytest.raises(InputError, match="labels are equal"):

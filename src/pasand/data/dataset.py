@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -12,12 +13,39 @@ import numpy as np
 import polars as pl
 from scipy import sparse
 
-from pasand.data.features import Features
+from pasand.data.features import Feature, Features
 from pasand.data.impressions import Impressions
 from pasand.types import Array, Mask, Offsets, Queries, Rows, Scores, Times
 
 Values: TypeAlias = Literal["rating", "strength", "none"]
 Order: TypeAlias = Literal["time", "sequence", "none"]
+
+
+LATE = 1024
+"""Ids appended to a vocabulary before it is sorted anew, which at a million ids takes a second."""
+
+
+FEW = 256
+"""Ids that are looked up one by one: a data frame would wake its threads, which takes longer than the looking."""
+
+
+class _Packed:
+    """Texts one after the other as UTF-8, for looking up a few."""
+
+    def __init__(self, texts: pl.Series) -> None:
+        self._bytes = (texts.str.join("").item() or "").encode() if len(texts) else b""
+        self._ends = np.concatenate([[0], texts.str.len_bytes().cast(pl.Int64).cum_sum().to_numpy()]).astype(np.int64)
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    def __getitem__(self, place: int) -> bytes:
+        return self._bytes[self._ends[place] : self._ends[place + 1]]
+
+    def find(self, text: bytes) -> int:
+        """Return the place of a text among sorted ones, -1 where it is not there."""
+        place = bisect_left(range(len(self)), text, key=self.__getitem__)
+        return place if place < len(self) and self[place] == text else -1
 
 
 class Vocabulary:
@@ -30,6 +58,8 @@ class Vocabulary:
     def __init__(self, ids: pl.Series | Iterable[str | int]) -> None:
         self._sorted = self._ids = _texts(ids).unique().sort()
         self._row: Rows | None = None
+        self._late: dict[str, int] = {}
+        """Rows of ids that were appended and are not among the sorted ones yet, in order."""
 
     @classmethod
     def in_order(cls, ids: pl.Series | Iterable[str | int]) -> Vocabulary:
@@ -50,7 +80,29 @@ class Vocabulary:
         >>> more.ids([0, 1, 2]), more.rows(["b"])
         (['a', 'c', 'b'], array([2], dtype=int32))
         """
-        return self.in_order(pl.concat([self._ids, _texts(ids)]))
+        more = _texts(ids).to_list()
+        late = self._late | {one: len(self) + place for place, one in enumerate(more)}
+        if len(late) > LATE:
+            return self.in_order(pl.concat([self._ids, _texts(more)]))
+        there = np.flatnonzero(self.rows(more) >= 0)
+        if len(there) or len(late) < len(self._late) + len(more):
+            twice = more[there[0]] if len(there) else next(one for one in more if more.count(one) > 1)
+            raise ValueError(f"ids must differ, got {twice!r} twice")
+        made = Vocabulary(())
+        made._ids, made._late = pl.concat([self._ids, _texts(more)], rechunk=len(late) % 64 == 0), late
+        made._sorted, made._row = self._sorted, self._row
+        made._looked, made._told = self._looked, self._told
+        return made
+
+    @cached_property
+    def _looked(self) -> _Packed:
+        """The sorted ids."""
+        return _Packed(self._sorted)
+
+    @cached_property
+    def _told(self) -> _Packed:
+        """The ids in order of row, but those that came late."""
+        return self._looked if self._row is None else _Packed(self._ids.head(len(self._sorted)))
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -66,18 +118,42 @@ class Vocabulary:
         >>> Vocabulary(["b", "a"]).rows(["b", "z"])
         array([ 1, -1], dtype=int32)
         """
-        wanted = pl.Series([str(i) for i in ids], dtype=pl.String)
-        if not len(self):
-            return np.full(len(wanted), -1, np.int32)
-        place = self._sorted.search_sorted(wanted, side="left").to_numpy().astype(np.int64)
-        inside = np.minimum(place, len(self) - 1)
-        row = inside if self._row is None else self._row[inside]
-        return np.where((self._sorted.gather(inside) == wanted).to_numpy(), row, -1).astype(np.int32)
+        texts = [str(i) for i in ids]
+        if len(texts) <= FEW:
+            return np.array([self._of(text) for text in texts], np.int32)
+        wanted = pl.Series(texts, dtype=pl.String)
+        if not len(self._sorted):
+            found = np.full(len(wanted), -1, np.int32)
+        else:
+            place = self._sorted.search_sorted(wanted, side="left").to_numpy().astype(np.int64)
+            inside = np.minimum(place, len(self._sorted) - 1)
+            row = inside if self._row is None else self._row[inside]
+            found = np.where((self._sorted.gather(inside) == wanted).to_numpy(), row, -1).astype(np.int32)
+        if self._late and (found < 0).any():
+            for at in np.flatnonzero(found < 0):
+                found[at] = self._late.get(wanted[int(at)], -1)
+        return found
 
     def ids(self, rows: Rows | Iterable[int]) -> list[str]:
         """Return the id of each row; every row must be inside 0..n-1."""
-        found: list[str] = self._ids.gather(np.asarray(rows, np.int64)).to_list()
-        return found
+        wanted = np.asarray(rows, np.int64)
+        if len(wanted) > FEW:
+            found: list[str] = self._ids.gather(wanted).to_list()
+            return found
+        packed, late = self._told, list(self._late) if len(wanted) and wanted.max() >= len(self._told) else []
+        if len(wanted) and not (wanted.min() >= 0 and wanted.max() < len(self)):
+            raise IndexError(f"rows must be inside 0..{len(self) - 1}, got {wanted.min()} to {wanted.max()}")
+        n = len(packed)
+        return [packed[row].decode() if row < n else late[row - n] for row in wanted.tolist()]
+
+    def _of(self, text: str) -> int:
+        try:
+            place = self._looked.find(text.encode())
+        except UnicodeEncodeError:  # half of a surrogate pair: no id
+            return -1
+        if place < 0:
+            return self._late.get(text, -1)
+        return place if self._row is None else int(self._row[place])
 
     @property
     def series(self) -> pl.Series:
@@ -182,6 +258,38 @@ class Dataset:
         if self.impressions is not None:
             digest.update(self.impressions.fingerprint.encode())
         return digest.hexdigest()
+
+    def title(self, row: int) -> str:
+        """Return what an item is called: its feature "title" or "name", or else its first text; "" where none is."""
+        feature = self._titles
+        return "" if feature is None else feature.show(row)
+
+    @cached_property
+    def _titles(self) -> Feature | None:
+        texts = [name for name, feature in self.item_features.items() if feature.kind == "text"]
+        names = [name for name in ("title", "name") if name in texts] or texts
+        return self.item_features[names[0]] if names else None
+
+    def search(self, text: str) -> Rows:
+        """Return the items whose title contains a text, whatever its case: those that begin with it first; (n,)."""
+        if self._titles is None:
+            return np.empty(0, np.int32)
+        lower = self._lower_titles
+        place = lower.str.find(text.lower(), literal=True)
+        hit = place.is_not_null().arg_true()
+        chosen = place.gather(hit)
+        order = (
+            chosen.to_frame("place")
+            .with_columns(long=lower.gather(hit).str.len_chars())
+            .select(pl.arg_sort_by(pl.col("place") > 0, "long"))
+        )
+        found: Rows = hit.gather(order.to_series()).to_numpy().astype(np.int32)
+        return found
+
+    @cached_property
+    def _lower_titles(self) -> pl.Series:
+        titles = self._titles
+        return pl.Series([] if titles is None else titles.values.tolist(), dtype=pl.String).str.to_lowercase()
 
     def with_items(self, ids: Iterable[str | int], features: Features) -> Dataset:
         """Return the data with items appended to the catalogue, which have no events yet.

@@ -48,10 +48,9 @@ class Impressions:
         same = self.time[1:] == self.time[:-1]
         if (self.time[1:] < self.time[:-1]).any() or (same & (self.position[1:] < self.position[:-1])).any():
             raise ValueError("impressions must be in order of time and then of position")
-        if self.watched_seconds is not None and (
-            (self.watched_seconds < 0).any() or (self.watched_seconds[~self.taken] != 0).any()
-        ):
-            raise ValueError("watched_seconds must be at least 0, and 0 where not taken")
+        watched = self.watched_seconds
+        if watched is not None and ((watched < 0) | np.isinf(watched) | (~self.taken & (watched != 0))).any():
+            raise ValueError("watched_seconds must be at least 0 and finite, and 0 where not taken")
         if self.propensity is not None and not ((self.propensity > 0) & (self.propensity <= 1)).all():
             raise ValueError("propensity must be in (0, 1]")
 

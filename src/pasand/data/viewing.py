@@ -15,6 +15,8 @@ SLATE = 20
 """Films shown in a visit."""
 MOST_TAKEN = 3
 """Films watched at most in a visit."""
+LEAVING, TIRED = 2.0, 1.5
+"""Utility of leaving, and by how much it grows with each film taken."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,7 +193,7 @@ def visit(
         for j in range(count):
             gumbel = -math.log(-math.log(max(rng.random(), 1e-300)))
             pull[j] = utility(mind, u, shown[s, j]) - position_bias * math.log(j + 1.0) + gumbel
-        leaving = 2.0 - math.log(-math.log(max(rng.random(), 1e-300)))
+        leaving = LEAVING - math.log(-math.log(max(rng.random(), 1e-300)))
         for _ in range(min(MOST_TAKEN, count)):
             best = 0
             for j in range(count):
@@ -200,7 +202,7 @@ def visit(
             if pull[best] < leaving:
                 break
             pull[best] = -np.inf
-            leaving += 1.5
+            leaving += TIRED
             i = shown[s, best]
             liking = 1.0 / (1.0 + math.exp(-utility(mind, u, i)))
             taken[s, best] = True
@@ -209,3 +211,31 @@ def visit(
             seen[u, n_seen[u] % memory] = i
             n_seen[u] += 1
     return shown, taken, seconds, rating
+
+
+@njit(cache=True)
+def chances(pull: Array) -> Array:
+    """Return the chance that each film of a slate is taken in `visit`, (S, K), from exp(utility) times attention.
+
+    A weight of 0 is no film.
+    The order of what is shaken by Gumbel noise is that of draws without replacement in proportion to the weights
+    (Plackett-Luce), and so is the place of leaving in it: a film is taken as the first, second or third if it is drawn
+    as that one, before leaving with the weight that it then has.
+    """
+    out = np.zeros(pull.shape)
+    first, second, third = math.exp(LEAVING), math.exp(LEAVING + TIRED), math.exp(LEAVING + 2 * TIRED)
+    for s in range(pull.shape[0]):
+        total = pull[s].sum()
+        for i in range(pull.shape[1]):
+            one = pull[s, i]
+            out[s, i] += one / (total + first)
+            for j in range(pull.shape[1]):
+                if j == i:
+                    continue
+                two = pull[s, j]
+                out[s, j] += one / (total + second) * two / (total - one + second)
+                both = one / (total + third) * two / (total - one + third)
+                for k in range(pull.shape[1]):
+                    if k not in (i, j):
+                        out[s, k] += both * pull[s, k] / (total - one - two + third)
+    return out

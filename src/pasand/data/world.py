@@ -22,7 +22,7 @@ from pasand.data import population
 from pasand.data.dataset import Dataset, Vocabulary
 from pasand.data.features import TIME_UNKNOWN, Feature
 from pasand.data.slates import MOST, Shown, thinned, together
-from pasand.data.viewing import SLATE, Effects, Films, Viewers, likings, mind, visit
+from pasand.data.viewing import SLATE, Effects, Films, Viewers, chances, likings, mind, visit
 from pasand.progress import track
 from pasand.types import Array, Rows, Scores, Times
 
@@ -164,6 +164,16 @@ class World:
         """
         place = np.asarray(position, np.float64)
         return np.where(place >= 1, np.maximum(place, 1) ** -self.position_bias, np.nan).astype(np.float32)
+
+    def chance(self, users: Rows, items: Rows, position: Rows) -> Scores:
+        """Return the truth, the chance that each film of a slate is taken: (B,), (B, K), (B, K) -> (B, K).
+
+        Films of a slate compete, so that all of them must be given; 0 at row -1, nan where a position is unknown.
+        """
+        liking = np.clip(self.liking(users, items).astype(np.float64), 1e-9, 1 - 1e-9)
+        pull = np.where(items >= 0, liking / (1 - liking) * self.attention(position), 0)
+        taken: Scores = chances(pull).astype(np.float32)
+        return taken
 
     def _visits(self, chunk: int) -> Iterator[tuple[Shown, Scores]]:
         """Yield what `chunk` visits showed, with ratings; a day at a time, so that memory stays bounded."""

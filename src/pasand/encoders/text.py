@@ -73,7 +73,7 @@ class TfidfText:
         rarity = np.array([np.log((1 + len(told)) / (1 + count[word])) + 1 for word in kept], np.float64)
         data, ends = pack_strings(kept)
         self._take({"words.bytes": data, "words.ends": ends, "rarity": rarity})
-        self._learnt["axes"] = _axes(self.weights(texts), self.dimensions)
+        self._learnt["axes"] = axes(self.weights(texts), self.dimensions)
         return self
 
     def weights(self, texts: Sequence[str]) -> sparse.csr_array:
@@ -121,8 +121,8 @@ class TfidfText:
         self._column = {word: column for column, word in enumerate(kept)}
 
 
-def _axes(weights: sparse.csr_array, dimensions: int) -> Array:
-    """Return the first right singular vectors as columns, (words, D)."""
+def axes(weights: sparse.csr_array, dimensions: int) -> Array:
+    """Return the first right singular vectors of a sparse table, (C, D), each with its largest entry above 0."""
     wide = min(dimensions, *weights.shape)
     if not wide:
         return np.zeros((weights.shape[1], 0))

@@ -6,7 +6,7 @@ import copy
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,12 +19,15 @@ from pasand.errors import InputError
 from pasand.evaluation.evaluate import Evaluation, pooled
 from pasand.evaluation.funnel import Funnel, has_stages, stages_report
 from pasand.evaluation.memory import forget_peak, peak_mb
+from pasand.evaluation.minutes import of_minutes
+from pasand.evaluation.parts import Hybrid, against_parts
 from pasand.evaluation.protocols import SplitsData
 from pasand.evaluation.significance import PairedTest, holm, paired
 from pasand.evaluation.split import COLD_ITEMS, Split
 from pasand.models.popularity import Popularity
 from pasand.progress import track
 from pasand.recommender import Recommender, ladder
+from pasand.training.calibration import Calibration
 
 RECENT_DAYS = 30.0
 PER_K = ("ndcg", "recall", "capped_recall", "precision", "hit_rate", "map", "mrr", "coverage", "gini")
@@ -38,6 +41,8 @@ class Built:
 
     recommender: Retriever
     model: object = None
+    spared: float = 0.0
+    """Seconds that fitting what it shares with other contenders took, where these were fitted before."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,8 @@ class Entry:
     hyperparameters: dict[str, object]
     model: object = None
     """What is built from, where it is one model."""
+    parts: tuple[str, ...] = ()
+    """Names of the contenders that it is a hybrid of."""
 
 
 def entry(name: str, model: Model) -> Entry:
@@ -95,6 +102,8 @@ class Result:
     """The permutation p value of `test` after Holm's correction for the number of contenders; nan without a test."""
     funnel: Funnel | None = None
     """Its parts on the first split, where it has stages or takes more candidates than are shown."""
+    minutes: Calibration | None = None
+    """Minutes foreseen beside minutes watched on the first split, by tenth, where it foresees any."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +123,8 @@ class Comparison:
     """Best first by the deciding metric."""
     failed: dict[str, str]
     """Contenders that could not learn from these data, and why."""
+    hybrids: list[Hybrid] = field(default_factory=list)
+    """Contenders that are hybrids of others, held against these."""
 
     @property
     def protocol(self) -> str:
@@ -151,6 +162,7 @@ class Comparison:
                 "cold_items_asked": self.results[0].evaluation.n_cold_items,
             },
             "models": [_result_json(result) for result in self.results],
+            **({"hybrids": [hybrid.as_json() for hybrid in self.hybrids]} if self.hybrids else {}),
             "failed": self.failed,
         }
 
@@ -203,6 +215,7 @@ def compare(
             if contender not in entries or len(failed) == len(entries):
                 raise
             logging.getLogger(__name__).warning("%s is left out: %s", contender.name, error)
+    values = {result.name: result.evaluation.user_values[decided_by] for result in results}
     return Comparison(
         data=data,
         splits=splits,
@@ -211,6 +224,7 @@ def compare(
         metrics=names,
         decided_by=decided_by,
         failed=failed,
+        hybrids=against_parts(values, {e.name: e.parts for e in entries}, seed),
         **_judged(results, decided_by, seed),
     )
 
@@ -224,15 +238,18 @@ def default_metrics(ks: Sequence[int], data: Dataset) -> list[str]:
 def run(contender: Entry, splits: Sequence[Split], names: Sequence[str], seed: int) -> Result:
     """Fit one contender on each split's train part and return what it was worth, not yet held against popularity."""
     forget_peak()
-    fitting, curves, staged = [0.0], {}, []
+    fitting, spared, curves, staged, fitted = [0.0], [0.0], {}, [], []
 
     def runs() -> Iterator[tuple[Retriever, PredictsRatings | None, Split]]:
         for split in splits:
             began = time.perf_counter()
             built = contender.build(split.train, np.random.default_rng(seed))
             fitting[0] += time.perf_counter() - began
+            spared[0] += built.spared
             if isinstance(built.model, Learns):
                 curves.update(built.model.curves())
+            if split is splits[0]:
+                fitted.append(built.model)
             if split is splits[0] and isinstance(built.recommender, Recommender) and has_stages(built.recommender):
                 staged.append(built.recommender)
             yield built.recommender, built.model if isinstance(built.model, PredictsRatings) else None, split
@@ -242,13 +259,14 @@ def run(contender: Entry, splits: Sequence[Split], names: Sequence[str], seed: i
         name=contender.name,
         hyperparameters=contender.hyperparameters,
         evaluation=replace(evaluation, seconds=evaluation.seconds - fitting[0]),
-        fit_seconds=fitting[0],
+        fit_seconds=fitting[0] + spared[0],
         peak_memory_mb=peak_mb(),
         curves=curves,
         beats_popularity=False,
         test=None,
         corrected=float("nan"),
         funnel=stages_report(staged[0], splits[0]) if staged else None,
+        minutes=of_minutes(fitted[0], splits[0]),
     )
 
 
@@ -297,6 +315,7 @@ def _result_json(result: Result) -> dict[str, Any]:
         },
         "curves": result.curves,
         **({"funnel": result.funnel.as_json()} if result.funnel is not None else {}),
+        **({"minutes": result.minutes.as_json()} if result.minutes is not None else {}),
     }
 
 

@@ -80,7 +80,7 @@ def stages_report(recommender: Recommender, split: Split, *, depths: Sequence[in
     timed = np.unique(np.linspace(0, max(len(questions) - 1, 0), TIMED).astype(np.int64))
     seconds: list[list[float]] = [[] for _ in parts]
     for asked in split.queries(min(K, n_items)):
-        queries = _narrowed(recommender, asked.queries)
+        queries = recommender.narrowed(asked.queries)
         deep = recommender.retriever(replace(queries, k=min(max(depths), n_items)))
         for depth, values in recalled.items():
             values[asked.which] = Recall(depth)(deep, asked.relevant)
@@ -99,19 +99,11 @@ def stages_report(recommender: Recommender, split: Split, *, depths: Sequence[in
     )
 
 
-def _narrowed(recommender: Recommender, queries: Queries) -> Queries:
-    for narrow in recommender.filters:
-        queries = narrow(queries)
-    return queries
-
-
 def _passes(recommender: Recommender, queries: Queries, seconds: list[list[float]] | None) -> list[Candidates]:
     """Return the lists behind the retriever and behind each stage; add the time that each took to its list."""
-    began = time.perf_counter()
-    found = [recommender.retriever(replace(queries, k=max(recommender.width, queries.k)))]
-    ended = [time.perf_counter()]
-    for stage in recommender.stages:
-        found.append(stage(queries, found[-1]))
+    began, found, ended = time.perf_counter(), [], []
+    for _, candidates in recommender.steps(queries):
+        found.append(candidates)
         ended.append(time.perf_counter())
     if seconds is not None:
         for times, end, start in zip(seconds, ended, [began, *ended], strict=False):

@@ -7,20 +7,22 @@ import math
 import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+from pasand import recipe
 from pasand.contracts import Model
 from pasand.data.dataset import Dataset
 from pasand.errors import InputError
-from pasand.evaluation.compare import Result, entry, hyperparameters, run
+from pasand.evaluation.compare import Entry, Result, entry, hyperparameters, run
 from pasand.evaluation.intervals import Interval
 from pasand.evaluation.protocols import SplitsData, inside
+from pasand.evaluation.recipes import Shared, of_recipe
 from pasand.evaluation.split import Split
 from pasand.progress import step
-from pasand.training.tower import DeepTower
+from pasand.training.network import DeepModel
 
 LOWER_IS_BETTER = ("rmse", "mae", "gini", "average_popularity")
 
@@ -127,9 +129,73 @@ class Tuning:
         return [*searched, f"validation {self.metric}", "warm", "cold", "fit s"], rows
 
 
+@dataclass
+class OfRecipe:
+    """A recipe whose options "table.option" are searched; components that do not change are fitted once."""
+
+    name: str
+    text: str
+    seed: int = 0
+    _shared: Shared = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._shared = Shared(self.seed)
+
+    def parsed(self, setting: str) -> tuple[str, Choices]:
+        """Return option and choices of a setting such as `trees.leaves=7,15`, as `parsed` does for a model's field."""
+        option, equals, text = setting.partition("=")
+        part, name = self._part(option.strip())
+        return option.strip(), parsed(part, f"{name}={text}" if equals else name)[1]
+
+    def value(self, option: str, text: str) -> object:
+        """Return the one value of an option that a text gives; raises InputError where there are several, or none."""
+        part, name = self._part(option)
+        return single(part, {name: text})[name]
+
+    def check(self, option: str, value: object | None = None) -> None:
+        """Raise InputError where there is no such option, or it refuses the value."""
+        part, name = self._part(option)
+        _known(part, name)
+        if value is not None:
+            recipe.build(recipe.changed(self.text, {option: value}, where=self.name), where=self.name)
+
+    def entry(self, changes: Mapping[str, object]) -> Entry:
+        """Return the contender with these options."""
+        text = recipe.changed(self.text, changes, where=self.name)
+        made = of_recipe(self.name, text, self._shared)
+        return replace(made, hyperparameters={**made.hyperparameters, **changes})
+
+    def _part(self, option: str) -> tuple[Any, str]:
+        table, _, name = option.partition(".")
+        components = recipe.build(self.text, where=self.name).components
+        if table not in components or not name:
+            cure = f"write TABLE.OPTION=VALUE,VALUE, with one of: {', '.join(components)}"
+            raise InputError(self.name, value=option, cause="no such table in the recipe", cure=cure)
+        return components[table], name
+
+
+@dataclass
+class _OfModel:
+    """A model whose fields are searched."""
+
+    model: Model
+
+    @property
+    def name(self) -> str:
+        return type(self.model).__name__
+
+    def check(self, name: str, value: object | None = None) -> None:
+        _known(self.model, name)
+        if value is not None:
+            changed(self.model, {name: value})
+
+    def entry(self, changes: Mapping[str, object]) -> Entry:
+        return entry(self.name, changed(self.model, changes))
+
+
 def tune(
     data: Dataset,
-    model: Model,
+    model: Model | OfRecipe,
     grid: Mapping[str, Choices],
     protocol: SplitsData,
     *,
@@ -138,15 +204,16 @@ def tune(
     seed: int = 0,
     metrics: Sequence[str] = (),
 ) -> Tuning:
-    """Try configurations of a model on a validation part of train, then the best of them once on test.
+    """Try configurations of a model or a recipe on a validation part of train, then the best of them once on test.
 
     The validation part is cut out of train by the same protocol; of several folds the first is tuned in and tested on.
     `trials` None: the whole grid; else so many draws by optuna's tree-structured Parzen estimator. `metrics` are
     measured besides, and decide nothing. Ctrl-C ends the search with what is done, once there is a trial. Raises
     InputError for a field that the model does not have, a value it refuses, or a metric that the split cannot give.
     """
+    searched = model if isinstance(model, OfRecipe) else _OfModel(model)
     for name, choices in grid.items():
-        _check(model, name, choices, drawn=trials is not None)
+        _check(searched, name, choices, drawn=trials is not None)
     outer = protocol.split(data)[0]
     inner = inside(protocol).split(outer.train)[0]
     names = tuple(dict.fromkeys([metric, *metrics]))
@@ -161,7 +228,7 @@ def tune(
     try:
         step("tuning", 0, total)
         for changes in chosen:
-            done.append(_try(model, changes, inner, names, metric, seed))
+            done.append(_try(searched, changes, inner, names, metric, seed))
             if isinstance(chosen, _Drawn):
                 chosen.tell(_cost(done[-1], metric))
             step("tuning", len(done), total)
@@ -170,10 +237,9 @@ def tune(
         if not done:
             raise
     best = min(done, key=lambda trial: _cost(trial, metric))
-    name = type(model).__name__
-    test = run(entry(name, changed(model, best.hyperparameters)), [outer], names, seed) if finished else None
+    test = run(searched.entry(best.hyperparameters), [outer], names, seed) if finished else None
     return Tuning(
-        model=name,
+        model=searched.name,
         data=data,
         metric=metric,
         seed=seed,
@@ -191,7 +257,7 @@ def space(model: Model) -> dict[str, Choices]:
 
     `DEEP` in those of its fields that the model has, and a quarter, all and four times of its own number of negatives.
     """
-    if not isinstance(model, DeepTower):
+    if not isinstance(model, DeepModel):
         name = type(model).__name__
         raise InputError(
             "grid", value=name, cause="no fields to search are given", cure="name them: --grid l2=0.01,0.1"
@@ -204,7 +270,7 @@ def space(model: Model) -> dict[str, Choices]:
     return found
 
 
-def parsed(model: Model, setting: str) -> tuple[str, Choices]:
+def parsed(model: object, setting: str) -> tuple[str, Choices]:
     """Return field and choices of a setting such as `dimensions=10,20` or, for draws, `l2=0.001..0.1`.
 
     Each value takes the type of the model's field. Where the field holds several values, commas stand between those and
@@ -217,7 +283,7 @@ def parsed(model: Model, setting: str) -> tuple[str, Choices]:
         raise InputError("grid", value=setting, cause="not of the form field=value,value", cure="write l2=0.01,0.02")
     _known(model, name)
     kinds = _kinds(typing.get_type_hints(type(model))[name])
-    if any(typing.get_origin(kind) is tuple for kind in kinds):
+    if any(typing.get_origin(kind) in (tuple, Sequence) for kind in kinds):
         return name, [_several(kinds, name, piece.strip()) for piece in text.split("/")]
     low, between, high = text.partition("..")
     if between:
@@ -232,16 +298,16 @@ def parsed(model: Model, setting: str) -> tuple[str, Choices]:
 def single(model: Model, settings: Mapping[str, str], option: str = "--set") -> dict[str, object]:
     """Return the value of each field that a text gives; raises InputError as `parsed`, and where there are several."""
     chosen = {}
-    for field, text in settings.items():
-        name, values = parsed(model, f"{field}={text}")
+    for option_name, text in settings.items():
+        setting = f"{option_name}={text}"
+        name, values = parsed(model, setting)
         if not isinstance(values, Sequence) or len(values) != 1:
-            value = f"{field}={text}"
-            raise InputError(option, value=value, cause="one value is needed", cure="search with pasand tune")
+            raise InputError(option, value=setting, cause="one value is needed", cure="search with pasand tune")
         chosen[name] = values[0]
     return chosen
 
 
-def _known(model: Model, name: str) -> None:
+def _known(model: object, name: str) -> None:
     fields = hyperparameters(model)
     if name not in fields:
         where, cause = f"hyper-parameters of {type(model).__name__}", "no such field"
@@ -285,8 +351,8 @@ def _kinds(hint: object) -> list[object]:
     return [hint]
 
 
-def _check(model: Model, name: str, choices: Choices, *, drawn: bool) -> None:
-    _known(model, name)
+def _check(searched: OfRecipe | _OfModel, name: str, choices: Choices, *, drawn: bool) -> None:
+    searched.check(name)
     if isinstance(choices, Between):
         if not drawn:
             cause = "a range can only be drawn from"
@@ -298,7 +364,7 @@ def _check(model: Model, name: str, choices: Choices, *, drawn: bool) -> None:
     if not choices:
         raise InputError("grid", column=name, cause="no values are given", cure=f"write {name}=1,2")
     for value in choices:
-        changed(model, {name: value})
+        searched.check(name, value)
 
 
 def changed(model: Model, changes: Mapping[str, object]) -> Model:
@@ -353,8 +419,15 @@ class _Drawn:
         self._study.tell(self._asked, cost)
 
 
-def _try(model: Model, changes: dict[str, object], inner: Split, names: Sequence[str], metric: str, seed: int) -> Trial:
-    result = run(entry(type(model).__name__, changed(model, changes)), [inner], names, seed)
+def _try(
+    searched: OfRecipe | _OfModel,
+    changes: dict[str, object],
+    inner: Split,
+    names: Sequence[str],
+    metric: str,
+    seed: int,
+) -> Trial:
+    result = run(searched.entry(changes), [inner], names, seed)
     if metric not in result.evaluation.overall:
         cause = "not measured: it needs ratings in the data and a model that predicts them"
         raise InputError("metric", value=metric, cause=cause, cure="choose a ranking metric such as ndcg@10")

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from pasand.layers.embeddings import Average
 
 BUCKETS = 1 << 18
 """Weights that crossed codes share by hashing."""
+SIDES = ("query", "item", "pair")
 PLACES = 100
 """Positions in a list that are told apart."""
 
@@ -49,6 +51,13 @@ class Cross(nn.Module):
         """Map x0 and x, (n, width) each, to (n, width)."""
         crossed: Tensor = x + first * self.last(self.first(x))
         return crossed
+
+    def ordered(self, first: Tensor, x: Tensor, order: Tensor, low: Tensor | None = None) -> Tensor:
+        """As `forward` for vectors whose numbers come in another order; `low`: what `first` makes of x, where known."""
+        if isinstance(self.first, nn.Linear):
+            low = functional.linear(x, self.first.weight[:, order]) if low is None else low
+            return x + first * functional.linear(low, self.last.weight[order], self.last.bias[order])
+        return x + first * functional.linear(x, self.last.weight[order][:, order], self.last.bias[order])
 
 
 class Hashed(nn.Module):
@@ -101,6 +110,15 @@ class Fields(nn.Module):
         self.dense = nn.Sequential(*layers)
         ends = (before if shape.dense else 0) + (width if shape.cross_layers else 0)
         self.output = nn.Linear(ends, 1, bias=False) if ends else None
+        sides = [side(name) for name in self._codes for _ in range(dimensions)]
+        sides += [side(name) for name in self._numbers for _ in range(-fields[name])]
+        for one in SIDES:  # where what the fields of a side give stands among all of it
+            columns = [n for n, of in enumerate(sides) if of == one]
+            self.register_buffer(f"columns_{one}", torch.tensor(columns, dtype=torch.int64), persistent=False)
+            vectors = len(self._codes) * dimensions
+            numbers = [n - vectors for n in columns if n >= vectors]
+            self.register_buffer(f"numbers_{one}", torch.tensor(numbers, dtype=torch.int64), persistent=False)
+        self._dimensions = dimensions
 
     def place(self, position: Tensor) -> Tensor:
         """Return what standing at a position adds to the logit in training, 0 where it is unknown; (n,) -> (n,)."""
@@ -109,26 +127,76 @@ class Fields(nn.Module):
 
     def rank(self, inputs: dict[str, Tensor]) -> Tensor:
         """Map inputs, (n, ...) each, to logits, (n,)."""
-        vectors = torch.stack([t(inputs[n]) for n, t in zip(self._codes, self.tables, strict=True)], dim=1)
-        numbers = torch.cat([inputs[name] for name in self._numbers], dim=1)
-        terms: list[Tensor] = []
-        if self._shape.linear:
-            terms += [weight(inputs[name])[:, 0] for name, weight in zip(self._codes, self.weights, strict=True)]
-            terms.append(self.slopes(numbers)[:, 0])
+        return self.answer(inputs | {"items": self.item(inputs)})
+
+    def item(self, inputs: dict[str, Tensor]) -> Tensor:
+        """Map fields of items, (n, ...) each, to what can be said of them before the request is known, (n, T).
+
+        Their vectors and numbers, and their part of what reads all fields: first layers and linear terms.
+        """
+        own = self._own(inputs, "item")
+        return torch.cat([own, *self._parts(inputs, own, "item")], dim=1)
+
+    def answer(self, inputs: dict[str, Tensor]) -> Tensor:
+        """Map "items", (n, T) of `item`, "pair", (n, F), and fields of queries, (1, ...) or (n, ...), to logits, (n,).
+
+        Fields of items whose combinations have weights of their own are read here, too.
+        """
+        query, pair, items = self._own(inputs, "query"), self._own(inputs, "pair"), inputs["items"]
+        wide = len(self.columns_item)
+        shared, of_pair = self._parts(inputs, query, "query"), self._parts(inputs, pair, "pair")
+        told = items[:, wide:].split([part.shape[1] for part in shared], dim=1)
+        parts = [a + b + c for a, b, c in zip(shared, told, of_pair, strict=True)]
+        x = torch.cat([query.expand(items.shape[0], -1), items[:, :wide], pair], dim=1)
+        order = torch.cat([self.columns_query, self.columns_item, self.columns_pair])
+        terms = [parts.pop()[:, 0]] if self._shape.linear else []
         if self._shape.second_order:
-            moved = numbers[:, :, None] * self.directions
-            terms.append(second_order(torch.cat([vectors, moved], dim=1)))
+            terms.append(second_order(self._all_vectors(x)))
         for (one, other), hashed in zip(self._shape.crossed, self.hashed, strict=True):
             terms.append(hashed(inputs[one], inputs[other]))
         if self.output is not None:
-            joined = torch.cat([vectors.flatten(1), numbers], dim=1)
-            ends = [self.dense(joined)] if self._shape.dense else []
-            crossed = joined
-            for layer in self.crosses:
-                crossed = layer(joined, crossed)
-            ends += [crossed] if self._shape.cross_layers else []
-            terms.append(self.output(torch.cat(ends, dim=1))[:, 0])
+            ends = [self.dense[1:](parts.pop(0) + self.dense[0].bias)] if self._shape.dense else []
+            crossed = x
+            for n, layer in enumerate(self.crosses):
+                crossed = layer.ordered(x, crossed, order, parts[0] if parts and not n else None)
+            weight, at = self.output.weight[0], ends[0].shape[1] if ends else 0
+            terms += [end @ weight[:at] for end in ends]
+            terms += [crossed @ weight[at:][order]] if self._shape.cross_layers else []
         return sum(terms[1:], start=terms[0]) + self.bias
+
+    def _own(self, inputs: dict[str, Tensor], of: str) -> Tensor:
+        """Return vectors and numbers of a side's fields side by side, (n, W)."""
+        vectors = [table(inputs[k]) for k, table in zip(self._codes, self.tables, strict=True) if side(k) == of]
+        found = [*vectors, *(inputs[name] for name in self._numbers if side(name) == of)]
+        return torch.cat(found, dim=1) if found else self.bias.new_zeros((1, 0))
+
+    def _parts(self, inputs: dict[str, Tensor], own: Tensor, of: str) -> list[Tensor]:
+        """Return a side's part of the first dense layer, the first cross layer and the linear terms, where there."""
+        columns, layers = getattr(self, f"columns_{of}"), [self.dense[0]] if self._shape.dense else []
+        layers += [layer.first for layer in self.crosses[:1] if isinstance(layer.first, nn.Linear)]
+        parts = [functional.linear(own, layer.weight[:, columns]) for layer in layers]
+        if self._shape.linear:
+            numbers = getattr(self, f"numbers_{of}")
+            slopes = functional.linear(own[:, len(columns) - len(numbers) :], self.slopes.weight[:, numbers])
+            weights = zip(self._codes, self.weights, strict=True)
+            parts.append(sum((w(inputs[name]) for name, w in weights if side(name) == of), start=slopes))
+        return parts
+
+    def _all_vectors(self, x: Tensor) -> Tensor:
+        """Return the vectors of codes and, multiplied by the numbers, of numbers; (n, fields, D)."""
+        found, at = list[Tensor](), 0
+        for of in SIDES:
+            numbers, end = getattr(self, f"numbers_{of}"), at + len(getattr(self, f"columns_{of}"))
+            border = end - len(numbers)
+            found.append(x[:, at:border].unflatten(1, (-1, self._dimensions)))
+            found.append(x[:, border:end, None] * self.directions[numbers])
+            at = end
+        return torch.cat(found, dim=1)
+
+
+def side(name: str) -> str:
+    """Return whether a field is told by the "query", the "item" or the "pair"."""
+    return "pair" if name == "pair" else "item" if name == "item" or name.startswith("item.") else "query"
 
 
 def joined(names: Sequence[str]) -> tuple[tuple[str, str], ...]:

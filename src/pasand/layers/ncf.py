@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from pasand.layers.embeddings import feature
+from pasand.layers.shared_user import Vectors, cross_entropy, rows
 
 
 def table(codes: int, dimensions: int) -> nn.Embedding:
@@ -26,6 +28,7 @@ class Product(nn.Module):
     def __init__(self, users: int, items: int, dimensions: int) -> None:
         super().__init__()
         self.users, self.items, self.width = table(users, dimensions), table(items, dimensions), dimensions
+        self.plain = True
 
     def forward(self, inputs: dict[str, Tensor]) -> Tensor:
         """Map "user" and "item", (n,) codes, to (n, D)."""
@@ -52,6 +55,7 @@ class Layers(nn.Module):
             layers += [nn.Dropout(dropout)] if dropout else []
             before = width
         self.dense, self.width = nn.Sequential(*layers), before
+        self.plain = bool(widths) and not sides and not dropout
 
     def forward(self, inputs: dict[str, Tensor]) -> Tensor:
         """Map "user" and "item", (n,) codes, and the side features to (n, last width)."""
@@ -74,6 +78,34 @@ class NCF(nn.Module):
         """Map inputs, (n, ...) each, to logits, (n,)."""
         logits: Tensor = self.output(torch.cat([path(inputs) for path in self.paths.values()], dim=-1))
         return logits[:, 0]
+
+    def cross_entropy(self, inputs: dict[str, Tensor], label: Tensor, counts: Tensor) -> Tensor:
+        """Return the sum of the cross-entropies of users with M items each, each as often as it counts, (B, M).
+
+        Inputs of users have B rows, those of items B M. What a user's items share is computed once on a CPU, without
+        dropout and side features, which bfloat16 turns off as well.
+        """
+        if self._by_hand(label.device.type):
+            ends = Vectors(*self._ends("product", inputs), *self._ends("layers", inputs))
+            layers = [weight for name, weight in self.named_parameters() if name.startswith("paths.layers.dense.")]
+            return cross_entropy(ends, label, counts, (self.output.weight, self.output.bias), layers)
+        many = label.shape[1]
+        shared = {name for name in inputs if name == "user" or name.startswith("user.")}
+        told = {k: v.repeat_interleave(many, 0) if k in shared else v for k, v in inputs.items()}
+        logits = self.rank(told).float().view_as(label)
+        return functional.binary_cross_entropy_with_logits(logits, label, counts, reduction="sum")
+
+    def _ends(self, path: str, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Return a path's vectors of users and of items, none wide where there is no such path."""
+        users, items = inputs["user"], inputs["item"]
+        if path not in self.paths:
+            none = self.output.weight.new_empty((len(items), 0))
+            return none[: len(users)], none
+        return rows(self.paths[path].users, users), rows(self.paths[path].items, items)
+
+    def _by_hand(self, device: str) -> bool:
+        plain = all(path.plain for path in self.paths.values())
+        return plain and device == "cpu" and not torch.is_autocast_enabled("cpu")
 
     def begin(self, parts: Mapping[str, Mapping[str, Tensor]], weights: Mapping[str, float]) -> None:
         """Start from networks that have one path each, whose outputs count with these weights (equation 13)."""

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Self, TypeAlias
+from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numba import njit
 from numpy.random import Generator
-from numpy.typing import NDArray
 
 from pasand.data.dataset import Dataset
-from pasand.models.rated import last_events, ratings, unchanged, usable
+from pasand.models.posterior import Averaged, Floats, bags, conditional, squared_errors
+from pasand.models.rated import last_events, ratings
 from pasand.progress import track
-from pasand.types import Array, Arrays, Offsets, Queries, Rows, Scores, within
-
-Floats: TypeAlias = NDArray[np.float64]
-
-BATCH = 512
+from pasand.types import Offsets, Queries, Rows, Scores
 
 
-@dataclass(slots=True)
-class BayesianMF:
+@dataclass
+class BayesianMF(Averaged):
     """Predicts r = mu + b_u + b_i + p_u . q_i by its mean under the posterior, drawn from by Gibbs sampling.
 
     With w = (b, p) for users and (b, q) for items: r ~ N(mu + b_u + b_i + p_u . q_i, 1 / alpha), and
@@ -43,27 +39,6 @@ class BayesianMF:
     formula as those in training; without rated history it is the mean of the population.
     """
 
-    dimensions: int = 10
-    """Width of the vectors; 0 leaves the biases alone."""
-    epochs: int = 150
-    """Sweeps in all."""
-    burn_in: int = 50
-    """First sweeps, which are thrown away; fewer than `epochs`."""
-    samples: int = 50
-    """Sweeps kept, evenly spread after the burn-in, or all of these if fewer; memory and answers grow with it."""
-    implicit: bool = True
-    """Whether the sets of rated items and of raters are evidence."""
-    _learnt: dict[str, Array] = field(default_factory=dict, init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "samples"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
-        if self.dimensions < 0:
-            raise ValueError(f"dimensions must be at least 0, got {self.dimensions}")
-        if not 0 <= self.burn_in < self.epochs:
-            raise ValueError(f"burn_in must be at least 0 and less than epochs, got {self.burn_in}")
-
     def fit(self, data: Dataset, *, rng: Generator) -> Self:
         """Draw from the posterior given every rating of the data; raises InputError where there is none."""
         rated = ratings(data)
@@ -76,14 +51,12 @@ class BayesianMF:
         alpha = 1.0
         train: list[float] = []
         kept: list[tuple[Floats, Floats, Floats, Floats, float, Floats]] = []
-        n_kept = min(self.samples, self.epochs - self.burn_in)
-        chosen = set(np.linspace(self.burn_in, self.epochs - 1, n_kept).astype(int))
         for epoch in track(range(self.epochs), "drawing from the posterior"):
             given = items.draws.copy()
             prior = items.prior()
             given[~items.active] = prior[~items.active]
             users.draw(items.draws, alpha, rng)
-            if epoch in chosen:
+            if epoch in self.chosen:
                 nobody = np.zeros((1, self.dimensions + 1)) + items.mean
                 implicit = users.implicit.copy()
                 drawn = (np.vstack([given, nobody]), implicit, users.mean, users.precision, alpha, users.means)
@@ -91,7 +64,7 @@ class BayesianMF:
             items.draw(users.draws, alpha, rng)
             for side in (users, items):
                 side.draw_prior(self.implicit, rng)
-            squares = users.squares(items.draws)
+            squares = float(squared_errors(users.start, users.other, users.values, users.draws, items.draws).sum())
             alpha = rng.gamma(1 + len(rated) / 2, 1 / (1 + squares / 2))
             train.append(unit * float(np.sqrt(squares / len(rated))))
         item_draws, implicits, prior_means, precisions, alphas, user_means = zip(*kept, strict=True)
@@ -110,71 +83,16 @@ class BayesianMF:
         }
         return self
 
-    def predict(self, queries: Queries, items: Rows) -> Scores:
-        """Return expected ratings within the scale seen in training, (B, K) -> (B, K); finite for unknown rows too."""
-        low, high = self._learnt["scale"]
-        return np.clip(self._raw(queries, items), low, high)
-
-    def score(self, queries: Queries, items: Rows | None) -> Scores:
-        """Return expected ratings, not cut to the scale, so that the best do not tie; -inf at item row -1."""
-        items = within(items, len(self._learnt["items"]) - 1)
-        raw = self._raw(queries, items)
-        return raw if items is None else np.where(items < 0, np.float32(-np.inf), raw)
-
-    def state(self) -> Arrays:
-        """Return the kept draws, where each user's history ended, and the curve."""
-        return dict(self._learnt)
-
-    def load_state(self, arrays: Arrays) -> None:
-        """Take over what `state` gave."""
-        self._learnt = dict(arrays)
-
-    def curves(self) -> dict[str, list[float]]:
-        """Return "train rmse": the root mean squared error of each sweep's draw, which hovers about the noise."""
-        return {"train rmse": list(map(float, self._learnt.get("train rmse", ())))}
-
-    def user_parameters(self, queries: Queries) -> Scores:
-        """Return each query's (bias, vector) given each kept sweep; (B, S, 1 + D)."""
+    def _fold_in(self, queries: Queries) -> Scores:
         learnt = self._learnt
-        queries = queries.within(len(learnt["items"]) - 1)
-        known = unchanged(queries, learnt)
-        out: Scores = learnt["users"][np.where(known, queries.users, 0)]
-        fold = np.flatnonzero(~known)
-        if len(fold):
-            asked = queries.take(fold)
-            real = usable(asked)
-            start = np.concatenate([[0], np.cumsum(real.sum(axis=1))])
-            values = ((asked.history_value[real] - learnt["mean"][0]) / learnt["unit"][0]).astype(np.float32)
-            for s in range(len(learnt["alpha"])):
-                out[fold, s] = conditional(
-                    start,
-                    asked.history[real],
-                    values,
-                    learnt["items"][:, s].astype(np.float64),
-                    learnt["prior_mean"][s] + bags(start, asked.history[real], learnt["implicit"][s]),
-                    learnt["precision"][s],
-                    float(learnt["alpha"][s]),
-                    np.zeros((len(fold), self.dimensions + 1)),
-                )[0]
-        return out
-
-    def _raw(self, queries: Queries, items: Rows | None) -> Scores:
-        learnt = self._learnt
-        tables, n_samples, n = learnt["items"], len(learnt["alpha"]), self.dimensions + 1
-        items = within(items, len(tables) - 1)
-        mean, unit = np.float32(learnt["mean"][0]), np.float32(learnt["unit"][0])
-        out = np.empty((len(queries), len(tables) - 1) if items is None else items.shape, np.float32)
-        for first in range(0, len(queries), BATCH):
-            part = slice(first, first + BATCH)
-            users = self.user_parameters(queries.take(np.arange(*part.indices(len(queries)))))
-            if items is not None:
-                out[part] = mean + unit * _pairs(users, tables, items[part])
-                continue
-            # a product of long vectors: (B, S (1 + D)) by (S (1 + D), N), with 1 in the place of the other's bias
-            left, right = users.copy(), tables[:-1].copy()
-            left[:, :, 0], right[:, :, 0] = 1, 1
-            shared = left.reshape(-1, n_samples * n) @ right.reshape(-1, n_samples * n).T / n_samples - 1
-            out[part] = mean + unit * (users[:, :, 0].mean(axis=1)[:, None] + tables[:-1, :, 0].mean(axis=1) + shared)
+        start, items, values = self._rated(queries)
+        blank = np.zeros((len(queries), self.dimensions + 1))
+        out = np.empty((len(queries), len(learnt["alpha"]), self.dimensions + 1), np.float32)
+        for s, alpha in enumerate(np.outer(learnt["alpha"], np.ones(len(queries)))):
+            precision = np.tile(learnt["precision"][s], (len(queries), 1))
+            prior = learnt["prior_mean"][s] + bags(start, items, learnt["implicit"][s])
+            table = learnt["items"][:, s].astype(np.float64)
+            out[:, s] = conditional(start, items, values, table, prior, precision, alpha, blank)[0]
         return out
 
 
@@ -206,9 +124,10 @@ class _Side:
 
     def draw(self, others: Floats, alpha: float, rng: Generator) -> None:
         """Draw every w given the other side."""
-        normals = rng.standard_normal(self.draws.shape)
+        normals, n = rng.standard_normal(self.draws.shape), len(self.draws)
+        precision, alphas = np.tile(self.precision, (n, 1)), np.full(n, alpha)
         self.means, self.draws = conditional(
-            self.start, self.other, self.values, others, self.prior(), self.precision, alpha, normals
+            self.start, self.other, self.values, others, self.prior(), precision, alphas, normals
         )
 
     def draw_prior(self, implicit: bool, rng: Generator) -> None:
@@ -237,83 +156,6 @@ class _Side:
         used = np.diff(self.other_start) > 0
         squares = (self.implicit[used] ** 2).sum(axis=0)
         self.implicit_precision = rng.gamma(1 + used.sum() / 2, 1 / (1 + squares / 2))
-
-    def squares(self, others: Floats) -> float:
-        """Return the sum of squared errors of the draws."""
-        total: float = _squares(self.start, self.other, self.values, self.draws, others)
-        return total
-
-
-@njit(cache=True)
-def bags(start: Offsets, items: Rows, implicit: Floats) -> Floats:
-    """Return for each row the sum of `implicit` over its items, divided by the root of their number; (B, 1 + D)."""
-    out = np.zeros((len(start) - 1, implicit.shape[1]))
-    for b in range(len(out)):
-        for e in range(start[b], start[b + 1]):
-            out[b] += implicit[items[e]]
-        if start[b + 1] > start[b]:
-            out[b] /= np.sqrt(start[b + 1] - start[b])
-    return out
-
-
-@njit(cache=True, fastmath=True)
-def conditional(
-    start: Offsets,
-    others: Rows,
-    values: Scores,
-    table: Floats,
-    prior_mean: Floats,
-    precision: Floats,
-    alpha: float,
-    normals: Floats,
-) -> tuple[Floats, Floats]:
-    """Return the mean of each row's w given its ratings and the other side's w, and a draw; both (B, 1 + D).
-
-    With x = (1, vector of the other) and y = rating - mu - bias of the other, w is normal of precision P =
-    diag(precision) + alpha sum x x' and mean P^-1 (precision * prior mean + alpha sum y x); the draw adds
-    L'^-1 normals, P = L L'. Row b's ratings stand at start[b]:start[b + 1], less mu.
-    """
-    n = table.shape[1]
-    means, draws = np.empty((len(start) - 1, n)), np.empty((len(start) - 1, n))
-    left, right, noise, x = np.empty((n, n)), np.empty(n), np.empty(n), np.ones(n)
-    for b in range(len(means)):
-        left[:] = 0
-        right[:] = 0
-        for e in range(start[b], start[b + 1]):
-            other = table[others[e]]
-            y = values[e] - other[0]
-            for i in range(1, n):
-                x[i] = other[i]
-            for i in range(n):
-                right[i] += y * x[i]
-                xi = x[i]
-                for j in range(i + 1):
-                    left[i, j] += xi * x[j]
-        for i in range(n):
-            for j in range(i + 1):
-                left[i, j] *= alpha
-            left[i, i] += precision[i]
-            right[i] = alpha * right[i] + precision[i] * prior_mean[b, i]
-            noise[i] = normals[b, i]
-        for i in range(n):
-            for j in range(i + 1):
-                rest = left[i, j]
-                for m in range(j):
-                    rest -= left[i, m] * left[j, m]
-                left[i, j] = np.sqrt(rest) if i == j else rest / left[j, j]
-        for i in range(n):
-            for m in range(i):
-                right[i] -= left[i, m] * right[m]
-            right[i] /= left[i, i]
-        for i in range(n - 1, -1, -1):
-            right[i] /= left[i, i]
-            noise[i] /= left[i, i]
-            for m in range(i):
-                right[m] -= left[i, m] * right[i]
-                noise[m] -= left[i, m] * noise[i]
-        means[b] = right
-        draws[b] = right + noise
-    return means, draws
 
 
 @njit(cache=True, fastmath=True)
@@ -347,32 +189,3 @@ def _draw_implicit(
         for e in range(start[j], start[j + 1]):
             for d in range(n):
                 rest[own[e], d] += weight[own[e]] * old[d]
-
-
-@njit(cache=True, fastmath=True)
-def _squares(start: Offsets, others: Rows, values: Scores, own: Floats, table: Floats) -> float:
-    total = 0.0
-    for b in range(len(start) - 1):
-        for e in range(start[b], start[b + 1]):
-            other = table[others[e]]
-            error = values[e] - own[b, 0] - other[0]
-            for d in range(1, len(other)):
-                error -= own[b, d] * other[d]
-            total += error * error
-    return total
-
-
-@njit(cache=True, fastmath=True)
-def _pairs(users: Scores, items: Scores, rows: Rows) -> Scores:
-    """Return the mean over the samples of b_u + b_i + p . q, (B, K); row -1 is the last of `items`."""
-    out = np.empty(rows.shape, np.float32)
-    for b in range(rows.shape[0]):
-        for k in range(rows.shape[1]):
-            u, i = users[b], items[rows[b, k]]
-            whole = 0.0
-            for s in range(u.shape[0]):
-                whole += u[s, 0] + i[s, 0]
-                for d in range(1, u.shape[1]):
-                    whole += u[s, d] * i[s, d]
-            out[b, k] = whole / u.shape[0]
-    return out

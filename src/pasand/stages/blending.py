@@ -18,8 +18,8 @@ class Blend:
 
     A model's scores of a query are standardised over the catalogue: less their mean, divided by their deviation. A
     model that has nothing to say to a query is left out of its sum; of items that only some models score, the others
-    count as scoring their lowest. Ties go to the lower row. A list is short, padded with -1, only where fewer than k
-    allowed items are scored by any model.
+    count as scoring their lowest, and so do items that a model cannot know, since its catalogue is smaller. Ties go to
+    the lower row. A list is short, padded with -1, only where fewer than k allowed items are scored by any model.
     """
 
     models: Sequence[Model]
@@ -39,15 +39,15 @@ class Blend:
 
     def score(self, queries: Queries) -> Scores:
         """Return the sums for the whole catalogue, (B, N); -inf where no model scores the item."""
-        total: Scores | None = None
-        for model, weight in zip(self.models, self.weights or [1.0] * len(self.models), strict=True):
-            scores = model.score(queries, None)
-            said = np.isfinite(scores)
-            if total is None:
-                total, any_said = np.zeros_like(scores), np.zeros_like(said)
+        opinions = [model.score(queries, None) for model in self.models]
+        n_items = max(scores.shape[1] for scores in opinions)
+        total = np.zeros((len(queries), n_items), np.float32)
+        any_said = np.zeros(total.shape, np.bool_)
+        for scores, weight in zip(opinions, self.weights or [1.0] * len(opinions), strict=True):
+            if scores.shape[1] < n_items:  # a catalogue that did not grow with the others
+                scores = np.pad(scores, ((0, 0), (0, n_items - scores.shape[1])), constant_values=-np.inf)
             total += np.float32(weight) * standardised(scores)
-            any_said |= said
-        assert total is not None
+            any_said |= np.isfinite(scores)
         total[~any_said] = -np.inf
         return total
 

@@ -10,7 +10,7 @@ import copy
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -231,6 +231,33 @@ class Boosted:
         scores = self.score(queries, items)
         return np.clip(np.where(np.isfinite(scores), scores, mean), low, high).astype(np.float32)
 
+    def influences(self, queries: Queries, items: Rows) -> list[list[list[tuple[str, float]]]]:
+        """Return what each feature adds to `base` in the score, exactly (`trees.contributions`), strongest first.
+
+        [] where no model has an opinion, and from a bundle that was written before trees kept their counts.
+        """
+        items = within(items, int(self._learnt["items"][0]))
+        told, names = self._told(queries, items, self.models), self._names()
+        said = (items >= 0) & np.isfinite(told[..., 1:]).any(axis=-1)
+        found: list[list[list[tuple[str, float]]]] = [[[] for _ in row] for row in items]
+        if "count" not in self._learnt:
+            return found
+        _, added = trees.contributions(self._learnt, told[said])
+        for (b, place), values in zip(np.argwhere(said).tolist(), added.tolist(), strict=True):
+            pairs = [(name, value) for name, value in zip(names, values, strict=True) if value]
+            found[b][place] = sorted(pairs, key=lambda pair: -abs(pair[1]))
+        return found
+
+    @property
+    def base(self) -> float:
+        """What the trees answer on the mean over the examples that they were grown on."""
+        return trees.contributions(self._learnt, np.empty((0, 1 + 2 * len(self.models))))[0]
+
+    def _names(self) -> list[str]:
+        """Return what the features are called, in the order of `_told`; (F,)."""
+        opinions = [(f"{name}: score", f"{name}: score above others") for name in told_apart(self.models)]
+        return ["length of the history", *(name for pair in opinions for name in pair)]
+
     def state(self) -> Arrays:
         """Return the trees (`trees.packed`), the "anchors" (A,), the number of "items", the "scale" of ratings."""
         return dict(self._learnt)
@@ -238,6 +265,31 @@ class Boosted:
     def load_state(self, arrays: Arrays) -> None:
         """Take over what `state` gave."""
         self._learnt = dict(arrays)
+
+
+def told_apart(models: Sequence[object]) -> list[str]:
+    """Return a different name for each model: its class, and where several are of one, what it was told otherwise.
+
+    >>> from pasand.models.popularity import Popularity
+    >>> told_apart([Popularity(half_life_days=30.0), Popularity(), Popularity()])
+    ['Popularity (half_life_days 30)', 'Popularity', 'Popularity, 2nd']
+    """
+    names: list[str] = []
+    for model in models:
+        name = type(model).__name__
+        if sum(type(one) is type(model) for one in models) > 1:
+            told = ", ".join(f"{option} {value}" for option, value in _told_otherwise(model))
+            name += f" ({told})" if told else ""
+        again = sum(old.partition(",")[0] == name for old in names)
+        names.append(f"{name}, {again + 1}{'nd' if again == 1 else 'th'}" if again else name)
+    return names
+
+
+def _told_otherwise(model: object) -> list[tuple[str, str]]:
+    """Return the plain options that differ from their defaults."""
+    options = [f for f in fields(model) if f.init and f.default is not MISSING] if is_dataclass(model) else []
+    told = [(f.name, getattr(model, f.name)) for f in options if getattr(model, f.name) != f.default]
+    return [(name, f"{value:g}" if isinstance(value, float) else str(value)) for name, value in told]
 
 
 def _above(scores: Array, others: Array) -> Array:

@@ -9,19 +9,24 @@ from numba import njit
 
 from pasand.types import Array
 
+NAMES = ("first", "feature", "threshold", "left", "right", "missing_left")
+"""Arrays that an answer is made from, in order."""
+
 
 def packed(dumped: dict[str, Any]) -> dict[str, Array]:
     """Return the trees of LightGBM's `Booster.dump_model()` as arrays, one row a node, trees one after the other.
 
     "first" (T + 1,) is where each tree begins; "feature" (nodes,), -1 at a leaf; "threshold" (nodes,): the value of a
     leaf, else a number that goes left is at most this; "left", "right" (nodes,): where to go on; "missing_left"
-    (nodes,): whether nan goes left. Categorical splits are not known here: give no categorical features.
+    (nodes,): whether nan goes left; "count" (nodes,): examples that came by in training. Categorical splits are not
+    known here: give no categorical features.
     """
     feature: list[int] = []
     threshold: list[float] = []
     left: list[int] = []
     right: list[int] = []
     missing: list[bool] = []
+    count: list[int] = []
     first = [0]
 
     def add(node: dict[str, Any]) -> int:
@@ -31,6 +36,8 @@ def packed(dumped: dict[str, Any]) -> dict[str, Array]:
         threshold.append(float(node["leaf_value"] if leaf else node["threshold"]))
         nan_is_zero = not leaf and node["missing_type"] == "None"
         missing.append(not leaf and (node["threshold"] >= 0 if nan_is_zero else bool(node["default_left"])))
+        # a tree that is one leaf has no counts, and needs none
+        count.append(int(node.get("leaf_count", 1) if leaf else node["internal_count"]))
         left.append(-1)
         right.append(-1)
         if not leaf:
@@ -50,14 +57,27 @@ def packed(dumped: dict[str, Any]) -> dict[str, Array]:
         "left": np.array(left, np.int32),
         "right": np.array(right, np.int32),
         "missing_left": np.array(missing, np.bool_),
+        "count": np.array(count, np.int64),
     }
 
 
 def answer(trees: dict[str, Array], rows: Array) -> Array:
     """Return the sum of the trees' values for rows of features, (n, F) -> (n,) float64; nan is a missing feature."""
-    names = ("first", "feature", "threshold", "left", "right", "missing_left")
-    found: Array = _answer(np.ascontiguousarray(rows, np.float64), *(trees[name] for name in names))
+    found: Array = _answer(np.ascontiguousarray(rows, np.float64), *(trees[name] for name in NAMES))
     return found
+
+
+def contributions(trees: dict[str, Array], rows: Array) -> tuple[float, Array]:
+    """Return the base and what each feature adds to it: base + sum over F is `answer`; (n, F) -> (n, F) float64.
+
+    The base is the mean answer, by training examples. The contributions are Shapley values: of a feature that is not
+    known, a split sends an example both ways, in the proportion of the training examples that came by (Lundberg,
+    Erion & Lee, "Consistent individualized feature attribution for tree ensembles", 2018, algorithm 2). Each leaf is
+    taken by itself, as the product of the conditions on its path (Mitchell, Frank & Holmes, PeerJ CS 2022).
+    """
+    told = np.ascontiguousarray(rows, np.float64)
+    base, found = _contributions(told, *(trees[name] for name in NAMES), trees["count"])
+    return float(base), found
 
 
 @njit(cache=True)
@@ -69,8 +89,100 @@ def _answer(
         for n in range(len(rows)):
             at = first[tree]
             while feature[at] >= 0:
-                value = rows[n, feature[at]]
-                to_left = missing_left[at] if np.isnan(value) else value <= threshold[at]
+                to_left = _goes_left(rows[n, feature[at]], threshold[at], missing_left[at])
                 at = left[at] if to_left else right[at]
             out[n] += threshold[at]
+    return out
+
+
+@njit(cache=True)
+def _goes_left(value: float, threshold: float, missing_left: bool) -> bool:
+    return missing_left if np.isnan(value) else value <= threshold
+
+
+@njit(cache=True)
+def _contributions(
+    rows: Array,
+    first: Array,
+    feature: Array,
+    threshold: Array,
+    left: Array,
+    right: Array,
+    missing_left: Array,
+    count: Array,
+) -> tuple[float, Array]:
+    base, out = 0.0, np.zeros(rows.shape)
+    parent = np.full(len(feature), -1, np.int32)
+    for at in range(len(feature)):
+        if feature[at] >= 0:
+            parent[left[at]], parent[right[at]] = at, at
+    for tree in range(len(first) - 1):
+        for leaf in range(first[tree], first[tree + 1]):
+            if feature[leaf] >= 0:
+                continue
+            base += threshold[leaf] * count[leaf] / count[first[tree]]
+            tested, zero, one = _path(leaf, rows, parent, feature, threshold, left, missing_left, count)
+            for n in range(len(rows)):
+                weight = _weights(zero, one[n])
+                for place in range(len(tested)):
+                    out[n, tested[place]] += weight[place] * (one[n, place] - zero[place]) * threshold[leaf]
+    return base, out
+
+
+@njit(cache=True)
+def _path(
+    leaf: int,
+    rows: Array,
+    parent: Array,
+    feature: Array,
+    threshold: Array,
+    left: Array,
+    missing_left: Array,
+    count: Array,
+) -> tuple[Array, Array, Array]:
+    """Return the features that decide over a leaf, (d,), and of each, over all its splits on the path:
+
+    the share of the training examples that go the leaf's way, (d,), and whether each row does, 1 or 0, (n, d).
+    """
+    place = np.full(rows.shape[1], -1, np.int64)
+    tested, zero, one = np.empty(rows.shape[1], np.int64), np.ones(rows.shape[1]), np.ones(rows.shape)
+    d, below = 0, leaf
+    while parent[below] >= 0:
+        at = parent[below]
+        f = feature[at]
+        if place[f] < 0:
+            place[f], tested[d] = d, f
+            d += 1
+        zero[place[f]] *= count[below] / count[at]
+        for n in range(len(rows)):
+            if _goes_left(rows[n, f], threshold[at], missing_left[at]) != (below == left[at]):
+                one[n, place[f]] = 0.0
+        below = at
+    return tested[:d], zero[:d], np.ascontiguousarray(one[:, :d])
+
+
+@njit(cache=True)
+def _weights(zero: Array, one: Array) -> Array:
+    """Return the mean over orders of conditions of the product of those behind each one, (d,) -> (d,).
+
+    A condition that comes earlier in the order is known and counts as `one`, one that comes later as `zero`.
+    """
+    d = len(zero)
+    out = np.zeros(d)
+    for left_out in range(d):
+        # chosen[k]: sum over sets of k other conditions of the product of their `one` and the rest's `zero`
+        chosen = np.zeros(d)
+        chosen[0] = 1.0
+        size = 0
+        for other in range(d):
+            if other == left_out:
+                continue
+            size += 1
+            for k in range(size, 0, -1):
+                chosen[k] = chosen[k] * zero[other] + chosen[k - 1] * one[other]
+            chosen[0] *= zero[other]
+        share = 1.0 / d  # k! (d - 1 - k)! / d!
+        for k in range(d):
+            out[left_out] += share * chosen[k]
+            share *= (k + 1) / (d - 1 - k) if k < d - 1 else 0.0
     return out

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self, get_args
 
 import numpy as np
@@ -12,7 +13,10 @@ from numpy.random import Generator
 
 from pasand.data.dataset import Dataset
 from pasand.data.features import Features
+from pasand.errors import InputError
 from pasand.training import signals
+from pasand.training.calibration import calibration, learn_map, mapped
+from pasand.training.network import CHUNK
 from pasand.training.ranked import Examples, Objective, examples
 from pasand.training.ranker import DeepRanker
 from pasand.training.withheld import SHARE, Withheld
@@ -25,7 +29,11 @@ if TYPE_CHECKING:
     from pasand.layers.crosses import Shape
     from pasand.training.deep import Task
 
+logger = logging.getLogger(__name__)
+
 DIMENSIONS = 16
+TABLE = 2**26
+"""Numbers that a network may say of all items together before it is asked to be kept: 268 MB."""
 
 
 @dataclass(kw_only=True)
@@ -55,9 +63,15 @@ class Contextual(DeepRanker, ABC):
     """Number of the latest likings whose vectors are averaged; 0: none."""
     positions: bool = True
     """Whether, in training, standing at a position adds to the logit; in answers no item stands anywhere yet."""
+    strangers: float = 0.0
+    """Share of the examples in training whose user is not told, and of those whose item is not, so that the network
+    learns what newcomers are like (Volkovs et al., NIPS 2017)."""
     _whole: Any = field(default=None, init=False, repr=False, compare=False)
     _read: Any = field(default=None, init=False, repr=False, compare=False)
+    _said: Any = field(default=None, init=False, repr=False, compare=False)
+    _again: Any = field(default=None, init=False, repr=False, compare=False)
     _after: Any = field(default=None, init=False, repr=False, compare=False)
+    _later: Any = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -66,10 +80,14 @@ class Contextual(DeepRanker, ABC):
         for name in ("negatives", "examples"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        if not 0 <= self.strangers < 1:
+            raise ValueError(f"strangers must be at least 0 and below 1, got {self.strangers}")
         if self.history_length < 0:
             raise ValueError(f"history_length must not be negative, got {self.history_length}")
-        if self.objective == "ratings":
-            self.predict = self._predict  # so that a model of likings does not pass for one of ratings
+        if self.objective == "ratings":  # so that a model of likings does not pass for one of ratings or minutes
+            self.predict = self._predict
+        elif self.objective == "minutes":
+            self.minutes = self._minutes
 
     @abstractmethod
     def _shape(self, names: list[str]) -> Shape:
@@ -81,7 +99,7 @@ class Contextual(DeepRanker, ABC):
         try:
             return super().fit(data, rng=rng)
         finally:
-            self._whole = self._after = None
+            self._whole = self._after = self._later = None
 
     def _examples_of(self, data: Dataset) -> Examples:
         return examples(data, self.objective, self.negatives, self.examples, np.random.default_rng(0))
@@ -106,13 +124,7 @@ class Contextual(DeepRanker, ABC):
         if len(held.item):
             return super()._validation(held)
         whole = self._examples_of(self._whole)
-        late = np.flatnonzero(whole.time >= self._after)
-        chosen = {
-            name: getattr(whole, name)[late]
-            for name in ("user", "time", "upto", "items", "label", "minutes", "position", "shown")
-            if getattr(whole, name) is not None
-        }
-        later = replace(whole, **chosen)
+        later = self._later = whole.select(whole.time >= self._after)
 
         def better() -> float:
             total, count = 0.0, 0
@@ -133,6 +145,22 @@ class Contextual(DeepRanker, ABC):
 
         return better
 
+    def _finish(self) -> None:
+        """Where the validated network is the one that answers, let it count by all data, and calibrate its minutes."""
+        if self.refit or self._later is None:
+            return
+        self.follow(self._whole)
+        later: Examples = self._later
+        if self.objective != "minutes" or later.minutes is None or not len(later):
+            return
+        real = later.items >= 0
+        told = [self.score(queries, later.items[part])[real[part]] for part, queries in later.batches()]
+        logit, watched = np.concatenate(told), later.minutes[real]
+        fair = np.isfinite(logit)
+        found = calibration(np.exp(logit[fair]), watched[fair], np.repeat(later.user, real.sum(axis=1))[fair])
+        logger.info("%s: minutes of what was withheld, by tenth, before calibration: %s", self._label, found)
+        self._learnt["minutes_map"] = learn_map(logit[fair], watched[fair])
+
     @property
     def _metric(self) -> str:
         return "validation ndcg@10" if self._after is None else "validation -loss"
@@ -147,11 +175,9 @@ class Contextual(DeepRanker, ABC):
         learnt = signals.learn(data, reads)
         made = self._examples_of(data)
         some = np.sort(np.random.default_rng(0).choice(len(made), min(len(made), 20_000), replace=False))
-        sample = replace(made, user=made.user[some], time=made.time[some], upto=made.upto[some])
-        if made.shown is not None:
-            sample = replace(sample, shown=made.shown[some])
+        sample = made.select(some)
         numbers = [
-            signals.raw(learnt, queries, made.items[some][part])[made.items[some][part].reshape(-1) >= 0]
+            signals.raw(learnt, queries, sample.items[part])[sample.items[part].reshape(-1) >= 0]
             for part, queries in sample.batches()
         ]
         if numbers:
@@ -161,15 +187,67 @@ class Contextual(DeepRanker, ABC):
         return learnt | {"rated": np.array(rated, np.float32)}
 
     def _inputs(self, queries: Queries, items: Rows) -> dict[str, Array]:
-        n_items = len(self._learnt["known"])
-        if self._read is None or self._read[0] is not self._learnt:  # what is read of items is read once for all
-            rows = np.append(np.arange(n_items, dtype=np.int32), np.int32(-1))
-            self._read = (self._learnt, signals.of_items(self._learnt, rows))
         told = signals.of_queries(self._learnt, queries)
         told = {name: np.repeat(values, items.shape[1], axis=0) for name, values in told.items()}
-        rows = np.where(items < n_items, items, np.int32(-1)).reshape(-1)
-        told |= {name: table[rows] for name, table in self._read[1].items()}
-        return told | {"pair": signals.of_pairs(self._learnt, queries, items)}
+        return told | self._reads(items.reshape(-1)) | {"pair": signals.of_pairs(self._learnt, queries, items)}
+
+    def _reads(self, rows: Rows) -> dict[str, Array]:
+        """Return what is read of items, (n, ...) each, out of what was read once for all."""
+        n_items = len(self._learnt["known"])
+        if self._read is None or self._read[0] is not self._learnt:
+            everything = np.append(np.arange(n_items, dtype=np.int32), np.int32(-1))
+            self._read = (self._learnt, signals.of_items(self._learnt, everything))
+        inside = np.where(rows < n_items, rows, np.int32(-1))
+        return {name: table[inside] for name, table in self._read[1].items()}
+
+    def _examples(self, example: Queries, rows: Rows) -> dict[str, dict[str, Array]]:
+        found = super()._examples(example, rows)
+        own = signals.of_items(self._learnt, rows)
+        if own:
+            shared = signals.of_queries(self._learnt, example.take(np.zeros(1, np.intp)))
+            found |= {"item": own, "answer": self._request(shared, self._run("item", own), found["rank"]["pair"], rows)}
+        return found
+
+    def _logits(self, queries: Queries, items: Rows) -> Scores:
+        """Return logits, (B, K) each; a graph reads what all items of a query share once, and items from a table."""
+        if self._network is not None or self._graphs is None or "answer" not in self._graphs:
+            return super()._logits(queries, items)
+        shared = signals.of_queries(self._learnt, queries)
+        pairs = signals.of_pairs(self._learnt, queries, items).reshape(*items.shape, -1)
+        out = np.empty(items.shape, np.float32)
+        for b in range(len(items)):
+            own = {name: values[b : b + 1] for name, values in shared.items()}
+            for at in range(0, items.shape[1], CHUNK):
+                some = slice(at, at + CHUNK)
+                rows = items[b, some]
+                told = self._request(own, self._of_items(rows), pairs[b, some], rows)
+                out[b, some] = self._graphs.run("answer", told)
+        return out
+
+    def _request(self, shared: Mapping[str, Array], of_items: Array, pair: Array, rows: Rows) -> dict[str, Array]:
+        """Return what `answer` of the network reads of a query and its items, (n,)."""
+        if self._again is None or self._again[0] is not self._learnt:  # the parts of a large catalogue take a while
+            crossed = self._shape(list(signals.parts(self._learnt))).crossed
+            self._again = (self._learnt, {other for _, other in crossed})
+        names = self._again[1]
+        again = {k: v for k, v in self._reads(rows).items() if k in names} if names else {}
+        return {**shared, **again, "items": of_items, "pair": pair}
+
+    def _of_items(self, rows: Rows) -> Array:
+        """Return what the network says of items before the request is known, (n,) -> (n, T); kept if it fits."""
+        n_items = len(self._learnt["known"])
+        if self._said is None or self._said[0] is not self._learnt:
+            one = self._run("item", signals.of_items(self._learnt, np.array([-1], np.int32)))
+            table = None
+            if (n_items + 1) * one.shape[1] <= TABLE:
+                everything = signals.of_items(self._learnt, np.arange(n_items, dtype=np.int32))
+                table = np.concatenate([self._run("item", everything), one])
+            self._said = (self._learnt, table)
+        table = self._said[1]
+        if table is None:
+            return self._run("item", self._reads(rows))
+        found: Array = table[np.where(rows < n_items, rows, -1)]
+        return found
 
     def _answerable(self, queries: Queries) -> Mask:
         return np.ones(len(queries), np.bool_)
@@ -199,6 +277,7 @@ class Contextual(DeepRanker, ABC):
             objective=self.objective,
             scale=(float(self._learnt["rated"][0]), float(self._learnt["rated"][1])),
             positions=self.positions,
+            strangers=self.strangers,
             batch_size=self.batch_size,
             where=where,
         )
@@ -208,6 +287,17 @@ class Contextual(DeepRanker, ABC):
         more = max((len(feature) for feature in features.values()), default=0)
         self._learnt = {**self._learnt, **signals.grown(self._learnt, features, more)}
 
+    def follow(self, data: Dataset) -> None:
+        """Read by how often items are liked in `data`, which go on from those learnt from; nothing is trained.
+
+        How popular an item is, and was of late, then holds up to each query's day, and not only up to the last day that
+        was learnt from. Raises InputError where the data have another number of items.
+        """
+        if data.n_items != len(self._learnt["known"]):
+            cause = f"{data.n_items} items, but {len(self._learnt['known'])} are known"
+            raise InputError(data.name, cause=cause, cure="add the new items first, or fit anew")
+        self._learnt = {**self._learnt, **signals.counts(data)}
+
     def _predict(self, queries: Queries, items: Rows) -> Scores:
         """Return expected ratings within the scale, the mean rating of items that the model knows nothing of."""
         mean, deviation, low, high = self._learnt["rated"].tolist()
@@ -215,14 +305,14 @@ class Contextual(DeepRanker, ABC):
         rated: Scores = np.clip(mean + deviation * np.where(np.isfinite(scores), scores, 0), low, high)
         return rated.astype(np.float32)
 
-    def minutes(self, queries: Queries, items: Rows) -> Scores:
-        """Return the expected minutes watched of each item once shown, exp(logit), 0 at row -1; (B, K) -> (B, K).
+    def _minutes(self, queries: Queries, items: Rows) -> Scores:
+        """Return the expected minutes watched of each item once shown, 0 at row -1; (B, K) -> (B, K).
 
-        Raises ValueError where the objective is not "minutes".
+        That is exp(logit), the logit moved by the map that was learnt from what validation withheld, where it was. The
+        map rises, so that the order is that of the scores, and knows no places: minutes are those of places as usual.
         """
-        if self.objective != "minutes":
-            raise ValueError(f'minutes are foreseen by objective = "minutes", not {self.objective!r}')
-        return np.exp(self.score(queries, items))
+        logit = self.score(queries, items)
+        return np.exp(mapped(self._learnt["minutes_map"], logit) if "minutes_map" in self._learnt else logit)
 
     def features_read(self) -> list[str]:
         """Return the names of what the network reads of a pair."""

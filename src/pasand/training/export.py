@@ -30,7 +30,8 @@ class _Tower(nn.Module):
 def graph(network: nn.Module, tower: str, inputs: Mapping[str, Array]) -> bytes:
     """Return a tower of a network ("query", "item") as an ONNX graph, for any batch size and length of history.
 
-    `inputs` are examples, of batch size and lengths above 1. The graph holds the computation alone: weights of
+    `inputs` are examples, of batch size and lengths above 1; where some have batch size 1, that is so always, and the
+    others' is free, but no length. The graph holds the computation alone: weights of
     `graphs.LEAST` bytes or more stay in the model's state, so that they are neither stored nor held twice, and a
     table may be larger than the 2 GiB that one graph can be. Needs onnx and onnxscript; takes seconds.
     """
@@ -38,7 +39,11 @@ def graph(network: nn.Module, tower: str, inputs: Mapping[str, Array]) -> bytes:
 
     # a mutable array is asked for by torch, and mapped ones are read-only
     tensors = {name: torch.from_numpy(np.array(values)) for name, values in inputs.items()}
-    shapes = {name: dict.fromkeys(range(t.dim()), torch.export.Dim.AUTO) for name, t in tensors.items()}
+    free = torch.export.Dim.AUTO
+    shapes = {name: dict.fromkeys(range(t.dim()), free) for name, t in tensors.items()}
+    if any(len(t) == 1 for t in tensors.values()):  # what is asked of one request, with any number of items
+        rows = torch.export.Dim("rows")
+        shapes = {name: {0: rows} if len(t) > 1 else {} for name, t in tensors.items()}
     with _silence():
         program = torch.onnx.export(
             _Tower(network, tower).eval(),

@@ -31,6 +31,9 @@ class Graphs:
         }
         self._sessions = {name: _session(graph, self._lent) for name, graph in graphs.items()}
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._sessions
+
     def run(self, name: str, inputs: Mapping[str, Array]) -> Vectors:
         """Return what a graph makes of its inputs, (B, ...) each: (B, D)."""
         session = self._sessions[name]

@@ -70,8 +70,9 @@ def recent(rows: Rows, codes: Array, n: int) -> Array:
     """
     found = codes_of(rows, codes)
     order = np.argsort(found > 0, axis=1, kind="stable")[:, -n:] if n else np.empty((len(rows), 0), np.int64)
-    last = np.take_along_axis(found, order, axis=1)
-    return np.pad(last, ((0, 0), (n - last.shape[1], 0)))
+    out = np.zeros((len(rows), n), np.int64)
+    out[:, n - order.shape[1] :] = np.take_along_axis(found, order, axis=1)
+    return out
 
 
 def learn(side: str, features: Features, rows: Rows, bands: int = 0) -> dict[str, Array]:
@@ -131,17 +132,19 @@ def read(side: str, learnt: Arrays, features: Mapping[str, Array], n: int) -> di
     """Return the inputs of n users or items from their features, coded as in the dataset.
 
     Codes are (n, L) int64, numbers (n, D + 1) float32: standardised, 0 where not known, and at last 1 where known.
-    Features that were not learnt are ignored, those not given count as not known. Raises InputError for a vector of
-    another width than in training.
+    Features that were not learnt are ignored, those not given count as not known, and so do codes of categories that
+    training did not see; numbers `FARTHEST` deviations away count as that far. Raises InputError for values that are no
+    whole numbers where codes are read, or no numbers, and for a vector of another width than in training.
     """
     inputs: dict[str, Array] = {}
     for key in parts(side, learnt):
         name = key.removeprefix(f"{side}.")
         values = features.get(name)
         if f"{side}_codes.{name}" in learnt:
-            inputs[key] = _codes(values, learnt[f"{side}_codes.{name}"], int(learnt[f"{side}_width.{name}"][0]), n)
+            width = int(learnt[f"{side}_width.{name}"][0])
+            inputs[key] = _codes(values, learnt[f"{side}_codes.{name}"], width, n, key)
         elif f"{side}_edges.{name}" in learnt:
-            inputs[key] = _bands(values, learnt[f"{side}_edges.{name}"], n)
+            inputs[key] = _bands(values, learnt[f"{side}_edges.{name}"], n, key)
         else:
             inputs[key] = _numbers(values, learnt[f"{side}_scale.{name}"], n, key)
     return inputs
@@ -155,16 +158,22 @@ def anything(inputs: Mapping[str, Array], n: int) -> Mask:
     return known
 
 
-def _codes(values: Array | None, codes: Array, width: int, n: int) -> Array:
+def _codes(values: Array | None, codes: Array, width: int, n: int, where: str) -> Array:
     if values is None:
         return np.zeros((n, width), np.int64)
-    return recent(np.asarray(values).reshape(n, -1), codes, width)
+    given = np.asarray(values)
+    if given.dtype.kind not in "iu":
+        cause = f"codes of categories are whole numbers, these are of type {given.dtype}"
+        raise InputError(where, value=_some(given), cause=cause, cure="code them as in the data; -1 is not known")
+    return recent(given.reshape(n, -1) if n else given.reshape(0, 1), codes, width)
 
 
-def _bands(values: Array | None, edges: Array, n: int) -> Array:
+def _bands(values: Array | None, edges: Array, n: int, where: str) -> Array:
     if values is None:
         return np.zeros((n, 1), np.int64)
-    numbers = np.asarray(values, np.float32).reshape(n, 1)
+    numbers = _floats(values, n, where)
+    if numbers.shape[1] != 1 and n:
+        raise InputError(where, cause=f"{numbers.shape[1]} numbers where one is read", cure="give one for each")
     return np.where(np.isnan(numbers), 0, np.searchsorted(edges, numbers, side="right") + 1)
 
 
@@ -172,7 +181,7 @@ def _numbers(values: Array | None, scale: Array, n: int, where: str) -> Array:
     out = np.zeros((n, scale.shape[1] + 1), np.float32)
     if values is None:
         return out
-    numbers = np.asarray(values, np.float32).reshape(n, -1) if n else out[:, :-1]
+    numbers = _floats(values, n, where) if n else out[:, :-1]
     if numbers.shape[1] != scale.shape[1]:
         cause = f"a vector of {numbers.shape[1]} numbers, but {scale.shape[1]} in training"
         raise InputError(where, cause=cause, cure="give vectors from the encoder that was used in training")
@@ -181,3 +190,20 @@ def _numbers(values: Array | None, scale: Array, n: int, where: str) -> Array:
     out[known, :-1] = np.clip(standard, -FARTHEST, FARTHEST)
     out[known, -1] = 1
     return out
+
+
+def _floats(values: Array, n: int, where: str) -> Array:
+    """Return numbers as (n, D) float32; what is too large for it is infinite, and so not known."""
+    try:
+        with np.errstate(over="ignore"):
+            given = np.asarray(values).astype(np.float32)
+    except (TypeError, ValueError):
+        raise InputError(
+            where, value=_some(values), cause="not a number", cure="give numbers; nan is not known"
+        ) from None
+    return given.reshape(n, -1) if n else given.reshape(0, 1)
+
+
+def _some(values: Array) -> object:
+    flat = np.asarray(values).reshape(-1)
+    return flat[0].item() if len(flat) and hasattr(flat[0], "item") else flat[0] if len(flat) else None

@@ -172,6 +172,9 @@ class Positives:
         """Return whether each user likes each of their own items, (B,), (B, n) -> (B, n)."""
         if not len(self._key):
             return torch.zeros_like(items, dtype=torch.bool)
+        if items.device.type == "cpu":
+            tables = (users, items, self._start, self._item)
+            return torch.from_numpy(_hold(*(table.numpy() for table in tables)))
         wanted = users[:, None] * self._n_items + items
         found = torch.searchsorted(self._key, wanted).clamp_(max=len(self._key) - 1)
         return self._key[found] == wanted
@@ -207,6 +210,19 @@ class Positives:
             owner, place = owner[place >= 0], place[place >= 0]
         self._place[items] = -1
         return owner, place
+
+
+@njit(cache=True, nogil=True)
+def _hold(users: Array, items: Array, start: Array, item: Array) -> Array:
+    """Return whether each item is among those of its user, (B,), (B, n) -> (B, n)."""
+    found = np.zeros(items.shape, np.bool_)
+    for b in range(len(users)):
+        if 0 <= users[b] < len(start) - 1:
+            begin, end = start[users[b]], start[users[b] + 1]
+            for n in range(items.shape[1]):
+                at = begin + np.searchsorted(item[begin:end], items[b, n])
+                found[b, n] = at < end and item[at] == items[b, n]
+    return found
 
 
 @njit(cache=True, nogil=True)

@@ -50,7 +50,7 @@ class Optimiser:
         gradients = [weight.grad for weight in self._whole if weight.grad is not None]
         gradients += [weight.grad.values() for weight in self._rows if weight.grad is not None]
         norm = nn.utils.get_total_norm(gradients)
-        if gradients:
+        if gradients and (norm.device.type != "cpu" or not norm <= largest):  # a pass over all of them
             torch._foreach_mul_(gradients, (largest / (norm + 1e-6)).clamp(max=1.0))
         return norm
 

@@ -14,8 +14,8 @@ from pasand.data.dataset import Dataset
 from pasand.training.negatives import Positives, Uniform
 from pasand.types import Array
 
-Example: TypeAlias = tuple[Tensor, Tensor, Tensor]
-"""Users, items and labels, (B,) each."""
+Example: TypeAlias = tuple[Tensor, Tensor, Tensor, Tensor]
+"""Users, (B,), their items, labels, and whether these count, (B, M) each."""
 
 
 class Pointwise:
@@ -64,27 +64,28 @@ class Pointwise:
         """Yield the examples of one epoch in random order, each liking together with its drawn items."""
         order = torch.randperm(len(self._user), generator=generator).to(self._where)
         for chosen in order.split(self._size):
-            user, item, label = self._user[chosen], self._item[chosen], self._label[chosen]
+            user, item, label = self._user[chosen], self._item[chosen, None], self._label[chosen, None]
+            counts = torch.ones_like(label)
             if self._negatives:
-                users = user.repeat_interleave(self._negatives)
-                drawn = self._known[self._sampler.draw((len(users),), generator)[0]]
-                fair = ~self._likes.hold(users, drawn[:, None])[:, 0]
-                user, item = torch.cat([user, users[fair]]), torch.cat([item, drawn[fair]])
-                label = torch.cat([label, torch.zeros(len(item) - len(label), device=self._where)])
-            yield user, item, label
+                drawn = self._known[self._sampler.draw((len(user), self._negatives), generator)[0]]
+                fair = ~self._likes.hold(user, drawn)
+                item, counts = torch.cat([item, drawn], 1), torch.cat([counts, fair.float()], 1)
+                label = torch.cat([label, label.new_zeros(drawn.shape)], 1)
+            yield user, item, label, counts
 
     def inputs(self, user: Tensor, item: Tensor) -> dict[str, Tensor]:
-        """Return what the network reads of pairs, (n,) rows each."""
+        """Return what the network reads of users, (B,) rows, and of their items, (B, M) -> B M rows."""
         told = {name: table[user] for name, table in self._users.items()}
-        return told | {name: table[item] for name, table in self._items.items()}
+        return told | {name: table[item.flatten()] for name, table in self._items.items()}
 
     def loss(self, batch: Example, generator: torch.Generator) -> Tensor:
         """Return the mean loss of a batch."""
-        user, item, label = batch
-        logits = self.network.rank(self.inputs(user, item)).float()
+        user, item, label, counts = batch
+        told = self.inputs(user, item)
         if self._ratings is not None:
-            return functional.mse_loss(logits, label)
-        return functional.binary_cross_entropy_with_logits(logits, label)
+            return functional.mse_loss(self.network.rank(told).float(), label[:, 0])
+        total: Tensor = self.network.cross_entropy(told, label, counts)
+        return total / counts.sum()
 
     def describe(self, batch: Example) -> dict[str, Tensor]:
         """Return what the network reads of a batch, and its labels."""

@@ -13,7 +13,7 @@ from numpy.random import Generator
 from pasand.data.dataset import Dataset
 from pasand.data.impressions import Impressions
 from pasand.errors import InputError
-from pasand.types import Array, Offsets, Queries, Rows, Scores
+from pasand.types import Array, Mask, Offsets, Queries, Rows, Scores
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +49,12 @@ class Examples:
     def __len__(self) -> int:
         return len(self.user)
 
+    def select(self, which: Mask | Offsets) -> Examples:
+        """Return the requests at these places."""
+        columns = ("user", "time", "upto", "items", "label", "minutes", "position", "shown")
+        there = {name: getattr(self, name) for name in columns}
+        return replace(self, **{name: values[which] for name, values in there.items() if values is not None})
+
     def batches(self) -> Iterator[tuple[slice, Queries]]:
         """Yield places of the requests, a part at a time, and the requests."""
         for at in range(0, len(self), CHUNK):
@@ -64,8 +70,9 @@ def examples(data: Dataset, objective: Objective, negatives: int, most: int, rng
 
     "taken" and "minutes" learn from impressions; where there are none, from likings, labelled 1 and one minute long,
     with `negatives` items each, labelled 0, drawn evenly from those that the user does not like. "liked" tells rated
-    events that are likings from those that are not, "ratings" foresees their value. Raises InputError where the data do
-    not have what the objective needs, or where all their labels are equal.
+    events that are likings from those that are not, "ratings" foresees their value. What was taken and watched for
+    nobody knows how long is no example of "minutes". Raises InputError where the data do not have what the objective
+    needs, or where all their labels are equal.
     """
     if objective in ("taken", "minutes") and data.impressions is not None and len(data.impressions):
         found = _shown(data, data.impressions, most, objective)
@@ -76,7 +83,8 @@ def examples(data: Dataset, objective: Objective, negatives: int, most: int, rng
             found = replace(found, minutes=found.label)
     else:
         found = _rated(data, objective, most)
-    label = found.label[found.items >= 0]
+    wanted = found.minutes if objective == "minutes" and found.minutes is not None else found.label
+    label = wanted[found.items >= 0]
     told = found.position is not None or objective in ("liked", "ratings")
     if told and len(label) and (label == label[0]).all():
         cause = f"all {len(label):,} labels are equal, so that nothing can be told apart"
@@ -165,6 +173,9 @@ def _shown(data: Dataset, shown: Impressions, most: int, objective: Objective) -
     if shown.watched_seconds is not None:
         minutes = table(np.nan_to_num(shown.watched_seconds) / 60, 0, np.float32)
     items, taken = table(shown.item, -1, np.int32), table(shown.taken, 0, np.float32)
+    passed_over = _passed_over(user[first], items, taken)
+    if objective == "minutes" and shown.watched_seconds is not None:
+        items[table(np.isnan(shown.watched_seconds), 0, np.bool_)] = -1
     return Examples(
         data=data,
         user=user[first],
@@ -174,7 +185,7 @@ def _shown(data: Dataset, shown: Impressions, most: int, objective: Objective) -
         label=taken,
         minutes=minutes,
         position=table(shown.position, 0, np.int32),
-        shown=_passed_over(user[first], items, taken),
+        shown=passed_over,
     )
 
 

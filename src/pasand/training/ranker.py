@@ -75,9 +75,13 @@ class DeepRanker(DeepModel):
             asked = queries.take(which).within(n_items)
             for begin in range(0, items.shape[1], wide):
                 some = np.ascontiguousarray(items[which, begin : begin + wide])
-                told = self._run("rank", self._inputs(asked, some)).reshape(some.shape)
+                told = self._logits(asked, some)
                 out[which, begin : begin + wide] = np.where(known[some], told, np.float32(-np.inf))
         return out
+
+    def _logits(self, queries: Queries, items: Rows) -> Scores:
+        """Return what the network gives, (B, K) each."""
+        return self._run("rank", self._inputs(queries, items)).reshape(items.shape)
 
     def _width(self) -> int:
         return 1

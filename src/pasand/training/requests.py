@@ -33,11 +33,13 @@ class Requests:
         objective: Objective,
         scale: tuple[float, float],
         positions: bool,
+        strangers: float,
         batch_size: int,
         where: torch.device,
     ) -> None:
         """Take inputs by request, (Q, ...), by item of the catalogue, (N, ...), and by pair, (Q * K, F)."""
         self.network, self._objective, self._where, self._size = network, objective, where, batch_size
+        self._strangers = strangers
         query, place = np.nonzero(examples.items >= 0)
 
         def tensor(values: Array) -> Tensor:
@@ -71,7 +73,12 @@ class Requests:
 
     def loss(self, batch: Tensor, generator: torch.Generator) -> Tensor:
         """Return the mean loss of a batch."""
-        logits, label = self.network.rank(self.inputs(batch)).float(), self._label[batch]
+        told, label = self.inputs(batch), self._label[batch]
+        for name in ("user", "item") if self._strangers else ():
+            if name in told:
+                unknown = torch.rand(len(batch), generator=generator) < self._strangers
+                told[name] = told[name].masked_fill(unknown.to(self._where)[:, None], 0)
+        logits = self.network.rank(told).float()
         if self._position is not None:
             logits = logits + self.network.place(self._position[batch])
         if self._objective == "ratings":

@@ -8,7 +8,10 @@ Numbers of a pair: "age" of the item (log days since it became available, or was
 likings before the query's day), "recent" (of the last 30 days), "length" of the history, "again" (log days since an
 event with this item), and for each shared category of items, such as genre, language or star, "since.NAME" (log days
 since an event with an item that shares one) and "match.NAME" (share of the history that shares one); "shown" (how
-often the item was shown to the user and not taken). All are standardised, 0 where not known.
+often the item was shown to the user and not taken). Of rated logs also "rating.item" (mean of its ratings before the
+query's day, less the mean of all until then), "rating.user" (mean of the history's ratings, each less its item's) and
+"rating.NAME" (the same, of the history's items that share a category): sums divided by `SHRINKAGE` more than there are
+ratings, so that few of them say little. All are standardised, 0 where not known.
 """
 
 from __future__ import annotations
@@ -29,8 +32,12 @@ WINDOW = 30
 """Days that count as recent."""
 SHARED_MOST = 20_000
 """Categories above which a feature is no category that histories are matched by."""
+SHRINKAGE = 5.0
+"""Ratings at the mean that are added to those there are."""
 BASE = ("age", "popular", "recent", "length", "again", "shown")
 """Numbers of every pair, in their order."""
+RATED = ("rating.item", "rating.user")
+"""Further numbers where the log has ratings."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +53,6 @@ class Reads:
 
 def learn(data: Dataset, reads: Reads) -> dict[str, Array]:
     """Return what the others need: codes, tables of items, and when each item was liked. Scales come by `scaled`."""
-    liked = data.positives()
     users, items = np.zeros(data.n_users, np.bool_), np.zeros(data.n_items, np.bool_)
     users[data.user], items[data.item] = True, True
     everything = np.arange(data.n_items, dtype=np.int32)
@@ -66,15 +72,27 @@ def learn(data: Dataset, reads: Reads) -> dict[str, Array]:
     for name in read:
         if f"item_codes.{name}" in learnt and len(chosen[name].names) <= SHARED_MOST:
             learnt[f"shared.{name}"] = chosen[name].take(everything).reshape(data.n_items, -1).astype(np.int32)
-    learnt["available"] = _available(data)
-    # the days on which each item was liked, one after the other, so that a count up to any day is a search
-    order = np.lexsort((liked.time, liked.item))
-    learnt["liked_day"] = (liked.time[order] // DAY).astype(np.int32)
-    learnt["last_day"] = np.array([learnt["liked_day"].max(initial=0)], np.int64)
-    learnt["liked_start"] = np.searchsorted(liked.item[order], np.arange(data.n_items + 1)).astype(np.int64)
+    learnt |= counts(data)
     learnt["known"] = items | inputs.anything(_items(learnt, everything), data.n_items)
     learnt["scale"] = np.stack([np.zeros(_width(learnt)), np.ones(_width(learnt))]).astype(np.float32)
     return learnt
+
+
+def counts(data: Dataset) -> dict[str, Array]:
+    """Return what is learnt of the log's days: since when items are there, on which each was liked, and on which rated.
+
+    The days of an item stand one after the other, so that a count up to any day is a search.
+    """
+    liked = data.positives()
+    order = np.lexsort((liked.time, liked.item))
+    days = (liked.time[order] // DAY).astype(np.int32)
+    rated = _ratings(data) if data.values == "rating" and data.value is not None else {}
+    return rated | {
+        "available": _available(data),
+        "liked_day": days,
+        "liked_start": np.searchsorted(liked.item[order], np.arange(data.n_items + 1)).astype(np.int64),
+        "last_day": np.array([days.max(initial=0)], np.int64),
+    }
 
 
 def scaled(learnt: Arrays, numbers: Array) -> Array:
@@ -88,8 +106,10 @@ def scaled(learnt: Arrays, numbers: Array) -> Array:
 
 def names(learnt: Arrays) -> list[str]:
     """Return the names of the numbers of a pair, in their order."""
-    shared = [key.removeprefix("shared.") for key in learnt if key.startswith("shared.")]
-    return [*BASE, *(f"{kind}.{name}" for name in sorted(shared) for kind in ("since", "match"))]
+    shared = sorted(key.removeprefix("shared.") for key in learnt if key.startswith("shared."))
+    rated = "rated_day" in learnt
+    kinds = ("since", "match", "rating") if rated else ("since", "match")
+    return [*BASE, *(RATED if rated else ()), *(f"{kind}.{name}" for name in shared for kind in kinds)]
 
 
 def parts(learnt: Arrays) -> dict[str, int]:
@@ -146,13 +166,53 @@ def raw(learnt: Arrays, queries: Queries, items: Rows) -> Array:
         int(learnt["last_day"][0]),
     )
     columns = [base]
+    told = np.zeros(history.shape, np.float32)
+    if "rated_day" in learnt:
+        mean, told = _means(learnt, queries, items, history)
+        columns.append(mean)
     for name in sorted(key for key in learnt if key.startswith("shared.")):
-        n_codes = int(learnt[name].max(initial=-1)) + 1
-        columns.append(
-            _shared(items, np.ascontiguousarray(history), queries.history_time, queries.time, learnt[name], n_codes)
+        n_codes = len(learnt[f"item_codes.{name.removeprefix('shared.')}"])
+        shared = _shared(
+            items, np.ascontiguousarray(history), queries.history_time, told, queries.time, learnt[name], n_codes
         )
+        columns.append(shared if "rated_day" in learnt else shared[..., :2])
     numbers: Array = np.concatenate(columns, axis=-1)
     return numbers.reshape(items.size, numbers.shape[-1])
+
+
+def _means(learnt: Arrays, queries: Queries, items: Rows, history: Rows) -> tuple[Array, Array]:
+    """Return the numbers `RATED`, (B, K, 2), and each rating of the history less its item's mean, (B, H), else nan."""
+    found: tuple[Array, Array] = _rated(
+        items,
+        np.ascontiguousarray(history),
+        np.ascontiguousarray(queries.history_value),
+        queries.time,
+        learnt["rated_day"],
+        learnt["rated_sum"],
+        learnt["rated_start"],
+        learnt["mean_day"],
+        learnt["mean"],
+    )
+    return found
+
+
+def _ratings(data: Dataset) -> dict[str, Array]:
+    """Return the days on which each item was rated with running sums of its ratings, and the mean of all up to a day.
+
+    "mean" (D,) is that of all ratings up to and on "mean_day" (D,), the days on which anything was rated.
+    """
+    assert data.value is not None
+    event = np.flatnonzero(np.isfinite(data.value))
+    day, value = (data.time[event] // DAY).astype(np.int32), data.value[event].astype(np.float64)
+    last = np.append(day[1:] != day[:-1], True)[: len(event)]
+    order = np.lexsort((data.time[event], data.item[event]))
+    return {
+        "rated_day": day[order],
+        "rated_sum": np.append(0, np.cumsum(value[order])),
+        "rated_start": np.searchsorted(data.item[event][order], np.arange(data.n_items + 1)).astype(np.int64),
+        "mean_day": day[last],
+        "mean": (np.cumsum(value) / np.arange(1, len(event) + 1))[last],
+    }
 
 
 def _items(learnt: Arrays, rows: Rows) -> dict[str, Array]:
@@ -184,12 +244,13 @@ def grown(learnt: Arrays, features: Features, more: int) -> dict[str, Array]:
                     rows[:] = values
             found[key] = np.concatenate([table, rows])
     code = np.concatenate([learnt["item_code"], np.zeros(more, np.int64)])
-    start = np.concatenate([learnt["liked_start"], np.full(more, learnt["liked_start"][-1])])
+    for key in ("liked_start", "rated_start"):
+        if key in learnt:
+            found[key] = np.concatenate([learnt[key], np.full(more, learnt[key][-1])])
     came = features.get("available_from")
     when = came.values if came is not None and came.kind == "time" else np.full(more, TIME_UNKNOWN)
     found |= {
         "item_code": code,
-        "liked_start": start,
         "available": np.concatenate([learnt["available"], when.astype(np.int64)]),
     }
     rows = np.arange(len(learnt["known"]), len(learnt["known"]) + more, dtype=np.int32)
@@ -256,11 +317,59 @@ def _base(
 
 
 @njit(cache=True)
-def _shared(items: Rows, history: Rows, history_time: Array, time: Array, table: Rows, n_codes: int) -> Array:
+def _above(item: int, day: int, mean: float, rated_day: Array, rated_sum: Array, rated_start: Array) -> float:
+    """Return the shrunken mean of an item's ratings before a day less the mean of all, nan where it has none."""
+    begin, end = rated_start[item], rated_start[item + 1]
+    n = np.searchsorted(rated_day[begin:end], day)
+    return (rated_sum[begin + n] - rated_sum[begin] - n * mean) / (n + SHRINKAGE) if n else np.nan
+
+
+@njit(cache=True)
+def _rated(
+    items: Rows,
+    history: Rows,
+    history_value: Array,
+    time: Array,
+    rated_day: Array,
+    rated_sum: Array,
+    rated_start: Array,
+    mean_day: Array,
+    means: Array,
+) -> tuple[Array, Array]:
     n_queries, n = items.shape
     out = np.full((n_queries, n, 2), np.nan, np.float32)
+    told = np.full(history.shape, np.nan, np.float32)
+    for b in range(n_queries):
+        day = time[b] // DAY
+        upto = np.searchsorted(mean_day, day)
+        if not upto:
+            continue
+        mean, total, count = means[upto - 1], 0.0, 0
+        for h in range(history.shape[1]):
+            i = history[b, h]
+            if i < 0 or np.isnan(history_value[b, h]):
+                continue
+            usual = _above(i, day, mean, rated_day, rated_sum, rated_start)
+            told[b, h] = history_value[b, h] - mean - (0.0 if np.isnan(usual) else usual)
+            total += told[b, h]
+            count += 1
+        for k in range(n):
+            if count:
+                out[b, k, 1] = total / (count + SHRINKAGE)
+            if items[b, k] >= 0:
+                out[b, k, 0] = _above(items[b, k], day, mean, rated_day, rated_sum, rated_start)
+    return out, told
+
+
+@njit(cache=True)
+def _shared(
+    items: Rows, history: Rows, history_time: Array, told: Array, time: Array, table: Rows, n_codes: int
+) -> Array:
+    n_queries, n = items.shape
+    out = np.full((n_queries, n, 3), np.nan, np.float32)
     last = np.full(n_codes, -1, np.int64)
     count = np.zeros(n_codes, np.int64)
+    rated, total = np.zeros(n_codes, np.int64), np.zeros(n_codes)
     for b in range(n_queries):
         length = 0
         for h in range(history.shape[1]):
@@ -272,21 +381,29 @@ def _shared(items: Rows, history: Rows, history_time: Array, time: Array, table:
                 if table[i, c] >= 0:
                     last[table[i, c]] = history_time[b, h]
                     count[table[i, c]] += 1
+                    if not np.isnan(told[b, h]):
+                        rated[table[i, c]] += 1
+                        total[table[i, c]] += told[b, h]
         for k in range(n):
             i = items[b, k]
             if i < 0:
                 continue
             latest, most, there = np.int64(-1), 0, False
+            ratings, sum_ = 0, 0.0
             for c in range(table.shape[1]):
                 code = table[i, c]
                 if code >= 0:
                     there = True
                     most = max(most, count[code])
                     latest = max(latest, last[code])
+                    ratings += rated[code]
+                    sum_ += total[code]
             if most > 0:
                 out[b, k, 0] = np.log1p(max(0, time[b] - latest) / DAY)
             if there and length > 0:
                 out[b, k, 1] = most / length
+            if ratings > 0:
+                out[b, k, 2] = sum_ / (ratings + SHRINKAGE)
         for h in range(history.shape[1]):
             i = history[b, h]
             if i < 0:
@@ -295,4 +412,6 @@ def _shared(items: Rows, history: Rows, history_time: Array, time: Array, table:
                 if table[i, c] >= 0:
                     last[table[i, c]] = -1
                     count[table[i, c]] = 0
+                    rated[table[i, c]] = 0
+                    total[table[i, c]] = 0.0
     return out

@@ -15,6 +15,7 @@ from pasand.data.population import STATES, facts
 from pasand.data.sources.bollywood import DAY, START, Events, World, read, recognises, world_of
 from pasand.data.viewing import MOST_TAKEN, SLATE, Effects
 from pasand.errors import InputError
+from pasand.training.ranked import examples
 from pasand.types import Array, Rows, Scores
 
 SMALL = World(n_users=60, n_items=40, days=40, seed=3, visits=0.8)
@@ -213,6 +214,23 @@ def test_attention_is_the_position_effect_of_the_choice() -> None:
     assert visits.min() > 40_000
     assert np.all(np.abs(share - expected) < 5 * np.sqrt(expected / visits) + 0.05 * expected)
     assert share[0] / share[9] == pytest.approx(10**0.8, rel=0.2)
+
+
+def test_the_chance_of_being_taken_is_that_of_the_log() -> None:
+    """By tenths of the chance, films are taken as often as it says; of small slates often two or three are."""
+    loved = Effects(base=0.5)
+    for world in (World(n_users=300, n_items=60, days=60), World(n_users=300, n_items=4, days=60, effects=loved)):
+        asked = examples(world.dataset(), "taken", 1, 10**7, np.random.default_rng(0))
+        assert asked.position is not None
+        chance = world.chance(asked.user, asked.items, asked.position)
+        real = asked.items >= 0
+        assert (chance[~real] == 0).all()
+        chance, taken = chance[real].astype(np.float64), asked.label[real]
+        for part in np.array_split(np.argsort(chance), 10):
+            error = np.sqrt((chance[part] * (1 - chance[part])).sum())
+            assert abs(taken[part].sum() - chance[part].sum()) < 4 * error + 1
+    with pytest.raises(ValueError, match="rows of this world"):
+        SMALL.chance(np.array([99], np.int32), np.array([[0]], np.int32), np.array([[1]], np.int32))
 
 
 def test_popularity_feedback_makes_the_popular_more_popular() -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+import msgspec
 import polars as pl
 
 from pasand.data.features import Kind
@@ -28,6 +29,11 @@ KINDS: dict[str, Kind] = {
     "genres": "bag",
     "year": "number",
     "released": "time",
+    "certificate": "categorical",
+    "director": "bag",
+    "cast": "bag",
+    "plot": "text",
+    "abstract": "text",
 }
 
 AGES = {"1": "under 18", "18": "18-24", "25": "25-34", "35": "35-44", "45": "45-49", "50": "50-55", "56": "56 and over"}
@@ -174,8 +180,42 @@ def _movies_1m(folder: Path) -> pl.DataFrame | None:
     path = found(folder, "movies.dat")
     if path is None:
         return None
-    table = _table(_rows(path, "::", 3), "id", "title", "genres")
-    return _with_genres(table)
+    table = _with_genres(_table(_rows(path, "::", 3), "id", "title", "genres"))
+    for more in (_extra(folder), _abstracts(folder)):
+        if more is not None:
+            table = table.join(more, on="id", how="left", maintain_order="left")
+    return table
+
+
+def _extra(folder: Path) -> pl.DataFrame | None:
+    """Return certificates, directors, casts and plots, from the file that came with MeLU (Lee et al., KDD 2019)."""
+    path = found(folder, "movies_extrainfos.dat")
+    if path is None:
+        return None
+    rows = [line.split("::") for line in text(path).splitlines()]
+    told = {row[0]: (row[3], row[6], row[8], row[9]) for row in rows if len(row) >= 10}
+    columns = ("certificate", "director", "cast", "plot")
+    table = pl.DataFrame(
+        {"id": list(told), **{name: [row[at] for row in told.values()] for at, name in enumerate(columns)}},
+        schema=dict.fromkeys(("id", *columns), pl.String),
+    )
+    known = [
+        pl.when(pl.col(name).is_in(["N/A", ""])).then(None).otherwise(pl.col(name)).alias(name) for name in columns
+    ]
+    return table.with_columns(known).with_columns(pl.col("director", "cast").str.split(", "))
+
+
+def _abstracts(folder: Path) -> pl.DataFrame | None:
+    """Return abstracts of Wikipedia by movie, from a file of JSON."""
+    path = found(folder, "dbpedia_abstracts.json")
+    if path is None:
+        return None
+    try:
+        told = msgspec.json.decode(text(path), type=dict[str, str])
+    except msgspec.DecodeError as error:
+        raise InputError(path, cause=f"not texts by movie: {error}", cure="fetch it again") from error
+    columns = {"id": list(told), "abstract": list(told.values())}
+    return pl.DataFrame(columns, schema={"id": pl.String, "abstract": pl.String})
 
 
 def _movies_csv(folder: Path) -> pl.DataFrame | None:
