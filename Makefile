@@ -7,7 +7,7 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constr
 
 .venv/core: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(PIP) -e .
+	$(PIP) -e ".[serve]"
 	@touch $@
 
 # torch first and by itself, or another package may draw in a different build
@@ -16,7 +16,7 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constr
 	$(PIP) -e ".[train,serve,content,scale,report,dev]"
 	@touch $@
 
-demo: .venv/core  ## the main job: train, compare, recommend
+demo: .venv/core  ## the main job: train, compare, recommend, and a page at http://127.0.0.1:8000
 	$(BIN)/pasand demo $(ARGS)
 
 test: .venv/dev  ## all tests

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.rows import Row, data_folder, peer_python, run_peer
+from pasand.contracts import PredictsRatings
 from pasand.data.dataset import Dataset, Vocabulary
 from pasand.models.bayesian_mf import BayesianMF
 from pasand.models.biased_mf import BiasedMF
@@ -61,7 +62,7 @@ def inner(base: Dataset, fold: int) -> tuple[Dataset, Dataset]:
     return base.select(~held), base.select(held)
 
 
-def rmse(model: BiasedMF | BayesianMF, train: Dataset, test: Dataset) -> float:
+def rmse(model: PredictsRatings, train: Dataset, test: Dataset) -> float:
     """Return the root mean squared error of the predicted test ratings."""
     assert test.value is not None
     predicted = model.predict(train.queries(test.user, k=1), test.item[:, None])[:, 0]

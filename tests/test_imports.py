@@ -22,7 +22,7 @@ LINES = [
     {"recipe", "evaluation", "explanation"},
     {"bundle"},
     {"serving"},
-    {"cli"},
+    {"client", "cli"},
 ]
 """Each line may import only from the lines above it, and a package from itself; those of one line are strangers."""
 

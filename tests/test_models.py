@@ -14,7 +14,9 @@ import pytest
 import pasand.models
 from pasand.contracts import Explains, Model, PredictsRatings, TowerModel
 from pasand.data.dataset import Dataset, Vocabulary
+from pasand.data.features import Feature
 from pasand.errors import InputError
+from pasand.recipe import Refreshes
 from pasand.types import Queries, Rows, Scores
 
 IMPERSONAL = {"Popularity", "Random"}
@@ -45,6 +47,9 @@ def members() -> list[type[Model]]:
 
 
 MODELS = members()
+
+OF_FEATURES = {"Content"}
+"""Models of what is known of items; they refuse data that tell nothing."""
 
 
 def of_models(models: list[type[Model]]) -> pytest.MarkDecorator:
@@ -91,9 +96,17 @@ def clusters() -> tuple[Dataset, Rows]:
     return dataset(user.astype(np.int32), item.astype(np.int32), value.astype(np.float32), n_items=60), held
 
 
+def log_for(model: type[Model], data: Dataset) -> Dataset:
+    """Return the data, with a feature that tells the tastes apart for models that cannot do without."""
+    if model.__name__ not in OF_FEATURES:
+        return data
+    taste = Feature(kind="categorical", values=np.arange(data.n_items, dtype=np.int32) // 15, names=tuple("abcd"))
+    return replace(data, item_features={"taste": taste})
+
+
 @cache
 def fitted(model: type[Model]) -> Model:
-    return model().fit(clusters()[0], rng=np.random.default_rng(1))
+    return model().fit(log_for(model, clusters()[0]), rng=np.random.default_rng(1))
 
 
 def some_queries() -> Queries:
@@ -117,7 +130,7 @@ def refuses(model: type[Model], data: Dataset) -> bool:
     try:
         model().fit(data, rng=np.random.default_rng(0))
     except InputError as error:
-        return "rating" in str(error)
+        return "rating" in str(error) or "features" in str(error)
     return False
 
 
@@ -213,8 +226,14 @@ def test_rows_beyond_the_catalogue_are_unknown(model: type[Model]) -> None:
 
 
 @every_model
+def test_no_model_passes_for_what_depends_on_the_vectors_of_others(model: type[Model]) -> None:
+    """An assembly that takes new items calls `refresh(rows)` of whatever has a method of that name."""
+    assert not issubclass(model, Refreshes)
+
+
+@every_model
 def test_one_seed_gives_one_model(model: type[Model]) -> None:
-    again = model().fit(clusters()[0], rng=np.random.default_rng(1))
+    again = model().fit(log_for(model, clusters()[0]), rng=np.random.default_rng(1))
     np.testing.assert_array_equal(again.score(some_queries(), None), fitted(model).score(some_queries(), None))
 
 
@@ -233,7 +252,8 @@ def test_one_seed_gives_one_model(model: type[Model]) -> None:
 )
 def test_small_data_are_safe(model: type[Model], data: Dataset) -> None:
     rated = data.value is not None and len(data) > 0
-    if issubclass(model, PredictsRatings) and not rated and refuses(model, data):
+    refusing = (issubclass(model, PredictsRatings) and not rated) or model.__name__ in OF_FEATURES
+    if refusing and refuses(model, data):
         return  # it says so in a sentence, which is safe
     small = model().fit(data, rng=np.random.default_rng(0))
     queries = data.queries(np.array([0, -1], np.int32), k=1)
@@ -269,7 +289,7 @@ def test_reasons_come_from_the_history(model: type[Model]) -> None:
     assert all(why == [] for why in reasons[4])
 
 
-@of_models([model for model in MODELS if hasattr(model, "embed_items")])
+@of_models([model for model in MODELS if hasattr(model, "embed_queries")])
 def test_towers_multiply_to_the_score(model: type[Model]) -> None:
     tower = fitted(model)
     assert isinstance(tower, TowerModel)

@@ -43,14 +43,15 @@ def test_a_recipe_answers_every_user_with_full_lists() -> None:
     assert not set(found.items[1].tolist()) & set(seen.tolist())
 
 
-def with_the_features_of_movielens(data: Dataset) -> Dataset:
-    """Return the data with what the textbook's exercise reads; the recipes that fit any source need none of it."""
+def with_the_features_of_users(data: Dataset) -> Dataset:
+    """Return the data with what two recipes read of users; those that fit any source need none of it."""
     age = np.arange(data.n_users, dtype=np.float32) % 40 + 18
     gender = np.arange(data.n_users, dtype=np.int32) % 2
     genres = np.arange(data.n_items, dtype=np.int32)[:, None] % 3
     users = {
         "age": Feature(kind="number", values=age),
         "gender": Feature(kind="categorical", values=gender, names=("F", "M")),
+        "languages": Feature(kind="bag", values=gender[:, None], names=("Hindi", "Tamil")),
     }
     return replace(
         data,
@@ -61,7 +62,8 @@ def with_the_features_of_movielens(data: Dataset) -> Dataset:
 
 @pytest.mark.parametrize("path", sorted(recipe.PACKAGED.glob("*.toml")), ids=lambda path: path.stem)
 def test_every_recipe_that_comes_along_fits_and_answers(path: Path) -> None:
-    data = with_the_features_of_movielens(tastes()) if path.stem == "textbook" else tastes()
+    told = path.stem in ("textbook", "languages")
+    data = with_the_features_of_users(tastes()) if told else tastes()
     assembly = recipe.read(path.stem).fit(data, seed=0)
     found = assembly.recommender(data.queries(np.arange(-1, data.n_users, dtype=np.int32), k=10))
     assert (found.items >= 0).all()

@@ -12,7 +12,7 @@ import importlib.metadata
 import json
 import logging
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,11 @@ class Bundle:
     assembly: Assembly
     data: Dataset
     manifest: dict[str, Any]
+
+    @property
+    def digest(self) -> str:
+        """sha256 of what was saved, hexadecimal: equal for bundles of equal files."""
+        return hashlib.sha256(json.dumps(self.manifest["files"], sort_keys=True).encode()).hexdigest()
 
     def add_items(self, ids: Sequence[str], features: Features) -> Bundle:
         """Return the bundle with items appended to its catalogue; what can be known of them is recommended at once.
@@ -97,8 +102,12 @@ class Bundle:
         return known
 
 
-def write(path: str | Path, assembly: Assembly, data: Dataset, *, seed: int) -> None:
+def write(
+    path: str | Path, assembly: Assembly, data: Dataset, *, seed: int, about: Mapping[str, Any] | None = None
+) -> None:
     """Save a fitted recommender; an older bundle at `path` stays whole until the new one is.
+
+    `about` is further knowledge for the manifest, such as up to which event of a state store the data go.
 
     Raises InputError where the folder holds something else or cannot be written (a full disk), leaving it as it was.
     """
@@ -136,6 +145,7 @@ def write(path: str | Path, assembly: Assembly, data: Dataset, *, seed: int) -> 
             "recipe": assembly.digest,
             "seed": seed,
             "files": files,
+            **(about or {}),
         }
         _write(folder / MANIFEST, json.dumps(manifest, indent=1).encode())
     except BaseException as error:

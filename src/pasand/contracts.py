@@ -39,14 +39,28 @@ class Model(Protocol):
 
 
 @runtime_checkable
-class TowerModel(Model, Protocol):
+class EmbedsItems(Model, Protocol):
+    """A model that has a vector for every item."""
+
+    def embed_items(self, items: Rows) -> Vectors:
+        """Return the items' vectors, (...) -> (..., D); all 0 at row -1."""
+
+
+@runtime_checkable
+class TowerModel(EmbedsItems, Protocol):
     """A model whose score is the inner product of two towers, so that an index can search it."""
 
     def embed_queries(self, queries: Queries) -> Vectors:
         """Return the queries' vectors, (B, D); all 0 where the query lacks what the model needs."""
 
-    def embed_items(self, items: Rows) -> Vectors:
-        """Return the items' vectors, (...) -> (..., D); all 0 at row -1."""
+
+@runtime_checkable
+class Owns(Protocol):
+    """A component that fits other components of its recipe itself, and hands them what it learns or adds."""
+
+    @property
+    def owned(self) -> tuple[object, ...]:
+        """The components that nobody else may fit."""
 
 
 @runtime_checkable
@@ -119,6 +133,17 @@ class PredictsRatings(Protocol):
 
     def predict(self, queries: Queries, items: Rows) -> Scores:
         """Return expected ratings, (B, K) -> (B, K), finite for every query and item, unknown ones included."""
+
+
+@runtime_checkable
+class ForeseesMinutes(Protocol):
+    """A model that also answers in minutes, and whose counts of what is popular can follow the log."""
+
+    def minutes(self, queries: Queries, items: Rows) -> Scores:
+        """Return the minutes expected to be watched of each item once it is shown, at least 0; (B, K) -> (B, K)."""
+
+    def follow(self, data: Dataset) -> None:
+        """Count by `data`, which go on from those learnt from, without learning anew."""
 
 
 @runtime_checkable

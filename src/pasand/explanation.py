@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from pasand.contracts import Model, Reason
+from pasand.data.dataset import Dataset
 from pasand.data.features import TIME_UNKNOWN
 from pasand.recommender import Recommender, reasons
 from pasand.stages.retrieval import Fallback, FromModel
@@ -21,7 +22,7 @@ DEEPEST = 10_000
 
 @runtime_checkable
 class Influences(Protocol):
-    """A model that can say which features moved a score."""
+    """A model that can say which features moved a score, such as `pasand.stages.boosting.Boosted`."""
 
     def influences(self, queries: Queries, items: Rows) -> list[list[list[tuple[str, float]]]]:
         """Return of each of the (B, K) items the features and their contributions to the score, strongest first."""
@@ -108,6 +109,39 @@ class Explanation:
     silent: list[str]
     """Models that rank and do not tell what moved their score, nor let an input be left out."""
 
+    def as_json(self, data: Dataset) -> dict[str, Any]:
+        """Return it in ids, titles and numbers."""
+        above = self.top.items[0][: (self.rank or self.top.items.shape[1] + 1) - 1]
+        return {
+            "item": named(data, self.item),
+            "rank": self.rank,
+            "k": self.top.items.shape[1],
+            "barred_by": self.barred_by,
+            "sources": [asdict(source) for source in self.sources],
+            "steps": [asdict(step) for step in self.steps],
+            "above": [
+                {"rank": place + 1, **named(data, int(row)), "score": float(self.top.scores[0, place])}
+                for place, row in enumerate(above)
+                if row >= 0
+            ],
+            "because": [{**named(data, reason.item), "weight": float(reason.weight)} for reason in self.reasons],
+            "influences": [
+                {
+                    "name": influence.name,
+                    "kind": influence.kind,
+                    "method": influence.method,
+                    "features": [{"feature": n, "contribution": float(c)} for n, c in influence.features],
+                }
+                for influence in self.influences
+            ],
+            "silent": self.silent,
+        }
+
+
+def named(data: Dataset, row: int) -> dict[str, Any]:
+    """Return the id and the title of an item."""
+    return {"item": data.items.ids([row])[0], "title": data.title(row)}
+
 
 def explain(recommender: Recommender, queries: Queries, item: int, names: Mapping[str, object]) -> Explanation:
     """Return the way of one item through a recommender, for a single query.
@@ -127,18 +161,16 @@ def explain(recommender: Recommender, queries: Queries, item: int, names: Mappin
         else:
             narrowed = after
     wide = replace(narrowed, k=max(recommender.width, queries.k))
-    candidates = recommender.retriever(wide)
-    steps = [_step(recommender.retriever, called, candidates, item)]
-    for stage in recommender.stages:
-        # ranks are within the whole list: only the end of all stages is cut to k
-        candidates = stage(narrowed, candidates)
-        steps.append(_step(stage, called, candidates, item))
+    # ranks are within the whole list: only the end of all stages is cut to k
+    steps = [_step(part, called, candidates, item) for part, candidates in recommender.steps(narrowed)]
     top = recommender(queries)
     found, silent = _influences(recommender, queries, item, called)
     return Explanation(
         item=item,
         barred_by=barred,
-        sources=list(_sources(recommender.retriever, wide, item, called, True)),
+        sources=[
+            _source(part, wide, item, called, asked) for part, asked in _leaves(recommender.retriever, wide, True)
+        ],
         steps=steps,
         rank=_place(top, item)[0],
         top=top,
@@ -146,6 +178,17 @@ def explain(recommender: Recommender, queries: Queries, item: int, names: Mappin
         influences=found,
         silent=silent,
     )
+
+
+def sources(
+    recommender: Recommender, narrowed: Queries, names: Mapping[str, object]
+) -> Iterator[tuple[str, str, bool, Candidates]]:
+    """Yield of every source of candidates its name, its kind, whether it is listened to, and the lists it gives."""
+    called = _Names(names)
+    for part, asked in _leaves(recommender.retriever, narrowed, True):
+        named = part.model if called.of(part) == "FromModel" and isinstance(part, FromModel) else part
+        model = getattr(part, "model", None)
+        yield called.of(named), type(model if isinstance(model, Model) else part).__name__, asked, part(narrowed)
 
 
 def is_barred(queries: Queries, item: int) -> bool:
@@ -179,21 +222,21 @@ class _Names:
         return self._names.get(id(part), type(part).__name__)
 
 
-def _sources(part: object, queries: Queries, item: int, called: _Names, asked: bool) -> Iterator[Source]:
-    """Yield what every leaf under a retriever says."""
+def _leaves(part: Any, queries: Queries, asked: bool) -> Iterator[tuple[Any, bool]]:
+    """Yield every leaf under a retriever, and whether it is listened to."""
     if isinstance(part, Fallback):
         for place, rung in enumerate(part.retrievers):
             short = not place or _length(Fallback(part.retrievers[:place])(queries)) < queries.k
-            yield from _sources(rung, queries, item, called, asked and short)
+            yield from _leaves(rung, queries, asked and short)
     elif isinstance(part, Switch):
         known = int((queries.history[0] >= 0).sum()) >= part.least
-        yield from _sources(part.known, queries, item, called, asked and known)
-        yield from _sources(part.new, queries, item, called, asked and not known)
+        yield from _leaves(part.known, queries, asked and known)
+        yield from _leaves(part.new, queries, asked and not known)
     elif inner := _inner(part):
         for one in inner:
-            yield from _sources(one, queries, item, called, asked)
+            yield from _leaves(one, queries, asked)
     else:
-        yield _source(part, queries, item, called, asked)
+        yield part, asked
 
 
 def _inner(part: object) -> list[Any]:

@@ -11,10 +11,12 @@ import hashlib
 import importlib
 import importlib.util
 import json
+import re
+import time
 import tomllib
 import zlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, Self, get_type_hints, runtime_checkable
 
@@ -23,7 +25,7 @@ import numpy as np
 from numpy.random import Generator
 
 from pasand import models
-from pasand.contracts import Exports, TakesNewItems
+from pasand.contracts import Exports, Owns, TakesNewItems
 from pasand.data.dataset import Dataset
 from pasand.data.features import Features
 from pasand.errors import InputError
@@ -32,6 +34,8 @@ from pasand.recommender import Recommender
 from pasand.types import Arrays, Rows
 
 PACKAGED = Path(__file__).parent / "recipes"
+PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]+")
+"""Names of tables that TOML takes without quotes."""
 ENOUGH = 20_000
 """Likings from which on the recipe `best` is the default."""
 PLAIN = """\
@@ -94,6 +98,10 @@ class Assembly:
     """The recipe that it was built from."""
     components: dict[str, Any]
     """By name, in the recipe's order."""
+    digests: Mapping[str, str] = field(default_factory=dict)
+    """Of each component, what tells it from others: its name, class and options, and those of all it refers to."""
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Spent by `fit` on each component."""
 
     @property
     def recommender(self) -> Recommender:
@@ -105,6 +113,12 @@ class Assembly:
     def fitted(self) -> dict[str, Fits]:
         """The components that learn, by name."""
         return {name: part for name, part in self.components.items() if isinstance(part, Fits)}
+
+    @property
+    def owned(self) -> set[str]:
+        """The names of the components that another one fits."""
+        inner = [one for part in self.components.values() if isinstance(part, Owns) for one in part.owned]
+        return {name for name, part in self.components.items() if any(part is one for one in inner)}
 
     @property
     def stored(self) -> dict[str, Stores]:
@@ -126,18 +140,27 @@ class Assembly:
 
         A model that cannot goes on without them: to it, later rows are unknown items.
         """
-        for part in self.components.values():
-            if features and isinstance(part, TakesNewItems):
+        owned = self.owned
+        for name, part in self.components.items():
+            if features and name not in owned and isinstance(part, TakesNewItems):
                 part.add_items(features)
         for part in self.components.values():
             if isinstance(part, Refreshes):
                 part.refresh(rows)
 
-    def fit(self, data: Dataset, *, seed: int) -> Self:
-        """Fit every component that learns, each with a generator of its own, and return itself."""
+    def fit(self, data: Dataset, *, seed: int, ready: Container[str] = ()) -> Self:
+        """Fit every component that learns, each with a generator of its own, and return itself.
+
+        Those whose digest is in `ready` are fitted already, by the same data and seed.
+        """
+        owned = self.owned
         for name, part in self.fitted.items():
+            if name in owned or self.digests.get(name) in ready:
+                continue
             step(f"fitting {name}", 0, 1)
+            began = time.perf_counter()
             part.fit(data, rng=np.random.default_rng([seed, zlib.crc32(name.encode())]))
+            self.seconds[name] = time.perf_counter() - began
             step(f"fitting {name}", 1, 1)
         return self
 
@@ -148,7 +171,7 @@ def read(path: str | Path) -> Assembly:
     Raises InputError where there is no such file, and as `build`.
     """
     file = Path(path)
-    if not file.exists() and (PACKAGED / file.name).with_suffix(".toml").exists():
+    if not file.is_file() and (PACKAGED / file.name).with_suffix(".toml").exists():
         file = (PACKAGED / file.name).with_suffix(".toml")
     try:
         text = file.read_text(encoding="utf-8")
@@ -181,10 +204,10 @@ def of_model(name: str, settings: Mapping[str, object]) -> str:
     """
     model = models.find(name)
     lines = [f'class = "{model.__module__}:{model.__qualname__}"']
-    for field, value in settings.items():
+    for option, value in settings.items():
         if value is None:
-            raise InputError(field, cause="a recipe cannot say None", cure="leave it out, if that is its default")
-        lines.append(f"{field} = {json.dumps(value)}")
+            raise InputError(option, cause="a recipe cannot say None", cure="leave it out, if that is its default")
+        lines.append(f"{option} = {json.dumps(value)}")
     return PLAIN.format(name=name, fields="\n".join(lines))
 
 
@@ -193,22 +216,86 @@ def packaged() -> list[str]:
     return sorted(recipe.stem for recipe in PACKAGED.glob("*.toml"))
 
 
-def build(text: str, *, where: str = "recipe") -> Assembly:
-    """Build the components of a recipe; raises InputError naming the table, the key and the cure for what is wrong."""
-    try:
-        tables = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(where, cause=f"not TOML: {error}", cure="mend the syntax there") from None
+def changed(text: str, changes: Mapping[str, object], *, where: str = "recipe") -> str:
+    """Return the recipe with other values of options "table.option", without its comments.
+
+    Raises InputError where there is no such table, or where a value is to be None, which TOML cannot say.
+    """
+    found = tables(text, where=where)
+    for option, value in changes.items():
+        table, _, key = option.partition(".")
+        if table not in found or not key:
+            cure = f"write TABLE.OPTION, with one of: {', '.join(found)}"
+            raise InputError(where, value=option, cause="no such table", cure=cure)
+        if value is None:
+            raise InputError(option, cause="a recipe cannot say None", cure="leave it out, if that is its default")
+        found[table][key] = value
+    return written(found)
+
+
+def written(tables: Mapping[str, Mapping[str, object]]) -> str:
+    """Return the recipe that has these tables, in order."""
+
+    def said(value: object) -> str:
+        return json.dumps(value, ensure_ascii=False)
+
+    return "\n".join(
+        f"[{name if PLAIN_KEY.fullmatch(name) else said(name)}]\n"
+        + "".join(f"{key} = {said(value)}\n" for key, value in table.items())
+        for name, table in tables.items()
+    )
+
+
+def build(text: str, *, where: str = "recipe", ready: Mapping[str, Any] | None = None) -> Assembly:
+    """Build the components of a recipe; raises InputError naming the table, the key and the cure for what is wrong.
+
+    `ready` has components by digest, which are taken as they are in the place of new ones.
+    """
     components: dict[str, Any] = {}
-    for name, table in tables.items():
-        if not isinstance(table, dict) or "class" not in table:
-            raise InputError(f"{where}, [{name}]", cause="no class", cure='add class = "pasand.module:Class"')
-        components[name] = _component(f"{where}, [{name}]", dict(table), components)
+    digests: dict[str, str] = {}
+    for name, table in tables(text, where=where).items():
+        digests[name] = _digest(name, table, digests)
+        made = (ready or {}).get(digests[name])
+        components[name] = made or _component(f"{where}, [{name}]", dict(table), components)
     if not isinstance(components.get("recommender"), Recommender):
         raise InputError(
             where, cause="no table [recommender]", cure='add one with class = "pasand.recommender:Recommender"'
         )
-    return Assembly(text, components)
+    owners = [name for name, part in components.items() if isinstance(part, Owns)]
+    inner = [id(one) for name in owners for one in components[name].owned]
+    if len(set(inner)) < len(inner):
+        named = ", ".join(f"[{name}]" for name in owners)
+        cure = "give each a table of its own"
+        raise InputError(where, value=named, cause="one component is to be fitted by two of these", cure=cure)
+    return Assembly(text, components, digests)
+
+
+def tables(text: str, *, where: str = "recipe") -> dict[str, dict[str, Any]]:
+    """Return the tables of a recipe by name, in order; raises InputError where it is not TOML or a table has no class.
+
+    >>> tables('[seen]\\nclass = "pasand.stages.filtering:DropSeen"')
+    {'seen': {'class': 'pasand.stages.filtering:DropSeen'}}
+    """
+    try:
+        found = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(where, cause=f"not TOML: {error}", cure="mend the syntax there") from None
+    for name, table in found.items():
+        if not isinstance(table, dict) or "class" not in table:
+            raise InputError(f"{where}, [{name}]", cause="no class", cure='add class = "pasand.module:Class"')
+    return found
+
+
+def _digest(name: str, table: dict[str, Any], earlier: Mapping[str, str]) -> str:
+    """Return the digest of a component whose table refers to components of these digests."""
+
+    def told(value: Any) -> Any:
+        if isinstance(value, list):
+            return [told(one) for one in value]
+        return f"@{earlier.get(value[1:], value)}" if _refers(value) else value
+
+    whole = json.dumps([name, {key: told(value) for key, value in table.items()}], sort_keys=True, default=str)
+    return hashlib.sha256(whole.encode()).hexdigest()
 
 
 def find(name: str, *, where: str) -> type:

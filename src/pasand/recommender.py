@@ -28,12 +28,22 @@ class Recommender:
     """Candidates retrieved for the stages to choose from; 0 or fewer than k: k."""
 
     def __call__(self, queries: Queries) -> Candidates:
+        *_, (_, candidates) = self.steps(self.narrowed(queries))
+        return candidates.top(queries.k)
+
+    def narrowed(self, queries: Queries) -> Queries:
+        """Return the queries behind all filters."""
         for narrow in self.filters:
             queries = narrow(queries)
-        candidates = self.retriever(replace(queries, k=max(self.width, queries.k)))
+        return queries
+
+    def steps(self, narrowed: Queries) -> Iterator[tuple[Retriever | Stage, Candidates]]:
+        """Yield the retriever, then each stage, with the lists as it leaves them; the last, cut to k, is the answer."""
+        candidates = self.retriever(replace(narrowed, k=max(self.width, narrowed.k)))
+        yield self.retriever, candidates
         for stage in self.stages:
-            candidates = stage(queries, candidates)
-        return candidates.top(queries.k)
+            candidates = stage(narrowed, candidates)
+            yield stage, candidates
 
 
 def ladder(*models: Model) -> Recommender:

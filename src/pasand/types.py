@@ -53,7 +53,7 @@ class Queries:
     time: Times
     """(B,) now, in seconds since 1970, UTC."""
     features: Mapping[str, Array] = field(default_factory=dict)
-    """(B, ...) what the request tells beyond the log, coded as in the dataset's user features."""
+    """(B, ...) what the request tells beyond the log, coded as in the dataset's user features; a row for each query."""
     exclude: Rows | None = None
     """(B, X) items that must not be returned, padded with -1; None: none."""
     allowed: Mask | None = None
@@ -64,6 +64,10 @@ class Queries:
     def __post_init__(self) -> None:
         if self.k < 1:
             raise ValueError(f"k must be at least 1, got {self.k}")
+        for name, values in self.features.items():
+            if not np.ndim(values) or len(values) != len(self.users):
+                rows = f"{len(values)} rows" if np.ndim(values) else "a single value"
+                raise ValueError(f"feature {name!r} has {rows} for {len(self.users)} queries: give a row for each")
 
     def __len__(self) -> int:
         return len(self.users)

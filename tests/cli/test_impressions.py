@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
+from pasand.data.dataset import Dataset
+from pasand.models.item_knn import ItemKNN
 from tests.cli.test_commands import Output, pasand
 
 EVENTS = "user,item,time,rating\n" + "".join(f"u{n % 7},i{n % 11},{100 + n},{3 + n % 3}\n" for n in range(80))
@@ -43,6 +47,53 @@ def test_compare_and_fit_take_impressions(files: tuple[Path, Path], tmp_path: Pa
     assert "impressions: 80, 33.8% taken" in capsys.readouterr().out
     assert pasand("fit", events, "--model", "item_knn", "--out", tmp_path / "bundle", *told) == 0
     assert pasand("recommend", tmp_path / "bundle", "--user", "u1", "--json", "-") == 0
+
+
+@pytest.mark.parametrize("protocol", ["temporal", "leave-last-out"])
+def test_tune_cuts_impressions_with_the_events(
+    files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, protocol: str
+) -> None:
+    events, shown = files
+    learnt: list[Dataset] = []
+    fit = ItemKNN.fit
+
+    def noted(self: ItemKNN, data: Dataset, *, rng: np.random.Generator) -> ItemKNN:
+        learnt.append(data)
+        return fit(self, data, rng=rng)
+
+    monkeypatch.setattr(ItemKNN, "fit", noted)
+    told = ("--impressions", shown, "--column", "impressions.taken=hit", "--protocol", protocol)
+    assert pasand("tune", events, "--model", "item_knn", "--grid", "neighbours=2,3", *told) == 0
+    first, second, outer = learnt
+    for data in learnt:
+        assert data.impressions is not None
+        last = np.zeros(data.n_users, np.int64)
+        np.maximum.at(last, data.user, data.time)
+        # an event lies at each moment, of u0, u1 ..., so that what is withheld of each user begins 7 after the last
+        assert (data.impressions.time < last[data.impressions.user] + 7).all()
+    assert first.fingerprint == second.fingerprint
+    assert first.impressions is not None
+    assert outer.impressions is not None
+    assert 0 < len(first.impressions) < len(outer.impressions) < 80
+
+
+def test_tune_lets_rankers_learn_from_impressions(files: tuple[Path, Path], capsys: Output) -> None:
+    pytest.importorskip("torch")
+    events, shown = files
+    told = ("--impressions", shown, "--column", "impressions.taken=hit")
+    asked = ("tune", events, "--model", "fm", "--grid", "epochs=1,2", "--grid", "patience=0", "--json", "-")
+
+    def tuned(*more: object) -> dict[str, Any]:
+        assert pasand(*asked, *more) == 0
+        found: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return found
+
+    with_them, without = tuned(*told), tuned()
+    assert with_them["data"]["fingerprint"] != without["data"]["fingerprint"]
+    losses = [[trial["curves"]["train loss"] for trial in found["trials"]] for found in (with_them, without)]
+    assert [len(curve) for curve in losses[0]] == [1, 2]
+    assert losses[0] != losses[1], "labels are those of the impressions"
+    assert tuned(*told[:2], "--impressions", "none")["trials"][0]["curves"] == without["trials"][0]["curves"]
 
 
 def test_names_of_columns_need_a_table(files: tuple[Path, Path], capsys: Output) -> None:

@@ -23,7 +23,6 @@ from pasand.cli.source import (
 from pasand.errors import InputError
 
 if TYPE_CHECKING:
-    from numpy.random import Generator
     from rich.table import Table
 
     from pasand.data.dataset import Dataset
@@ -48,8 +47,12 @@ def command(
     k: str = typer.Option("10", help="Lengths of list with commas between; the first decides."),
     seed: int = typer.Option(0, min=0, help="Seed of everything random."),
     set_: list[str] = typer.Option(
-        [], "--set", help="A hyper-parameter, as MODEL.FIELD=VALUE (VALUE,VALUE or none for lists); may be repeated."
+        [],
+        "--set",
+        help="A hyper-parameter, as MODEL.FIELD=VALUE (VALUE,VALUE or none for lists) or RECIPE.TABLE.OPTION=VALUE; "
+        "may be repeated.",
     ),
+    parts: bool = typer.Option(False, "--parts", help="Put the parts of each recipe beside it, each answering alone."),
     metrics: str | None = typer.Option(None, help="Further metrics with commas between, such as auc."),
     query: str | None = QUERY,
     positive_from: float | None = POSITIVE_FROM,
@@ -68,7 +71,8 @@ def command(
     console.check_writable(json, report)
     with console.progress():
         data = opened(source, query, positive_from, column, impressions=impressions, quiet=console.quiet(json))
-        chosen = contenders(data, models.split(",") if models else None, console.assignments(set_, "--set"), seed)
+        named = models.split(",") if models else None
+        chosen = contenders(data, named, console.assignments(set_, "--set"), seed, parts=parts)
         console.errors.print(str(needed(data, [contender.model for contender in chosen])), markup=False)
         asked = protocol_of(data, source, protocol, histories)
         comparison = compare(data, chosen, asked, ks=ks, seed=seed, metrics=metrics.split(",") if metrics else None)
@@ -88,12 +92,15 @@ def lengths(text: str) -> list[int]:
     return ks
 
 
-def contenders(data: Dataset, names: Sequence[str] | None, changes: Any = None, seed: int = 0) -> list[Entry]:
+def contenders(
+    data: Dataset, names: Sequence[str] | None, changes: Any = None, seed: int = 0, *, parts: bool = False
+) -> list[Entry]:
     """Return the contenders of these names, by default those that the data can carry, with changed fields."""
     from pasand import models
     from pasand import recipe as recipes
     from pasand.evaluation.compare import RECENT, entry
-    from pasand.evaluation.tune import changed, single
+    from pasand.evaluation.recipes import Shared, beside_parts, of_recipe
+    from pasand.evaluation.tune import OfRecipe, changed, single
     from pasand.models.ease import memory_free, memory_needed
 
     changes = dict(changes or {})
@@ -104,39 +111,30 @@ def contenders(data: Dataset, names: Sequence[str] | None, changes: Any = None, 
             told = f"ease is left out: {data.n_items:,} items take it minutes and {size:.1f} GB; name it in --models"
             console.errors.print(told, markup=False)
             names = [name for name in names if name != "ease"]
-    chosen = []
+    chosen: list[Entry] = []
+    shared, texts = Shared(seed), {}
     for name in dict.fromkeys(name.strip() for name in names if name.strip() != RECENT):
         if name.endswith(".toml") or (name in recipes.packaged() and name not in models.classes()):
-            chosen.append(_recipe(name, seed))
+            file = Path(name)
+            label = file.name if file.stem in models.classes() else file.stem
+            text = recipes.read(name).text
+            if own := _own(changes, label):
+                searched = OfRecipe(label, text, seed)
+                text = recipes.changed(text, {option: searched.value(option, told) for option, told in own.items()})
+            texts[label] = text
+            chosen.append(of_recipe(label, text, shared))
             continue
         model: Any = models.find(name)()
-        own = {key: text for key, text in changes.items() if key.partition(".")[0] == name}
-        changes = {key: text for key, text in changes.items() if key not in own}
-        fields = single(model, {key.partition(".")[2]: text for key, text in own.items()})
-        chosen.append(entry(name, changed(model, fields)))
+        chosen.append(entry(name, changed(model, single(model, _own(changes, name)))))
     if changes:
         raise InputError("--set", value=next(iter(changes)), cause="of no model in the comparison", cure="add it")
-    return chosen
+    return beside_parts(chosen, texts, shared) if parts else chosen
 
 
-def _recipe(name: str, seed: int) -> Entry:
-    """Return the contender of a recipe: just what `pasand fit` would save, fitted to the training part.
-
-    The learning curves are those of its first model that keeps any.
-    """
-    from pasand import models
-    from pasand import recipe as recipes
-    from pasand.contracts import Learns, PredictsRatings
-    from pasand.evaluation.compare import Built, Entry
-
-    def build(train: Dataset, rng: Generator) -> Built:
-        assembly = recipes.read(name).fit(train, seed=seed)
-        learning = (p for p in assembly.fitted.values() if isinstance(p, Learns) and not isinstance(p, PredictsRatings))
-        return Built(assembly.recommender, next(learning, None))
-
-    file = Path(name)
-    label = file.name if file.stem in models.classes() else file.stem
-    return Entry(label, build, {"recipe": recipes.read(name).digest[:12]})
+def _own(changes: dict[str, str], name: str) -> dict[str, str]:
+    """Return, and take out of the changes, those of one contender, without its name."""
+    own = [key for key in changes if key.startswith(f"{name}.")]
+    return {key.removeprefix(f"{name}."): changes.pop(key) for key in own}
 
 
 def show(comparison: Comparison) -> None:
@@ -181,6 +179,8 @@ def show(comparison: Comparison) -> None:
         sure = "" if baseline or not result.corrected < 0.05 else " (p < .05)"
         rows.append([result.name, *cells, beats + sure, f"{result.fit_seconds:.2f}", f"{result.peak_memory_mb:.0f}"])
     out.print(board(head, rows, out.width))
+    if comparison.hybrids:
+        out.print(against_parts(comparison))
     for result in comparison.results:
         if result.funnel is not None and users["overall"]:
             recall = ", ".join(f"{value:.4f} at {depth}" for depth, value in result.funnel.recall.items())
@@ -188,6 +188,12 @@ def show(comparison: Comparison) -> None:
                 f"{result.name}: recall of the candidates {recall}; {result.funnel.width} are taken", markup=False
             )
             out.print(stages(result.funnel))
+        if result.minutes is not None:
+            total = float(result.minutes.count @ result.minutes.came)
+            compared = (
+                f"minutes foreseen of {result.minutes.count.sum():,} later impressions, against {total:,.0f} watched"
+            )
+            out.print(f"{result.name}: {compared}; by tenth, least foreseen first: {result.minutes}", markup=False)
     for name, reason in comparison.failed.items():
         out.print(f"{name} failed: {reason}", markup=False)
 
@@ -210,6 +216,23 @@ def board(head: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> Tab
         table.add_column(Text(head[i]), justify="right" if i else "left", no_wrap=needs() <= width)
     for row in rows:
         table.add_row(*(Text(row[i], style="bold red" if row[i].startswith("NO") else "") for i in kept))
+    return table
+
+
+def against_parts(comparison: Comparison) -> Table:
+    """Return the table of hybrids, each against the best of its parts."""
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table
+
+    title = f"hybrids against the best of their parts here, {comparison.decided_by}, paired by user"
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in ("hybrid", "best part", "difference [95 %]", "p (Holm)", ""):
+        table.add_column(column, justify="right" if column.startswith(("difference", "p (")) else "left")
+    for hybrid in comparison.hybrids:
+        told = f"{hybrid.difference.mean:+.4f} [{hybrid.difference.low:+.4f}, {hybrid.difference.high:+.4f}]"
+        sure = "" if hybrid.corrected != hybrid.corrected else f"{hybrid.corrected:.3g}"
+        table.add_row(escape(hybrid.name), escape(hybrid.best), escape(told), sure, hybrid.verdict)
     return table
 
 

@@ -9,15 +9,16 @@ import typer
 
 from pasand.cli import console
 
-RECIPE = "linear"
+RECIPE = "languages"
 
 
 def command(
     folder: Path = typer.Option(Path("."), help="Where reports/ and bundles/ go."),
     seed: int = typer.Option(0, min=0, help="Seed of everything random."),
-    serve: bool = typer.Option(False, help="Show the report at http://127.0.0.1:8000 until Ctrl-C."),
+    serve: bool = typer.Option(True, help="In the end, serve the recommender and its page until Ctrl-C."),
+    port: int = typer.Option(8000, min=0, max=65535, help="Port of the page."),
 ) -> None:
-    """Train, compare, recommend: pasand on a synthetic streaming service with 100 real Indian films."""
+    """Train, compare, recommend, serve: pasand on a synthetic streaming service with 100 real Indian films."""
     from pasand import bundle
     from pasand import recipe as recipes
     from pasand.cli.compare import MODELS, contenders, show
@@ -55,19 +56,31 @@ def command(
     out.print(f"open {page.resolve()}", markup=False, soft_wrap=True)
     out.print("pasand compare YOUR.csv --report report.html", markup=False)
     out.print(f"pasand recommend {quote(str(place))} --user {quote(user)} --why", markup=False)
+    out.print(f"pasand serve {quote(str(place))} --clock log", markup=False)
     if serve:
-        _serve(page)
+        _serve(place, page, port)
 
 
 def _head(text: str) -> None:
     console.output.print(f"\n[bold]{text}[/]")
 
 
-def _serve(page: Path) -> None:
-    from functools import partial
-    from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+def _serve(place: Path, report: Path, port: int) -> None:
+    from shutil import rmtree
 
-    handler = partial(SimpleHTTPRequestHandler, directory=str(page.parent))
-    with ThreadingHTTPServer(("127.0.0.1", 8000), handler) as server:
-        console.output.print(f"http://127.0.0.1:8000/{page.name} (Ctrl-C ends)")
-        server.serve_forever()
+    from pasand.cli.serve import ready, serve
+
+    ready()
+    from pasand.serving.service import Settings
+
+    state = place.with_name("bollywood-state")
+    rmtree(state, ignore_errors=True)
+    _head("6. The page")
+    settings = Settings(
+        variants=[("main", str(place.absolute()), 1.0)],
+        folder=str(state),
+        clock="log",
+        report=str(report.absolute()),
+        log_requests=False,
+    )
+    serve(settings, "127.0.0.1", port, 1)

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from pasand.bundle import Bundle
     from pasand.data.dataset import Dataset, Vocabulary
-    from pasand.explanation import Explanation
 
 SHOWN = 8
 """Reasons, and features of a model, that are printed."""
@@ -67,7 +66,7 @@ def answer(
     queries = asked(data, user, given, min(k, data.n_items))
     queries = replace(queries, features={**queries.features, **told_features(data, feature)})
     found = explain(bundle.assembly.recommender, queries, row, bundle.assembly.components)
-    return {"user": user, "known": bool(queries.users[0] >= 0), **_as_json(found, data)}
+    return {"user": user, "known": bool(queries.users[0] >= 0), **found.as_json(data)}
 
 
 def known(vocabulary: Vocabulary, name: str, option: str, titled: Dataset | None = None) -> int:
@@ -80,7 +79,7 @@ def known(vocabulary: Vocabulary, name: str, option: str, titled: Dataset | None
     ids = vocabulary.series.to_list()
     near = get_close_matches(name, ids, n=3, cutoff=0.5)
     if titled is not None:
-        titles = {str(_item(titled, at)["title"]): one for at, one in enumerate(ids)}
+        titles = {titled.title(at): one for at, one in enumerate(ids)}
         titles.pop("", None)
         found = [title for title in titles if name.lower() in title.lower()] or get_close_matches(name, titles, n=3)
         named = [titles[title] + ("" if title == titles[title] else f" ({title})") for title in found]
@@ -120,36 +119,6 @@ def show(told: dict[str, Any]) -> None:
         out.print(table)
     for name in told["silent"]:
         out.print(f"{name} cannot say what moved its score", markup=False)
-
-
-def _as_json(found: Explanation, data: Dataset) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    above = found.top.items[0][: (found.rank or found.top.items.shape[1] + 1) - 1]
-    return {
-        "item": _item(data, found.item),
-        "rank": found.rank,
-        "k": found.top.items.shape[1],
-        "barred_by": found.barred_by,
-        "sources": [asdict(source) for source in found.sources],
-        "steps": [asdict(step) for step in found.steps],
-        "above": [
-            {"rank": place + 1, **_item(data, int(row)), "score": float(found.top.scores[0, place])}
-            for place, row in enumerate(above)
-            if row >= 0
-        ],
-        "because": [{**_item(data, reason.item), "weight": float(reason.weight)} for reason in found.reasons],
-        "influences": [
-            {
-                "name": influence.name,
-                "kind": influence.kind,
-                "method": influence.method,
-                "features": [{"feature": n, "contribution": float(c)} for n, c in influence.features],
-            }
-            for influence in found.influences
-        ],
-        "silent": found.silent,
-    }
 
 
 def _verdict(told: dict[str, Any]) -> str:
@@ -212,7 +181,8 @@ def _table(title: str, *head: str) -> Table:
     from rich import box
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    shape: dict[str, Any] = {"box": box.SIMPLE_HEAD, "pad_edge": False, "min_width": len(title)}
+    table = Table(title=title, title_justify="left", title_style="bold", **shape)
     for name in head:
         right = name.startswith(("rank", "score", "share", "fall", "moved"))
         table.add_column(name, justify="right" if right else "left")
@@ -225,9 +195,3 @@ def _figure(value: float | None) -> str:
 
 def _name(item: dict[str, Any]) -> str:
     return f"{item['title']} ({item['item']})" if item["title"] not in ("", item["item"]) else str(item["item"])
-
-
-def _item(data: Dataset, row: int) -> dict[str, Any]:
-    from pasand.cli.recommend import _item as named
-
-    return named(data, row)

@@ -55,6 +55,7 @@ def recommend(
     are told of the user beyond the log, or in place of what the log says. Raises InputError for a history item that the
     bundle does not know.
     """
+    from pasand.explanation import named
     from pasand.recommender import reasons
 
     queries = asked(bundle.data, user, history, min(k, bundle.data.n_items))
@@ -65,9 +66,9 @@ def recommend(
     for place, row in enumerate(found.items[0]):
         if row < 0:
             break
-        line = {"rank": place + 1, **_item(bundle.data, int(row)), "score": float(found.scores[0, place])}
+        line = {"rank": place + 1, **named(bundle.data, int(row)), "score": float(found.scores[0, place])}
         if causes is not None:
-            line["because"] = [_item(bundle.data, reason.item) for reason in causes[0][place][:3]]
+            line["because"] = [named(bundle.data, reason.item) for reason in causes[0][place][:3]]
         lines.append(line)
     return {
         "user": user,
@@ -167,12 +168,6 @@ def asked(data: Dataset, user: str | None, history: list[str], k: int) -> Querie
         history_value=np.hstack([queries.history_value, np.full((1, more), np.nan, np.float32)]),
         time=queries.time + 1,
     )
-
-
-def _item(data: Dataset, row: int) -> dict[str, object]:
-    texts = [name for name, feature in data.item_features.items() if feature.kind == "text"]
-    names = [name for name in ("title", "name") if name in texts] or texts
-    return {"item": data.items.ids([row])[0], "title": data.item_features[names[0]].show(row) if names else ""}
 
 
 def show(answer: dict[str, object], k: int) -> None:

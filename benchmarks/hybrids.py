@@ -1,0 +1,149 @@
+"""Hybrids against their parts: what each of Burke's hybrids adds to the best of the models it joins, on four logs.
+
+Temporal split. Weights, the point of switching and the number of candidates are chosen on a validation part inside
+train; everything else is as in the recipes. The best part is the one that is best on the test itself, which is in its
+favour. Differences of NDCG@10 are paired by user, with bootstrap intervals and Holm's correction in each log.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from benchmarks.rows import Row, data_folder
+from pasand import recipe
+from pasand.cli.compare import contenders
+from pasand.data.dataset import Dataset
+from pasand.data.sources import load
+from pasand.evaluation.compare import Comparison, Result, compare
+from pasand.evaluation.protocols.temporal import Temporal
+from pasand.evaluation.tune import Choices, OfRecipe, tune
+
+METRIC = "ndcg@10"
+WEIGHTS: Choices = [(1.0, 9.0), (1.0, 3.0), (1.0, 1.0), (3.0, 1.0), (9.0, 1.0)]
+GRIDS: dict[str, dict[str, Choices]] = {
+    "weighted": {"blend.weights": WEIGHTS},
+    "switching": {"switch.least": [2, 5, 10, 20, 40]},
+    "cascade": {"recommender.width": [20, 50, 100, 200]},
+}
+"""What is tuned of each hybrid."""
+UNTUNED = ("fusion", "meta")
+TEXTS = ("movies_extrainfos.dat.gz", "dbpedia_abstracts.json.gz")
+
+
+def movielens_with_texts() -> Dataset:
+    """Return the 2,999 users of MovieLens 1M whose times are known, with plots, abstracts, casts and directors."""
+    with TemporaryDirectory() as made:
+        folder = Path(made) / "ml-1m-2999-users"
+        folder.mkdir()
+        named = {"ratings.dat.gz": "ml-1m-2999-users", "movies.dat": "ml-1m", "users.dat": "ml-1m"}
+        for name, place in {**named, **dict.fromkeys(TEXTS, "ml-1m")}.items():
+            (folder / name).symlink_to((data_folder(place) / name).resolve())
+        return load(folder)
+
+
+def timdb() -> Dataset:
+    """Return the ratings of Bollywood films by users of MovieLens, with stories, actors and genres."""
+    place = data_folder("timdb-bollywood")
+    told: dict[str, dict[str, str]] = {}
+    for period in ("1950-1989", "1990-2009", "2010-2019"):
+        for name in ("bollywood_meta.csv", "bollywood_text.csv.gz"):
+            for row in table(place / period / name):
+                told[row["imdb_id"]] = row | told.get(row["imdb_id"], {})
+    items = []
+    for row in table(place / "collaborative" / "links.csv"):
+        film = told.get("tt" + row["imdb_id"].zfill(7), {})
+        known = {key: value for key, value in film.items() if value not in ("", "\\N", None)}
+        items.append(
+            {
+                "id": row["movie_id"],
+                "title": known.get("title"),
+                "story": known.get("story"),
+                "year": int(known["year_of_release"]) if "year_of_release" in known else None,
+                "genres": known["genres"].split("|") if "genres" in known else None,
+                "actors": known["actors"].split("|") if "actors" in known else None,
+            }
+        )
+    with TemporaryDirectory() as made:
+        folder = Path(made) / "timdb-bollywood"
+        folder.mkdir()
+        (folder / "items.jsonl").write_text("".join(json.dumps(item) + "\n" for item in items))
+        (folder / "ratings.csv").symlink_to((place / "collaborative" / "ratings.csv").resolve())
+        return load(folder)
+
+
+def table(path: Path) -> Iterator[dict[str, str]]:
+    """Yield the rows of a CSV file with a header, which may be gzip."""
+    whole = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    yield from csv.DictReader(io.StringIO(whole.decode("utf-8"), newline=""))
+
+
+SOURCES: dict[str, tuple[Callable[[], Dataset], tuple[str, ...]]] = {
+    "timdb-bollywood": (timdb, ("augmented",)),
+    "bollywood": (lambda: load("bollywood:n_users=500"), ("augmented",)),
+    "ml-100k": (lambda: load(data_folder("ml-100k")), ("augmented",)),
+    "ml-1m-2999-users": (movielens_with_texts, ()),
+}
+"""The logs, and what is compared there beside the hybrids that need no towers, which take minutes on large logs."""
+
+
+def tuned(data: Dataset) -> dict[str, str]:
+    """Return the options found best on validation parts, as `--set` of `pasand compare` takes them."""
+    found = {}
+    for name, grid in GRIDS.items():
+        searched = OfRecipe(name, recipe.read(name).text)
+        best = tune(data, searched, grid, Temporal(), metric=METRIC).best.hyperparameters
+        for option, value in best.items():
+            told = ",".join(f"{one:g}" for one in value) if isinstance(value, tuple) else str(value)
+            found[f"{name}.{option}"] = told
+    return found
+
+
+def rows_of(name: str, comparison: Comparison, options: dict[str, str]) -> list[Row]:
+    """Return a row a hybrid."""
+    results = {result.name: result for result in comparison.results}
+    users = comparison.results[0].evaluation.n_users
+    rows = []
+    for hybrid in comparison.hybrids:
+        own = [f"{key.partition('.')[2]}={value}" for key, value in options.items() if key.startswith(hybrid.name)]
+        told = "; ".join(f"{one} {figures(results[one])}" for one in (hybrid.name, *hybrid.parts))
+        rows.append(
+            Row(
+                target=f"{name}, temporal: NDCG@10 of {hybrid.name} less that of its best part ({hybrid.best})",
+                value=hybrid.difference.mean,
+                limit=None,
+                better="higher",
+                detail=f"{hybrid.verdict}: {hybrid.difference.low:+.4f} to {hybrid.difference.high:+.4f}, "
+                f"p {hybrid.corrected:.3g}; {', '.join(own) or 'nothing tuned'}; all, warm, cold of "
+                f"{users['overall']}, {users['warm']}, {users['cold']} users: {told}",
+            )
+        )
+    return rows
+
+
+def figures(result: Result) -> str:
+    """Return NDCG@10 over all, warm and cold users."""
+    told = result.evaluation
+    return ", ".join(f"{part[METRIC].mean:.4f}" for part in (told.overall, told.warm, told.cold) if METRIC in part)
+
+
+def run() -> list[Row]:
+    """Tune and measure on all logs."""
+    rows = []
+    for name, (source, more) in SOURCES.items():
+        data = source()
+        options = tuned(data)
+        entries = contenders(data, [*GRIDS, *UNTUNED, *more], options, parts=True)
+        comparison = compare(data, entries, Temporal(), ks=(10,))
+        rows += rows_of(name, comparison, options)
+        print(f"{name}: {', '.join(f'{key}={value}' for key, value in options.items())}")
+        for result in comparison.results:
+            print(f"{name}: {result.name:30} {figures(result)}", flush=True)
+        for failed, reason in comparison.failed.items():
+            print(f"{name}: {failed} failed: {reason}")
+    return rows

@@ -1,0 +1,276 @@
+"""What the benchmarks of serving share: large bundles, a server on one core, and loads from the other."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from urllib.request import urlopen
+
+import numpy as np
+
+from benchmarks.rows import ROOT
+from pasand import bundle, recipe
+from pasand.data.dataset import Dataset, Vocabulary
+from pasand.data.features import Feature
+from pasand.types import Array
+
+CACHE = ROOT / ".cache" / "bundles"
+USERS, GENRES, LANGUAGES, EVENTS = 20_000, 200, 12, 40
+SERVER_CORE, LOAD_CORE = 0, 1
+
+RECIPE = """
+[tower]
+class = "pasand.models.two_tower:TwoTower"
+dimensions = 64
+epochs = 1
+patience = 0
+batch_size = 4096
+
+[index]
+class = "pasand.index.ivf_pq:IVF"
+
+[ranking]
+class = "pasand.models.youtube_ranking:YouTubeRanking"
+objective = "taken"
+layers = [256, 128]
+epochs = 1
+patience = 0
+examples = 400000
+
+[recent]
+class = "pasand.models.popularity:Popularity"
+half_life_days = 30
+
+[from_tower]
+class = "pasand.stages.retrieval:FromIndex"
+model = "@tower"
+index = "@index"
+
+[from_recent]
+class = "pasand.stages.retrieval:FromModel"
+model = "@recent"
+
+[ladder]
+class = "pasand.stages.retrieval:Fallback"
+retrievers = ["@from_tower", "@from_recent"]
+
+[seen]
+class = "pasand.stages.filtering:DropSeen"
+
+[rank]
+class = "pasand.stages.ranking:Rank"
+model = "@ranking"
+
+[recommender]
+class = "pasand.recommender:Recommender"
+filters = ["@seen"]
+retriever = "@ladder"
+stages = ["@rank"]
+width = 200
+"""
+
+
+def dataset(n_items: int) -> Dataset:
+    """Return a log drawn at random: items of genres and languages, users who like a few genres, every item known."""
+    rng = np.random.default_rng(0)
+    genre = rng.integers(0, GENRES, n_items).astype(np.int32)
+    by_genre = np.argsort(genre, kind="stable")
+    start = np.searchsorted(genre[by_genre], np.arange(GENRES + 1))
+    tastes = rng.integers(0, GENRES, (USERS, 4))
+    user = np.repeat(np.arange(USERS, dtype=np.int32), EVENTS)
+    chosen = tastes[user, rng.integers(0, 4, len(user))]
+    size = start[chosen + 1] - start[chosen]
+    item = by_genre[start[chosen] + (size * rng.random(len(user)) ** 3).astype(np.int64)].astype(np.int32)
+    names = tuple(f"genre {i}" for i in range(GENRES))
+    spoken = tuple(f"language {i}" for i in range(LANGUAGES))
+    titles = np.array([f"Title {i}" for i in range(n_items)], np.dtypes.StringDType())
+    order = rng.permutation(len(user))
+    return Dataset(
+        name=f"drawn, {n_items:,} items",
+        users=Vocabulary(f"u{i:06}" for i in range(USERS)),
+        items=Vocabulary(f"i{i:08}" for i in range(n_items)),
+        user=user[order],
+        item=item[order],
+        time=np.sort(rng.integers(1_700_000_000, 1_731_000_000, len(user))),
+        user_features={"language": Feature(kind="categorical", values=_codes(rng, LANGUAGES, USERS), names=spoken)},
+        item_features={
+            "title": Feature(kind="text", values=titles),
+            "genre": Feature(kind="categorical", values=genre, names=names),
+            "language": Feature(kind="categorical", values=_codes(rng, LANGUAGES, n_items), names=spoken),
+            "year": Feature(kind="number", values=rng.integers(1950, 2026, n_items).astype(np.float32)),
+        },
+    )
+
+
+def _codes(rng: np.random.Generator, n: int, size: int) -> Array:
+    return rng.integers(0, n, size).astype(np.int32)
+
+
+def bundle_of(n_items: int, text: str = RECIPE) -> Path:
+    """Return the folder of a bundle with so many items, made at the first call and kept under `.cache`."""
+    place = CACHE / f"{n_items}-{recipe.build(text).digest[:8]}"
+    if not (place / "manifest.json").exists():
+        data = dataset(n_items)
+        began = time.perf_counter()
+        place.parent.mkdir(parents=True, exist_ok=True)
+        bundle.write(place, recipe.build(text).fit(data, seed=0), data, seed=0)
+        print(f"bundle of {n_items:,} items made in {time.perf_counter() - began:.0f} s", file=sys.stderr)
+    return place
+
+
+@dataclass
+class Server:
+    """A running service."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    seconds_to_ready: float
+
+    @property
+    def url(self) -> str:
+        """Its address."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def resident_mb(self) -> float:
+        """Memory that it holds, in MB."""
+        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+@contextmanager
+def server(place: Path, *options: str) -> Iterator[Server]:
+    """Give a service of a bundle, on a core of its own, with an empty state."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = int(free.getsockname()[1])
+    with TemporaryDirectory() as folder:
+        command = ["taskset", "-c", str(SERVER_CORE), sys.executable, "-c", "from pasand.cli.main import run; run()"]
+        began = time.perf_counter()
+        with Path(folder, "output").open("wb") as output:
+            process = subprocess.Popen(
+                [*command, "serve", str(place), "--port", str(port), "--folder", folder, "--no-log", *options],
+                stdout=output,
+                stderr=output,
+            )
+        try:
+            while True:
+                try:
+                    urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5).close()
+                    break
+                except OSError:
+                    if process.poll() is not None:
+                        sys.exit(Path(folder, "output").read_text())
+                    time.sleep(0.01)
+            yield Server(process, port, time.perf_counter() - began)
+        finally:
+            process.terminate()
+            process.wait(timeout=60)
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a load met, in milliseconds and requests a second."""
+
+    p50: float
+    p99: float
+    rate: float
+    failed: int
+
+
+SCRIPT = """
+local n = {number}
+request = function()
+  n = (n * 1103515245 + 12345) % 2147483648
+  local body = string.format('{{"user":"u%06d","k":20}}', n % {users})
+  return wrk.format("POST", "/v1/recommend", {{["content-type"]="application/json"}}, body)
+end
+"""
+
+
+def closed(server: Server, connections: int, seconds: int) -> Load:
+    """Return what wrk meets that sends each connection's next request when it has the answer to the last."""
+    with TemporaryDirectory() as folder:
+        script = Path(folder, "ask.lua")
+        script.write_text(SCRIPT.format(number=connections * 7919, users=USERS))
+        command = ["taskset", "-c", str(LOAD_CORE), "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency"]
+        told = subprocess.run(
+            [*command, "-s", str(script), server.url], capture_output=True, text=True, check=True
+        ).stdout
+    found = {share: _milliseconds(text) for share, text in re.findall(r"^ +(50|99)% +(\S+)$", told, re.MULTILINE)}
+    failed = re.search(r"Non-2xx or 3xx responses: (\d+)", told)
+    errors = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", told)
+    missed = int(failed[1]) if failed else 0
+    missed += sum(map(int, errors.groups())) if errors else 0
+    rate = re.search(r"Requests/sec:\s+(\S+)", told)
+    return Load(found["50"], found["99"], float(rate[1]) if rate else 0.0, missed)
+
+
+def _milliseconds(text: str) -> float:
+    number = float(re.sub("[a-z]+", "", text))
+    return number * {"us": 0.001, "ms": 1.0, "s": 1000.0}[re.sub("[0-9.]+", "", text)]
+
+
+def open_loop(server: Server, rate: float, seconds: float, connections: int = 64) -> tuple[Array, int]:
+    """Return the milliseconds of each request of a constant stream, from when it was due, and how many failed.
+
+    A request that has to wait for a connection waits on the clock too, so that a server that stalls is charged for
+    all that came meanwhile.
+    """
+    os.sched_setaffinity(0, {LOAD_CORE})
+    try:
+        return asyncio.run(_stream(server, rate, seconds, connections))
+    finally:
+        os.sched_setaffinity(0, set(range(os.cpu_count() or 1)))
+
+
+async def _stream(server: Server, rate: float, seconds: float, connections: int) -> tuple[Array, int]:
+    free: asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.Queue()
+    for _ in range(connections):
+        free.put_nowait(await asyncio.open_connection("127.0.0.1", server.port))
+    spent: list[float] = []
+    failed = 0
+    rng = np.random.default_rng(0)
+
+    async def one(due: float, user: int) -> None:
+        nonlocal failed
+        reader, writer = await free.get()
+        body = b'{"user":"u%06d","k":20}' % user
+        head = b"POST /v1/recommend HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+        writer.write(head + b"content-length: %d\r\n\r\n" % len(body) + body)
+        status = await reader.readuntil(b"\r\n\r\n")
+        length = int(re.search(rb"content-length: (\d+)", status)[1])  # type: ignore[index]
+        await reader.readexactly(length)
+        failed += not status.startswith(b"HTTP/1.1 200")
+        spent.append(1000 * (time.perf_counter() - due))
+        free.put_nowait((reader, writer))
+
+    began, tasks = time.perf_counter(), set[asyncio.Task[None]]()
+    total = int(rate * seconds)
+    for number in range(total):
+        due = began + number / rate
+        wait = due - time.perf_counter()
+        if wait > 0:
+            await asyncio.sleep(wait)
+        task = asyncio.create_task(one(due, int(rng.integers(USERS))))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+    await asyncio.gather(*tasks)
+    while not free.empty():
+        free.get_nowait()[1].close()
+    return np.array(spent), failed + total - len(spent)
+
+
+def told(loads: Sequence[Load]) -> str:
+    """Return loads in words."""
+    return "; ".join(f"p50 {one.p50:.2f}, p99 {one.p99:.2f} ms, {one.rate:,.0f}/s" for one in loads)

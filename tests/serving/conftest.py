@@ -1,0 +1,121 @@
+"""A real server for the tests of what is served: `pasand serve` as a process of its own."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from pasand import bundle, recipe
+from pasand.data.sources import load
+from tests.serving.recipes import CONTENT
+
+
+class Served:
+    """A running service."""
+
+    def __init__(self, process: subprocess.Popen[bytes], url: str, folder: Path, output: Path) -> None:
+        self.process, self.url, self.folder, self.output = process, url, folder, output
+        self.client = httpx.Client(base_url=url, timeout=30)
+
+    def ask(self, method: str, path: str, status: int = 200, **more: Any) -> Any:
+        """Return the JSON of an answer, which must have this status."""
+        answer = self.client.request(method, path, **more)
+        assert answer.status_code == status, answer.text
+        return answer.json()
+
+
+def free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
+
+
+@contextmanager
+def serving(place: Path, folder: Path, *options: str, environment: dict[str, str] | None = None) -> Iterator[Served]:
+    """Give a service of a bundle, whose state lies in a folder; it is ended by SIGTERM, or is dead already."""
+    port = free_port()
+    folder.mkdir(parents=True, exist_ok=True)
+    output = folder / "output"
+    command = [
+        sys.executable,
+        "-c",
+        "from pasand.cli.main import run; run()",
+        "serve",
+        str(place),
+        "--port",
+        str(port),
+        "--clock",
+        "log",
+    ]
+    with output.open("ab") as file:
+        process = subprocess.Popen(
+            [*command, "--folder", str(folder / "state"), *options],
+            stdout=file,
+            stderr=file,
+            env={**os.environ, **(environment or {})},
+        )
+    served = Served(process, f"http://127.0.0.1:{port}", folder, output)
+    try:
+        for _ in range(600):
+            with suppress(httpx.TransportError):
+                served.client.get("/readyz").raise_for_status()
+                break
+            assert process.poll() is None, output.read_text()
+            time.sleep(0.1)
+        yield served
+    finally:
+        served.client.close()
+        if process.poll() is None:
+            process.terminate()
+            process.wait(timeout=30)
+
+
+@pytest.fixture(scope="session")
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
+    """Return the folder of a bundle of content and popularity, fitted to bollywood, another one for each number."""
+    made: dict[int, Path] = {}
+
+    def of(seed: int) -> Path:
+        if seed not in made:
+            data = load("bollywood", impressions="none")
+            made[seed] = tmp_path_factory.mktemp("bundle") / f"seed{seed}"
+            bundle.write(made[seed], recipe.build(CONTENT.format(days=30 + seed)).fit(data, seed=seed), data, seed=seed)
+        return made[seed]
+
+    return of
+
+
+@pytest.fixture(scope="session")
+def bundle_folder(bundles: Callable[[int], Path]) -> Path:
+    return bundles(0)
+
+
+@pytest.fixture
+def server(bundle_folder: Path, tmp_path: Path) -> Iterator[Served]:
+    """A service with a state of its own."""
+    with serving(bundle_folder, tmp_path) as served:
+        yield served
+
+
+@pytest.fixture(scope="session")
+def shared(bundle_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A service for tests that change nothing."""
+    with serving(bundle_folder, tmp_path_factory.mktemp("shared")) as served:
+        yield served
+
+
+@pytest.fixture(scope="session")
+def served(bundle_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a service that the tests of the page share."""
+    with serving(bundle_folder, tmp_path_factory.mktemp("page")) as service:
+        yield service.url

@@ -1,0 +1,326 @@
+"""The contract of every store: a new file in the folder is tested here without being named."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as some
+
+from pasand.errors import InputError
+from pasand.serving.states import open_state, stores
+from pasand.serving.states.contract import Change, Event, Past, State
+from tests.serving.states.places import PLACES, event, python
+
+USERS, ITEMS = ["u", "v", "ü:7"], ["i", "j", "k"]
+
+
+@pytest.fixture(scope="module", params=sorted(stores()))
+def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], str]]:
+    """Give the place of an empty store at each call."""
+    with PLACES[request.param](tmp_path_factory.mktemp(request.param)) as places:
+        yield places
+
+
+@pytest.fixture
+def state(place: Callable[[], str]) -> Iterator[State]:
+    opened = open_state(place())
+    yield opened
+    opened.close()
+
+
+def ids(past: Past) -> list[str]:
+    return [event.id for event in past.events]
+
+
+def test_the_folder_is_found() -> None:
+    assert {"sqlite", "redis"} <= set(stores())
+
+
+def test_no_store_knows_the_place() -> None:
+    with pytest.raises(InputError, match="no store knows"):
+        open_state("ftp://me:secret@there")
+
+
+def test_it_keeps_the_contract(state: State) -> None:
+    assert isinstance(state, State)
+
+
+def test_events_come_back_as_they_went_in(state: State) -> None:
+    told = [
+        event(1, "u", 'the "item"', 10, value=4.5, request_id="r", watched_seconds=12.25),
+        event(2, "ü:7 %s\n", "", -3),
+        event(3, "", "ह", 2**40, value=-0.5),
+    ]
+    assert state.append(told) == [True] * 3
+    assert state.events(0, 10) == list(zip([1, 2, 3], told, strict=True))
+    assert state.pasts(["u", "ü:7 %s\n", "", "nobody"], 5) == [
+        *[Past([one], False) for one in told],
+        Past([], False),
+    ]
+
+
+def test_an_id_is_kept_once(state: State) -> None:
+    assert state.append([event(1), event(1, item="other"), event(2)]) == [True, False, True]
+    assert state.append([event(2, user="v"), event(3)]) == [False, True]
+    assert state.append([]) == []
+    assert [(number, one.id, one.item, one.user) for number, one in state.events(0, 9)] == [
+        (1, "e1", "i", "u"),
+        (2, "e2", "i", "u"),
+        (3, "e3", "i", "u"),
+    ]
+    assert state.last() == 3
+
+
+def test_all_or_none(state: State) -> None:
+    with pytest.raises(UnicodeEncodeError):
+        state.append([event(1), event(2, item="\ud800")])
+    assert state.last() == 0
+    assert state.events(0, 9) == []
+    assert state.append([event(1)]) == [True]
+
+
+def test_pasts_are_in_order_of_time_and_then_of_arrival(state: State) -> None:
+    times = [50, 10, 50, 40, 50, 20]
+    state.append([event(number, time=time) for number, time in enumerate(times)])
+    assert ids(state.pasts(["u"], 9)[0]) == ["e1", "e5", "e3", "e0", "e2", "e4"]
+    for most in range(1, 7):
+        assert ids(state.pasts(["u"], most)[0]) == ["e1", "e5", "e3", "e0", "e2", "e4"][-most:]
+    assert state.pasts(["u"], 0) == [Past([], False)]
+    assert state.pasts([], 3) == []
+
+
+def test_a_clock_set_back_does_not_hide_what_is_newest(state: State) -> None:
+    state.append([event(number, time=1000 + number) for number in range(50)])
+    state.append([event(100 + number, time=number) for number in range(50)])
+    assert ids(state.pasts(["u"], 3)[0]) == ["e47", "e48", "e49"]
+    assert ids(state.pasts(["u"], 3, after=50)[0]) == ["e147", "e148", "e149"]
+
+
+def test_pasts_begin_after_a_number(state: State) -> None:
+    state.append([event(1, time=30), event(2, "v"), event(3, time=20), event(4, time=10)])
+    assert ids(state.pasts(["u"], 9, after=1)[0]) == ["e4", "e3"]
+    assert ids(state.pasts(["u"], 1, after=1)[0]) == ["e3"]
+    assert [ids(past) for past in state.pasts(["u", "v", "u"], 9, after=3)] == [["e4"], [], ["e4"]]
+    assert state.pasts(["u"], 9, after=4) == [Past([], False)]
+
+
+def test_events_are_read_in_parts(state: State) -> None:
+    state.append([event(number, USERS[number % 3]) for number in range(7)])
+    read: list[tuple[int, Event]] = []
+    while part := state.events(read[-1][0] if read else 0, 3):
+        read += part
+    assert [(number, one.id) for number, one in read] == [(number + 1, f"e{number}") for number in range(7)]
+
+
+def test_whoever_is_forgotten_leaves_nothing_but_that(state: State) -> None:
+    state.append([event(1), event(2, "v"), event(3)])
+    assert state.forget("u") == 2
+    assert state.forget("u") == 0
+    assert state.pasts(["u", "v"], 9) == [Past([], True), Past([event(2, "v")], False)]
+    assert [number for number, _ in state.events(0, 9)] == [2]
+    assert state.last() == 3
+    assert state.append([event(3, time=1)]) == [True]
+    assert state.events(2, 9) == [(4, event(3, time=1))]
+    assert state.pasts(["u"], 9, after=4) == [Past([event(3, time=1)], True)]
+
+
+def test_somebody_without_events_can_be_forgotten(state: State) -> None:
+    assert state.forget("of the bundle") == 0
+    assert state.pasts(["of the bundle", "other"], 9) == [Past([], True), Past([], False)]
+
+
+def test_changes_are_the_latest_of_each_item(state: State) -> None:
+    assert state.changes(0) == []
+    features = {"title": "दिल", "year": 1995, "genres": ["drama", "romance"], "score": 7.5, "none": None}
+    assert state.put_item("i", features) == 1
+    assert state.put_item("j", {}) == 2
+    assert state.remove_item("i") == 3
+    assert state.changes(0) == [Change(2, "j", {}, False), Change(3, "i", None, True)]
+    assert state.changes(2) == [Change(3, "i", None, True)]
+    assert state.put_item("i", features) == 4
+    assert state.changes(3) == [Change(4, "i", features, False)]
+    assert state.changes(4) == []
+
+
+def test_features_that_json_cannot_hold_are_refused(state: State) -> None:
+    with pytest.raises(TypeError):
+        state.put_item("i", {"what": object()})
+    assert state.changes(0) == []
+
+
+def test_it_is_there_when_opened_again(place: Callable[[], str]) -> None:
+    where = place()
+    first = open_state(where)
+    first.append([event(1)])
+    first.put_item("i", {"a": 1})
+    first.forget("v")
+    first.close()
+    first.close()
+    again = open_state(where)
+    assert again.append([event(1), event(2)]) == [False, True]
+    assert again.changes(0) == [Change(1, "i", {"a": 1}, False)]
+    assert again.pasts(["v"], 1) == [Past([], True)]
+    again.close()
+
+
+def test_threads_may_use_it_at_once(state: State) -> None:
+    failed: list[BaseException] = []
+
+    def work(thread: int) -> None:
+        try:
+            for number in range(10):
+                assert state.append([event(100 * thread + number, f"u{thread}")]) == [True]
+                assert len(state.pasts([f"u{thread}"], 99)[0].events) == number + 1
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=work, args=(thread,)) for thread in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failed
+    assert [number for number, _ in state.events(0, 99)] == list(range(1, 41))
+
+
+WRITES = """
+import sys
+from pasand.serving.states import open_state
+from pasand.serving.states.contract import Event
+state = open_state(sys.argv[1])
+for n in range(0, 120, 3):
+    print(sum(state.append([Event(f"e{n + i}", f"u{n % 2}", sys.argv[2], n) for i in range(3)])), flush=True)
+"""
+
+
+def test_two_processes_write_at_once(place: Callable[[], str]) -> None:
+    where = place()
+    processes = [python(WRITES, where, name) for name in "ab"]
+    told = [process.communicate(timeout=60)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    state = open_state(where)
+    assert sum(int(line) for lines in told for line in lines.split()) == 120
+    assert [number for number, _ in state.events(0, 999)] == list(range(1, 121))
+    assert {one.id for _, one in state.events(0, 999)} == {f"e{n}" for n in range(120)}
+    state.close()
+
+
+NEVER_ENDS = """
+import itertools, sys
+from pasand.serving.states import open_state
+from pasand.serving.states.contract import Event
+state = open_state(sys.argv[1])
+for n in itertools.count():
+    state.append([Event(f"{n}-{i}", "u", "i", n) for i in range(2)])
+    print(n, flush=True)
+"""
+
+
+def test_what_was_acknowledged_survives_a_kill(place: Callable[[], str]) -> None:
+    where = place()
+    process = python(NEVER_ENDS, where)
+    assert process.stdout is not None
+    while int(process.stdout.readline()) < 40:
+        pass
+    process.kill()
+    acknowledged = 40 + len(process.stdout.read().splitlines())
+    process.wait()
+    process.stdout.close()
+    state = open_state(where)
+    kept = [one.id for _, one in state.events(0, 10**6)]
+    assert kept[: 2 * (acknowledged + 1)] == [f"{n}-{i}" for n in range(acknowledged + 1) for i in range(2)]
+    assert len(kept) % 2 == 0
+    assert len(kept) == state.last()
+    state.close()
+
+
+class Plain:
+    """What a store does, in memory and without haste."""
+
+    def __init__(self) -> None:
+        self.kept: list[tuple[int, Event]] = []
+        self.told: dict[str, Change] = {}
+        self.gone: set[str] = set()
+        self.number = self.change = 0
+
+    def append(self, events: list[Event]) -> list[bool]:
+        new = []
+        for one in events:
+            new.append(all(one.id != other.id for _, other in self.kept))
+            if new[-1]:
+                self.number += 1
+                self.kept.append((self.number, one))
+        return new
+
+    def pasts(self, users: list[str], most: int, after: int) -> list[Past]:
+        found = []
+        for user in users:
+            since = 0 if user in self.gone else after
+            rows = [(one.time, number, one) for number, one in self.kept if one.user == user and number > since]
+            newest = [one for _, _, one in sorted(rows, key=lambda row: row[:2])]
+            found.append(Past(newest[max(len(newest) - most, 0) :], user in self.gone))
+        return found
+
+    def put_item(self, item: str, features: dict[str, Any] | None) -> int:
+        self.change += 1
+        self.told[item] = Change(self.change, item, features, features is None)
+        return self.change
+
+    def remove_item(self, item: str) -> int:
+        return self.put_item(item, None)
+
+    def changes(self, after: int) -> list[Change]:
+        rows = sorted(self.told.values(), key=lambda change: change.number)
+        return [change for change in rows if change.number > after]
+
+    def forget(self, user: str) -> int:
+        left = [row for row in self.kept if row[1].user != user]
+        count = len(self.kept) - len(left)
+        self.kept = left
+        self.gone.add(user)
+        return count
+
+    def events(self, after: int, most: int) -> list[tuple[int, Event]]:
+        return [row for row in self.kept if row[0] > after][:most]
+
+    def last(self) -> int:
+        return self.number
+
+
+numbers = some.integers(0, 12)
+users = some.sampled_from(USERS)
+items = some.sampled_from(ITEMS)
+values = some.none() | some.floats(allow_nan=False, allow_infinity=False)
+events = some.builds(Event, some.sampled_from("abcdefghijklm"), users, items, some.integers(-5, 5), values)
+features = some.dictionaries(some.text(max_size=3), some.integers(-(2**53), 2**53) | some.text(max_size=3), max_size=2)
+steps = some.one_of(
+    some.tuples(some.just("append"), some.lists(events, max_size=6)),
+    some.tuples(some.just("append"), some.lists(events, max_size=6)),
+    some.tuples(some.just("pasts"), some.lists(users, max_size=3), numbers, numbers),
+    some.tuples(some.just("put_item"), items, features),
+    some.tuples(some.just("remove_item"), items),
+    some.tuples(some.just("changes"), numbers),
+    some.tuples(some.just("forget"), users),
+    some.tuples(some.just("events"), numbers, numbers),
+    some.tuples(some.just("last")),
+)
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(some.lists(steps, max_size=12))
+def test_it_does_what_a_plain_store_does(place: Callable[[], str], told: list[tuple[Any, ...]]) -> None:
+    state, plain = open_state(place()), Plain()
+    for name, *arguments in [*told, ("pasts", USERS, 99, 0), ("events", 0, 99), ("changes", 0)]:
+        assert getattr(state, name)(*arguments) == getattr(plain, name)(*arguments)
+    state.close()
+
+
+def test_numbers_rise_by_one(state: State) -> None:
+    state.append([event(n) for n in range(5)])
+    state.append([event(n) for n in range(3, 8)])
+    assert all(after - before == 1 for (before, _), (after, _) in pairwise(state.events(0, 99)))

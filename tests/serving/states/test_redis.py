@@ -1,0 +1,91 @@
+"""What is special about a Redis server."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pasand.errors import InputError
+from pasand.serving.states.contract import Past, StateGone
+from pasand.serving.states.redis import Redis
+from tests.serving.states.places import RedisServer, event
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RedisServer]:
+    started = RedisServer(tmp_path)
+    yield started
+    started.close()
+
+
+def test_a_server_that_stops_is_gone_and_comes_back_by_itself(server: RedisServer) -> None:
+    state = Redis(server.url)
+    state.append([event(1)])
+    server.stop()
+    for ask in (lambda: state.append([event(2)]), lambda: state.pasts(["u"], 1), lambda: state.changes(0), state.last):
+        with pytest.raises(StateGone, match=r"127\.0\.0\.1"):
+            ask()
+    server.start()
+    assert state.append([event(1), event(2)]) == [False, True]
+    assert state.pasts(["u"], 9) == [Past([event(1), event(2)], False)]
+    state.close()
+
+
+def test_what_was_acknowledged_survives_a_kill_of_the_server(server: RedisServer) -> None:
+    state = Redis(server.url)
+    for number in range(50):
+        state.append([event(number)])
+    server.stop(kill=True)
+    server.start()
+    assert [number for number, _ in state.events(0, 99)] == list(range(1, 51))
+    state.close()
+
+
+def test_it_says_nothing_of_a_durable_server(server: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
+    state = Redis(server.url)
+    state.append([event(1)])
+    assert not caplog.records
+    state.close()
+
+
+def test_it_warns_once_of_a_server_that_is_not_durable(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    server = RedisServer(tmp_path, "--appendonly", "no")
+    state = Redis(server.url)
+    with caplog.at_level(logging.WARNING):
+        state.append([event(1)])
+        state.append([event(2)])
+    assert [record.getMessage().split(":")[-1] for record in caplog.records] == [
+        " set appendonly yes, appendfsync always"
+    ]
+    state.close()
+    server.close()
+
+
+def test_prefixes_keep_states_apart(server: RedisServer) -> None:
+    one, other = Redis(server.url, prefix="one"), Redis(server.url, prefix="other")
+    one.append([event(1)])
+    assert other.append([event(1)]) == [True]
+    assert one.forget("u") == 1
+    assert other.pasts(["u"], 9) == [Past([event(1)], False)]
+    assert {key.split(b":")[0] for key in server.client.scan_iter()} == {b"{one}", b"{other}"}
+    one.close()
+    other.close()
+
+
+def test_the_forgotten_are_in_no_key(server: RedisServer) -> None:
+    state = Redis(server.url)
+    state.append([event(1, "somebody-who-leaves"), event(2, "stays")])
+    state.forget("somebody-who-leaves")
+    dumped = b"".join(key + (server.client.dump(key) or b"") for key in server.client.scan_iter())
+    assert b"somebody-who-leaves" not in dumped
+    assert b"stays" in dumped
+    state.close()
+
+
+def test_a_wrong_address_is_refused_without_its_password() -> None:
+    with pytest.raises(InputError) as refused:
+        Redis("redis://:secret@host:port/0")
+    assert "secret" not in str(refused.value)

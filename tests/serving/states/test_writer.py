@@ -1,0 +1,176 @@
+"""Events of many requests in one append."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from pasand.serving.states.contract import Event, StateGone
+from pasand.serving.states.sqlite import SQLite
+from pasand.serving.states.writer import Busy, EventWriter
+from tests.serving.states.places import RedisServer, event
+
+
+class Held(SQLite):
+    """A store that waits for a sign before it keeps anything, and tells how much it was given at once."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.go, self.begun, self.sizes = threading.Event(), threading.Event(), list[int]()
+
+    def append(self, events: Sequence[Event]) -> list[bool]:
+        self.begun.set()
+        assert self.go.wait(20)
+        self.sizes.append(len(events))
+        return super().append(events)
+
+
+def test_requests_that_wait_are_kept_together(tmp_path: Path) -> None:
+    state = Held(tmp_path / "state")
+    writer = EventWriter(state, group=20)
+    first = writer.submit([event(0)])
+    assert state.begun.wait(20)
+    others = [writer.submit([event(number), event(number - 1)]) for number in range(2, 26)]
+    assert len(writer) == 48
+    state.go.set()
+    assert first.result(20) == [True]
+    assert others[0].result(20) == [True, True]
+    assert all(other.result(20) == [True, False] for other in others[1:])
+    assert state.sizes == [1, 20, 20, 8]
+    writer.close()
+    state.close()
+
+
+def test_nothing_is_answered_before_it_is_kept(tmp_path: Path) -> None:
+    state = Held(tmp_path / "state")
+    writer = EventWriter(state)
+    answer = writer.submit([event(0)])
+    assert state.begun.wait(20)
+    assert not answer.done()
+    state.go.set()
+    assert answer.result(20) == [True]
+    assert state.last() == 1
+    writer.close()
+    state.close()
+
+
+def test_event_loops_wait_for_their_own(tmp_path: Path) -> None:
+    state = SQLite(tmp_path / "state")
+    writer = EventWriter(state)
+
+    async def send(loop: int) -> list[list[bool]]:
+        return await asyncio.gather(*(writer.append([event(100 * loop + n), event(100 * loop)]) for n in range(20)))
+
+    answers: list[list[list[bool]]] = []
+    threads = [threading.Thread(target=lambda n=n: answers.append(asyncio.run(send(n)))) for n in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert answers == [[[True, False]] * 20] * 3
+    assert state.last() == 60
+    writer.close()
+    state.close()
+
+
+def test_beyond_the_room_it_is_busy(tmp_path: Path) -> None:
+    state = Held(tmp_path / "state")
+    writer = EventWriter(state, room=4)
+    writer.submit([event(0)])
+    assert state.begun.wait(20)
+    kept = writer.submit([event(number) for number in range(1, 4)])
+    with pytest.raises(Busy, match="3 events wait"):
+        writer.submit([event(4), event(5)])
+    state.go.set()
+    assert kept.result(20) == [True] * 3
+    assert writer.submit([event(number) for number in range(4, 20)]).result(20) == [True] * 16
+    writer.close()
+    state.close()
+
+
+def test_closing_keeps_what_waits(tmp_path: Path) -> None:
+    state = Held(tmp_path / "state")
+    writer = EventWriter(state, group=3)
+    answers = [writer.submit([event(number)]) for number in range(30)]
+    closing = threading.Thread(target=writer.close)
+    closing.start()
+    state.go.set()
+    closing.join()
+    assert all(answer.result(0) == [True] for answer in answers)
+    with pytest.raises(StateGone, match="closing"):
+        writer.submit([event(99)])
+    writer.close()
+    assert state.last() == 30
+    state.close()
+
+
+def test_a_request_that_cannot_be_kept_spoils_no_other(tmp_path: Path) -> None:
+    state = Held(tmp_path / "state")
+    writer = EventWriter(state)
+    writer.submit([event(0)])
+    assert state.begun.wait(20)
+    answers = [writer.submit([event(number, item="\ud800" if number == 2 else "i")]) for number in range(1, 4)]
+    state.go.set()
+    assert answers[0].result(20) == answers[2].result(20) == [True]
+    with pytest.raises(UnicodeEncodeError):
+        answers[1].result(20)
+    assert [one.id for _, one in state.events(0, 9)] == ["e0", "e1", "e3"]
+    writer.close()
+    state.close()
+
+
+def test_who_stops_waiting_harms_nobody(tmp_path: Path) -> None:
+    state = Held(tmp_path / "state")
+    writer = EventWriter(state)
+
+    async def send() -> list[bool]:
+        gone = asyncio.ensure_future(writer.append([event(1)]))
+        stays = asyncio.ensure_future(writer.append([event(2)]))
+        await asyncio.sleep(0)
+        gone.cancel()
+        state.go.set()
+        return await stays
+
+    assert asyncio.run(send()) == [True]
+    writer.close()
+    state.close()
+
+
+def test_an_event_loop_that_ended_harms_nobody(tmp_path: Path) -> None:
+    state = Held(tmp_path / "state")
+    writer = EventWriter(state)
+
+    async def send() -> None:
+        waits = asyncio.ensure_future(writer.append([event(1)]))
+        await asyncio.sleep(0)
+        waits.cancel()
+
+    asyncio.run(send())
+    state.go.set()
+    assert writer.submit([event(2)]).result(20) == [True]
+    assert state.last() == 2
+    writer.close()
+    state.close()
+
+
+def test_a_state_that_is_gone_fails_what_was_sent_and_then_goes_on(tmp_path: Path) -> None:
+    server = RedisServer(tmp_path)
+    from pasand.serving.states.redis import Redis
+
+    state = Redis(server.url)
+    writer = EventWriter(state)
+    assert writer.submit([event(0)]).result(20) == [True]
+    server.stop()
+    answers = [writer.submit([event(number)]) for number in range(1, 5)]
+    for answer in answers:
+        with pytest.raises(StateGone):
+            answer.result(20)
+    server.start()
+    assert writer.submit([event(number) for number in range(5)]).result(20) == [False] + [True] * 4
+    writer.close()
+    state.close()
+    server.close()

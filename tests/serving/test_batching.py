@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from pasand.serving import batching
+from pasand.serving.batching import Batcher
+from pasand.serving.engine import Engine
+from pasand.serving.wire import Answer, Ask, Refused
+
+
+class Counting(Engine):
+    """Answers everybody but "nobody", and keeps the sizes of the batches."""
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+
+    def answer(self, asks: Sequence[Ask]) -> list[Answer | Refused]:
+        self.sizes.append(len(asks))
+        if any(ask.user == "broken" for ask in asks):
+            raise RuntimeError("broken")
+        return [
+            Refused(404, "no", "nobody")
+            if ask.user == "nobody"
+            else Answer(f"for {ask.user}", "main", "", True, False, [])
+            for ask in asks
+        ]
+
+
+def test_what_arrives_together_is_answered_together() -> None:
+    engine = Counting()
+    batcher = Batcher(engine)
+
+    async def go() -> list[list[Answer]]:
+        return await asyncio.gather(*(batcher.ask([Ask(user=str(n)), Ask(user=f"{n}b")]) for n in range(10)))
+
+    found = asyncio.run(go())
+    assert engine.sizes == [20]
+    assert [[one.request_id for one in pair] for pair in found] == [[f"for {n}", f"for {n}b"] for n in range(10)]
+
+
+def test_large_batches_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batching, "LARGEST", 4)
+    engine = Counting()
+    asyncio.run(Batcher(engine).ask([Ask(user=str(n)) for n in range(10)]))
+    assert engine.sizes == [4, 4, 2]
+
+
+def test_one_that_is_refused_does_not_harm_others() -> None:
+    batcher = Batcher(Counting())
+
+    async def go() -> list[list[Answer] | BaseException]:
+        both = [batcher.ask([Ask(user=user)]) for user in ("nobody", "one")]
+        return await asyncio.gather(*both, return_exceptions=True)
+
+    refused, answered = asyncio.run(go())
+    assert isinstance(refused, Refused)
+    assert isinstance(answered, list)
+    assert answered[0].request_id == "for one"
+
+
+def test_nobody_waits_for_ever_behind_a_fault() -> None:
+    with pytest.raises(RuntimeError, match="broken"):
+        asyncio.run(Batcher(Counting()).ask([Ask(user="broken")]))
+
+
+def test_too_many_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batching, "MOST_WAITING", 3)
+    with pytest.raises(Refused, match="waiting"):
+        asyncio.run(Batcher(Counting()).ask([Ask() for _ in range(4)]))

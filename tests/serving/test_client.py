@@ -1,0 +1,246 @@
+"""The client, against a real server; what it does when a call fails, against one that fails as told."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from pasand.client import Ask, AsyncClient, Between, Client, Event, ServiceError, Taken, Visitor
+from tests.serving.conftest import Served, free_port, serving
+
+USER = "user 00001"
+DONE = b'{"accepted": 1, "duplicates": 0, "unknown_items": 0, "ids": ["x"]}'
+BUSY = b'{"error": {"code": "overloaded", "message": "too many"}}'
+
+
+def told(name: str, method: Any) -> tuple[str, list[tuple[str, Any, Any]]]:
+    parameters = inspect.signature(method).parameters.values()
+    return name, [(one.name, one.kind, one.default) for one in parameters]
+
+
+def test_both_clients_have_the_same_methods() -> None:
+    sync, other = (
+        [told(name, one) for name, one in inspect.getmembers(kind, inspect.isfunction) if not name.startswith("_")]
+        for kind in (Client, AsyncClient)
+    )
+    assert sync == other
+
+
+def test_questions(shared: Served) -> None:
+    with Client(shared.url) as client:
+        one = client.recommend(Ask(user=USER, k=3, explain=True))
+        assert [item.rank for item in one.items] == [1, 2, 3]
+        assert one.known
+        short = client.recommendations(USER, k=3, explain=True)
+        assert (short.items, short.bundle) == (one.items, one.bundle)
+        several = client.recommend([Ask(user=USER, k=3), Ask(history=["Sholay", Taken(item="PK", value=2)], k=4)])
+        assert [len(answer.items) for answer in several] == [3, 4]
+        assert client.recommend([]) == []
+        old = client.recommend(Ask(k=100, filters={"year": Between(max=1980), "language": "Hindi"}))
+        years = [client.item(item.item).features["year"] for item in old.items]
+        assert years
+        assert max(years) <= 1980
+        assert client.home(USER).rows[0].kind == "for_you"
+        assert client.home(Visitor(history=["Sholay"])).user is None
+        assert client.view(USER)["items"][0]["item"] == one.items[0].item
+        assert len(client.similar("Sholay", k=2).items) == 2
+        assert client.items("shol")[0].item == "Sholay"
+        assert {item.features["language"] for item in client.items(language="Tamil", k=5)} == {"Tamil"}
+        assert client.explain(one.items[0].item, user=USER)["rank"] == 1
+        assert client.about()["variants"][0]["bundle"] == client.ready()["bundles"]["main"] == one.bundle
+
+
+def test_changes(server: Served) -> None:
+    with Client(server.url) as client:
+        kept = client.events([Event(user="new", item="Sholay"), Event(user="new", item="PK", id="mine")])
+        assert (kept.accepted, kept.ids[1]) == (2, "mine")
+        again = client.events(Event(user="new", item="Sholay", id=kept.ids[0]))
+        assert (again.accepted, again.duplicates) == (0, 1)
+        assert client.events([]).accepted == 0
+        assert {one["item"] for one in client.view("new")["history"]} == {"Sholay", "PK"}
+        name = "50 % ü/ü?#&..%2F"
+        assert client.put_item(name, {"title": "Odd", "language": "Tamil"}).found
+        assert client.item(name).features["language"] == "Tamil"
+        assert client.similar(name, k=2).item == name
+        assert client.remove_item(name).found
+        with pytest.raises(ServiceError) as caught:
+            client.item(name)
+        assert (caught.value.status, caught.value.code, caught.value.field) == (404, "unknown_item", "item")
+        assert client.forget("new").found
+        assert client.view("new")["history"] == []
+
+
+@pytest.mark.parametrize("name", [".", "..", "a/../b", "%", "+"])
+def test_ids_of_any_kind_arrive_as_they_are(shared: Served, name: str) -> None:
+    with Client(shared.url) as client, pytest.raises(ServiceError) as caught:
+        client.item(name)
+    assert caught.value.message == f"there is no item {name!r}"
+
+
+def test_bundles_are_changed_and_changed_back(server: Served, bundles: Any) -> None:
+    with Client(server.url) as client:
+        first = client.ready()["bundles"]["main"]
+        other = client.reload(str(bundles(1)))
+        assert other.before == first
+        assert client.recommend(Ask()).bundle == other.bundle
+        assert client.rollback().bundle == first
+        with pytest.raises(ServiceError, match="not a bundle") as caught:
+            client.reload("/nothing")
+        assert caught.value.code == "bundle_refused"
+
+
+def test_the_same_without_blocking(server: Served) -> None:
+    async def ask() -> None:
+        async with AsyncClient(server.url) as client:
+            answers = await asyncio.gather(*(client.recommend(Ask(user=USER, k=k)) for k in range(1, 20)))
+            assert [len(answer.items) for answer in answers] == list(range(1, 20))
+            assert (await client.recommend([Ask(k=2)]))[0].items == (await client.recommend(Ask(k=2))).items
+            assert await client.recommend([]) == []
+            assert (await client.recommendations(USER, k=2)).known
+            assert (await client.home(USER)).rows
+            assert (await client.view(USER))["items"]
+            assert (await client.similar("Sholay")).items
+            assert (await client.item("Sholay")).title == "Sholay"
+            assert (await client.items("sholay"))[0].item == "Sholay"
+            assert (await client.explain("Sholay"))["user"] is None
+            assert (await client.events(Event(user="new", item="Sholay"))).accepted == 1
+            assert (await client.put_item("fresh", {"language": "Tamil"})).found
+            assert (await client.remove_item("fresh")).found
+            assert (await client.forget("new")).found
+            assert (await client.reload()).before == (await client.ready())["bundles"]["main"]
+            assert (await client.rollback()).variant == "main"
+            assert (await client.about())["name"] == "bollywood"
+            with pytest.raises(ServiceError) as caught:
+                await client.item("nothing")
+            assert caught.value.status == 404
+
+    asyncio.run(ask())
+
+
+def test_keys(bundle_folder: Path, tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text("read reading-0123456789abcdef\n")
+    with serving(bundle_folder, tmp_path, "--keys", str(keys)) as served:
+        with Client(served.url) as client, pytest.raises(ServiceError) as caught:
+            client.recommend(Ask())
+        assert (caught.value.status, caught.value.code) == (401, "no_key")
+        with Client(served.url, key="reading-0123456789abcdef") as client:
+            assert client.recommend(Ask()).items
+            with pytest.raises(ServiceError) as caught:
+                client.events(Event(user="a", item="PK"))
+            assert (caught.value.status, caught.value.code) == (403, "scope")
+
+
+@contextmanager
+def failing(*script: tuple[int, str, bytes] | None) -> Iterator[tuple[str, list[bytes]]]:
+    """Give the address of a server that answers as told, None by hanging up, and the bodies that it got."""
+    bodies: list[bytes] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            bodies.append(self.rfile.read(int(self.headers.get("content-length", 0))))
+            step = script[min(len(bodies), len(script)) - 1]
+            self.close_connection = True
+            if step is None:
+                return
+            status, retry_after, body = step
+            self.send_response(status)
+            if retry_after:
+                self.send_header("Retry-After", retry_after)
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_PUT = do_GET = do_DELETE = do_POST
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as httpd:
+        thread = threading.Thread(target=httpd.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{httpd.server_port}", bodies
+        finally:
+            httpd.shutdown()
+            thread.join()
+
+
+def test_events_are_sent_again_under_the_same_ids() -> None:
+    with failing(None, (503, "0", BUSY), (429, "", BUSY), (200, "", DONE)) as (url, bodies), Client(url) as client:
+        assert client.events([Event(user="a", item="b"), Event(user="a", item="b")]).accepted == 1
+    assert len(bodies) == 4
+    assert len(set(bodies)) == 1
+    ids = [one["id"] for one in msgspec.json.decode(bodies[0])["events"]]
+    assert len(set(ids)) == 2
+
+
+def test_events_are_sent_again_without_blocking() -> None:
+    async def ask() -> int:
+        async with AsyncClient(url) as client:
+            return (await client.events(Event(user="a", item="b"))).accepted
+
+    with failing((503, "0", BUSY), None, (200, "", DONE)) as (url, bodies):
+        assert asyncio.run(ask()) == 1
+    assert len(bodies) == 3
+
+
+def test_only_what_is_safe_is_repeated_and_only_so_often() -> None:
+    changes: list[Callable[[Client], object]] = [
+        lambda client: client.put_item("a", {}),
+        lambda client: client.remove_item("a"),
+        lambda client: client.forget("a"),
+        lambda client: client.reload(),
+        lambda client: client.rollback(),
+        lambda client: client.ready(),
+    ]
+    for change in changes:
+        with failing((503, "0", BUSY)) as (url, bodies), Client(url) as client:
+            with pytest.raises(ServiceError) as caught:
+                change(client)
+            assert len(bodies) == 1
+            assert (caught.value.status, caught.value.code) == (503, "overloaded")
+    with failing((503, "0", BUSY)) as (url, bodies), Client(url, retries=2) as client:
+        with pytest.raises(ServiceError):
+            client.about()
+        assert len(bodies) == 3
+    with failing((500, "0", BUSY)) as (url, bodies), Client(url) as client:
+        with pytest.raises(ServiceError):
+            client.about()
+        assert len(bodies) == 1
+    with failing((503, "3600", BUSY)) as (url, bodies), Client(url) as client:
+        with pytest.raises(ServiceError):
+            client.about()
+        assert len(bodies) == 1
+
+
+def test_what_comes_back_may_be_of_somebody_else() -> None:
+    with failing((502, "", b"<html>Bad gateway</html>")) as (url, _), Client(url) as client:
+        with pytest.raises(ServiceError, match="Bad gateway") as caught:
+            client.about()
+        assert (caught.value.status, caught.value.code) == (502, "not_understood")
+    with failing((200, "", b'{"items": 3}')) as (url, _), Client(url) as client:
+        with pytest.raises(ServiceError) as caught:
+            client.similar("a")
+        assert (caught.value.status, caught.value.code) == (200, "not_understood")
+
+
+def test_nobody_there() -> None:
+    with Client(f"http://127.0.0.1:{free_port()}", retries=1) as client, pytest.raises(ServiceError) as caught:
+        client.recommend(Ask())
+    assert (caught.value.status, caught.value.code) == (None, "unreachable")
+
+
+def test_the_library_does_not_load_it() -> None:
+    code = "import sys, pasand; sys.exit('httpx' in sys.modules or 'msgspec' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,341 @@
+"""The page, in a real browser against a real server: what a viewer sees is what the server answers."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
+
+from tests.resources import missing, program
+
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+WAIT = 30_000
+"""Milliseconds; machines that run several tests at once answer late."""
+CONTRAST = """async () => (await import('/static/poster.js')).PALETTES.map(({ ground, ink }) => {
+  const light = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16) / 255)
+    .map((part) => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, part, at) => sum + part * [0.2126, 0.7152, 0.0722][at], 0);
+  const [low, high] = [light(ground), light(ink)].sort((a, b) => a - b);
+  return (high + 0.05) / (low + 0.05);
+})"""
+"""Contrast of title and ground of every palette, as WCAG 2 defines it."""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as running:
+        found = running.chromium.launch(executable_path=program("chromium", "google-chrome"), args=FLAGS)
+        yield found
+        found.close()
+
+
+class Watched:
+    """A page whose faults are kept: errors of the console, and requests that leave this machine."""
+
+    def __init__(self, context: BrowserContext) -> None:
+        context.set_default_timeout(WAIT)
+        self.page, self.faults = context.new_page(), list[str]()
+        self.page.on("console", lambda told: self.faults.append(told.text) if told.type == "error" else None)
+        self.page.on("pageerror", lambda error: self.faults.append(str(error)))
+        self.page.on("request", lambda sent: self._local(sent.url))
+
+    def _local(self, url: str) -> None:
+        if urlsplit(url).hostname not in ("127.0.0.1", "localhost"):
+            self.faults.append(f"left this machine: {url}")
+
+
+@pytest.fixture
+def page(browser: Browser, served: str) -> Iterator[Page]:
+    """A page of a fresh profile that must end without a fault, before its server does."""
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    watched = Watched(context)
+    yield watched.page
+    context.close()
+    assert watched.faults == []
+
+
+def told(page: Page, served: str, path: str) -> Any:
+    """Return what the server answers by itself."""
+    answer = page.request.get(served + path)
+    assert answer.ok, answer.text()
+    return answer.json()
+
+
+def example(page: Page, served: str, place: int) -> str:
+    """Return the id of an example user; tests take different ones, since they change them."""
+    return str(told(page, served, "/v1/about")["examples"][place])
+
+
+def open_at(page: Page, served: str, address: str) -> None:
+    page.goto(f"{served}/{address}")
+    expect(page.locator("main")).not_to_have_attribute("aria-busy", "true", timeout=WAIT)
+
+
+def open_home(page: Page, served: str, user: str) -> None:
+    open_at(page, served, f"#/u/{quote(user)}")
+    expect(page.locator(".row").first).to_be_visible(timeout=WAIT)
+
+
+def shown(page: Page) -> list[str]:
+    """Return the items of the whole home, the large one first."""
+    cards = page.locator(".rows .card").evaluate_all("cards => cards.map(card => card.dataset.item)")
+    return [page.locator(".stage").get_attribute("data-item"), *cards]
+
+
+def answered(home: Any) -> list[str]:
+    return [card["item"] for row in home["rows"] for card in row["items"]]
+
+
+def test_the_first_visit_asks_who_is_watching_and_leads_to_the_home_that_the_server_answers(
+    page: Page, served: str
+) -> None:
+    user = example(page, served, 0)
+    open_at(page, served, "")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Who is watching?")
+    page.get_by_role("link", name=user).click()
+    expect(page.locator(".row").first).to_be_visible(timeout=WAIT)
+    home = told(page, served, f"/v1/users/{quote(user)}/home")
+    assert shown(page) == answered(home)
+    assert page.locator(".row h2").all_inner_texts() == [row["title"] for row in home["rows"]]
+    first = home["rows"][0]["items"][1]
+    card = page.locator(".row .card").first
+    expect(card.locator(".reason")).to_have_text(first["reason"])
+    expect(card.get_by_role("button")).to_have_accessible_name(re.compile(re.escape(f"Watch {first['title']}")))
+    page.reload()
+    expect(page.locator(".stage")).to_be_visible(timeout=WAIT)
+    assert page.title() == f"Home of {user} · pasand"
+
+
+def test_a_press_on_a_poster_is_an_event_and_the_rows_follow(page: Page, served: str) -> None:
+    user = example(page, served, 1)
+    open_home(page, served, user)
+    before = told(page, served, f"/v1/users/{quote(user)}/view")["history"]
+    card = page.locator(".row .card").nth(1)
+    item = str(card.get_attribute("data-item"))
+    card.get_by_role("button").click()
+    expect(page.locator("#live")).to_contain_text(f"Watched {item}", timeout=WAIT)
+    expect(page.locator(".toast")).to_have_text(f"Watched {item}")
+    after = told(page, served, f"/v1/users/{quote(user)}/view")["history"]
+    assert len(after) == min(len(before) + 1, 50)
+    assert item in [event["item"] for event in after]
+    assert item not in shown(page)
+    assert shown(page) == answered(told(page, served, f"/v1/users/{quote(user)}/home"))
+
+
+def test_somebody_new_chooses_languages_and_films_and_the_home_goes_on_learning(page: Page, served: str) -> None:
+    open_at(page, served, "")
+    page.get_by_role("link", name="Somebody new").click()
+    page.get_by_role("button", name="Tamil", exact=True).click()
+    picks = page.locator(".pick")
+    expect(page.locator(".pick:not([aria-label*='· Tamil ·'])")).to_have_count(0, timeout=WAIT)
+    chosen = picks.evaluate_all("picks => picks.slice(0, 2).map(pick => pick.dataset.item)")
+    picks.nth(0).click()
+    picks.nth(1).click()
+    page.get_by_label("Three films you love").fill("thevar")
+    expect(picks).to_have_count(1, timeout=WAIT)
+    picks.first.click()
+    expect(page.locator("#live")).to_have_text("3 of 3 films chosen.")
+    page.get_by_role("button", name="Show my home").click()
+    expect(page.locator(".row").first).to_be_visible(timeout=WAIT)
+    visitor = page.evaluate("JSON.parse(localStorage.getItem('pasand.viewer'))")
+    asked = {"user": visitor, "history": [*chosen, "Thevar Magan"], "features": {"languages": ["Tamil"]}}
+    assert shown(page) == answered(page.request.post(f"{served}/v1/home", data=asked).json())
+    assert not {*chosen, "Thevar Magan"} & set(shown(page))
+    page.locator(".row .press").first.click()
+    expect(page.locator("#live")).to_contain_text("Watched", timeout=WAIT)
+    history = told(page, served, f"/v1/users/{visitor}/view")["history"]
+    assert len(history) == 4
+    assert {*chosen, "Thevar Magan"} <= {event["item"] for event in history}
+
+
+def test_the_view_of_a_user_has_the_history_and_the_place_of_every_candidate(page: Page, served: str) -> None:
+    user = example(page, served, 2)
+    open_home(page, served, user)
+    page.get_by_role("link", name="See what is behind the rows").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text(f"Behind the rows of {user}", timeout=WAIT)
+    view = told(page, served, f"/v1/users/{quote(user)}/view")
+    lines = page.locator(".candidates tbody tr")
+    assert lines.locator("th").all_inner_texts() == [item["title"] for item in view["items"][:20]]
+    first = view["items"][0]
+    expect(lines.first.locator("td.number b").last).to_have_text(str(first["steps"][-1]["rank"]))
+    heads = page.locator(".candidates thead th").all_inner_texts()
+    assert heads[3:] == [step["name"].replace("_", " ") for step in first["steps"]]
+    latest = max(view["history"], key=lambda event: event["time"])
+    expect(page.locator(".past li").first).to_contain_text(latest["title"])
+    expect(page.get_by_role("img", name="Places of the first films")).to_be_visible()
+    page.go_back()
+    expect(page.locator(".stage")).to_be_visible(timeout=WAIT)
+
+
+def test_the_page_of_a_film_says_what_it_is_and_why_and_back_and_escape_close_it(page: Page, served: str) -> None:
+    open_home(page, served, example(page, served, 3))
+    opener = page.locator(".row .details").first
+    item = str(page.locator(".row .card").first.get_attribute("data-item"))
+    opener.click()
+    sheet = page.get_by_role("dialog", name=item)
+    expect(sheet).to_be_visible(timeout=WAIT)
+    features = told(page, served, f"/v1/items/{quote(item)}")["features"]
+    expect(sheet.locator(".facts")).to_contain_text(features["cast"][0], timeout=WAIT)
+    expect(sheet.locator(".facts")).to_contain_text(f"{features['minutes'] // 60:.0f} h")
+    came = datetime.fromtimestamp(features["available_from"], UTC)
+    expect(sheet.locator(".facts")).to_contain_text(f"{came.day} {came:%b} {came.year}")
+    expect(sheet.locator(".verdict")).to_contain_text("in the list of 10")
+    alike = told(page, served, f"/v1/items/{quote(item)}/similar?k=12")["items"]
+    expect(sheet.locator(".alike .card")).to_have_count(len(alike), timeout=WAIT)
+    page.go_back()
+    expect(page.locator("#sheet")).to_be_hidden()
+    expect(opener).to_be_focused()
+    opener.click()
+    expect(sheet).to_be_visible(timeout=WAIT)
+    page.keyboard.press("Escape")
+    expect(page.locator("#sheet")).to_be_hidden()
+
+
+def brightness(page: Page) -> float:
+    """Return how bright the background is, in [0, 1]."""
+    text = page.evaluate(
+        "() => { const pen = document.createElement('canvas').getContext('2d');"
+        "pen.fillStyle = getComputedStyle(document.body).backgroundColor; pen.fillRect(0, 0, 1, 1);"
+        "return Array.from(pen.getImageData(0, 0, 1, 1).data) }"
+    )
+    return float(sum(text[:3])) / 765
+
+
+def test_the_theme_follows_the_system_until_the_switch_says_otherwise(page: Page, served: str) -> None:
+    page.emulate_media(color_scheme="dark")
+    open_at(page, served, "")
+    assert brightness(page) < 0.2
+    switch = page.get_by_role("button", name="Dark theme")
+    expect(switch).to_have_attribute("aria-pressed", "true")
+    switch.click()
+    expect(switch).to_have_attribute("aria-pressed", "false")
+    assert brightness(page) > 0.8
+    page.reload()
+    assert brightness(page) > 0.8
+
+
+@pytest.mark.parametrize("address", ["", "#/new", "#/u/{}", "#/u/{}/behind", "#/search", "#/report", "#/item/RRR"])
+def test_nothing_is_wider_than_a_narrow_phone(page: Page, served: str, address: str) -> None:
+    page.set_viewport_size({"width": 360, "height": 740})
+    open_at(page, served, address.format(quote(example(page, served, 4))))
+    page.wait_for_load_state("networkidle")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    assert page.evaluate("document.querySelector('#sheet').scrollWidth") <= 360
+
+
+def focused(page: Page) -> Locator:
+    return page.locator(":focus")
+
+
+def test_everything_can_be_done_with_the_keyboard_alone(page: Page, served: str) -> None:
+    open_home(page, served, example(page, served, 5))
+    page.keyboard.press("Tab")
+    expect(focused(page)).to_have_text("Skip to the films")
+    page.keyboard.press("Enter")
+    for _ in range(5):
+        page.keyboard.press("Tab")
+        if "press" in (focused(page).get_attribute("class") or ""):
+            break
+    rows = page.locator(".row")
+    expect(rows.nth(0).locator(".press").nth(0)).to_be_focused()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    expect(rows.nth(0).locator(".press").nth(2)).to_be_focused()
+    page.keyboard.press("ArrowDown")
+    expect(rows.nth(1).locator(".press").nth(0)).to_be_focused()
+    page.keyboard.press("ArrowUp")
+    expect(rows.nth(0).locator(".press").nth(2)).to_be_focused()
+    assert focused(page).evaluate("one => getComputedStyle(one).outlineStyle") == "solid"
+    page.keyboard.press("Tab")
+    expect(rows.nth(0).locator(".details").nth(2)).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("#sheet-title")).to_be_focused(timeout=WAIT)
+    page.keyboard.press("Escape")
+    expect(rows.nth(0).locator(".details").nth(2)).to_be_focused()
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.press("Enter")
+    expect(page.locator("#live")).to_contain_text("Watched", timeout=WAIT)
+    expect(rows.nth(0).locator(".press").nth(2)).to_be_focused()
+
+
+def test_a_server_that_is_gone_is_told_kindly_and_the_page_comes_back(browser: Browser, served: str) -> None:
+    page = browser.new_context().new_page()
+    page.set_default_timeout(WAIT)
+    open_home(page, served, example(page, served, 0))
+    before = shown(page)
+    page.route("**/v1/**", lambda route: route.abort())
+    page.locator(".row .press").first.click()
+    expect(page.get_by_role("alert")).to_contain_text("nothing was changed")
+    assert shown(page) == before
+    page.get_by_role("link", name="Search").click()
+    page.get_by_role("link", name="Home", exact=True).click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("The server does not answer")
+    page.unroute("**/v1/**")
+    expect(page.locator(".stage")).to_be_visible(timeout=WAIT)
+    page.context.close()
+
+
+def test_titles_are_text_whatever_they_hold(page: Page, served: str) -> None:
+    title = "<img src=x onerror=alert(1)> & <b>Zanjeer</b>"
+    put = page.request.put(f"{served}/v1/items/a%20%2F%20b%3F", data={"features": {"title": title}})
+    assert put.ok, put.text()
+    open_at(page, served, "#/search/zanjeer")
+    expect(page.locator(".card .lettering")).to_have_text(title, timeout=WAIT)
+    page.get_by_role("link", name="About").click()
+    expect(page.locator("#sheet-title")).to_have_text(title, timeout=WAIT)
+    assert page.locator("main img, #sheet img, #sheet b:text('Zanjeer')").count() == 0
+
+
+def test_posters_are_the_same_for_the_same_film_and_can_be_read(page: Page, served: str) -> None:
+    policy = page.request.get(served).headers["content-security-policy"]
+    assert "default-src 'self'" in policy
+    assert "unsafe" not in policy
+    open_at(page, served, "")
+    assert min(page.evaluate(CONTRAST)) >= 7
+    drawn = page.evaluate(
+        "async () => { const { poster } = await import('/static/poster.js');"
+        "const film = (title, genres) => poster({ item: title, title, genres, language: 'Tamil' }).outerHTML;"
+        "return [film('Roja', ['Drama']), film('Roja', ['Drama']), film('Bombay', ['Drama']), film('', [])] }"
+    )
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert drawn[3]
+
+
+def axe() -> str:
+    """Return the source of axe-core."""
+    places = [Path(os.environ.get("PASAND_AXE", "")), Path(__file__).parents[2] / "node_modules" / "axe-core"]
+    for place in places:
+        if (place / "axe.min.js").is_file():
+            return (place / "axe.min.js").read_text(encoding="utf-8")
+    missing("axe-core (set PASAND_AXE to the folder that holds axe.min.js)")
+
+
+@pytest.mark.parametrize(("scheme", "rules"), [("light", "{}"), ("dark", "{ runOnly: ['color-contrast'] }")])
+def test_no_serious_fault_of_accessibility(page: Page, served: str, scheme: Any, rules: str) -> None:
+    source, user = axe(), quote(example(page, served, 6))
+    page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+    for address in ("", "#/new", "#/search", "#/report", f"#/u/{user}", f"#/u/{user}/behind", "#/item/RRR"):
+        open_at(page, served, address)
+        page.wait_for_load_state("networkidle")
+        page.context.new_cdp_session(page).send("Runtime.evaluate", {"expression": source})
+        found = page.evaluate(f"axe.run(document, {rules}).then(({{ violations }}) => violations)")
+        serious = [
+            (fault["id"], fault["nodes"][0]["html"]) for fault in found if fault["impact"] in ("serious", "critical")
+        ]
+        assert serious == [], address

@@ -1,0 +1,137 @@
+"""What was shown, joined with what happened, is read back by `load`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from pasand.data.sources import load
+from pasand.errors import InputError
+from pasand.serving.impressions import ImpressionLog, Shown, hashed
+from pasand.serving.shown import joined
+from pasand.serving.states.contract import Event
+
+EVENTS = [
+    Event("a", "u", "i1", 100),
+    Event("b", "u", "i2", 130, watched_seconds=60.0),
+    Event("c", "v", "i1", 50),
+]
+
+
+def shown(request: str, user: str, item: str, time: int, position: int = 1, propensity: float | None = None) -> Shown:
+    return Shown(request, time, user, item, position, 0.5, propensity, "main", "digest")
+
+
+def logged(folder: Path, rows: list[Shown], secret: bytes | None = None) -> Path:
+    """Return a log of the impressions, in two files."""
+    log = ImpressionLog(folder, secret=secret)
+    log.add(rows[: len(rows) // 2])
+    log.flush()
+    log.add(rows[len(rows) // 2 :])
+    log.close()
+    return folder
+
+
+def taken(folder: Path, events: list[Event], out: Path, window: int = 1000) -> list[str]:
+    """Return the requests whose impressions were taken."""
+    joined(folder, events, out, window=window)
+    table = pl.read_parquet(out)
+    return sorted(table.filter("taken")["request_id"])
+
+
+def test_an_event_takes_the_latest_impression_before_it(tmp_path: Path) -> None:
+    rows = [
+        shown("first", "u", "i", 100),
+        shown("second", "u", "i", 200),
+        shown("third", "u", "i", 300),
+        shown("other user", "v", "i", 210),
+        shown("other item", "u", "j", 210),
+    ]
+    log, out = logged(tmp_path / "log", rows), tmp_path / "out.parquet"
+    assert taken(log, [Event("e", "u", "i", 250)], out) == ["second"]
+    assert taken(log, [Event("e", "u", "i", 200)], out) == ["second"]
+    assert taken(log, [Event("e", "u", "i", 199)], out) == ["first"]
+    assert taken(log, [Event("e", "u", "i", 99)], out) == []
+    assert taken(log, [Event("e", "u", "i", 310), Event("f", "u", "i", 110)], out) == ["first", "third"]
+    assert taken(log, [Event("e", "u", "i", 310), Event("f", "u", "i", 320)], out) == ["third"]
+    assert taken(log, [], out) == []
+
+
+def test_the_window_ends(tmp_path: Path) -> None:
+    log, out = logged(tmp_path / "log", [shown("r", "u", "i", 100)]), tmp_path / "out.parquet"
+    assert taken(log, [Event("e", "u", "i", 110)], out, window=10) == ["r"]
+    assert taken(log, [Event("e", "u", "i", 111)], out, window=10) == []
+    named = Event("e", "u", "i", 111, request_id="r")
+    assert taken(log, [named], out, window=10) == []
+    assert taken(log, [named], out, window=11) == ["r"]
+
+
+def test_an_event_that_names_its_answer_takes_that_or_none(tmp_path: Path) -> None:
+    rows = [shown("first", "u", "i", 100), shown("second", "u", "i", 200), shown("third", "v", "i", 200)]
+    log, out = logged(tmp_path / "log", rows), tmp_path / "out.parquet"
+    assert taken(log, [Event("e", "u", "i", 250, request_id="first")], out) == ["first"]
+    assert taken(log, [Event("e", "u", "i", 250, request_id="unknown")], out) == []
+    assert taken(log, [Event("e", "u", "i", 250, request_id="third")], out) == []
+    assert taken(log, [Event("e", "u", "i", 150, request_id="second")], out) == []
+
+
+def test_an_item_that_one_answer_shows_twice_is_taken_once(tmp_path: Path) -> None:
+    rows = [shown("r", "u", "i", 100, 1), shown("r", "u", "i", 100, 5)]
+    log, out = logged(tmp_path / "log", rows), tmp_path / "out.parquet"
+    assert taken(log, [Event("e", "u", "i", 150, request_id="r")], out) == ["r"]
+    assert taken(log, [Event("e", "u", "i", 150)], out) == ["r"]
+
+
+def test_load_reads_it_back(tmp_path: Path) -> None:
+    rows = [
+        shown("r1", "u", "i1", 90, 1, 0.5),
+        shown("r1", "u", "i2", 90, 2),
+        shown("r1", "u", "i3", 90, 3, 0.25),
+        shown("r2", "v", "i1", 60, 1),
+        shown("r3", "never came", "i9", 70, 1),
+    ]
+    out, events = tmp_path / "shown.parquet", tmp_path / "events.csv"
+    assert joined(logged(tmp_path / "log", rows), EVENTS, out) == (5, 2)
+    events.write_text("user,item,time\n" + "".join(f"{one.user},{one.item},{one.time}\n" for one in EVENTS))
+    data = load(events, impressions=out)
+    told = data.impressions
+    assert told is not None
+    assert data.users.ids(told.user) == ["v", "never came", "u", "u", "u"]
+    assert data.items.ids(told.item) == ["i1", "i9", "i1", "i2", "i3"]
+    assert told.time.tolist() == [60, 70, 90, 90, 90]
+    assert told.position.tolist() == [1, 1, 1, 2, 3]
+    assert told.taken.tolist() == [False, False, True, True, False]
+    assert told.propensity is not None
+    assert told.propensity.tolist() == [1, 1, 0.5, 1, 0.25]
+    assert told.watched_seconds is not None
+    np.testing.assert_array_equal(told.watched_seconds, [0, 0, np.nan, 60, 0])
+    assert list(told.features) == ["score"]
+
+
+def test_what_nobody_knows_is_no_column(tmp_path: Path) -> None:
+    log, out = logged(tmp_path / "log", [shown("r", "u", "i", 100)]), tmp_path / "out.parquet"
+    joined(log, [Event("e", "u", "i", 150)], out)
+    assert {"propensity", "watched_seconds"}.isdisjoint(pl.read_parquet(out).columns)
+
+
+def test_the_longest_watched_counts(tmp_path: Path) -> None:
+    log, out = logged(tmp_path / "log", [shown("r", "u", "i", 100)]), tmp_path / "out.parquet"
+    joined(log, [Event(f"e{n}", "u", "i", 150 + n, watched_seconds=s) for n, s in enumerate([5, 300, 20])], out)
+    assert pl.read_parquet(out)["watched_seconds"].to_list() == [300]
+
+
+def test_hashed_users_are_found(tmp_path: Path) -> None:
+    log, out = logged(tmp_path / "log", [shown("r", "u", "i", 100)], b"salt"), tmp_path / "out.parquet"
+    assert joined(log, [Event("e", "u", "i", 150)], out, secret=b"salt") == (1, 1)
+    assert pl.read_parquet(out)["user"].to_list() == [hashed("u", b"salt")]
+
+
+def test_what_cannot_be_joined_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no impressions"):
+        joined(tmp_path, EVENTS, tmp_path / "out.parquet")
+    log = logged(tmp_path / "log", [shown("r", "u", "i", 100)])
+    with pytest.raises(InputError, match="cannot be"):
+        joined(log, EVENTS, tmp_path / "none" / "out.parquet")
