@@ -39,6 +39,7 @@ from pasand.models.fm import FM
 from pasand.models.wide_deep import WideDeep
 from pasand.training import ranked, signals
 from pasand.training.contextual import Contextual
+from pasand.training.reader import Reader
 from pasand.types import Array, Queries, Rows
 
 Settings: TypeAlias = dict[str, Any]
@@ -193,8 +194,9 @@ def lightgbm_rows(learnt: Mapping[str, Array], examples: ranked.Examples) -> tup
     parts, categories = [], list[int]()
     for part, asked in examples.batches():
         items = examples.items[part]
-        told = {**signals.of_queries(learnt, asked), **signals.of_items(learnt, items[:, 0])}
-        columns, categories = [signals.raw(learnt, asked, items)], []
+        reader = Reader(learnt)
+        told = {**reader.of_queries(asked), **reader.of_items(items[:, 0])}
+        columns, categories = [reader.raw(asked, items)], []
         for name, values in told.items():
             if name == "history":
                 continue
@@ -204,7 +206,7 @@ def lightgbm_rows(learnt: Mapping[str, Array], examples: ranked.Examples) -> tup
                 categories.append(sum(column.shape[1] for column in columns))
                 columns.append(values)
             else:
-                columns.append((values[:, :, None] == np.arange(1, signals.parts(learnt)[name] + 1)).any(axis=1))
+                columns.append((values[:, :, None] == np.arange(1, reader.parts[name] + 1)).any(axis=1))
         parts.append(np.hstack([column.astype(np.float32) for column in columns]))
     return np.concatenate(parts), categories
 

@@ -15,8 +15,7 @@ from benchmarks.rows import Row
 from pasand.data.sources.bollywood import World
 from pasand.models.dcn import DCN
 from pasand.models.youtube_ranking import YouTubeRanking
-from pasand.training import signals
-from pasand.training.contextual import Contextual
+from pasand.training.contextual import SAID, Contextual
 
 CANDIDATES, REQUESTS, LIMIT = 200, 2000, 0.3
 LAYERS = (256, 128)
@@ -52,18 +51,17 @@ def run() -> list[Row]:
         served = replace(model)
         served.load_state(fitted.state())
         served.use(fitted.export())
-        shared, pairs = (
-            signals.of_queries(served._learnt, queries[0]),
-            signals.of_pairs(served._learnt, queries[0], items[:1]),
-        )
-        inputs = served._request(shared, served._of_items(items[0]), pairs, items[0])
+        served.score(queries[0], items[:1])
+        reader, said = served._reader(), served._learnt[SAID]
+        shared, pairs = reader.of_queries(queries[0]), reader.of_pairs(queries[0], items[:1])
+        inputs = {**shared, "items": said[items[0]], "pair": pairs}
         graphs, fields = served._graphs, served._inputs(queries[0], items[:1])
         wide = sum(values.shape[1] for values in fields.values())
         name = type(model).__name__
         rows.append(
             Row(
                 target=f"{name}: ms to score {CANDIDATES} candidates of a request, network alone",
-                value=median(lambda _, graphs=graphs, inputs=inputs: graphs.run("answer", inputs)),  # type: ignore[misc]
+                value=median(lambda _, graphs=graphs, inputs=inputs: graphs.run("request", inputs)),  # type: ignore[misc]
                 limit=LIMIT,
                 better="lower",
                 detail=f"one thread; {len(fields)} fields, {wide} codes and numbers a pair, layers {LAYERS}",

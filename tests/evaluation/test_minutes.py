@@ -105,6 +105,7 @@ def test_what_is_popular_follows_the_log_and_nothing_else_changes() -> None:
     pytest.importorskip("torch")
     from pasand.models.youtube_ranking import YouTubeRanking
     from pasand.training import signals
+    from pasand.training.reader import Reader
 
     model = YouTubeRanking(epochs=1, patience=0, layers=(8,), dimensions=4).fit(
         split().train, rng=np.random.default_rng(0)
@@ -118,7 +119,7 @@ def test_what_is_popular_follows_the_log_and_nothing_else_changes() -> None:
     model.follow(data())
     np.testing.assert_array_equal(model.score(early, items), before)
     assert (model.score(late, items) != stale).any()
-    popular = signals.raw(model._learnt, late, items)[:, signals.BASE.index("popular")]
+    popular = Reader(model._learnt).raw(late, items)[:, signals.BASE.index("popular")]
     liked = data().positives()
     today = liked.time // 86_400 < late.time[0] // 86_400
     np.testing.assert_allclose(popular, np.log1p(np.bincount(liked.item[today], minlength=30)), rtol=1e-6)

@@ -15,12 +15,12 @@ def test_graphs_say_what_torch_says_and_so_do_those_of_older_bundles(monkeypatch
     data = tastes()
     fitted = DCN(epochs=1, patience=0, layers=(8,), rank=4).fit(data, rng=np.random.default_rng(0))
     graphs = fitted.export()
-    assert set(graphs) == {"rank", "item", "answer"}
+    assert set(graphs) == {"rank", "item", "request"}
     queries = data.queries(np.array([0, 3, -1], np.int32), k=5)
     items = np.random.default_rng(0).integers(-1, data.n_items, (3, 9)).astype(np.int32)
     expected = fitted.score(queries, items)
-    for given, table in ((graphs, 2**26), (graphs, 0), ({"rank": graphs["rank"]}, 0)):
-        monkeypatch.setattr("pasand.training.contextual.TABLE", table)
+    for given, many in ((graphs, 1), (graphs, 100), ({"rank": graphs["rank"]}, 1)):
+        monkeypatch.setattr("pasand.training.contextual.MANY", many)
         served = DCN(epochs=1, patience=0, layers=(8,), rank=4)
         served.load_state(fitted.state())
         served.use(given)

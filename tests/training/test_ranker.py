@@ -41,7 +41,7 @@ def test_a_graph_says_what_torch_says(model: Any) -> None:
     assert served._network is None
     np.testing.assert_allclose(served.score(queries, items), told, atol=1e-5)
     np.testing.assert_allclose(served.score(queries, None), fitted.score(queries, None), atol=1e-5)
-    assert {"rank"} <= set(served.export()) <= {"rank", "item", "answer"}
+    assert {"rank"} <= set(served.export()) <= {"rank", "item", "request"}
     one = np.vstack([served.score(queries.take(np.array([b])), items[[b]]) for b in range(3)])
     np.testing.assert_allclose(one, told, atol=1e-5)
 

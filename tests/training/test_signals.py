@@ -12,6 +12,7 @@ from pasand.data.features import Feature
 from pasand.data.impressions import Impressions
 from pasand.errors import InputError
 from pasand.training import ranked, signals
+from pasand.training.reader import Reader
 from pasand.types import Array
 from tests.logs import log, tastes
 
@@ -55,7 +56,7 @@ def test_numbers_by_hand() -> None:
     ]
     queries = data.queries(np.array([0], np.int32), k=1, time=np.array([55 * DAY]))
     queries = replace(queries, features={"shown_not_taken": np.array([[3, 3, 1]], np.int32)})
-    told = signals.raw(learnt, queries, np.array([[0, 2, 3, -1]], np.int32))
+    told = Reader(learnt).raw(queries, np.array([[0, 2, 3, -1]], np.int32))
     nan = np.nan
     # before day 55 the mean of all is 4; that of w's 5 and 5 counts 2/7 more, of x's 5 1/6 more, of y's 1 3/6 less
     w, x, y = 5 - 4 - 2 / 7, 5 - 4 - 1 / 6, 1 - 4 + 3 / 6
@@ -77,7 +78,7 @@ def test_without_ratings_there_are_no_numbers_of_them() -> None:
     learnt = signals.learn(data, signals.Reads())
     assert not any(name.startswith("rating.") for name in signals.names(learnt))
     queries = data.queries(np.array([0], np.int32), k=1, time=np.array([55 * DAY]))
-    assert signals.raw(learnt, queries, np.array([[0]], np.int32)).shape == (1, len(signals.names(learnt)))
+    assert Reader(learnt).raw(queries, np.array([[0]], np.int32)).shape == (1, len(signals.names(learnt)))
 
 
 def test_ratings_of_the_same_day_and_unrated_events_say_nothing() -> None:
@@ -87,7 +88,7 @@ def test_ratings_of_the_same_day_and_unrated_events_say_nothing() -> None:
 
     def told(user: int, time: int, upto: int) -> Array:
         queries = data.queries(np.array([user], np.int32), k=1, time=np.array([time]), upto=np.array([upto]))
-        return signals.raw(learnt, queries, np.array([[0, 1]], np.int32))[:, places]
+        return Reader(learnt).raw(queries, np.array([[0, 1]], np.int32))[:, places]
 
     nan = np.nan
     np.testing.assert_equal(told(1, 20, 1), [[nan, nan], [nan, nan]])  # nothing was rated on the days before
@@ -99,8 +100,7 @@ def test_what_comes_after_the_question_is_not_read() -> None:
     data = small()
     at = 55 * DAY
     asked = [
-        signals.raw(
-            signals.learn(one, signals.Reads()),
+        Reader(signals.learn(one, signals.Reads())).raw(
             one.queries(np.array([0], np.int32), k=1, time=np.array([at]), upto=np.array([2])),
             np.array([[0, 1, 2]], np.int32),
         )

@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 import polars as pl
+from numba import njit
 from scipy import sparse
 
 from pasand.data.features import Feature, Features
@@ -368,23 +369,16 @@ class Dataset:
         events, which is how a live evaluation rolls forward; None: all. User -1 has no history. `features` replaces
         the dataset's user features.
         """
-        grouped, known = self.by_user, users >= 0
-        inside = np.where(known, users, 0)
-        first = grouped.start[inside] if self.n_users else np.zeros(len(users), np.int64)
-        count = np.where(known, grouped.start[inside + 1] - first, 0) if self.n_users else first
-        if upto is not None:
-            count = np.minimum(count, upto)
-        longest = int(count.max(initial=0))
-        place = np.arange(longest)[None, :] - (longest - count)[:, None]
-        real = place >= 0
-        event = grouped.event[(first[:, None] + np.maximum(place, 0))[real]]
-
-        def padded(column: Array, blank: float, dtype: type) -> Array:
-            table: Array = np.full(real.shape, blank, dtype)
-            table[real] = column[event]
-            return table
-
-        nothing = np.broadcast_to(np.float32(np.nan), len(self))
+        grouped = self.by_user
+        history, times, values = _histories(
+            np.asarray(users, np.int32),
+            grouped.start,
+            grouped.event,
+            self.item,
+            self.time,
+            np.empty(0, np.float32) if self.value is None else self.value,
+            np.empty(0, np.int64) if upto is None else np.asarray(upto, np.int64),
+        )
         if time is None:
             last = int(self.time[-1]) if len(self) else 0
             time = np.full(len(users), last + 1, np.int64)
@@ -392,10 +386,36 @@ class Dataset:
             features = {name: feature.take(users) for name, feature in self.user_features.items()}
         return Queries(
             users=users,
-            history=padded(self.item, -1, np.int32),
-            history_time=padded(self.time, 0, np.int64),
-            history_value=padded(nothing if self.value is None else self.value, np.nan, np.float32),
+            history=history,
+            history_time=times,
+            history_value=values,
             time=time,
             features=features,
             k=k,
         )
+
+
+@njit(cache=True, nogil=True)
+def _histories(
+    users: Rows, start: Offsets, events: Array, item: Rows, time: Times, value: Scores, upto: Offsets
+) -> tuple[Rows, Times, Scores]:
+    """Return items, times and values of the users' events, (B, H) each, padded in front; `value`, `upto`: may be empty.
+
+    `upto` (B,) keeps of each history its first so many events.
+    """
+    count, longest = np.zeros(len(users), np.int64), 0
+    for b in range(len(users)):
+        if 0 <= users[b] < len(start) - 1:
+            count[b] = start[users[b] + 1] - start[users[b]]
+            if len(upto):
+                count[b] = min(count[b], upto[b])
+        longest = max(longest, count[b])
+    items, times = np.full((len(users), longest), -1, np.int32), np.zeros((len(users), longest), np.int64)
+    values = np.full((len(users), longest), np.nan, np.float32)
+    for b in range(len(users)):
+        for h in range(count[b]):
+            event, at = events[start[users[b]] + h], longest - count[b] + h
+            items[b, at], times[b, at] = item[event], time[event]
+            if len(value):
+                values[b, at] = value[event]
+    return items, times, values

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from math import isinf, log
 from pathlib import Path
 from typing import Any, Self
 
 import faiss
 import numpy as np
+from numba import njit
 from numpy.random import Generator
 
 from pasand.errors import InputError
@@ -53,6 +55,8 @@ class InvertedLists(ABC):
     _centres: Vectors = field(
         default_factory=lambda: np.empty((0, 0), np.float32), init=False, repr=False, compare=False
     )
+    _lengths: Scores = field(default_factory=lambda: np.empty(0, np.float32), init=False, repr=False, compare=False)
+    """(L,) squared lengths of the centres."""
     _codebook: Array | None = field(default=None, init=False, repr=False, compare=False)
     """(parts, 256, D / parts) centres of the product quantiser; None: half floats."""
     _about: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
@@ -73,7 +77,7 @@ class InvertedLists(ABC):
         excluded = barred(exclude, len(vectors))
         mask = np.ones((1, 0), np.bool_) if allowed is None else allowed
         # the reach was measured with so many; with fewer, the search would stop before the promised recall
-        width = min(k if np.isinf(self._about["reach"]).all() else max(k, DEPTH), len(self))
+        width = min(k if self._whole else max(k, DEPTH), len(self))
         reach = self._reach(allowed, max(k, DEPTH))
         items, scores = np.empty((len(vectors), width), np.int32), np.empty((len(vectors), width), np.float32)
         for at in range(0, len(vectors) if width else 0, QUERIES):
@@ -145,6 +149,12 @@ class InvertedLists(ABC):
         self._look_up()
         return self
 
+    @property
+    def _whole(self) -> bool:
+        """Whether every list is scanned."""
+        reach = self._about["reach"]
+        return isinf(reach[0]) and isinf(reach[1])
+
     def _require(self) -> None:
         if self._index is None:
             raise ValueError("the index is neither built nor loaded")
@@ -164,17 +174,16 @@ class InvertedLists(ABC):
     def _reach(self, allowed: Mask | None, k: int) -> Scores:
         """Return the reach for a mask and a length of lists, (1 or B, 1): the more items count, the less is needed."""
         reach: Scores = self._about["reach"]
-        if np.isinf(reach).all():
+        if self._whole:
             return reach[:1, None]
-        count = np.array([len(self)]) if allowed is None else np.count_nonzero(allowed, axis=1)
-        share = count / max(1, len(self)) * DEPTH / k
-        between: Array = np.interp(np.log(np.clip(share, SPARSE, 1)), [np.log(SPARSE), 0], reach)[:, None]
-        measured: Scores = between.astype(np.float32)
-        return measured
+        count = [len(self)] if allowed is None else np.count_nonzero(allowed, axis=1)
+        share = np.clip(np.divide(count, max(1, len(self)) * k / DEPTH), SPARSE, 1)
+        between: Scores = (reach[1] + (reach[0] - reach[1]) * np.log(share) / log(SPARSE)).astype(np.float32)
+        return between[:, None]
 
     def _bounds(self, units: Vectors, reach: Scores) -> Scores:
         """Return the score that no item of a list is expected to exceed, (B, L)."""
-        if np.isinf(reach).all():
+        if self._whole:
             return np.full((len(units), len(self._lists)), np.inf, np.float32)
         centre = units @ self._centres.T
         bounds: Scores = centre + reach * self._spread(units, centre)
@@ -182,10 +191,7 @@ class InvertedLists(ABC):
 
     def _spread(self, units: Vectors, centre: Scores) -> Scores:
         """Return the standard deviation of the scores of a list's items about the score of its centre, (B, L)."""
-        length = np.square(units).sum(axis=1, keepdims=True)
-        along = np.square(centre) / np.maximum(np.square(self._centres).sum(axis=1), np.float32(1e-30))
-        across = np.maximum(length - along, 0)
-        spread: Scores = np.sqrt(self._about["along"] * along + self._about["across"] * across)
+        spread: Scores = _spread(units, centre, self._lengths, self._about["along"], self._about["across"])
         return spread
 
     def _fill(self, index: Any, vectors: Vectors, scale: Scores) -> Array:
@@ -229,6 +235,7 @@ class InvertedLists(ABC):
             np.int64,
         )
         self._centres = index.quantizer.reconstruct_n(0, index.nlist)
+        self._lengths = np.square(self._centres).sum(axis=1)
         if hasattr(index, "pq"):
             self._codebook = faiss.vector_to_array(index.pq.centroids).reshape(index.pq.M, index.pq.ksub, -1)
         else:
@@ -247,6 +254,19 @@ class InvertedLists(ABC):
         copy.this.disown()  # type: ignore[attr-defined]  # the index frees it from now on
         self._mapped = False
         self._look_up()
+
+
+@njit(cache=True, nogil=True)
+def _spread(units: Vectors, centre: Scores, lengths: Scores, along: Scores, across: Scores) -> Scores:
+    out = np.empty_like(centre)
+    for b in range(len(centre)):
+        length = np.float32(0)
+        for d in range(units.shape[1]):
+            length += units[b, d] * units[b, d]
+        for n in range(centre.shape[1]):
+            part = centre[b, n] * centre[b, n] / max(lengths[n], np.float32(1e-30))
+            out[b, n] = np.sqrt(along[n] * part + across[n] * max(length - part, np.float32(0)))
+    return out
 
 
 def one_list(dimensions: int) -> Any:

@@ -11,11 +11,15 @@ import numpy as np
 from numba import carray, njit, types
 from numba.extending import intrinsic
 
-from pasand.heap import sink
 from pasand.types import Array, Mask, Rows, Scores
 
 HALF_BITS = np.float32(2.0**112)
 """What a half float's bits, shifted into a float's place, are too small by; the query is multiplied by it instead."""
+
+SUSPECTS = 1024
+"""Classes of rows, by their last digits, that are told apart before a row is looked up among the barred ones."""
+ROWS = np.int32(2**31 - 1)
+"""The largest row."""
 
 
 def _pointer_to(kind: Any) -> Any:
@@ -57,14 +61,18 @@ def scan(
     picked = np.empty(lists[:, 2].max() if masked and n_lists else 0, np.int64)
     touched = np.zeros(1, np.int16)
     width = tables.shape[1] if halves else tables.shape[1] // 256
+    best = np.empty(k + max(2 * k, 1024), np.int64)
+    suspect = np.zeros(SUSPECTS, np.bool_)
     for b in range(n_queries):
-        query, bound, out, top, barred = tables[b], bounds[b], items[b], scores[b], exclude[b]
+        query, bound, barred = tables[b], bounds[b], exclude[b]
         allow = allowed[b if len(allowed) > 1 else 0]
-        waiting = _heapify(heap, bound, lists)
+        for row in barred:
+            suspect[row & (SUSPECTS - 1)] = True
+        waiting, size, least = _heapify(heap, bound, lists), 0, np.float32(-np.inf)
         while waiting:
             place = heap[0]
             # an estimate, so equality may stop: with a query of zeros the first k rows will do
-            if bound[place] <= top[0]:
+            if bound[place] <= least:
                 break
             waiting -= 1
             heap[0] = heap[waiting]
@@ -73,14 +81,19 @@ def scan(
             ids = carray(_ids_at(lists[place, 1]), (n,))
             if halves:
                 codes = carray(_halves_at(lists[place, 0]), (n, width))
-                _scan_halves(codes, ids, query, allow, masked, barred, out, top, picked, touched)
+                size, least = _scan_halves(
+                    codes, ids, query, allow, masked, barred, suspect, best, size, least, k, picked, touched
+                )
             else:
                 words = carray(_bytes_at(lists[place, 0]), (n, width))
-                _scan_words(words, ids, query, allow, masked, barred, out, top)
-        for last in range(k - 1, 0, -1):
-            score, item = top[last], out[last]
-            top[last], out[last] = top[0], out[0]
-            sink(top, out, last, score, item)
+                size, least = _scan_words(words, ids, query, allow, masked, barred, suspect, best, size, least, k)
+            if size >= k + k // 4 or (size >= k and least == -np.inf):
+                size, least = _keep(best, size, k), _score_of(best[k - 1])
+        kept = np.sort(best[: _keep(best, size, k)])[::-1]
+        for at in range(len(kept)):
+            items[b, at], scores[b, at] = ROWS - np.int32(kept[at] & ROWS), _score_of(kept[at])
+        for row in barred:
+            suspect[row & (SUSPECTS - 1)] = False
     return items, scores
 
 
@@ -92,13 +105,16 @@ def _scan_halves(
     allow: Mask,
     masked: bool,
     barred: Rows,
-    items: Rows,
-    top: Scores,
+    suspect: Mask,
+    best: Array,
+    size: int,
+    least: np.float32,
+    k: int,
     picked: Array,
     touched: Array,
-) -> None:
-    """Offer the allowed items of a list of half floats."""
-    n, width, least = len(ids), len(query), top[0]
+) -> tuple[int, np.float32]:
+    """Take the allowed items of a list of half floats that are good enough; return the new size and least score."""
+    n, width = len(ids), len(query)
     if masked:
         # first which, touching their codes, then their products: so memory is fetched while the processor multiplies
         n = 0
@@ -114,35 +130,89 @@ def _scan_halves(
             # sign, exponent and fraction of the half float, moved to where a float has them
             bits = np.int32((np.int32(code[d]) << np.int32(13)) & np.int32(-1879056384))
             score += query[d] * bits.view(np.float32)
-        if score >= least:
-            _offer(items, top, score, np.int32(ids[i]), barred)
-            least = top[0]
+        if score >= least and not _is_barred(ids[i], barred, suspect):
+            best[size] = _key(score, ids[i])
+            size += 1
+            if size == len(best):
+                size, least = _keep(best, size, k), _score_of(best[k - 1])
+    return size, least
 
 
 @njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
 def _scan_words(
-    words: Array, ids: Array, table: Scores, allow: Mask, masked: bool, barred: Rows, items: Rows, top: Scores
-) -> None:
-    """Offer the allowed items of a list of product-quantised codes."""
+    words: Array,
+    ids: Array,
+    table: Scores,
+    allow: Mask,
+    masked: bool,
+    barred: Rows,
+    suspect: Mask,
+    best: Array,
+    size: int,
+    least: np.float32,
+    k: int,
+) -> tuple[int, np.float32]:
+    """As `_scan_halves` for a list of product-quantised codes."""
     for i in range(len(ids)):
         if masked and (ids[i] >= len(allow) or not allow[ids[i]]):
             continue
         score = np.float32(0)
         for part in range(words.shape[1]):
             score += table[256 * part + words[i, part]]
-        if score >= top[0]:
-            _offer(items, top, score, np.int32(ids[i]), barred)
+        if score >= least and not _is_barred(ids[i], barred, suspect):
+            best[size] = _key(score, ids[i])
+            size += 1
+            if size == len(best):
+                size, least = _keep(best, size, k), _score_of(best[k - 1])
+    return size, least
 
 
 @njit(cache=True, nogil=True)
-def _offer(items: Rows, top: Scores, score: np.float32, item: np.int32, barred: Rows) -> None:
-    """Take an item into the heap of the best, whose root is the worst of them, if it is better and not barred."""
-    if score == top[0] and item > items[0]:
-        return
-    place = np.searchsorted(barred, item)
-    if place < len(barred) and barred[place] == item:
-        return
-    sink(top, items, len(items), score, item)
+def _is_barred(row: int, barred: Rows, suspect: Mask) -> bool:
+    """Return whether a row is among the sorted barred ones; `suspect` says by its last digits that it may be."""
+    if not suspect[row & (SUSPECTS - 1)]:
+        return False
+    place = np.searchsorted(barred, row)
+    return bool(place < len(barred) and barred[place] == row)
+
+
+@njit(cache=True, nogil=True)
+def _key(score: np.float32, row: int) -> int:
+    """Return a whole number that is larger for a better item: a higher score, then a lower row."""
+    bits = np.int64(np.float32(score + np.float32(0)).view(np.int32))  # 0 is added because -0 is no less than 0
+    return int(((bits if bits >= 0 else bits ^ np.int64(ROWS)) << np.int64(32)) | (np.int64(ROWS) - row))
+
+
+@njit(cache=True, nogil=True)
+def _score_of(key: int) -> np.float32:
+    """Return the score that a key was made of."""
+    bits = key >> np.int64(32)
+    return np.int32(bits if bits >= 0 else bits ^ np.int64(ROWS)).view(np.float32)
+
+
+@njit(cache=True, nogil=True)
+def _keep(keys: Array, size: int, k: int) -> int:
+    """Put the k largest of the first `size` keys, all different, in front, the least of them last; return how many."""
+    low, high = 0, size - 1 if size > k else -1
+    while low < high:
+        one, two, three = keys[low], keys[(low + high) >> 1], keys[high]
+        pivot = max(min(one, two), min(max(one, two), three))
+        i, j = low, high
+        while i <= j:
+            while keys[i] > pivot:
+                i += 1
+            while keys[j] < pivot:
+                j -= 1
+            if i <= j:
+                keys[i], keys[j] = keys[j], keys[i]
+                i, j = i + 1, j - 1
+        if k - 1 <= j:
+            high = j
+        elif k - 1 >= i:
+            low = i
+        else:
+            break
+    return min(size, k)
 
 
 @njit(cache=True, nogil=True)

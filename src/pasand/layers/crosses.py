@@ -52,10 +52,10 @@ class Cross(nn.Module):
         crossed: Tensor = x + first * self.last(self.first(x))
         return crossed
 
-    def ordered(self, first: Tensor, x: Tensor, order: Tensor, low: Tensor | None = None) -> Tensor:
-        """As `forward` for vectors whose numbers come in another order; `low`: what `first` makes of x, where known."""
+    def ordered(self, first: Tensor, x: Tensor, order: Tensor) -> Tensor:
+        """As `forward` for vectors whose numbers come in another order."""
         if isinstance(self.first, nn.Linear):
-            low = functional.linear(x, self.first.weight[:, order]) if low is None else low
+            low = functional.linear(x, self.first.weight[:, order])
             return x + first * functional.linear(low, self.last.weight[order], self.last.bias[order])
         return x + first * functional.linear(x, self.last.weight[order][:, order], self.last.bias[order])
 
@@ -126,61 +126,69 @@ class Fields(nn.Module):
         return added
 
     def rank(self, inputs: dict[str, Tensor]) -> Tensor:
-        """Map inputs, (n, ...) each, to logits, (n,)."""
-        return self.answer(inputs | {"items": self.item(inputs)})
+        """Map the fields of queries, items and pairs, (n, ...) each, to logits, (n,)."""
+        return self.request(inputs | {"items": self.item(inputs)})
 
     def item(self, inputs: dict[str, Tensor]) -> Tensor:
         """Map fields of items, (n, ...) each, to what can be said of them before the request is known, (n, T).
 
-        Their vectors and numbers, and their part of what reads all fields: first layers and linear terms.
+        That is their vectors and numbers, and at last their linear term, where the network has such.
         """
         own = self._own(inputs, "item")
-        return torch.cat([own, *self._parts(inputs, own, "item")], dim=1)
+        return torch.cat([own, self._linear(inputs, own, "item")], dim=1) if self._shape.linear else own
 
-    def answer(self, inputs: dict[str, Tensor]) -> Tensor:
+    def request(self, inputs: dict[str, Tensor]) -> Tensor:
         """Map "items", (n, T) of `item`, "pair", (n, F), and fields of queries, (1, ...) or (n, ...), to logits, (n,).
 
-        Fields of items whose combinations have weights of their own are read here, too.
+        What the items of a query share is computed once where it is told once. Fields of items whose combinations have
+        weights of their own are read here, too.
         """
-        query, pair, items = self._own(inputs, "query"), self._own(inputs, "pair"), inputs["items"]
+        query, pair = self._own(inputs, "query"), self._own(inputs, "pair")
+        items = inputs.get("items", pair[:, :0])
         wide = len(self.columns_item)
-        shared, of_pair = self._parts(inputs, query, "query"), self._parts(inputs, pair, "pair")
-        told = items[:, wide:].split([part.shape[1] for part in shared], dim=1)
-        parts = [a + b + c for a, b, c in zip(shared, told, of_pair, strict=True)]
-        x = torch.cat([query.expand(items.shape[0], -1), items[:, :wide], pair], dim=1)
-        order = torch.cat([self.columns_query, self.columns_item, self.columns_pair])
-        terms = [parts.pop()[:, 0]] if self._shape.linear else []
-        if self._shape.second_order:
-            terms.append(second_order(self._all_vectors(x)))
+        rest = torch.cat([items[:, :wide], pair], dim=1)
+        terms = []
+        if self._shape.linear:
+            terms = [self._linear(inputs, query, "query"), self._linear(inputs, pair, "pair")]
+            terms = [term[:, 0] for term in [*terms, items[:, wide:]] if term.shape[1]]
         for (one, other), hashed in zip(self._shape.crossed, self.hashed, strict=True):
             terms.append(hashed(inputs[one], inputs[other]))
+        ends = [self._dense(query, rest)] if self._shape.dense else []
+        if self._shape.second_order or self._shape.cross_layers:
+            x = torch.cat([query.expand(rest.shape[0], -1), rest], dim=1)
+            terms += [second_order(self._all_vectors(x))] if self._shape.second_order else []
         if self.output is not None:
-            ends = [self.dense[1:](parts.pop(0) + self.dense[0].bias)] if self._shape.dense else []
-            crossed = x
-            for n, layer in enumerate(self.crosses):
-                crossed = layer.ordered(x, crossed, order, parts[0] if parts and not n else None)
-            weight, at = self.output.weight[0], ends[0].shape[1] if ends else 0
-            terms += [end @ weight[:at] for end in ends]
-            terms += [crossed @ weight[at:][order]] if self._shape.cross_layers else []
+            # the weights times the many rows, and not the other way round, which takes several times as long
+            weight, at = self.output.weight, ends[0].shape[1] if ends else 0
+            terms += [functional.linear(weight[:, :at], end)[0] for end in ends]
+            if self._shape.cross_layers:
+                order, crossed = torch.cat([self.columns_query, self.columns_item, self.columns_pair]), x
+                for layer in self.crosses:
+                    crossed = layer.ordered(x, crossed, order)
+                terms.append(functional.linear(weight[:, at:][:, order], crossed)[0])
         return sum(terms[1:], start=terms[0]) + self.bias
+
+    def _dense(self, query: Tensor, rest: Tensor) -> Tensor:
+        """Return what the dense layers make of queries, (1 or n, W), and of the other fields, (n, W)."""
+        first, columns = self.dense[0], torch.cat([self.columns_item, self.columns_pair])
+        shared = first.bias[None]
+        if len(self.columns_query):
+            shared = functional.linear(query, first.weight[:, self.columns_query], first.bias)
+        made: Tensor = self.dense[1:](torch.addmm(shared, rest, first.weight[:, columns].t()))
+        return made
+
+    def _linear(self, inputs: dict[str, Tensor], own: Tensor, of: str) -> Tensor:
+        """Return the linear term of a side's fields, (n, 1)."""
+        numbers = getattr(self, f"numbers_{of}")
+        slopes = functional.linear(own[:, own.shape[1] - len(numbers) :], self.slopes.weight[:, numbers])
+        weights = zip(self._codes, self.weights, strict=True)
+        return sum((w(inputs[name]) for name, w in weights if side(name) == of), start=slopes)
 
     def _own(self, inputs: dict[str, Tensor], of: str) -> Tensor:
         """Return vectors and numbers of a side's fields side by side, (n, W)."""
         vectors = [table(inputs[k]) for k, table in zip(self._codes, self.tables, strict=True) if side(k) == of]
         found = [*vectors, *(inputs[name] for name in self._numbers if side(name) == of)]
         return torch.cat(found, dim=1) if found else self.bias.new_zeros((1, 0))
-
-    def _parts(self, inputs: dict[str, Tensor], own: Tensor, of: str) -> list[Tensor]:
-        """Return a side's part of the first dense layer, the first cross layer and the linear terms, where there."""
-        columns, layers = getattr(self, f"columns_{of}"), [self.dense[0]] if self._shape.dense else []
-        layers += [layer.first for layer in self.crosses[:1] if isinstance(layer.first, nn.Linear)]
-        parts = [functional.linear(own, layer.weight[:, columns]) for layer in layers]
-        if self._shape.linear:
-            numbers = getattr(self, f"numbers_{of}")
-            slopes = functional.linear(own[:, len(columns) - len(numbers) :], self.slopes.weight[:, numbers])
-            weights = zip(self._codes, self.weights, strict=True)
-            parts.append(sum((w(inputs[name]) for name, w in weights if side(name) == of), start=slopes))
-        return parts
 
     def _all_vectors(self, x: Tensor) -> Tensor:
         """Return the vectors of codes and, multiplied by the numbers, of numbers; (n, fields, D)."""

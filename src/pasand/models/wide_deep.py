@@ -25,7 +25,6 @@ class WideDeep(Contextual):
 
     def _shape(self, names: list[str]) -> Shape:
         from pasand.layers.crosses import Shape, joined
-        from pasand.training import signals
 
-        codes = [name for name in names if signals.parts(self._learnt)[name] >= 0]
+        codes = [name for name in names if self._reader().parts[name] >= 0]
         return Shape(linear=True, crossed=joined(codes), dense=self.layers, dropout=self.dropout)

@@ -48,6 +48,8 @@ class Variant:
     seen_change: int = 0
     """Number of the latest change of the catalogue that it has taken in."""
     _removed: Mask = field(init=False, repr=False)
+    _there: Mask | None = field(default=None, init=False, repr=False)
+    """(1, N) what was not removed; None: everything."""
     _masks: OrderedDict[bytes, Mask] = field(default_factory=OrderedDict, init=False, repr=False)
     _anything: Recommender = field(init=False, repr=False)
     _names: dict[int, str] = field(init=False, repr=False)
@@ -213,7 +215,7 @@ class Variant:
         Raises Refused for a filter that there cannot be.
         """
         if ask.allow is None and not ask.filters:
-            return None if not self._removed.any() else ~self._removed[None, :]
+            return self._there
         key = msgspec.json.encode((ask.allow, ask.filters))
         found = self._masks.get(key)
         if found is None:
@@ -274,6 +276,7 @@ class Variant:
                     self._mend(row, one.features)
         if fresh:
             self._add(fresh)
+        self._there = ~self._removed[None, :] if self._removed.any() else None
         self.seen_change = max([self.seen_change, *(one.number for one in changes)])
         self._masks.clear()
 

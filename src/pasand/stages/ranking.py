@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 
 from pasand.contracts import Model
-from pasand.types import Candidates, Queries
+from pasand.types import Array, Candidates, Queries, Rows, Scores
 
 
 @dataclass(frozen=True)
@@ -33,23 +34,43 @@ class Rank:
         if not depth or not len(queries):
             return candidates
         ranked = self.model.score(queries, items[:, :depth])
-        ranked = np.where(items[:, :depth] >= 0, ranked, np.float32(-np.inf))
-        scores = np.full(items.shape, -np.inf, np.float32)
-        scores[:, :depth] = ranked
-        order = np.argsort(-scores, axis=1, kind="stable")
-        scores = np.take_along_axis(scores, order, axis=1)
-        items = np.take_along_axis(items, order, axis=1)
-        # what the model says nothing of steps down below the last score, one by one, so that scores fall
-        said = np.isfinite(scores)
-        lowest = np.where(said, scores, np.inf).min(axis=1, initial=np.inf)
-        lowest = np.where(np.isfinite(lowest), lowest, 0).astype(np.float32)
-        behind = np.cumsum(~said, axis=1).astype(np.float32)
-        step = np.maximum(np.abs(lowest) * np.float32(1e-6), np.float32(1e-6))
-        scores = np.where(said, scores, lowest[:, None] - behind * step[:, None]).astype(np.float32)
-        scores[items < 0] = -np.inf
+        order, items, scores = _ordered(items, np.ascontiguousarray(ranked, np.float32))
         propensity = candidates.propensity
         return Candidates(
             items=items,
             scores=scores,
             propensity=None if propensity is None else np.take_along_axis(propensity, order, axis=1),
         )
+
+
+@njit(cache=True, nogil=True)
+def _ordered(items: Rows, said: Scores) -> tuple[Array, Rows, Scores]:
+    """Return places of candidates by falling score, with items and scores in that order, (B, K) each.
+
+    `said`: (B, depth) of the first ones, -inf where nothing is said. What nothing is said of steps down below the last
+    score, one by one, so that scores fall.
+    """
+    width, depth = items.shape[1], said.shape[1]
+    orders = np.empty(items.shape, np.int64)
+    out, scores = np.empty_like(items), np.empty(items.shape, np.float32)
+    negative = np.empty(width, np.float32)
+    for b in range(len(items)):
+        lowest = np.float32(np.inf)
+        for k in range(width):
+            negative[k] = -said[b, k] if k < depth and items[b, k] >= 0 else np.inf
+            if np.isfinite(negative[k]):
+                lowest = min(lowest, -negative[k])
+        if not np.isfinite(lowest):
+            lowest = np.float32(0)
+        step = max(abs(lowest) * np.float32(1e-6), np.float32(1e-6))
+        order = np.argsort(negative, kind="mergesort")
+        behind = np.float32(0)
+        for k in range(width):
+            place = order[k]
+            orders[b, k], out[b, k], scores[b, k] = place, items[b, place], -negative[place]
+            if not np.isfinite(negative[place]):
+                behind += 1
+                scores[b, k] = lowest - behind * step
+            if items[b, place] < 0:
+                scores[b, k] = -np.inf
+    return orders, out, scores

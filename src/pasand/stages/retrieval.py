@@ -50,15 +50,19 @@ class FromIndex:
 
     def __call__(self, queries: Queries) -> Candidates:
         vectors = self.model.embed_queries(queries)
-        known = np.flatnonzero(vectors.any(axis=1))
+        known = np.asarray(vectors.any(axis=1))
+        if len(queries) and len(self.index) and known.all():
+            return self._found(vectors, queries)
         items = np.full((len(queries), queries.k), -1, np.int32)
         scores = np.full((len(queries), queries.k), -np.inf, np.float32)
-        if len(known) and len(self.index):
-            asked = queries if len(known) == len(queries) else queries.take(known)
-            found = self.index.search(vectors[known], queries.k, allowed=asked.allowed, exclude=asked.exclude).items
-            own = np.einsum("bd,bkd->bk", vectors[known], self.model.embed_items(found))
-            ranked = _ordered(found, np.where(found >= 0, own, np.float32(-np.inf)))
-            items[known], scores[known] = ranked.items, ranked.scores
+        if len(self.index) and known.any():
+            found = self._found(vectors[known], queries.take(np.flatnonzero(known)))
+            items[known], scores[known] = found.items, found.scores
+        return Candidates(items=items, scores=scores)
+
+    def _found(self, vectors: Vectors, queries: Queries) -> Candidates:
+        found = self.index.search(vectors, queries.k, allowed=queries.allowed, exclude=queries.exclude).items
+        items, scores = _rescored(vectors, self.model.embed_items(found), found)
         return Candidates(items=items, scores=scores)
 
     def fit(self, data: Dataset, *, rng: Generator) -> Self:
@@ -183,6 +187,24 @@ def _widened(found: Candidates, k: int) -> tuple[Rows, Scores]:
 def _ordered(items: Rows, scores: Scores) -> Candidates:
     order = np.lexsort((items, -scores))
     return Candidates(items=np.take_along_axis(items, order, 1), scores=np.take_along_axis(scores, order, 1))
+
+
+@njit(cache=True, nogil=True)
+def _rescored(vectors: Vectors, embedded: Vectors, found: Rows) -> tuple[Rows, Scores]:
+    """Return items, (B, K), and the inner products of their vectors, (B, K, D), with the queries', by falling score."""
+    items, scores = np.empty_like(found), np.empty(found.shape, np.float32)
+    for b in range(len(found)):
+        order = np.argsort(found[b], kind="mergesort")  # ties go to the lower row
+        negative = np.empty(found.shape[1], np.float32)
+        for at in range(found.shape[1]):
+            place, score = order[at], np.float32(0)
+            for d in range(vectors.shape[1]):
+                score += vectors[b, d] * embedded[b, place, d]
+            negative[at] = np.inf if found[b, place] < 0 else -score
+        by_score = np.argsort(negative, kind="mergesort")
+        for at in range(found.shape[1]):
+            items[b, at], scores[b, at] = found[b, order[by_score[at]]], -negative[by_score[at]]
+    return items, scores
 
 
 @njit(cache=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self, get_args
 
@@ -19,8 +19,9 @@ from pasand.training.calibration import calibration, learn_map, mapped
 from pasand.training.network import CHUNK
 from pasand.training.ranked import Examples, Objective, examples
 from pasand.training.ranker import DeepRanker
+from pasand.training.reader import Reader
 from pasand.training.withheld import SHARE, Withheld
-from pasand.types import Array, Mask, Queries, Rows, Scores
+from pasand.types import Array, Mask, Queries, Rows, Scores, within
 
 if TYPE_CHECKING:
     import torch
@@ -32,8 +33,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 DIMENSIONS = 16
-TABLE = 2**26
-"""Numbers that a network may say of all items together before it is asked to be kept: 268 MB."""
+SAID = "said"
+"""Name of the learnt array that holds what the network says of each item before the request is known, (N, T)."""
+MANY = 16
+"""Items of a query from which on what they share is read once."""
 
 
 @dataclass(kw_only=True)
@@ -68,8 +71,7 @@ class Contextual(DeepRanker, ABC):
     learns what newcomers are like (Volkovs et al., NIPS 2017)."""
     _whole: Any = field(default=None, init=False, repr=False, compare=False)
     _read: Any = field(default=None, init=False, repr=False, compare=False)
-    _said: Any = field(default=None, init=False, repr=False, compare=False)
-    _again: Any = field(default=None, init=False, repr=False, compare=False)
+    _whole_items: Any = field(default=None, init=False, repr=False, compare=False)
     _after: Any = field(default=None, init=False, repr=False, compare=False)
     _later: Any = field(default=None, init=False, repr=False, compare=False)
 
@@ -147,6 +149,8 @@ class Contextual(DeepRanker, ABC):
 
     def _finish(self) -> None:
         """Where the validated network is the one that answers, let it count by all data, and calibrate its minutes."""
+        if self._reader().of_items(np.zeros(1, np.int32)):
+            self._learnt[SAID] = self._said(np.arange(len(self._learnt["known"]), dtype=np.int32))
         if self.refit or self._later is None:
             return
         self.follow(self._whole)
@@ -176,8 +180,9 @@ class Contextual(DeepRanker, ABC):
         made = self._examples_of(data)
         some = np.sort(np.random.default_rng(0).choice(len(made), min(len(made), 20_000), replace=False))
         sample = made.select(some)
+        reader = Reader(learnt)
         numbers = [
-            signals.raw(learnt, queries, sample.items[part])[sample.items[part].reshape(-1) >= 0]
+            reader.raw(queries, sample.items[part])[sample.items[part].reshape(-1) >= 0]
             for part, queries in sample.batches()
         ]
         if numbers:
@@ -187,67 +192,56 @@ class Contextual(DeepRanker, ABC):
         return learnt | {"rated": np.array(rated, np.float32)}
 
     def _inputs(self, queries: Queries, items: Rows) -> dict[str, Array]:
-        told = signals.of_queries(self._learnt, queries)
-        told = {name: np.repeat(values, items.shape[1], axis=0) for name, values in told.items()}
-        return told | self._reads(items.reshape(-1)) | {"pair": signals.of_pairs(self._learnt, queries, items)}
+        reader, flat = self._reader(), items.reshape(-1)
+        told = {k: np.repeat(values, items.shape[1], axis=0) for k, values in reader.of_queries(queries).items()}
+        return told | self._reads(flat) | {"pair": reader.of_pairs(queries, items)}
+
+    def _reader(self) -> Reader:
+        if self._read is None or self._read.learnt is not self._learnt:
+            self._read, self._whole_items = Reader(self._learnt), None
+        found: Reader = self._read
+        return found
 
     def _reads(self, rows: Rows) -> dict[str, Array]:
         """Return what is read of items, (n, ...) each, out of what was read once for all."""
-        n_items = len(self._learnt["known"])
-        if self._read is None or self._read[0] is not self._learnt:
-            everything = np.append(np.arange(n_items, dtype=np.int32), np.int32(-1))
-            self._read = (self._learnt, signals.of_items(self._learnt, everything))
-        inside = np.where(rows < n_items, rows, np.int32(-1))
-        return {name: table[inside] for name, table in self._read[1].items()}
+        reader = self._reader()
+        if self._whole_items is None:
+            everything = np.append(np.arange(reader.n_items, dtype=np.int32), np.int32(-1))
+            self._whole_items = reader.of_items(everything)
+        inside = within(rows, reader.n_items)
+        return {name: table[inside] for name, table in self._whole_items.items()}
 
     def _examples(self, example: Queries, rows: Rows) -> dict[str, dict[str, Array]]:
-        found = super()._examples(example, rows)
-        own = signals.of_items(self._learnt, rows)
-        if own:
-            shared = signals.of_queries(self._learnt, example.take(np.zeros(1, np.intp)))
-            found |= {"item": own, "answer": self._request(shared, self._run("item", own), found["rank"]["pair"], rows)}
-        return found
+        found, reader = super()._examples(example, rows), self._reader()
+        own, (one, several) = reader.of_items(rows), (example.take(np.zeros(1, np.intp)), rows[None])
+        crossed = {other: own[other] for _, other in self._shape(list(reader.parts)).crossed}
+        told = {**reader.of_queries(one), **crossed, "pair": reader.of_pairs(one, several)}
+        return found | {"item": own, "request": {**told, "items": self._said(rows)}} if own else found
+
+    def _said(self, rows: Rows) -> Array:
+        """Return what the network says of items before the request is known, (n, T)."""
+        return self._run("item", self._reader().of_items(rows))
 
     def _logits(self, queries: Queries, items: Rows) -> Scores:
-        """Return logits, (B, K) each; a graph reads what all items of a query share once, and items from a table."""
-        if self._network is not None or self._graphs is None or "answer" not in self._graphs:
+        """Return logits, (B, K) each; for many items a graph reads what all items of a query share once."""
+        served = self._graphs is not None and self._network is None and SAID in self._learnt
+        if not served or "request" not in self._graphs or items.shape[1] < MANY:
             return super()._logits(queries, items)
-        shared = signals.of_queries(self._learnt, queries)
-        pairs = signals.of_pairs(self._learnt, queries, items).reshape(*items.shape, -1)
+        reader, wanted, said = self._reader(), self._graphs.inputs["request"], self._learnt[SAID]
+        shared = reader.of_queries(queries)
+        pairs = reader.of_pairs(queries, items).reshape(*items.shape, -1)
+        crossed = [name for name in wanted if name not in shared and name not in ("items", "pair")]
         out = np.empty(items.shape, np.float32)
         for b in range(len(items)):
             own = {name: values[b : b + 1] for name, values in shared.items()}
             for at in range(0, items.shape[1], CHUNK):
                 some = slice(at, at + CHUNK)
-                rows = items[b, some]
-                told = self._request(own, self._of_items(rows), pairs[b, some], rows)
-                out[b, some] = self._graphs.run("answer", told)
+                told = {**own, "items": said[items[b, some]], "pair": pairs[b, some]}
+                if crossed:
+                    again = self._reads(items[b, some])
+                    told |= {name: again[name] for name in crossed}
+                out[b, some] = self._graphs.run("request", told)
         return out
-
-    def _request(self, shared: Mapping[str, Array], of_items: Array, pair: Array, rows: Rows) -> dict[str, Array]:
-        """Return what `answer` of the network reads of a query and its items, (n,)."""
-        if self._again is None or self._again[0] is not self._learnt:  # the parts of a large catalogue take a while
-            crossed = self._shape(list(signals.parts(self._learnt))).crossed
-            self._again = (self._learnt, {other for _, other in crossed})
-        names = self._again[1]
-        again = {k: v for k, v in self._reads(rows).items() if k in names} if names else {}
-        return {**shared, **again, "items": of_items, "pair": pair}
-
-    def _of_items(self, rows: Rows) -> Array:
-        """Return what the network says of items before the request is known, (n,) -> (n, T); kept if it fits."""
-        n_items = len(self._learnt["known"])
-        if self._said is None or self._said[0] is not self._learnt:
-            one = self._run("item", signals.of_items(self._learnt, np.array([-1], np.int32)))
-            table = None
-            if (n_items + 1) * one.shape[1] <= TABLE:
-                everything = signals.of_items(self._learnt, np.arange(n_items, dtype=np.int32))
-                table = np.concatenate([self._run("item", everything), one])
-            self._said = (self._learnt, table)
-        table = self._said[1]
-        if table is None:
-            return self._run("item", self._reads(rows))
-        found: Array = table[np.where(rows < n_items, rows, -1)]
-        return found
 
     def _answerable(self, queries: Queries) -> Mask:
         return np.ones(len(queries), np.bool_)
@@ -255,24 +249,25 @@ class Contextual(DeepRanker, ABC):
     def _build(self) -> nn.Module:
         from pasand.layers.crosses import Fields
 
-        fields = signals.parts(self._learnt)
+        fields = self._reader().parts
         return Fields(fields, self.dimensions or DIMENSIONS, self._shape(list(fields)))
 
     def _task(self, data: Dataset, network: nn.Module, where: torch.device) -> Task:
         from pasand.training.requests import Requests
 
         made = self._examples_of(data)
-        nobody = signals.of_queries(self._learnt, data.queries(np.array([-1], np.int32), k=1))
+        reader = self._reader()
+        nobody = reader.of_queries(data.queries(np.array([-1], np.int32), k=1))
         of_queries = [{name: values[:0] for name, values in nobody.items()}]  # where there are no examples at all
-        pairs = [np.empty((0, len(signals.names(self._learnt))), np.float32)]
+        pairs = [np.empty((0, len(reader.names)), np.float32)]
         for part, queries in made.batches():
-            of_queries.append(signals.of_queries(self._learnt, queries))
-            pairs.append(signals.of_pairs(self._learnt, queries, made.items[part]))
+            of_queries.append(reader.of_queries(queries))
+            pairs.append(reader.of_pairs(queries, made.items[part]))
         return Requests(
             network,
             made,
             {name: np.concatenate([one[name] for one in of_queries]) for name in of_queries[0]},
-            signals.of_items(self._learnt, np.arange(data.n_items, dtype=np.int32)),
+            reader.of_items(np.arange(data.n_items, dtype=np.int32)),
             np.concatenate(pairs),
             objective=self.objective,
             scale=(float(self._learnt["rated"][0]), float(self._learnt["rated"][1])),
@@ -285,7 +280,10 @@ class Contextual(DeepRanker, ABC):
     def add_items(self, features: Features) -> None:
         """Append items, which are scored from their features."""
         more = max((len(feature) for feature in features.values()), default=0)
+        rows = np.arange(len(self._learnt["known"]), len(self._learnt["known"]) + more, dtype=np.int32)
         self._learnt = {**self._learnt, **signals.grown(self._learnt, features, more)}
+        if SAID in self._learnt and more:
+            self._learnt[SAID] = np.concatenate([self._learnt[SAID], self._said(rows)])
 
     def follow(self, data: Dataset) -> None:
         """Read by how often items are liked in `data`, which go on from those learnt from; nothing is trained.
@@ -316,12 +314,13 @@ class Contextual(DeepRanker, ABC):
 
     def features_read(self) -> list[str]:
         """Return the names of what the network reads of a pair."""
-        return [name for name in signals.parts(self._learnt) if name != "pair"] + signals.names(self._learnt)
+        reader = self._reader()
+        return [name for name in reader.parts if name != "pair"] + reader.names
 
     def score_without(self, queries: Queries, items: Rows, feature: str) -> Scores:
         """Return the scores as if a feature of `features_read` were not known; (B, K) -> (B, K)."""
         told = self._inputs(queries.within(len(self._learnt["known"])), items)
-        numbers = signals.names(self._learnt)
+        numbers = self._reader().names
         if feature in numbers:
             told["pair"] = told["pair"].copy()
             told["pair"][:, numbers.index(feature)] = 0

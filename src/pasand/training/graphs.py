@@ -30,15 +30,16 @@ class Graphs:
             if any(marked(name).encode() in graph for graph in graphs.values())
         }
         self._sessions = {name: _session(graph, self._lent) for name, graph in graphs.items()}
+        self.inputs = {name: [one.name for one in run.get_inputs()] for name, run in self._sessions.items()}
+        """Names of what each graph reads."""
 
     def __contains__(self, name: str) -> bool:
         return name in self._sessions
 
     def run(self, name: str, inputs: Mapping[str, Array]) -> Vectors:
         """Return what a graph makes of its inputs, (B, ...) each: (B, D)."""
-        session = self._sessions[name]
-        wanted = {node.name: np.ascontiguousarray(inputs[node.name]) for node in session.get_inputs()}
-        vectors: Vectors = session.run(None, wanted)[0]
+        wanted = {one: np.ascontiguousarray(inputs[one]) for one in self.inputs[name]}
+        vectors: Vectors = self._sessions[name].run(None, wanted)[0]
         return vectors
 
 

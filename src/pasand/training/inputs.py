@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numba import njit
 
 from pasand.data.features import Feature, Features
 from pasand.errors import InputError
@@ -55,10 +56,7 @@ def codes_of(rows: Rows, codes: Array) -> Array:
     >>> codes_of(np.array([1, -1, 7], np.int32), np.array([0, 5]))
     array([5, 0, 0])
     """
-    inside = (rows >= 0) & (rows < len(codes))
-    if not len(codes):
-        return np.zeros(rows.shape, np.int64)
-    found: Array = np.where(inside, codes[np.where(inside, rows, 0)], 0)
+    found: Array = _codes_of(_narrow(rows).reshape(-1), codes).reshape(rows.shape)
     return found
 
 
@@ -68,11 +66,36 @@ def recent(rows: Rows, codes: Array, n: int) -> Array:
     >>> recent(np.array([[3, -1, 0, 1]], np.int32), np.array([1, 2, 0, 3]), 2)
     array([[1, 2]])
     """
-    found = codes_of(rows, codes)
-    order = np.argsort(found > 0, axis=1, kind="stable")[:, -n:] if n else np.empty((len(rows), 0), np.int64)
-    out = np.zeros((len(rows), n), np.int64)
-    out[:, n - order.shape[1] :] = np.take_along_axis(found, order, axis=1)
-    return out
+    found: Array = _recent(_narrow(rows), codes, n)
+    return found
+
+
+def _narrow(rows: Rows) -> Rows:
+    """Return rows as int32, so that kernels are compiled for one type; what is too large for it stays so."""
+    if rows.dtype != np.int32:
+        rows = np.minimum(rows, np.iinfo(np.int32).max).astype(np.int32)
+    return np.ascontiguousarray(rows)
+
+
+@njit(cache=True, nogil=True)
+def _codes_of(rows: Rows, codes: Array) -> Array:
+    found = np.zeros(len(rows), np.int64)
+    for n in range(len(rows)):
+        if 0 <= rows[n] < len(codes):
+            found[n] = codes[rows[n]]
+    return found
+
+
+@njit(cache=True, nogil=True)
+def _recent(rows: Rows, codes: Array, n: int) -> Array:
+    found = np.zeros((len(rows), n), np.int64)
+    for b in range(len(rows)):
+        at = n
+        for h in range(rows.shape[1] - 1, -1, -1):
+            if at and 0 <= rows[b, h] < len(codes) and codes[rows[b, h]] > 0:
+                at -= 1
+                found[b, at] = codes[rows[b, h]]
+    return found
 
 
 def learn(side: str, features: Features, rows: Rows, bands: int = 0) -> dict[str, Array]:
@@ -137,9 +160,8 @@ def read(side: str, learnt: Arrays, features: Mapping[str, Array], n: int) -> di
     whole numbers where codes are read, or no numbers, and for a vector of another width than in training.
     """
     inputs: dict[str, Array] = {}
-    for key in parts(side, learnt):
-        name = key.removeprefix(f"{side}.")
-        values = features.get(name)
+    for name in _names(side, learnt):
+        key, values = f"{side}.{name}", features.get(name)
         if f"{side}_codes.{name}" in learnt:
             width = int(learnt[f"{side}_width.{name}"][0])
             inputs[key] = _codes(values, learnt[f"{side}_codes.{name}"], width, n, key)
@@ -148,6 +170,12 @@ def read(side: str, learnt: Arrays, features: Mapping[str, Array], n: int) -> di
         else:
             inputs[key] = _numbers(values, learnt[f"{side}_scale.{name}"], n, key)
     return inputs
+
+
+def _names(side: str, learnt: Arrays) -> list[str]:
+    """Return the names of the features that are read, sorted."""
+    kinds = tuple(f"{side}_{kind}." for kind in ("codes", "edges", "scale"))
+    return sorted(key.partition(".")[2] for key in learnt if key.startswith(kinds))
 
 
 def anything(inputs: Mapping[str, Array], n: int) -> Mask:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 
 from pasand.training.network import DeepModel
 from pasand.training.withheld import Withheld
@@ -61,22 +62,31 @@ class DeepRanker(DeepModel):
 
     def score(self, queries: Queries, items: Rows | None) -> Scores:
         """Return logits; -inf where the query lacks what the model needs, and for items that it knows nothing of."""
-        n_items = len(self._learnt["known"])
+        known: Mask = self._learnt["known"]
         if items is None:
-            items = np.broadcast_to(np.arange(n_items, dtype=np.int32), (len(queries), n_items))
-        items = within(items, n_items)
-        out = np.full(items.shape, -np.inf, np.float32)
-        known = np.append(self._learnt["known"], False)
-        answerable = np.flatnonzero(self._answerable(queries)) if len(queries) and items.shape[1] else np.empty(0, int)
-        wide = max(1, min(items.shape[1], PAIRS))
+            items = np.broadcast_to(np.arange(len(known), dtype=np.int32), (len(queries), len(known)))
+        items = np.ascontiguousarray(within(items, len(known)))
+        if not items.size:
+            return np.empty(items.shape, np.float32)
+        answerable = self._answerable(queries)
+        if items.size <= PAIRS and answerable.all():
+            out = np.ascontiguousarray(self._logits(queries.within(len(known)), items))
+        else:
+            out = self._in_parts(queries, items, np.flatnonzero(answerable))
+        _silence(out, items, known, answerable)
+        return out
+
+    def _in_parts(self, queries: Queries, items: Rows, answerable: Array) -> Scores:
+        """Return the logits of the answerable queries, of so many pairs at once as may be held."""
+        out = np.empty(items.shape, np.float32)
+        wide = min(items.shape[1], PAIRS)
         part = max(1, PAIRS // wide)
         for at in range(0, len(answerable), part):
             which = answerable[at : at + part]
-            asked = queries.take(which).within(n_items)
+            asked = queries.take(which).within(len(self._learnt["known"]))
             for begin in range(0, items.shape[1], wide):
                 some = np.ascontiguousarray(items[which, begin : begin + wide])
-                told = self._logits(asked, some)
-                out[which, begin : begin + wide] = np.where(known[some], told, np.float32(-np.inf))
+                out[which, begin : begin + wide] = self._logits(asked, some)
         return out
 
     def _logits(self, queries: Queries, items: Rows) -> Scores:
@@ -85,6 +95,15 @@ class DeepRanker(DeepModel):
 
     def _width(self) -> int:
         return 1
+
+
+@njit(cache=True, nogil=True)
+def _silence(scores: Scores, items: Rows, known: Mask, answerable: Mask) -> None:
+    """Set the scores, (B, K), of items that are not known and of queries that cannot be answered to -inf."""
+    for b in range(len(scores)):
+        for k in range(scores.shape[1]):
+            if not answerable[b] or items[b, k] < 0 or not known[items[b, k]]:
+                scores[b, k] = -np.inf
 
 
 def _in_history(history: Rows, items: Rows, n_items: int) -> Mask:

@@ -1,8 +1,7 @@
-"""What rankers read of a request and an item: one pipeline for training and for answering. Plain arrays, no torch.
+"""What rankers learn of a log so as to read requests and items, which `reader.Reader` does. Plain arrays, no torch.
 
-`of_queries`, `of_items` and `of_pairs` together are what a network reads. Everything is computed from the query
-(history, time, features) and from what was learnt of the catalogue, so that an answer and a training example are read
-by the same code; nothing is looked up by what happened after the query.
+Training and answering read by the same code: everything is computed from the query (history, time, features) and from
+what was learnt of the catalogue; nothing is looked up by what happened after the query.
 
 Numbers of a pair: "age" of the item (log days since it became available, or was first seen), "popular" (log of its
 likings before the query's day), "recent" (of the last 30 days), "length" of the history, "again" (log days since an
@@ -20,12 +19,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
 from pasand.data.dataset import Dataset
 from pasand.data.features import TIME_UNKNOWN, Features
 from pasand.training import inputs
-from pasand.types import Array, Arrays, Queries, Rows
+from pasand.types import Array, Arrays, Rows
 
 DAY = 86_400
 WINDOW = 30
@@ -122,17 +120,6 @@ def parts(learnt: Arrays) -> dict[str, int]:
     return found | inputs.parts("user", learnt) | inputs.parts("item", learnt)
 
 
-def of_queries(learnt: Arrays, queries: Queries) -> dict[str, Array]:
-    """Return the inputs that every pair of a query shares, (B, ...) each."""
-    told = inputs.read("user", learnt, queries.features, len(queries))
-    if learnt["ids"][0]:
-        told["user"] = inputs.codes_of(queries.users, learnt["user_code"])[:, None]
-    if learnt["history_length"][0]:
-        liked = queries.liked(float(learnt["positive_from"][0]))
-        told["history"] = inputs.recent(liked, learnt["item_code"], int(learnt["history_length"][0]))
-    return told
-
-
 def of_items(learnt: Arrays, rows: Rows) -> dict[str, Array]:
     """Return the inputs that every pair of an item shares, (n, ...) each."""
     told = _items(learnt, rows)
@@ -141,59 +128,16 @@ def of_items(learnt: Arrays, rows: Rows) -> dict[str, Array]:
     return told
 
 
-def of_pairs(learnt: Arrays, queries: Queries, items: Rows) -> Array:
-    """Return the numbers of each pair, standardised, 0 where not known; (B, K) -> (B * K, F) float32."""
-    mean, spread = learnt["scale"]
-    standard = np.clip((raw(learnt, queries, items) - mean) / spread, -inputs.FARTHEST, inputs.FARTHEST)
-    return np.where(np.isfinite(standard), standard, 0).astype(np.float32)
-
-
-def raw(learnt: Arrays, queries: Queries, items: Rows) -> Array:
-    """Return the numbers of each pair as they are, nan where not known; (B, K) -> (B * K, F) float32."""
-    n_items = len(learnt["known"])
-    items = np.where((items >= 0) & (items < n_items), items, np.int32(-1)).astype(np.int32)
-    history = np.where(queries.history < n_items, queries.history, np.int32(-1)).astype(np.int32)
-    shown = np.asarray(queries.features.get("shown_not_taken", np.empty((len(items), 0), np.int32)), np.int32)
-    base = _base(
-        items,
-        np.ascontiguousarray(history),
-        np.ascontiguousarray(queries.history_time),
-        queries.time,
-        learnt["available"],
-        learnt["liked_day"],
-        learnt["liked_start"],
-        np.ascontiguousarray(shown),
-        int(learnt["last_day"][0]),
-    )
-    columns = [base]
-    told = np.zeros(history.shape, np.float32)
-    if "rated_day" in learnt:
-        mean, told = _means(learnt, queries, items, history)
-        columns.append(mean)
-    for name in sorted(key for key in learnt if key.startswith("shared.")):
-        n_codes = len(learnt[f"item_codes.{name.removeprefix('shared.')}"])
-        shared = _shared(
-            items, np.ascontiguousarray(history), queries.history_time, told, queries.time, learnt[name], n_codes
-        )
-        columns.append(shared if "rated_day" in learnt else shared[..., :2])
-    numbers: Array = np.concatenate(columns, axis=-1)
-    return numbers.reshape(items.size, numbers.shape[-1])
-
-
-def _means(learnt: Arrays, queries: Queries, items: Rows, history: Rows) -> tuple[Array, Array]:
-    """Return the numbers `RATED`, (B, K, 2), and each rating of the history less its item's mean, (B, H), else nan."""
-    found: tuple[Array, Array] = _rated(
-        items,
-        np.ascontiguousarray(history),
-        np.ascontiguousarray(queries.history_value),
-        queries.time,
-        learnt["rated_day"],
-        learnt["rated_sum"],
-        learnt["rated_start"],
-        learnt["mean_day"],
-        learnt["mean"],
-    )
-    return found
+def _items(learnt: Arrays, rows: Rows) -> dict[str, Array]:
+    tables = {k.removeprefix("item."): v for k, v in learnt.items() if k.startswith("item.")}
+    taken: dict[str, Array] = {}
+    for name, table in tables.items():
+        inside = (rows >= 0) & (rows < len(table))
+        values = table[np.where(inside, rows, 0)] if len(table) else np.empty((len(rows), *table.shape[1:]))
+        if not inside.all():
+            values[~inside] = np.nan if table.dtype.kind == "f" else -1
+        taken[name] = values
+    return inputs.read("item", learnt, taken, len(rows))
 
 
 def _ratings(data: Dataset) -> dict[str, Array]:
@@ -213,18 +157,6 @@ def _ratings(data: Dataset) -> dict[str, Array]:
         "mean_day": day[last],
         "mean": (np.cumsum(value) / np.arange(1, len(event) + 1))[last],
     }
-
-
-def _items(learnt: Arrays, rows: Rows) -> dict[str, Array]:
-    tables = {k.removeprefix("item."): v for k, v in learnt.items() if k.startswith("item.")}
-    taken: dict[str, Array] = {}
-    for name, table in tables.items():
-        inside = (rows >= 0) & (rows < len(table))
-        values = table[np.where(inside, rows, 0)] if len(table) else np.empty((len(rows), *table.shape[1:]))
-        if not inside.all():
-            values[~inside] = np.nan if table.dtype.kind == "f" else -1
-        taken[name] = values
-    return inputs.read("item", learnt, taken, len(rows))
 
 
 def grown(learnt: Arrays, features: Features, more: int) -> dict[str, Array]:
@@ -272,146 +204,3 @@ def _available(data: Dataset) -> Array:
         values = feature.take(np.arange(data.n_items, dtype=np.int32))
         first = np.where(values != TIME_UNKNOWN, values, first)
     return first.astype(np.int64)
-
-
-@njit(cache=True)
-def _base(
-    items: Rows,
-    history: Rows,
-    history_time: Array,
-    time: Array,
-    available: Array,
-    liked_day: Array,
-    liked_start: Array,
-    shown: Rows,
-    last_day: int,
-) -> Array:
-    n_queries, n = items.shape
-    out = np.full((n_queries, n, 6), np.nan, np.float32)
-    for b in range(n_queries):
-        length = 0
-        for h in range(history.shape[1]):
-            length += history[b, h] >= 0
-        day = min(time[b] // DAY, last_day + 1)  # behind the log's end the last days still say what is recent
-        for k in range(n):
-            i = items[b, k]
-            out[b, k, 3] = np.log1p(length)
-            out[b, k, 5] = 0.0
-            if i < 0:
-                continue
-            for j in range(shown.shape[1]):
-                out[b, k, 5] += shown[b, j] == i
-            if available[i] != TIME_UNKNOWN:
-                out[b, k, 0] = np.log1p(max(0, time[b] - available[i]) / DAY)
-            begin, end = liked_start[i], liked_start[i + 1]
-            days = liked_day[begin:end]
-            upto = np.searchsorted(days, day)
-            since = np.searchsorted(days, day - WINDOW)
-            out[b, k, 1] = np.log1p(upto)
-            out[b, k, 2] = np.log1p(upto - since)
-            for h in range(history.shape[1] - 1, -1, -1):
-                if history[b, h] == i:
-                    out[b, k, 4] = np.log1p(max(0, time[b] - history_time[b, h]) / DAY)
-                    break
-    return out
-
-
-@njit(cache=True)
-def _above(item: int, day: int, mean: float, rated_day: Array, rated_sum: Array, rated_start: Array) -> float:
-    """Return the shrunken mean of an item's ratings before a day less the mean of all, nan where it has none."""
-    begin, end = rated_start[item], rated_start[item + 1]
-    n = np.searchsorted(rated_day[begin:end], day)
-    return (rated_sum[begin + n] - rated_sum[begin] - n * mean) / (n + SHRINKAGE) if n else np.nan
-
-
-@njit(cache=True)
-def _rated(
-    items: Rows,
-    history: Rows,
-    history_value: Array,
-    time: Array,
-    rated_day: Array,
-    rated_sum: Array,
-    rated_start: Array,
-    mean_day: Array,
-    means: Array,
-) -> tuple[Array, Array]:
-    n_queries, n = items.shape
-    out = np.full((n_queries, n, 2), np.nan, np.float32)
-    told = np.full(history.shape, np.nan, np.float32)
-    for b in range(n_queries):
-        day = time[b] // DAY
-        upto = np.searchsorted(mean_day, day)
-        if not upto:
-            continue
-        mean, total, count = means[upto - 1], 0.0, 0
-        for h in range(history.shape[1]):
-            i = history[b, h]
-            if i < 0 or np.isnan(history_value[b, h]):
-                continue
-            usual = _above(i, day, mean, rated_day, rated_sum, rated_start)
-            told[b, h] = history_value[b, h] - mean - (0.0 if np.isnan(usual) else usual)
-            total += told[b, h]
-            count += 1
-        for k in range(n):
-            if count:
-                out[b, k, 1] = total / (count + SHRINKAGE)
-            if items[b, k] >= 0:
-                out[b, k, 0] = _above(items[b, k], day, mean, rated_day, rated_sum, rated_start)
-    return out, told
-
-
-@njit(cache=True)
-def _shared(
-    items: Rows, history: Rows, history_time: Array, told: Array, time: Array, table: Rows, n_codes: int
-) -> Array:
-    n_queries, n = items.shape
-    out = np.full((n_queries, n, 3), np.nan, np.float32)
-    last = np.full(n_codes, -1, np.int64)
-    count = np.zeros(n_codes, np.int64)
-    rated, total = np.zeros(n_codes, np.int64), np.zeros(n_codes)
-    for b in range(n_queries):
-        length = 0
-        for h in range(history.shape[1]):
-            i = history[b, h]
-            if i < 0:
-                continue
-            length += 1
-            for c in range(table.shape[1]):
-                if table[i, c] >= 0:
-                    last[table[i, c]] = history_time[b, h]
-                    count[table[i, c]] += 1
-                    if not np.isnan(told[b, h]):
-                        rated[table[i, c]] += 1
-                        total[table[i, c]] += told[b, h]
-        for k in range(n):
-            i = items[b, k]
-            if i < 0:
-                continue
-            latest, most, there = np.int64(-1), 0, False
-            ratings, sum_ = 0, 0.0
-            for c in range(table.shape[1]):
-                code = table[i, c]
-                if code >= 0:
-                    there = True
-                    most = max(most, count[code])
-                    latest = max(latest, last[code])
-                    ratings += rated[code]
-                    sum_ += total[code]
-            if most > 0:
-                out[b, k, 0] = np.log1p(max(0, time[b] - latest) / DAY)
-            if there and length > 0:
-                out[b, k, 1] = most / length
-            if ratings > 0:
-                out[b, k, 2] = sum_ / (ratings + SHRINKAGE)
-        for h in range(history.shape[1]):
-            i = history[b, h]
-            if i < 0:
-                continue
-            for c in range(table.shape[1]):
-                if table[i, c] >= 0:
-                    last[table[i, c]] = -1
-                    count[table[i, c]] = 0
-                    rated[table[i, c]] = 0
-                    total[table[i, c]] = 0.0
-    return out

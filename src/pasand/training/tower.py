@@ -121,7 +121,9 @@ class DeepTower(DeepModel):
         if not len(table):
             return np.zeros((*items.shape, table.shape[1]), np.float32)
         items = within(items, len(table))
-        vectors: Vectors = np.where((items >= 0)[..., None], table[items], np.float32(0))
+        vectors: Vectors = table[items]
+        if items.size and items.min() < 0:
+            vectors[items < 0] = 0
         return vectors
 
     def add_items(self, features: Features) -> None:
