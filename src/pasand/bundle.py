@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import load_file, save
+from safetensors.numpy import save
 
-from pasand import __version__, recipe
+from pasand import __version__, mapped, recipe
 from pasand.contracts import TakesNewItems, TowerModel
 from pasand.data.dataset import Dataset, Vocabulary
-from pasand.data.features import Feature, Features, pack, pack_strings, unpack, unpack_strings
+from pasand.data.features import Feature, Features, pack, unpack
 from pasand.errors import InputError
 from pasand.progress import track
 from pasand.recipe import Assembly
@@ -185,10 +185,10 @@ def read(path: str | Path) -> Bundle:
     assembly = recipe.build(_text(checked, "recipe.toml", folder), where=f"{folder}, recipe")
     if assembly.digest != manifest["recipe"]:
         raise InputError(folder, cause="recipe and manifest do not belong together", cure="fit again")
-    data = _data(load_file(checked["data.safetensors"]), json.loads(_text(checked, "data.json", folder)))
+    data = _data(mapped.arrays(checked["data.safetensors"]), json.loads(_text(checked, "data.json", folder)))
     for name, part in assembly.fitted.items():
         try:
-            part.load_state(_state(load_file(checked[f"{name}.safetensors"])))
+            part.load_state(_state(mapped.arrays(checked[f"{name}.safetensors"])))
         except KeyError as error:
             raise InputError(folder, cause=f"the state of [{name}] lacks {error}", cure="fit again") from None
     for name, model in assembly.exported.items():
@@ -207,7 +207,7 @@ def _contents(assembly: Assembly, data: Dataset) -> dict[str, bytes]:
     if data.value is not None:
         arrays["value"] = data.value
     for side, vocabulary in (("users", data.users), ("items", data.items)):
-        arrays[f"{side}.bytes"], arrays[f"{side}.ends"] = pack_strings(vocabulary.series.to_list())
+        arrays |= {f"{side}.{name}": values for name, values in vocabulary.pack().items()}
     arrays |= {f"columns.{name}": column for name, column in data.columns.items()}
     about: dict[str, Any] = {
         "name": data.name,
@@ -234,13 +234,10 @@ def _data(arrays: dict[str, Array], about: dict[str, Any]) -> Dataset:
     def under(prefix: str) -> dict[str, Array]:
         return {name[len(prefix) :]: values for name, values in arrays.items() if name.startswith(prefix)}
 
-    def vocabulary(side: str) -> Vocabulary:
-        return Vocabulary.in_order(unpack_strings(arrays[f"{side}.bytes"], arrays[f"{side}.ends"]))
-
     return Dataset(
         name=about["name"],
-        users=vocabulary("users"),
-        items=vocabulary("items"),
+        users=Vocabulary.unpack(under("users.")),
+        items=Vocabulary.unpack(under("items.")),
         user=arrays["user"],
         item=arrays["item"],
         time=arrays["time"],
