@@ -147,7 +147,7 @@ class Vocabulary:
             found: list[str] = self._ids.gather(wanted).to_list()
             return found
         late = list(self._late) if len(wanted) and wanted.max() >= n else []
-        return [packed[row].decode() if row < n else late[row - n] for row in wanted.tolist()]
+        return [packed[row] if row < n else late[row - n] for row in wanted.tolist()]
 
     @property
     def series(self) -> pl.Series:

@@ -97,6 +97,8 @@ class Feature:
     def show(self, row: int) -> str:
         """Return the value of one row as a person reads it; "" where it is missing."""
         value = self.values[row]
+        if self.kind == "text":
+            return str(value)
         if self.kind == "categorical":
             return self.names[value] if value >= 0 else ""
         if self.kind == "bag":
@@ -105,7 +107,7 @@ class Feature:
             return "" if np.isnan(value) else f"{value:g}"
         if self.kind == "time":
             return "" if value == TIME_UNKNOWN else str(np.datetime64(int(value), "s")).replace("T", " ")
-        return str(value) if self.kind == "text" else np.array2string(value, precision=3)
+        return np.array2string(value, precision=3)
 
 
 Features: TypeAlias = Mapping[str, Feature]

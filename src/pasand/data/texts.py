@@ -12,11 +12,11 @@ from pasand.types import Array, Offsets, Rows
 
 
 class Packed:
-    """Texts by place, as UTF-8; those of equal places are the same in every copy, since none can be changed."""
+    """Texts by place, as UTF-8, which nobody changes."""
 
     def __init__(self, data: Array, ends: Offsets) -> None:
         """Take the texts' bytes, (total,) uint8, and where each ends among them, (n,)."""
-        self.data, self.ends = _fixed(data), _fixed(ends)
+        self.data, self.ends = _plain(data), _plain(ends)
         self._bytes, self._ends = memoryview(self.data), memoryview(self.ends)
 
     @classmethod
@@ -33,8 +33,8 @@ class Packed:
     def __len__(self) -> int:
         return len(self._ends)
 
-    def __getitem__(self, place: int) -> bytes:
-        return bytes(self._bytes[self._ends[place - 1] if place else 0 : self._ends[place]])
+    def __getitem__(self, place: int) -> str:
+        return str(self._bytes[self._ends[place - 1] if place else 0 : self._ends[place]], "utf-8")
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Packed, (self.data, self.ends)
@@ -53,13 +53,14 @@ class Packed:
 
     def ascends(self, order: Rows) -> bool:
         """Whether the texts at these places are all different and each above the one before, byte by byte."""
-        return bool(_ascends(self.data, self.ends, _fixed(order)))
+        return bool(_ascends(self.data, self.ends, _plain(order)))
 
     def find(self, wanted: list[str], order: Rows) -> Rows:
         """Return where each text stands, -1 where it does not; `order` are the places, (n,), in order of the texts."""
         sought = [text.encode(errors="surrogatepass") for text in wanted]  # such a half is in no text, and no error
         ends = np.cumsum([len(piece) for piece in sought], dtype=np.int64)
-        found: Rows = _find(self.data, self.ends, _fixed(order), np.frombuffer(b"".join(sought), np.uint8), ends)
+        together = np.frombuffer(bytearray().join(sought), np.uint8)
+        found: Rows = _find(self.data, self.ends, _plain(order), together, ends)
         return found
 
 
@@ -92,8 +93,10 @@ class Texts:
 
     def __getitem__(self, rows: Any) -> Any:
         """Return the text of a row, or those of several as an array of NumPy."""
-        if isinstance(rows, int | np.integer):
-            return self._of(range(self._length)[rows])
+        if isinstance(rows, int):  # what is asked for in every answer
+            return self._of(range(self._length)[rows]) if self._changed or rows < 0 else self._packed[rows]
+        if isinstance(rows, np.integer):
+            return self[int(rows)]
         return np.array([self._of(row) for row in self._rows(rows)], self.dtype)
 
     def __setitem__(self, rows: Any, texts: Any) -> None:
@@ -138,7 +141,7 @@ class Texts:
 
     def _of(self, row: int) -> str:
         found = self._changed.get(row)
-        return self._packed[row].decode() if found is None else found
+        return self._packed[row] if found is None else found
 
 
 def still_packed(values: object) -> Texts | None:
@@ -146,11 +149,9 @@ def still_packed(values: object) -> Texts | None:
     return values if isinstance(values, Texts) else None
 
 
-def _fixed(array: Array) -> Array:
-    """Return an array that cannot be written, so that compiled code meets one kind of them."""
-    view = array.view()
-    view.flags.writeable = False
-    return view
+def _plain(array: Array) -> Array:
+    """Return an array that could be written, since compiled code is called faster with those."""
+    return array if array.flags.writeable else array.copy()
 
 
 @njit(cache=True)
