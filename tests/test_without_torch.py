@@ -64,6 +64,16 @@ assert not heavy, heavy
 print(" ".join(sorted(loaded.assembly.exported)))
 """
 
+ALONE = """
+import sys
+from pasand.cli.main import application
+named = application("serve")
+assert not {"numpy", "pasand.cli.compare"} & set(sys.modules)
+assert [one.name for one in named.registered_commands] == ["serve"]
+whole = [one.name for one in application("srve").registered_commands]
+assert {"compare", "fit", "serve"} <= set(whole)
+"""
+
 
 def run(program: str, *arguments: str) -> str:
     done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True)
@@ -80,6 +90,10 @@ def test_training_says_what_to_install() -> None:
 
 def test_importing_is_light() -> None:
     run(LIGHT)
+
+
+def test_a_command_is_loaded_without_the_others() -> None:
+    run(ALONE)
 
 
 def test_every_ranker_answers_from_its_bundle_without_loading_torch(tmp_path: Path) -> None:

@@ -169,7 +169,7 @@ def check_place(path: str | Path) -> None:
 
 
 def read(path: str | Path) -> Bundle:
-    """Load a bundle.
+    """Load a bundle, whose arrays stay in its files and are mapped into memory; those files may be replaced or removed.
 
     Raises InputError, naming the reason, where the folder is no bundle, of another format, incomplete or changed in
     any byte, or where its recipe names a class outside pasand.

@@ -29,6 +29,7 @@ def test_a_text_is_found_where_it_stands(texts: list[str], other: str, chance: o
     assert told.texts() == texts
     assert [told[place] for place in range(len(texts))] == texts
     asked = [*texts, other, "\ud800"]
+    assert [told.equal(one).tolist() for one in asked] == [[texts.index(one)] if one in texts else [] for one in asked]
     assert told.find(asked, order).tolist() == [texts.index(one) if one in texts else -1 for one in asked]
 
 
@@ -74,6 +75,8 @@ def test_a_change_of_a_copy_is_its_own() -> None:
     assert longer.tolist() == ["x", "new", "y", "d", "e"]
     assert len(other) == 3
     assert longer.packed.texts() == longer.tolist()
+    assert longer.isin(["x", "e", "a", "none"]).tolist() == [True, False, False, False, True]
+    assert (longer == "d").tolist() == [False, False, False, True, False]
     assert pickle.loads(pickle.dumps(longer)).tolist() == longer.tolist()
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from pasand.types import Array, Offsets, Rows
+from pasand.types import Array, Mask, Offsets, Rows
 
 
 class Packed:
@@ -54,6 +54,19 @@ class Packed:
     def ascends(self, order: Rows) -> bool:
         """Whether the texts at these places are all different and each above the one before, byte by byte."""
         return bool(_ascends(self.data, self.ends, _plain(order)))
+
+    def equal(self, wanted: str) -> Rows:
+        """Return the places of a text, (m,), rising; all texts of its length are looked through.
+
+        >>> Packed.of(["b", "a", "bc", "a"]).equal("a")
+        array([1, 3], dtype=int32)
+        """
+        sought = np.frombuffer(wanted.encode(errors="surrogatepass"), np.uint8)
+        length = np.diff(self.ends, prepend=0)
+        places = np.flatnonzero(length == len(sought)).astype(np.int32)
+        for back, byte in enumerate(sought[::-1], 1):  # from the end, where texts differ sooner
+            places = places[self.data[self.ends[places] - back] == byte]
+        return places
 
     def find(self, wanted: list[str], order: Rows) -> Rows:
         """Return where each text stands, -1 where it does not; `order` are the places, (n,), in order of the texts."""
@@ -111,7 +124,7 @@ class Texts:
         return np.array(self.tolist(), self.dtype if dtype is None else dtype)
 
     def __eq__(self, other: object) -> Any:
-        return np.asarray(self) == np.asarray(other)
+        return self.isin([other]) if isinstance(other, str) else np.asarray(self) == np.asarray(other)
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -124,6 +137,15 @@ class Texts:
         for row, text in self._changed.items():
             texts[row] = text
         return texts
+
+    def isin(self, wanted: Iterable[str]) -> Mask:
+        """Return which are among some texts, (n,)."""
+        chosen, found = set(wanted), np.zeros(self._length, np.bool_)
+        for text in chosen:
+            found[self._packed.equal(text)] = True
+        for row, text in self._changed.items():
+            found[row] = text in chosen
+        return found
 
     def copy(self) -> Texts:
         """Return the same texts; those of the copy may be changed."""
