@@ -13,7 +13,7 @@ SOURCE = Path(pasand.__file__).parent
 
 LINES = [
     {"types", "errors", "progress"},
-    {"heap"},
+    {"heap", "mapped"},
     {"data"},
     {"contracts", "layers"},
     {"training", "encoders"},

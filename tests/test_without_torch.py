@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
+
+from pasand import bundle, models, recipe
+from pasand.training.contextual import Contextual
+from tests.logs import tastes
 
 FIT = """
 import sys
@@ -30,9 +35,48 @@ pasand.models.classes()
 assert not {"torch", "onnxruntime", "onnx", "faiss"} & set(sys.modules)
 """
 
+RANKED = """
+[popular]
+class = "pasand.models.popularity:Popularity"
 
-def run(program: str) -> str:
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+[from_popular]
+class = "pasand.stages.retrieval:FromModel"
+model = "@popular"
+
+[recommender]
+class = "pasand.recommender:Recommender"
+retriever = "@from_popular"
+"""
+
+ANSWER = """
+import sys
+from pathlib import Path
+import numpy as np
+from pasand import bundle
+loaded = bundle.read(Path(sys.argv[1]))
+queries = loaded.data.queries(np.arange(-1, 20, dtype=np.int32), k=7)
+loaded.assembly.recommender(queries)
+items = np.tile(np.arange(-1, 30, dtype=np.int32), (len(queries), 1))
+for name, part in loaded.assembly.exported.items():
+    assert np.isfinite(part.score(queries, items)[:, 1:]).any(), name
+heavy = {"torch", "onnx", "scipy.sparse", "matplotlib"} & set(sys.modules)
+assert not heavy, heavy
+print(" ".join(sorted(loaded.assembly.exported)))
+"""
+
+ALONE = """
+import sys
+from pasand.cli.main import application
+named = application("serve")
+assert not {"numpy", "pasand.cli.compare"} & set(sys.modules)
+assert [one.name for one in named.registered_commands] == ["serve"]
+whole = [one.name for one in application("srve").registered_commands]
+assert {"compare", "fit", "serve"} <= set(whole)
+"""
+
+
+def run(program: str, *arguments: str) -> str:
+    done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True)
     assert done.stderr == ""
     return done.stdout
 
@@ -46,3 +90,20 @@ def test_training_says_what_to_install() -> None:
 
 def test_importing_is_light() -> None:
     run(LIGHT)
+
+
+def test_a_command_is_loaded_without_the_others() -> None:
+    run(ALONE)
+
+
+def test_every_ranker_answers_from_its_bundle_without_loading_torch(tmp_path: Path) -> None:
+    """Torch is installed here, and would take seconds and hundreds of megabytes of every server that loads it."""
+    rankers = {name: model for name, model in models.classes().items() if issubclass(model, Contextual)}
+    tables = [
+        f'[{name}]\nclass = "{model.__module__}:{model.__name__}"\nepochs = 1\npatience = 0\nlayers = [8]\n'
+        for name, model in rankers.items()
+    ]
+    text = "\n".join(table.replace("layers = [8]\n", "") if "[fm]" in table else table for table in tables) + RANKED
+    data = tastes()
+    bundle.write(tmp_path / "b", recipe.build(text).fit(data, seed=0), data, seed=0)
+    assert run(ANSWER, str(tmp_path / "b")).split() == sorted(rankers)

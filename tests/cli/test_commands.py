@@ -327,6 +327,6 @@ def test_ctrl_c_inside_compiled_code_is_ctrl_c(monkeypatch: pytest.MonkeyPatch, 
         except KeyboardInterrupt as error:
             raise SystemError("returned a result with an exception set") from error
 
-    monkeypatch.setattr(main, "application", lambda: stopped)
+    monkeypatch.setattr(main, "application", lambda only: stopped)
     assert pasand("demo") == 130
     assert "stopped" in capsys.readouterr().err

@@ -6,7 +6,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from pasand.layers.crosses import BUCKETS, Cross, Fields, Hashed, Shape, joined, second_order  # noqa: E402
+from pasand.layers.crosses import BUCKETS, Cross, Fields, Hashed, second_order  # noqa: E402
+from pasand.layers.shape import Shape, joined  # noqa: E402
 
 
 def test_second_order_is_the_sum_over_pairs() -> None:

@@ -14,7 +14,6 @@ import typer
 
 import pasand
 import pasand.cli
-from pasand.cli.console import errors
 from pasand.errors import InputError
 
 STOPPED = 130
@@ -24,8 +23,11 @@ CUT_OFF = 141
 """Exit code where whoever read standard output has gone, as shells know it."""
 
 
-def application() -> typer.Typer:
-    """Return the whole command line."""
+def application(only: str | None = None) -> typer.Typer:
+    """Return the whole command line, or, where `only` is the name of a command, that command alone.
+
+    What the other commands import then need not be loaded.
+    """
     app = typer.Typer(
         no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=pasand.__doc__, name="pasand"
     )
@@ -36,25 +38,27 @@ def application() -> typer.Typer:
             print(pasand.__version__)
             raise typer.Exit
 
-    for file in pkgutil.iter_modules(pasand.cli.__path__):
-        module = importlib.import_module(f"pasand.cli.{file.name}")
+    names = [file.name for file in pkgutil.iter_modules(pasand.cli.__path__)]
+    for name in [only] if only in names else names:
+        module = importlib.import_module(f"pasand.cli.{name}")
         if hasattr(module, "app"):
-            app.add_typer(module.app, name=file.name)
+            app.add_typer(module.app, name=name)
         elif hasattr(module, "command"):
-            app.command(file.name)(module.command)
+            app.command(name)(module.command)
     return app
 
 
 def run(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 a failed check, 2 wrong input, 130 stopped by Ctrl-C."""
+    told = sys.argv[1:] if arguments is None else arguments
     try:
-        code = application()(args=arguments, standalone_mode=False)
+        code = application(next(iter(told), None))(args=arguments, standalone_mode=False)
     except InputError as error:
-        errors.print(f"[bold red]error[/] {_plain(error)}", highlight=False, soft_wrap=not errors.is_terminal)
+        _say(f"[bold red]error[/] {_plain(error)}")
         code = WRONG_INPUT
     except MemoryError as error:
         cause = f"the memory is not enough{f' ({error})' if str(error) else ''}"
-        errors.print(f"[bold red]error[/] {_plain(cause)}. Cure: fewer items, or smaller models.", soft_wrap=True)
+        _say(f"[bold red]error[/] {_plain(cause)}. Cure: fewer items, or smaller models.")
         code = WRONG_INPUT
     except (KeyboardInterrupt, SystemError, typer.Abort) as error:
         if not isinstance(error, typer.Abort) and not _interrupted(error):
@@ -69,10 +73,10 @@ def run(arguments: Sequence[str] | None = None) -> None:
         sys.stderr.close()
         code = CUT_OFF
     except OSError as error:
-        errors.print(f"[bold red]error[/] {_plain(error)}. Cure: see to that file, disk or address.", soft_wrap=True)
+        _say(f"[bold red]error[/] {_plain(error)}. Cure: see to that file, disk or address.")
         code = WRONG_INPUT
     if code == STOPPED:  # typer turns Ctrl-C into this code before it is seen here
-        errors.print("stopped; what was saved before is whole")
+        _say("stopped; what was saved before is whole")
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -81,6 +85,13 @@ def _interrupted(error: BaseException | None) -> bool:
     while error is not None and not isinstance(error, KeyboardInterrupt):
         error = error.__cause__ or error.__context__
     return error is not None
+
+
+def _say(text: str) -> None:
+    """Print to standard error, without line breaks where no person reads along."""
+    from pasand.cli.console import errors
+
+    errors.print(text, soft_wrap=not errors.is_terminal)
 
 
 def _plain(error: object) -> str:

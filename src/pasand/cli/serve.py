@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import typer
 
-from pasand.cli import console
 from pasand.errors import InputError
 
 KEYS = "PASAND_API_KEYS"
@@ -102,7 +102,7 @@ def serve(settings: object, host: str, port: int, workers: int) -> None:
     check_address(host, settings.keys)
     port = open_port(host, port)
     where = f"[{host}]" if ":" in host else host
-    console.errors.print(f"http://{where}:{port}/ (Ctrl-C ends)", markup=False)
+    print(f"http://{where}:{port}/ (Ctrl-C ends)", file=sys.stderr, flush=True)
     run(settings, host=host, port=port, workers=workers)
 
 

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 import polars as pl
 from numba import njit
-from scipy import sparse
 
 from pasand.data.features import Feature, Features
 from pasand.data.impressions import Impressions
-from pasand.types import Array, Mask, Offsets, Queries, Rows, Scores, Times
+from pasand.data.texts import Packed
+from pasand.types import Array, Arrays, Mask, Offsets, Queries, Rows, Scores, Times
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 Values: TypeAlias = Literal["rating", "strength", "none"]
 Order: TypeAlias = Literal["time", "sequence", "none"]
@@ -26,27 +28,8 @@ LATE = 1024
 """Ids appended to a vocabulary before it is sorted anew, which at a million ids takes a second."""
 
 
-FEW = 256
-"""Ids that are looked up one by one: a data frame would wake its threads, which takes longer than the looking."""
-
-
-class _Packed:
-    """Texts one after the other as UTF-8, for looking up a few."""
-
-    def __init__(self, texts: pl.Series) -> None:
-        self._bytes = (texts.str.join("").item() or "").encode() if len(texts) else b""
-        self._ends = np.concatenate([[0], texts.str.len_bytes().cast(pl.Int64).cum_sum().to_numpy()]).astype(np.int64)
-
-    def __len__(self) -> int:
-        return len(self._ends) - 1
-
-    def __getitem__(self, place: int) -> bytes:
-        return self._bytes[self._ends[place] : self._ends[place + 1]]
-
-    def find(self, text: bytes) -> int:
-        """Return the place of a text among sorted ones, -1 where it is not there."""
-        place = bisect_left(range(len(self)), text, key=self.__getitem__)
-        return place if place < len(self) and self[place] == text else -1
+MANY = 1024
+"""Ids from which on a data frame, where there is one, looks them up faster; fewer would only wake its threads."""
 
 
 class Vocabulary:
@@ -57,22 +40,40 @@ class Vocabulary:
     """
 
     def __init__(self, ids: pl.Series | Iterable[str | int]) -> None:
-        self._sorted = self._ids = _texts(ids).unique().sort()
-        self._row: Rows | None = None
+        self._ids: pl.Series | None = _texts(ids).unique().sort()
+        """In order of row, but those that came late; None: not asked for yet."""
+        self._order = np.arange(len(self._ids), dtype=np.int32)
+        """Rows in order of id."""
         self._late: dict[str, int] = {}
-        """Rows of ids that were appended and are not among the sorted ones yet, in order."""
+        """Rows of ids that were appended and are not among the ordered ones yet, in order."""
 
     @classmethod
     def in_order(cls, ids: pl.Series | Iterable[str | int]) -> Vocabulary:
         """Return the vocabulary whose rows follow the given order; ValueError for an id that comes twice."""
-        made = cls(())
-        made._ids = _texts(ids)
-        made._sorted = made._ids.unique().sort()
-        if len(made._sorted) < len(made._ids):
-            twice = made._ids.filter(made._ids.is_duplicated())[0]
+        made, texts = cls(()), _texts(ids)
+        if texts.n_unique() < len(texts):
+            twice = texts.filter(texts.is_duplicated())[0]
             raise ValueError(f"ids must differ, got {twice!r} twice")
-        made._row = None if made._ids.equals(made._sorted) else made._ids.arg_sort().to_numpy().astype(np.int32)
+        made._ids, made._order = texts, texts.arg_sort().to_numpy().astype(np.int32)
         return made
+
+    @classmethod
+    def unpack(cls, arrays: Arrays) -> Vocabulary:
+        """Return the vocabulary that `pack` gave as arrays, whose ids are read where they lie."""
+        packed = Packed(arrays["bytes"], arrays["ends"])
+        order = arrays["order"] if "order" in arrays else np.arange(len(packed), dtype=np.int32)
+        if len(order) != len(packed) or not packed.ascends(order):  # a bundle of old holds no order
+            return cls.in_order(packed.texts())
+        made = cls(())
+        made._ids, made._order, made._packed = None, order, packed
+        return made
+
+    def pack(self) -> dict[str, Array]:
+        """Return the ids as plain arrays: their "bytes" and "ends", and the "order" of rows where it is not theirs."""
+        if self._late:
+            return self.in_order(self.series).pack()
+        ids = {"bytes": self._packed.data, "ends": self._packed.ends}
+        return ids if (np.diff(self._order) > 0).all() else {**ids, "order": self._order}
 
     def appended(self, ids: Iterable[str | int]) -> Vocabulary:
         """Return a vocabulary with further ids in the rows after those of this one; ValueError for one that is there.
@@ -84,32 +85,40 @@ class Vocabulary:
         more = _texts(ids).to_list()
         late = self._late | {one: len(self) + place for place, one in enumerate(more)}
         if len(late) > LATE:
-            return self.in_order(pl.concat([self._ids, _texts(more)]))
+            return self.in_order(pl.concat([self.series, _texts(more)]))
         there = np.flatnonzero(self.rows(more) >= 0)
         if len(there) or len(late) < len(self._late) + len(more):
             twice = more[there[0]] if len(there) else next(one for one in more if more.count(one) > 1)
             raise ValueError(f"ids must differ, got {twice!r} twice")
         made = Vocabulary(())
-        made._ids, made._late = pl.concat([self._ids, _texts(more)], rechunk=len(late) % 64 == 0), late
-        made._sorted, made._row = self._sorted, self._row
-        made._looked, made._told = self._looked, self._told
+        made._ids, made._order, made._packed, made._late = self._ids, self._order, self._packed, late
         return made
 
-    @cached_property
-    def _looked(self) -> _Packed:
-        """The sorted ids."""
-        return _Packed(self._sorted)
+    def _many(self, texts: list[str]) -> Rows:
+        wanted = pl.Series(texts, dtype=pl.String)
+        place = self._sorted.search_sorted(wanted, side="left").to_numpy().astype(np.int64)
+        inside = np.minimum(place, len(self._sorted) - 1)
+        found: Rows = np.where((self._sorted.gather(inside) == wanted).to_numpy(), self._order[inside], np.int32(-1))
+        return found
 
     @cached_property
-    def _told(self) -> _Packed:
+    def _sorted(self) -> pl.Series:
+        assert self._ids is not None
+        return self._ids.sort()
+
+    @cached_property
+    def _packed(self) -> Packed:
         """The ids in order of row, but those that came late."""
-        return self._looked if self._row is None else _Packed(self._ids.head(len(self._sorted)))
+        assert self._ids is not None
+        data = (self._ids.str.join("").item() or "").encode() if len(self._ids) else b""
+        ends = self._ids.str.len_bytes().cast(pl.Int64).cum_sum().to_numpy()
+        return Packed(np.frombuffer(data, np.uint8), ends)
 
     def __len__(self) -> int:
-        return len(self._ids)
+        return len(self._order) + len(self._late)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Vocabulary) and self._ids.equals(other._ids)
+        return isinstance(other, Vocabulary) and self.series.equals(other.series)
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -120,46 +129,33 @@ class Vocabulary:
         array([ 1, -1], dtype=int32)
         """
         texts = [str(i) for i in ids]
-        if len(texts) <= FEW:
-            return np.array([self._of(text) for text in texts], np.int32)
-        wanted = pl.Series(texts, dtype=pl.String)
-        if not len(self._sorted):
-            found = np.full(len(wanted), -1, np.int32)
+        if len(texts) > MANY and self._ids is not None and len(self._ids):
+            found = self._many(texts)
         else:
-            place = self._sorted.search_sorted(wanted, side="left").to_numpy().astype(np.int64)
-            inside = np.minimum(place, len(self._sorted) - 1)
-            row = inside if self._row is None else self._row[inside]
-            found = np.where((self._sorted.gather(inside) == wanted).to_numpy(), row, -1).astype(np.int32)
-        if self._late and (found < 0).any():
-            for at in np.flatnonzero(found < 0):
-                found[at] = self._late.get(wanted[int(at)], -1)
+            found = self._packed.find(texts, self._order)
+        if self._late:
+            for at in np.flatnonzero(found < 0).tolist():
+                found[at] = self._late.get(texts[at], -1)
         return found
 
     def ids(self, rows: Rows | Iterable[int]) -> list[str]:
         """Return the id of each row; every row must be inside 0..n-1."""
         wanted = np.asarray(rows, np.int64)
-        if len(wanted) > FEW:
-            found: list[str] = self._ids.gather(wanted).to_list()
-            return found
-        packed, late = self._told, list(self._late) if len(wanted) and wanted.max() >= len(self._told) else []
         if len(wanted) and not (wanted.min() >= 0 and wanted.max() < len(self)):
             raise IndexError(f"rows must be inside 0..{len(self) - 1}, got {wanted.min()} to {wanted.max()}")
-        n = len(packed)
-        return [packed[row].decode() if row < n else late[row - n] for row in wanted.tolist()]
-
-    def _of(self, text: str) -> int:
-        try:
-            place = self._looked.find(text.encode())
-        except UnicodeEncodeError:  # half of a surrogate pair: no id
-            return -1
-        if place < 0:
-            return self._late.get(text, -1)
-        return place if self._row is None else int(self._row[place])
+        packed, n = self._packed, len(self._order)
+        if len(wanted) > MANY and self._ids is not None and not self._late:
+            found: list[str] = self._ids.gather(wanted).to_list()
+            return found
+        late = list(self._late) if len(wanted) and wanted.max() >= n else []
+        return [packed[row] if row < n else late[row - n] for row in wanted.tolist()]
 
     @property
     def series(self) -> pl.Series:
         """All ids in order of row."""
-        return self._ids
+        if self._ids is None:
+            self._ids = _texts(self._packed.texts())
+        return pl.concat([self._ids, _texts(self._late)]) if self._late else self._ids
 
 
 def _texts(ids: pl.Series | Iterable[str | int]) -> pl.Series:
@@ -243,7 +239,10 @@ class Dataset:
     @cached_property
     def by_user(self) -> Histories:
         """The events grouped by user, oldest first."""
-        event = np.argsort(self.user, kind="stable")
+        count = len(self.user)
+        event = (
+            np.sort((self.user.astype(np.int64) << 32) | np.arange(count)) & 0xFFFF_FFFF
+        )  # faster than a stable sort
         start = np.zeros(self.n_users + 1, np.int64)
         np.cumsum(np.bincount(self.user, minlength=self.n_users), out=start[1:])
         return Histories(start=start, event=event, item=self.item[event])
@@ -347,6 +346,8 @@ class Dataset:
 
     def matrix(self) -> sparse.csr_array:
         """Return who liked what, (U, N) float32: 1 where a user liked an item at least once."""
+        from scipy import sparse  # takes as long to import as NumPy, and what serves has no use for it
+
         chosen = self.positives()
         ones = np.ones(len(chosen), np.float32)
         matrix = sparse.csr_array((ones, (chosen.user, chosen.item)), shape=(self.n_users, self.n_items))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import polars as pl
 
+from pasand.data.texts import Packed, Texts, still_packed
 from pasand.types import Array, Arrays, Mask, Rows
 
 Kind: TypeAlias = Literal["categorical", "bag", "number", "text", "vector", "time"]
@@ -24,7 +25,7 @@ class Feature:
     categorical  (n,) int32 codes into `names`                            -1
     bag          (n, L) int32 codes into `names`, padded with -1          all -1
     number       (n,) float32                                             nan
-    text         (n,) strings (NumPy's StringDType)                       ""
+    text         (n,) strings (NumPy's StringDType, or `Texts`)           ""
     vector       (n, D) float32                                           nan
     time         (n,) int64 seconds since 1970, UTC                       TIME_UNKNOWN
     """
@@ -83,6 +84,10 @@ class Feature:
         """Return the feature with n rows more: those of a feature coded as this one, or missing ones (None)."""
         if more is None:
             more = replace(self, values=np.full((n, *self.values.shape[1:]), self.missing, self.values.dtype))
+        texts = still_packed(self.values)
+        if texts is not None:
+            longer: Any = texts.extended(more.values)
+            return replace(self, values=longer)
         parts = [self.values, more.values]
         if self.kind == "bag":
             wide = max(part.shape[1] for part in parts)
@@ -92,6 +97,8 @@ class Feature:
     def show(self, row: int) -> str:
         """Return the value of one row as a person reads it; "" where it is missing."""
         value = self.values[row]
+        if self.kind == "text":
+            return str(value)
         if self.kind == "categorical":
             return self.names[value] if value >= 0 else ""
         if self.kind == "bag":
@@ -100,7 +107,7 @@ class Feature:
             return "" if np.isnan(value) else f"{value:g}"
         if self.kind == "time":
             return "" if value == TIME_UNKNOWN else str(np.datetime64(int(value), "s")).replace("T", " ")
-        return str(value) if self.kind == "text" else np.array2string(value, precision=3)
+        return np.array2string(value, precision=3)
 
 
 Features: TypeAlias = Mapping[str, Feature]
@@ -113,7 +120,9 @@ def pack(features: Features) -> tuple[dict[str, Array], dict[str, dict[str, obje
     for name, feature in features.items():
         about[name] = {"kind": feature.kind, "names": list(feature.names)}
         if feature.kind == "text":
-            arrays[f"{name}.bytes"], arrays[f"{name}.ends"] = pack_strings(list(feature.values))
+            texts = still_packed(feature.values)
+            packed = Packed.of(feature.values) if texts is None else texts.packed
+            arrays[f"{name}.bytes"], arrays[f"{name}.ends"] = packed.data, packed.ends
         else:
             arrays[name] = feature.values
     return arrays, about
@@ -126,11 +135,7 @@ def unpack(arrays: Arrays, about: Mapping[str, Mapping[str, object]]) -> dict[st
         names = described["names"]
         assert isinstance(names, list)
         text = described["kind"] == "text"
-        values = (
-            np.array(unpack_strings(arrays[f"{name}.bytes"], arrays[f"{name}.ends"]), dtype=np.dtypes.StringDType())
-            if text
-            else arrays[name]
-        )
+        values: Any = Texts(Packed(arrays[f"{name}.bytes"], arrays[f"{name}.ends"])) if text else arrays[name]
         blank = Feature(kind="text", values=values, names=tuple(names))
         features[name] = replace(blank, kind=described["kind"])  # type: ignore[arg-type]
     return features
@@ -142,9 +147,8 @@ def pack_strings(strings: list[str]) -> tuple[Array, Array]:
     >>> pack_strings(["a", "bc"])[1]
     array([1, 3])
     """
-    encoded = [string.encode() for string in strings]
-    ends = np.cumsum([len(piece) for piece in encoded], dtype=np.int64)
-    return np.frombuffer(b"".join(encoded), np.uint8), ends
+    packed = Packed.of(strings)
+    return packed.data, packed.ends
 
 
 def unpack_strings(data: Array, ends: Array) -> list[str]:
@@ -153,11 +157,7 @@ def unpack_strings(data: Array, ends: Array) -> list[str]:
     >>> unpack_strings(*pack_strings(["पसंद", ""]))
     ['पसंद', '']
     """
-    whole, start, strings = data.tobytes(), 0, []
-    for end in ends.tolist():
-        strings.append(whole[start:end].decode())
-        start = end
-    return strings
+    return Packed(data, ends).texts()
 
 
 def as_frame(ids: tuple[str, ...], features: dict[str, Feature]) -> pl.DataFrame:

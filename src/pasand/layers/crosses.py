@@ -2,36 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from pasand.layers.embeddings import Average
+from pasand.layers.shape import Shape
 
 BUCKETS = 1 << 18
 """Weights that crossed codes share by hashing."""
 SIDES = ("query", "item", "pair")
 PLACES = 100
 """Positions in a list that are told apart."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Shape:
-    """Which parts a network has."""
-
-    linear: bool = False
-    second_order: bool = False
-    """The pairwise term of a factorisation machine."""
-    crossed: tuple[tuple[str, str], ...] = ()
-    """Pairs of fields of codes whose combinations have weights of their own."""
-    cross_layers: int = 0
-    rank: int = 0
-    """Rank of the cross layers' matrices; 0: full."""
-    dense: tuple[int, ...] = ()
-    dropout: float = 0.0
 
 
 def second_order(vectors: Tensor) -> Tensor:
@@ -205,10 +189,3 @@ class Fields(nn.Module):
 def side(name: str) -> str:
     """Return whether a field is told by the "query", the "item" or the "pair"."""
     return "pair" if name == "pair" else "item" if name == "item" or name.startswith("item.") else "query"
-
-
-def joined(names: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    """Return the pairs of a user's field and an item's among these names, histories against ids included."""
-    users = [name for name in names if name.startswith("user.") or name in ("history",)]
-    items = [name for name in names if name.startswith("item.") or name == "item"]
-    return tuple((one, other) for one in users for other in items)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pasand.training.contextual import Contextual
 
 if TYPE_CHECKING:
-    from pasand.layers.crosses import Shape
+    from pasand.layers.shape import Shape
 
 
 @dataclass(kw_only=True)
@@ -30,6 +30,6 @@ class DCN(Contextual):
             raise ValueError(f"crosses must be positive and rank not negative, got {self.crosses} and {self.rank}")
 
     def _shape(self, names: list[str]) -> Shape:
-        from pasand.layers.crosses import Shape
+        from pasand.layers.shape import Shape
 
         return Shape(cross_layers=self.crosses, rank=self.rank, dense=self.layers, dropout=self.dropout)

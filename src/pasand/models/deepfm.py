@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pasand.training.contextual import Contextual
 
 if TYPE_CHECKING:
-    from pasand.layers.crosses import Shape
+    from pasand.layers.shape import Shape
 
 
 @dataclass(kw_only=True)
@@ -21,6 +21,6 @@ class DeepFM(Contextual):
     """Share of the units of each layer that is left out in training."""
 
     def _shape(self, names: list[str]) -> Shape:
-        from pasand.layers.crosses import Shape
+        from pasand.layers.shape import Shape
 
         return Shape(linear=True, second_order=True, dense=self.layers, dropout=self.dropout)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pasand.training.contextual import Contextual
 
 if TYPE_CHECKING:
-    from pasand.layers.crosses import Shape
+    from pasand.layers.shape import Shape
 
 
 @dataclass(kw_only=True)
@@ -16,6 +16,6 @@ class FM(Contextual):
     """Scores by a weight for each feature and an inner product for each pair of them."""
 
     def _shape(self, names: list[str]) -> Shape:
-        from pasand.layers.crosses import Shape
+        from pasand.layers.shape import Shape
 
         return Shape(linear=True, second_order=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pasand.training.contextual import Contextual
 
 if TYPE_CHECKING:
-    from pasand.layers.crosses import Shape
+    from pasand.layers.shape import Shape
 
 
 @dataclass(kw_only=True)
@@ -24,7 +24,7 @@ class WideDeep(Contextual):
     """Share of the units of each layer that is left out in training."""
 
     def _shape(self, names: list[str]) -> Shape:
-        from pasand.layers.crosses import Shape, joined
+        from pasand.layers.shape import Shape, joined
 
         codes = [name for name in names if self._reader().parts[name] >= 0]
         return Shape(linear=True, crossed=joined(codes), dense=self.layers, dropout=self.dropout)

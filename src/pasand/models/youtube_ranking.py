@@ -9,7 +9,7 @@ from pasand.training.contextual import Contextual
 from pasand.training.ranked import Objective
 
 if TYPE_CHECKING:
-    from pasand.layers.crosses import Shape
+    from pasand.layers.shape import Shape
 
 
 @dataclass(kw_only=True)
@@ -30,6 +30,6 @@ class YouTubeRanking(Contextual):
     """Share of the units of each layer that is left out in training."""
 
     def _shape(self, names: list[str]) -> Shape:
-        from pasand.layers.crosses import Shape
+        from pasand.layers.shape import Shape
 
         return Shape(dense=self.layers, dropout=self.dropout)

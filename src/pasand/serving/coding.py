@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from pasand.data.features import TIME_UNKNOWN, Feature, Features
+from pasand.data.texts import still_packed
 from pasand.serving.wire import Between, Plain, Refused
 from pasand.types import Array, Mask
 
@@ -77,7 +78,10 @@ def mask(feature: Feature, wanted: Plain | list[Plain] | Between, where: str) ->
             raise Refused(422, "invalid", f"numbers are asked for, since this is {feature.kind}", where)
         return np.isin(feature.values, np.array(numbers, feature.values.dtype))
     if feature.kind == "text":
-        return np.isin(feature.values, np.array([str(value) for value in values], np.dtypes.StringDType()))
+        wanted_texts, texts = [str(value) for value in values], still_packed(feature.values)
+        if texts is not None:
+            return texts.isin(wanted_texts)
+        return np.isin(feature.values, np.array(wanted_texts, np.dtypes.StringDType()))
     raise Refused(422, "invalid", "vectors cannot be filtered by", where)
 
 

@@ -192,7 +192,7 @@ def prove(variant: Variant, state: State, now: int) -> None:
         raise Refused(422, "bundle_refused", f"{told}: the next ones would be taken for known", "bundle")
     if changes:
         take_in(variant, changes)
-    some = [str(user) for user in data.users.series.head(CANARY).to_list()]
+    some = data.users.ids(range(min(CANARY, data.n_users)))
     for asks in ([Ask(user=user) for user in some], [Ask()], *([Ask(user=user, explain=True)] for user in some[:2])):
         if not asks or not data.n_items:
             continue

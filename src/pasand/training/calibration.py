@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.special import expit
 
 from pasand.types import Array, Rows, Scores
 
@@ -107,6 +106,7 @@ def learn_map(logit: Array, amount: Array, parts: int = 5) -> Array:
 def _line(z: Array, y: Array) -> tuple[float, float]:
     """Return start and slope, above 0, of the straight line from logits to logs of expected amounts."""
     from scipy.optimize import minimize
+    from scipy.special import expit
 
     centre, spread = z.mean(), z.std()
     scaled = (z - centre) / spread

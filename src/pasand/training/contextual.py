@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from pasand.layers.crosses import Shape
+    from pasand.layers.shape import Shape
     from pasand.training.deep import Task
 
 logger = logging.getLogger(__name__)
