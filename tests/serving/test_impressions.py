@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ import pytest
 from pasand.errors import InputError
 from pasand.serving.impressions import SCHEMA, ImpressionLog, Shown, hashed
 from pasand.serving.log_folder import locked, log_files
+from tests.resources import small_disk
 from tests.serving.states.places import python
 
 
@@ -155,32 +155,27 @@ def test_losses_are_told_once_a_minute_and_at_the_end(
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+def disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 64 KiB."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder], capture_output=True)
-    if mounted.returncode:
-        pytest.skip("only root can mount a small disk")
-    yield folder
-    subprocess.run(["umount", folder], check=True)
+    with small_disk(tmp_path / "small", "64k") as folder:
+        yield folder
 
 
-def test_a_full_disk_loses_what_it_must_and_recovers(small_disk: Path) -> None:
-    log = ImpressionLog(small_disk)
+def test_a_full_disk_loses_what_it_must_and_recovers(disk: Path) -> None:
+    log = ImpressionLog(disk)
     log.add(answer(1))
     log.flush()
-    filler = small_disk / "filler"
+    filler = disk / "filler"
     with filler.open("wb", buffering=0) as opened, pytest.raises(OSError, match="No space"):
         fill(opened)
     log.add(answer(2))
     log.flush()
     assert log.lost == {"disk full": 3}
-    assert [path.suffix for path in small_disk.glob("shown*")] == [".parquet"]
+    assert [path.suffix for path in disk.glob("shown*")] == [".parquet"]
     filler.unlink()
     log.add(answer(3))
     log.close()
-    assert read(small_disk)["request_id"].unique(maintain_order=True).to_list() == ["r1", "r3"]
+    assert read(disk)["request_id"].unique(maintain_order=True).to_list() == ["r1", "r3"]
 
 
 LIMITED = """

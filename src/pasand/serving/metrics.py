@@ -45,6 +45,7 @@ class Metrics:
         self.impressions = counter(
             "pasand_impressions_total", "Items shown, as far as the log of them goes.", "outcome"
         )
+        self.lines_lost = counter("pasand_log_lines_lost_total", "Lines of the log that could not be written.")
         self.errors = counter("pasand_errors_total", "Requests that were not answered.", "code")
         self.swaps = counter("pasand_swaps_total", "Bundles taken into use.", "variant")
         self.waiting = gauge("pasand_waiting_requests", "Requests that wait for a batch.")

@@ -92,8 +92,10 @@ class Service:
         self.rate = Rate(settings.rate)
         self.ready = False
         self.before: dict[str, str] = {}
+        self._refused: contract.StateGone | None = None
         self._swapping = asyncio.Lock()
         self._logged: dict[str, int] = {}
+        self._lines_lost = 0
         self._pointed_at = self._stamp()
         self.log = Lines(settings.log_requests)
 
@@ -211,15 +213,24 @@ class Service:
             new = await self.events.append(events)
         except contract.StateGone as error:
             self.metrics.events.labels("refused").inc(len(events))
+            self._refusing(error)
             raise Refused(503, "state_gone", f"the events could not be kept: {error}") from None
         except Busy:
             self.metrics.events.labels("refused").inc(len(events))
             raise Refused(503, "overloaded", "more events come than can be kept; try again later") from None
+        self._refusing(None)
         data = self.engine.variants[0].bundle.data
         unknown = int((data.items.rows([one.item for one in events]) < 0).sum())
         self.metrics.events.labels("accepted").inc(sum(new))
         self.metrics.events.labels("duplicate").inc(len(new) - sum(new))
         return wire.Accepted(sum(new), len(new) - sum(new), unknown, [one.id for one in events])
+
+    def _refusing(self, error: contract.StateGone | None) -> None:
+        """Log that events begin to be refused, and that they are kept again; not each one."""
+        if (error is None) == (self._refused is None):
+            return
+        self._refused = error
+        logger.warning("%s", "events are kept again" if error is None else f"events are refused: {error}")
 
     async def forget(self, user: str) -> wire.Done:
         """Forget a user: events, what the bundles know, what was logged; raises Refused where the state is gone."""
@@ -298,6 +309,8 @@ class Service:
             for outcome, count in told.items():
                 self.metrics.impressions.labels(outcome).inc(count - self._logged.get(outcome, 0))
             self._logged = told
+        self.metrics.lines_lost.inc(self.log.lost - self._lines_lost)
+        self._lines_lost = self.log.lost
         self.metrics.waiting.set(len(self.batcher))
         for one in self.engine.variants:
             self.metrics.items.labels(one.name).set(one.bundle.data.n_items)
@@ -330,6 +343,8 @@ class Lines:
 
     def __init__(self, wanted: bool) -> None:
         self._wanted, self._due = wanted, False
+        self.lost = 0
+        """Lines that could not be written."""
         self._lines: list[str] = []
 
     def add(self, **told: Any) -> None:
@@ -342,7 +357,10 @@ class Lines:
             asyncio.get_running_loop().call_later(0.2, self.flush)
 
     def flush(self) -> None:
-        """Write what is waiting."""
+        """Write what is waiting; what finds no room, on a full disk, is lost."""
         lines, self._lines, self._due = self._lines, [], False
         if lines:
-            print("\n".join(lines), flush=True)
+            try:
+                print("\n".join(lines), flush=True)
+            except OSError:
+                self.lost += len(lines)
