@@ -14,7 +14,7 @@ import pytest
 
 from pasand.errors import InputError
 from pasand.serving.impressions import SCHEMA, ImpressionLog, Shown, hashed
-from pasand.serving.log_folder import locked, log_files
+from pasand.serving.log_folder import Forgotten, digest, locked, log_files, moment, remember
 from tests.resources import small_disk
 from tests.serving.states.places import python
 
@@ -94,6 +94,29 @@ def test_names_rise_when_the_clock_is_set_back(tmp_path: Path, monkeypatch: pyte
     log.close()
     assert [int(path.stem[-5:]) for path in log_files(tmp_path)] == [9000, 9001, 9002]
     assert read(tmp_path)["request_id"].unique(maintain_order=True).to_list() == ["r0", "r1", "r2"]
+
+
+def test_files_are_written_and_the_forgotten_left_out_when_the_clock_is_set_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting, log = ImpressionLog(tmp_path), ImpressionLog(tmp_path, seconds=0.05)
+    waiting.add(answer(1, "gone"))
+    monkeypatch.setattr("time.time", lambda: 1000.0)
+    log.add(answer(2))
+    until(lambda: len(log_files(tmp_path)) == 1)
+    log.forget("gone")
+    waiting.close()
+    log.close()
+    assert read(tmp_path)["request_id"].unique().to_list() == ["r2"]
+
+
+def test_wishes_from_before_the_machine_was_started_anew_are_over(tmp_path: Path) -> None:
+    with locked(tmp_path):
+        remember(tmp_path, Forgotten(digest("u"), moment() + 1000))
+    log = ImpressionLog(tmp_path)
+    log.add(answer(1))
+    log.close()
+    assert log.written == 3
 
 
 def test_the_oldest_files_make_room(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ import numpy as np
 from pasand.errors import InputError
 from pasand.serving import pointer, wire
 from pasand.serving.batching import Batcher
+from pasand.serving.clock import Clock
 from pasand.serving.engine import Engine, prove
 from pasand.serving.impressions import ImpressionLog, Shown
 from pasand.serving.metrics import Metrics
@@ -69,8 +70,11 @@ class Settings:
 class Service:
     """What the routes share: the engine and all that runs beside it, from start to end."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Load the bundles, open the state and try them; raises InputError and Refused as those do."""
+    def __init__(self, settings: Settings, wall: Callable[[], float] = time) -> None:
+        """Load the bundles, open the state and try them; raises InputError and Refused as those do.
+
+        `wall` is the system's clock, in seconds since 1970.
+        """
         self.settings, self.metrics = settings, Metrics()
         folder = Path(settings.folder)
         folder.mkdir(parents=True, exist_ok=True)
@@ -78,7 +82,7 @@ class Service:
         self.state = open_state(settings.state or str(folder / "state.sqlite"))
         chosen = pointer.read(self.pointer)
         variants = [Variant.read(name, chosen.get(name, place), share) for name, place, share in settings.variants]
-        self.engine = Engine(variants, self.state, self._clock(variants[0]), self._observe)
+        self.engine = Engine(variants, self.state, _clock(settings, variants[0], wall), self._observe)
         for variant in variants:
             prove(variant, self.state, self.engine.clock())
         self.batcher = Batcher(self.engine)
@@ -98,13 +102,6 @@ class Service:
         self._lines_lost = 0
         self._pointed_at = self._stamp()
         self.log = Lines(settings.log_requests)
-
-    def _clock(self, variant: Variant) -> Callable[[], int]:
-        data = variant.bundle.data
-        if self.settings.clock == "real" or data.order != "time" or not len(data):
-            return lambda: int(time())
-        ahead = int(data.time[-1]) + 1 - int(time())
-        return lambda: int(time()) + ahead
 
     def _observe(self, step: str, seconds: float) -> None:
         self.metrics.step.labels(step).observe(seconds)
@@ -329,6 +326,13 @@ class Service:
             self.shown.close()
         self.log.flush()
         self.state.close()
+
+
+def _clock(settings: Settings, variant: Variant, wall: Callable[[], float]) -> Clock:
+    data = variant.bundle.data
+    if settings.clock == "real" or data.order != "time" or not len(data):
+        return Clock(wall)
+    return Clock(wall, begin=int(data.time[-1]) + 1)
 
 
 def _manifest(place: str) -> Any:
