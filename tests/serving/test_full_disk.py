@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -22,13 +21,6 @@ def fill(disk: Path) -> Path:
         while True:
             opened.write(b"x" * 4096)
     return filler
-
-
-def figure(served: Served, name: str) -> float:
-    """Return a figure of /metrics by name and labels, 0 where it is not there."""
-    text = served.client.get("/metrics").text
-    found = re.search(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE)
-    return float(found[1]) if found else 0.0
 
 
 def until(done: Callable[[], bool]) -> None:
@@ -60,8 +52,8 @@ def test_a_full_disk_stops_events_and_impressions_but_no_answer(bundle_folder: P
     with small_disk(tmp_path / "state", "2m") as disk:
         with serving(bundle_folder, tmp_path) as served:
             show(served)
-            until(lambda: figure(served, written) > 0)
-            assert figure(served, lost) == 0
+            until(lambda: served.figure(written) > 0)
+            assert served.figure(lost) == 0
             assert send(served) == 200
             filler = fill(disk)
             while (status := send(served)) == 200:  # while the log of SQLite has room in itself
@@ -69,13 +61,13 @@ def test_a_full_disk_stops_events_and_impressions_but_no_answer(bundle_folder: P
             assert status == 503
             refused = served.ask("POST", "/v1/events", 503, json={"user": "u", "item": "PK"})["error"]
             assert refused["code"] == "state_gone"
-            assert figure(served, 'pasand_events_total{outcome="refused"}') == 2
+            assert served.figure('pasand_events_total{outcome="refused"}') == 2
             served.ask("PUT", "/v1/items/new", 503, json={})
             served.ask("DELETE", "/v1/users/u", 503)
             history = served.ask("GET", "/v1/users/u/view")["history"]
             assert len(history) == min(len(acknowledged), 50)
             show(served)
-            until(lambda: figure(served, lost) > 0)
+            until(lambda: served.figure(lost) > 0)
             assert not served.ask("POST", "/v1/recommend", json={"user": "u"})["degraded"]
             told = served.output.read_text()
             assert "impressions were lost; since the start: disk full" in told
@@ -83,9 +75,9 @@ def test_a_full_disk_stops_events_and_impressions_but_no_answer(bundle_folder: P
             filler.unlink()
             until(lambda: send(served) == 200)
             assert "events are kept again" in served.output.read_text()
-            before = figure(served, written)
+            before = served.figure(written)
             show(served)
-            until(lambda: figure(served, written) > before)
+            until(lambda: served.figure(written) > before)
             served.process.kill()
         with serving(bundle_folder, tmp_path) as served:
             lines = [{"id": name, "user": "u", "item": "PK"} for name in acknowledged]
@@ -99,7 +91,7 @@ def test_a_server_whose_own_log_finds_no_room_answers_on(bundle_folder: Path, tm
         filler = fill(disk)
         for number in range(200):
             assert len(served.ask("POST", "/v1/recommend", json={"user": f"u{number}"})["items"]) == 10
-        until(lambda: figure(served, "pasand_log_lines_lost_total") > 0)
+        until(lambda: served.figure("pasand_log_lines_lost_total") > 0)
         filler.unlink()
         served.ask("POST", "/v1/recommend", json={"user": "later"})
         until(lambda: "/v1/recommend" in served.output.read_text())

@@ -137,7 +137,10 @@ def test_workers_share_state_catalogue_and_bundles(bundles: Callable[[int], Path
         while not everywhere(lambda client: client.get("/readyz").json()["bundles"]["main"] == swapped):
             assert time.monotonic() < end
         assert everywhere(lambda client: client.get("/v1/items/PK").status_code == 404)
-        assert 'pasand_catalogue_items{variant="main"}' in served.client.get("/metrics").text
+        served.ask("POST", "/v1/recommend", json={"filters": {"language": "Tamil"}})
+        time.sleep(2)  # by now every worker has told its figures, whichever is asked for them
+        assert served.figure('pasand_catalogue_items{variant="main"}') == 99  # not the sum of the workers
+        assert served.figure('pasand_filter_masks{variant="main"}') == 1
 
 
 def test_two_servers_share_one_file(bundle_folder: Path, tmp_path: Path) -> None:

@@ -171,7 +171,7 @@ async def put_item(service: Service, request: Request) -> wire.Done:
     try:
         service.state.put_item(name, told.features)
     except StateGone as error:
-        raise Refused(503, "state_gone", f"the item could not be kept: {error}") from None
+        raise service.unkept("the item could not be kept", error) from None
     service.engine.sync()
     if service.engine.variants[0].row(name) < 0:
         raise Refused(422, "not_taken", "the bundle cannot take the item in; the reason is logged", "features")
@@ -187,7 +187,7 @@ async def remove_item(service: Service, request: Request) -> wire.Done:
     try:
         service.state.remove_item(name)
     except StateGone as error:
-        raise Refused(503, "state_gone", f"the item could not be removed: {error}") from None
+        raise service.unkept("the item could not be removed", error) from None
     service.engine.sync()
     return wire.Done("the item is not in the catalogue", there)
 

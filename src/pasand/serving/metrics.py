@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
+from typing import Literal
 
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
@@ -30,8 +31,10 @@ class Metrics:
         def counter(name: str, told: str, *labels: str) -> Counter:
             return Counter(name, told, labels, registry=own)
 
-        def gauge(name: str, told: str, *labels: str) -> Gauge:
-            return Gauge(name, told, labels, registry=own, multiprocess_mode="livesum")
+        def gauge(name: str, told: str, *labels: str, shared: bool = False) -> Gauge:
+            """Of a `shared` figure all workers tell the same, so that it is not summed."""
+            mode: Literal["livemostrecent", "livesum"] = "livemostrecent" if shared else "livesum"
+            return Gauge(name, told, labels, registry=own, multiprocess_mode=mode)
 
         self.request = histogram("pasand_request_seconds", "Time of a request, from its first byte.", "route", "status")
         self.step = histogram("pasand_step_seconds", "Time of a step of a batch of requests.", "step")
@@ -49,7 +52,14 @@ class Metrics:
         self.errors = counter("pasand_errors_total", "Requests that were not answered.", "code")
         self.swaps = counter("pasand_swaps_total", "Bundles taken into use.", "variant")
         self.waiting = gauge("pasand_waiting_requests", "Requests that wait for a batch.")
-        self.items = gauge("pasand_catalogue_items", "Items of the catalogue.", "variant")
+        self.waiting_events = gauge("pasand_waiting_events", "Events that wait to be kept.")
+        self.items = gauge("pasand_catalogue_items", "Items of the catalogue.", "variant", shared=True)
+        self.vectors = gauge("pasand_index_vectors", "Vectors in an index.", "variant", "index", shared=True)
+        self.masks = gauge("pasand_filter_masks", "Filters whose items are remembered.", "variant")
+        self.mask_uses = counter(
+            "pasand_filter_mask_uses_total", "Filters, by whether they were remembered.", "outcome"
+        )
+        self.remembered = gauge("pasand_remembered_users", "Users who are answered if the state is out of reach.")
         if several:
             multiprocess.MultiProcessCollector(self._registry)  # type: ignore[no-untyped-call]
         self._recent: deque[float] = deque(maxlen=RECENT)

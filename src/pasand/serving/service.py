@@ -16,6 +16,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from pasand.bundle import Bundle
+from pasand.contracts import Index
 from pasand.errors import InputError
 from pasand.serving import pointer, wire
 from pasand.serving.batching import Batcher
@@ -100,6 +102,7 @@ class Service:
         self._swapping = asyncio.Lock()
         self._logged: dict[str, int] = {}
         self._lines_lost = 0
+        self._measured: dict[str, Bundle] = {}
         self._pointed_at = self._stamp()
         self.log = Lines(settings.log_requests)
 
@@ -138,14 +141,17 @@ class Service:
             raise Refused(422, "bundle_refused", str(error), "bundle") from None
         self.engine.swap(fresh)  # on this thread: nothing is answered while it happens
         self.metrics.swaps.labels(fresh.name).inc()
-        self.metrics.items.labels(fresh.name).set(fresh.bundle.data.n_items)
         logger.info("variant %s answers from %s, bundle %s", fresh.name, place, fresh.digest)
         return wire.Swapped(fresh.name, fresh.digest, old.digest)
 
     async def follow(self) -> None:
-        """Take into use what another worker, or a refresh, has put in place; a bundle that is no good is told once."""
+        """Take into use what another worker, or a refresh, has put in place; a bundle that is no good is told once.
+
+        Figures are brought up to date meanwhile, since another worker may be asked for them.
+        """
         while True:
             await asyncio.sleep(POLL)
+            self.refresh_metrics()
             if self._stamp() == self._pointed_at:
                 continue
             async with self._swapping:
@@ -211,7 +217,7 @@ class Service:
         except contract.StateGone as error:
             self.metrics.events.labels("refused").inc(len(events))
             self._refusing(error)
-            raise Refused(503, "state_gone", f"the events could not be kept: {error}") from None
+            raise Refused(503, "state_gone", "the events could not be kept; the cause is logged") from None
         except Busy:
             self.metrics.events.labels("refused").inc(len(events))
             raise Refused(503, "overloaded", "more events come than can be kept; try again later") from None
@@ -221,6 +227,11 @@ class Service:
         self.metrics.events.labels("accepted").inc(sum(new))
         self.metrics.events.labels("duplicate").inc(len(new) - sum(new))
         return wire.Accepted(sum(new), len(new) - sum(new), unknown, [one.id for one in events])
+
+    def unkept(self, told: str, error: contract.StateGone) -> Refused:
+        """Log why the state did not keep something, and return what the caller is told; places are not for callers."""
+        logger.warning("%s: %s", told, error)
+        return Refused(503, "state_gone", f"{told}; the cause is logged")
 
     def _refusing(self, error: contract.StateGone | None) -> None:
         """Log that events begin to be refused, and that they are kept again; not each one."""
@@ -234,12 +245,13 @@ class Service:
         try:
             removed = await asyncio.to_thread(self.state.forget, user)
         except contract.StateGone as error:
-            raise Refused(503, "state_gone", f"the user could not be forgotten: {error}") from None
+            raise self.unkept("the user could not be forgotten", error) from None
         self.engine.forget(user)
         try:
             logged = 0 if self.shown is None else await asyncio.to_thread(self.shown.forget, user)
         except OSError as error:
-            cause = f"the events are forgotten, and the log of what was shown cannot be rewritten: {error}"
+            logger.warning("the log of what was shown cannot be rewritten: %s", error)
+            cause = "the events are forgotten, and the log of what was shown cannot be rewritten; the cause is logged"
             raise Refused(503, "log", cause) from None
         known = any((one.bundle.data.users.rows([user]) >= 0).any() for one in self.engine.variants)
         told = f"forgotten: {removed} events, {logged} impressions"
@@ -309,8 +321,25 @@ class Service:
         self.metrics.lines_lost.inc(self.log.lost - self._lines_lost)
         self._lines_lost = self.log.lost
         self.metrics.waiting.set(len(self.batcher))
+        self.metrics.waiting_events.set(len(self.events))
+        self.metrics.remembered.set(self.engine.n_remembered)
         for one in self.engine.variants:
-            self.metrics.items.labels(one.name).set(one.bundle.data.n_items)
+            self.metrics.items.labels(one.name).set(one.n_offered)
+            self.metrics.masks.labels(one.name).set(one.n_masks)
+            for outcome, count in one.mask_uses.items():
+                self.metrics.mask_uses.labels(outcome).inc(count)
+            one.mask_uses.clear()
+            if self._measured.get(one.name) is not one.bundle:  # to count an index may take milliseconds
+                self._measured[one.name] = one.bundle
+                self._measure(one)
+
+    def _measure(self, variant: Variant) -> None:
+        for name, part in variant.bundle.assembly.components.items():
+            if isinstance(part, Index):
+                try:
+                    self.metrics.vectors.labels(variant.name, name).set(len(part))
+                except InputError as error:  # an index on a server that is out of reach
+                    logger.warning("the size of index %s is not known: %s", name, error)
 
     def called(self, user: str | None) -> str | None:
         """Return a user's id as logs may have it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from time import perf_counter
@@ -49,6 +49,8 @@ class Variant:
     """Number of the latest change of the catalogue that it has taken in."""
     _removed: Mask = field(init=False, repr=False)
     _masks: OrderedDict[bytes, Mask] = field(default_factory=OrderedDict, init=False, repr=False)
+    mask_uses: Counter[str] = field(default_factory=Counter, init=False, repr=False)
+    """Filters answered since somebody last looked: by a mask that was kept, or by one that was made."""
     _anything: Recommender = field(init=False, repr=False)
     _names: dict[int, str] = field(init=False, repr=False)
     _explains: bool = field(init=False, repr=False)
@@ -78,6 +80,16 @@ class Variant:
     def after(self) -> int:
         """Number of the last event of the state that the bundle was trained on; 0: of none."""
         return int(self.bundle.manifest.get("state_upto", 0))
+
+    @property
+    def n_offered(self) -> int:
+        """Items of the catalogue that were not removed."""
+        return len(self._removed) - int(np.count_nonzero(self._removed))
+
+    @property
+    def n_masks(self) -> int:
+        """Filters whose masks are kept now."""
+        return len(self._masks)
 
     def name_of(self, part: object) -> str:
         """Return the name of a component in the recipe, or its class."""
@@ -220,6 +232,7 @@ class Variant:
             return None if not self._removed.any() else ~self._removed[None, :]
         key = msgspec.json.encode((ask.allow, ask.filters))
         found = self._masks.get(key)
+        self.mask_uses["made" if found is None else "kept"] += 1
         if found is None:
             found = self._masks[key] = self._mask(ask)
             if len(self._masks) > MASKS:
