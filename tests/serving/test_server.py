@@ -143,6 +143,15 @@ def test_workers_share_state_catalogue_and_bundles(bundles: Callable[[int], Path
         assert served.figure('pasand_filter_masks{variant="main"}') == 1
 
 
+def test_workers_count_calls_together(bundle_folder: Path, tmp_path: Path) -> None:
+    with serving(bundle_folder, tmp_path, "--workers", "2", "--rate", "0.0001") as served:
+        statuses = []
+        for _ in range(12):  # a new connection each, so that both workers are met
+            with httpx.Client(base_url=served.url, timeout=30) as client:
+                statuses.append(client.post("/v1/recommend", json={}).status_code)
+        assert statuses == [200] + [429] * 11
+
+
 def test_two_servers_share_one_file(bundle_folder: Path, tmp_path: Path) -> None:
     with serving(bundle_folder, tmp_path) as one, serving(bundle_folder, tmp_path) as other:
         for number in range(20):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -15,6 +16,12 @@ RECENT = 2000
 """Answers whose times the quantiles are taken over."""
 SEVERAL = "PROMETHEUS_MULTIPROC_DIR"
 """Names a folder in which several workers keep their figures, so that each can tell the sums of all."""
+
+
+def shared_by_workers(name: str) -> Path | None:
+    """Return a file in the folder that the workers of this service share; None: there is one worker."""
+    folder = os.environ.get(SEVERAL)
+    return None if folder is None else Path(folder) / name
 
 
 class Metrics:

@@ -24,7 +24,7 @@ from pasand.serving.batching import Batcher
 from pasand.serving.clock import Clock
 from pasand.serving.engine import Engine, prove
 from pasand.serving.impressions import ImpressionLog, Shown
-from pasand.serving.metrics import Metrics
+from pasand.serving.metrics import Metrics, shared_by_workers
 from pasand.serving.security import Keys, Rate
 from pasand.serving.states import contract, open_state
 from pasand.serving.states.writer import Busy, EventWriter
@@ -95,7 +95,7 @@ class Service:
             if settings.impressions
             else None
         )
-        self.rate = Rate(settings.rate)
+        self.rate = Rate(settings.rate, shared_by_workers("rates"))
         self.ready = False
         self.before: dict[str, str] = {}
         self._refused: contract.StateGone | None = None
