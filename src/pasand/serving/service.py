@@ -13,9 +13,6 @@ from pathlib import Path
 from time import time
 from typing import Any
 
-import msgspec
-import numpy as np
-
 from pasand.bundle import Bundle
 from pasand.contracts import Index
 from pasand.errors import InputError
@@ -24,6 +21,7 @@ from pasand.serving.batching import Batcher
 from pasand.serving.clock import Clock
 from pasand.serving.engine import Engine, prove
 from pasand.serving.impressions import ImpressionLog, Shown
+from pasand.serving.lines import Lines
 from pasand.serving.metrics import Metrics, shared_by_workers
 from pasand.serving.security import Keys, Rate
 from pasand.serving.states import contract, open_state
@@ -275,42 +273,6 @@ class Service:
             rows = (found if through is None else found[through[0, found]])[:k].tolist()
         return [wire.Shown(data.items.ids([row])[0], data.title(row), variant.features(row)) for row in rows]
 
-    def about(self) -> dict[str, Any]:
-        """Return what is served, for people: variants, languages, users to try, latency."""
-        first = self.engine.variants[0].bundle.data
-        languages = next(
-            (one.names for name, one in first.item_features.items() if name.lower() in ("language", "languages")), ()
-        )
-        active = first.user[-2000:] if len(first) else np.empty(0, np.int32)
-        rows = list(dict.fromkeys(active[::-1].tolist()))[:12]
-        examples = first.users.ids(rows)
-        last = [first.item[first.by_user.event[first.by_user.start[row + 1] - 1]] for row in rows]
-        return {
-            "name": first.name,
-            "variants": [
-                {
-                    "name": one.name,
-                    "bundle": one.digest,
-                    "share": one.share,
-                    "events": len(one.bundle.data),
-                    "items": one.bundle.data.n_items,
-                    "users": one.bundle.data.n_users,
-                    "parts": list(one.bundle.assembly.components),
-                }
-                for one in self.engine.variants
-            ],
-            "languages": list(languages),
-            "examples": examples,
-            "last": [first.title(int(row)) or first.items.ids([row])[0] for row in last],
-            "user_features": {
-                name: {"kind": one.kind, "names": list(one.names[:200])} for name, one in first.user_features.items()
-            },
-            "item_features": {name: one.kind for name, one in first.item_features.items()},
-            "latency": self.metrics.latency(),
-            "now": self.engine.clock(),
-            "report": self.settings.report is not None,
-        }
-
     def refresh_metrics(self) -> None:
         """Bring figures that are not counted as they happen up to date."""
         if self.shown is not None:
@@ -369,31 +331,3 @@ def _manifest(place: str) -> Any:
         return json.loads((Path(place) / "manifest.json").read_bytes())
     except (OSError, ValueError) as error:
         raise InputError(place, cause=f"not a bundle: {error}", cure="give a folder that `pasand fit` wrote") from None
-
-
-class Lines:
-    """Writes structured log lines to standard output, some at a time."""
-
-    def __init__(self, wanted: bool) -> None:
-        self._wanted, self._due = wanted, False
-        self.lost = 0
-        """Lines that could not be written."""
-        self._lines: list[str] = []
-
-    def add(self, **told: Any) -> None:
-        """Write a line of JSON soon."""
-        if not self._wanted:
-            return
-        self._lines.append(msgspec.json.encode(told).decode())
-        if not self._due:
-            self._due = True
-            asyncio.get_running_loop().call_later(0.2, self.flush)
-
-    def flush(self) -> None:
-        """Write what is waiting; what finds no room, on a full disk, is lost."""
-        lines, self._lines, self._due = self._lines, [], False
-        if lines:
-            try:
-                print("\n".join(lines), flush=True)
-            except OSError:
-                self.lost += len(lines)
