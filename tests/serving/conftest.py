@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -26,6 +27,12 @@ class Served:
     def __init__(self, process: subprocess.Popen[bytes], url: str, folder: Path, output: Path) -> None:
         self.process, self.url, self.folder, self.output = process, url, folder, output
         self.client = httpx.Client(base_url=url, timeout=30)
+
+    def figure(self, name: str) -> float:
+        """Return a figure of /metrics by its name and labels, 0 where it is not there."""
+        text = self.client.get("/metrics").text
+        found = re.search(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE)
+        return float(found[1]) if found else 0.0
 
     def ask(self, method: str, path: str, status: int = 200, **more: Any) -> Any:
         """Return the JSON of an answer, which must have this status."""

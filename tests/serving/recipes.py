@@ -1,4 +1,4 @@
-"""A recipe for the tests of what is served: it knows new items by their features, and needs no torch."""
+"""Recipes for the tests of what is served, which need no torch: one knows new items by features, one has an index."""
 
 CONTENT = """
 [content]
@@ -26,5 +26,34 @@ class = "pasand.stages.filtering:DropSeen"
 [recommender]
 class = "pasand.recommender:Recommender"
 filters = ["@seen"]
+retriever = "@ladder"
+"""
+
+INDEXED = """
+[ials]
+class = "pasand.models.ials:IALS"
+
+[exact]
+class = "pasand.index.exact:Exact"
+
+[popular]
+class = "pasand.models.popularity:Popularity"
+
+[from_ials]
+class = "pasand.stages.retrieval:FromIndex"
+model = "@ials"
+index = "@exact"
+
+[from_popular]
+class = "pasand.stages.retrieval:FromModel"
+model = "@popular"
+
+[ladder]
+class = "pasand.stages.retrieval:Fallback"
+retrievers = ["@from_ials", "@from_popular"]
+
+[recommender]
+class = "pasand.recommender:Recommender"
+filters = []
 retriever = "@ladder"
 """

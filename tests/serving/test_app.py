@@ -11,8 +11,10 @@ import httpx
 import numpy as np
 import pytest
 
-from pasand import bundle
+from pasand import bundle, recipe
+from pasand.data.sources import load
 from tests.serving.conftest import Served, serving
+from tests.serving.recipes import INDEXED
 
 KEYS = "read reading-0123456789abcdef\nwrite writing-0123456789abcdef\nadmin admin-0123456789abcdef"
 
@@ -245,6 +247,27 @@ def test_figures_for_prometheus(shared: Served) -> None:
     assert 'pasand_request_seconds_count{route="/v1/recommend",status="200"}' in text
     assert 'pasand_step_seconds_count{step="ladder"}' in text
     assert 'pasand_catalogue_items{variant="main"} 100.0' in text
+
+
+def test_figures_tell_what_is_remembered_and_how_much_there_is(tmp_path: Path) -> None:
+    data = load("bollywood", impressions="none")
+    bundle.write(tmp_path / "bundle", recipe.build(INDEXED).fit(data, seed=0), data, seed=0)
+    with serving(tmp_path / "bundle", tmp_path / "service") as served:
+        assert served.figure('pasand_index_vectors{index="exact",variant="main"}') == 100
+        assert served.figure('pasand_catalogue_items{variant="main"}') == 100
+        for language in ("Tamil", "Hindi", "Tamil"):
+            served.ask("POST", "/v1/recommend", json={"user": "u", "filters": {"language": language}})
+        served.ask("POST", "/v1/recommend", json={"user": "v"})
+        assert served.figure('pasand_filter_masks{variant="main"}') == 2
+        assert served.figure('pasand_filter_mask_uses_total{outcome="made"}') == 2
+        assert served.figure('pasand_filter_mask_uses_total{outcome="kept"}') == 1
+        assert served.figure("pasand_remembered_users") == 2
+        assert served.figure("pasand_waiting_events") == served.figure("pasand_waiting_requests") == 0
+        served.ask("PUT", "/v1/items/new", json={})
+        served.ask("DELETE", "/v1/items/PK")
+        served.ask("DELETE", "/v1/items/Sholay")
+        assert served.figure('pasand_catalogue_items{variant="main"}') == 99
+        assert served.figure('pasand_filter_masks{variant="main"}') == 0
 
 
 def test_keys_and_scopes(bundle_folder: Path, tmp_path: Path) -> None:

@@ -9,10 +9,12 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from pasand import bundle, recipe
 from pasand.data.sources import load
+from tests.cli.test_commands import pasand
 from tests.serving.conftest import Served, serving
 
 PAGE = (Path(__file__).parents[2] / "docs" / "serving.md").read_text(encoding="utf-8")
@@ -98,10 +100,29 @@ def _narrows(line: str) -> bool:
 
 
 def test_python(plain: Served, capsys: pytest.CaptureFixture[str]) -> None:
-    (code,) = blocks("python")
+    code, _ = blocks("python")
     assert ADDRESS in code
     exec(compile(code.replace(ADDRESS, plain.url), "docs/serving.md", "exec"), {})
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["1", "2", "3", "4", "5"]
+
+
+def test_impressions_become_a_table(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(Path("bundle"), tmp_path) as served:
+        answer = served.ask("POST", "/v1/recommend", json={"user": "someone", "k": 3})
+        event = {"user": "someone", "item": answer["items"][1]["item"], "request_id": answer["request_id"]}
+        served.ask("POST", "/v1/events", json=event)
+    monkeypatch.chdir(tmp_path)
+    Path("pasand-state").symlink_to("state")
+    _, code = blocks("python")
+    exec(compile(code, "docs/serving.md", "exec"), {})
+    table = pl.read_parquet("shown.parquet")
+    assert table.select("user", "position", "taken").rows() == [
+        ("someone", 1, False),
+        ("someone", 2, True),
+        ("someone", 3, False),
+    ]
+    assert pasand("data", "check", "bollywood", "--impressions", "shown.parquet", "--json", "report.json") == 0
+    assert json.loads(Path("report.json").read_text())["shown"]["taken"] == pytest.approx(1 / 3)
 
 
 def test_options_are_those_of_the_commands() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +14,8 @@ import pytest
 
 from pasand.errors import InputError
 from pasand.serving.impressions import SCHEMA, ImpressionLog, Shown, hashed
-from pasand.serving.log_folder import locked, log_files
+from pasand.serving.log_folder import Forgotten, digest, locked, log_files, moment, remember
+from tests.resources import small_disk
 from tests.serving.states.places import python
 
 
@@ -96,6 +96,29 @@ def test_names_rise_when_the_clock_is_set_back(tmp_path: Path, monkeypatch: pyte
     assert read(tmp_path)["request_id"].unique(maintain_order=True).to_list() == ["r0", "r1", "r2"]
 
 
+def test_files_are_written_and_the_forgotten_left_out_when_the_clock_is_set_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting, log = ImpressionLog(tmp_path), ImpressionLog(tmp_path, seconds=0.05)
+    waiting.add(answer(1, "gone"))
+    monkeypatch.setattr("time.time", lambda: 1000.0)
+    log.add(answer(2))
+    until(lambda: len(log_files(tmp_path)) == 1)
+    log.forget("gone")
+    waiting.close()
+    log.close()
+    assert read(tmp_path)["request_id"].unique().to_list() == ["r2"]
+
+
+def test_wishes_from_before_the_machine_was_started_anew_are_over(tmp_path: Path) -> None:
+    with locked(tmp_path):
+        remember(tmp_path, Forgotten(digest("u"), moment() + 1000))
+    log = ImpressionLog(tmp_path)
+    log.add(answer(1))
+    log.close()
+    assert log.written == 3
+
+
 def test_the_oldest_files_make_room(tmp_path: Path) -> None:
     log = ImpressionLog(tmp_path)
     log.add(answer(0))
@@ -155,32 +178,27 @@ def test_losses_are_told_once_a_minute_and_at_the_end(
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+def disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 64 KiB."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder], capture_output=True)
-    if mounted.returncode:
-        pytest.skip("only root can mount a small disk")
-    yield folder
-    subprocess.run(["umount", folder], check=True)
+    with small_disk(tmp_path / "small", "64k") as folder:
+        yield folder
 
 
-def test_a_full_disk_loses_what_it_must_and_recovers(small_disk: Path) -> None:
-    log = ImpressionLog(small_disk)
+def test_a_full_disk_loses_what_it_must_and_recovers(disk: Path) -> None:
+    log = ImpressionLog(disk)
     log.add(answer(1))
     log.flush()
-    filler = small_disk / "filler"
+    filler = disk / "filler"
     with filler.open("wb", buffering=0) as opened, pytest.raises(OSError, match="No space"):
         fill(opened)
     log.add(answer(2))
     log.flush()
     assert log.lost == {"disk full": 3}
-    assert [path.suffix for path in small_disk.glob("shown*")] == [".parquet"]
+    assert [path.suffix for path in disk.glob("shown*")] == [".parquet"]
     filler.unlink()
     log.add(answer(3))
     log.close()
-    assert read(small_disk)["request_id"].unique(maintain_order=True).to_list() == ["r1", "r3"]
+    assert read(disk)["request_id"].unique(maintain_order=True).to_list() == ["r1", "r3"]
 
 
 LIMITED = """

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 
 from tests.resources import missing, program
+from tests.serving.conftest import serving
 
 FLAGS = [
     "--headless",
@@ -289,6 +291,42 @@ def test_a_server_that_is_gone_is_told_kindly_and_the_page_comes_back(browser: B
     page.unroute("**/v1/**")
     expect(page.locator(".stage")).to_be_visible(timeout=WAIT)
     page.context.close()
+
+
+def test_answers_without_the_state_are_told_until_it_is_back(
+    browser: Browser, bundle_folder: Path, tmp_path: Path
+) -> None:
+    with serving(bundle_folder, tmp_path) as service, browser.new_context() as context:
+        context.set_default_timeout(WAIT)
+        page, served, notice = context.new_page(), service.url, "What was watched last cannot be read just now"
+        user = example(page, served, 0)
+        open_home(page, served, user)
+        expect(page.locator("#notice")).to_be_empty()
+        state, away = tmp_path / "state" / "state.sqlite", tmp_path / "away"
+        state.rename(away)
+        home = f"/v1/users/{quote(user)}/home"
+        until(lambda: told(page, served, home)["degraded"])
+        before = shown(page)
+        page.locator(".row .press").first.click()
+        expect(page.get_by_role("alert")).to_contain_text("nothing was changed")
+        assert shown(page) == before
+        page.get_by_role("link", name="See what is behind the rows").click()
+        expect(page.get_by_role("heading", level=1)).to_have_text(f"Behind the rows of {user}", timeout=WAIT)
+        expect(page.get_by_role("alert")).to_contain_text(notice)
+        page.get_by_role("link", name="Back to the home").click()
+        expect(page.locator(".stage")).to_be_visible(timeout=WAIT)
+        expect(page.get_by_role("alert")).to_contain_text(notice)
+        away.rename(state)
+        expect(page.locator("#notice")).to_be_empty(timeout=WAIT)
+        page.locator(".row .press").first.click()
+        expect(page.locator("#live")).to_contain_text("Watched", timeout=WAIT)
+
+
+def until(done: Callable[[], bool]) -> None:
+    end = time.monotonic() + 30
+    while not done():
+        assert time.monotonic() < end
+        time.sleep(0.1)
 
 
 def test_titles_are_text_whatever_they_hold(page: Page, served: str) -> None:

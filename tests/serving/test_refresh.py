@@ -168,6 +168,12 @@ def test_only_the_last_bundles_stay(world: tuple[Dataset, list[Event]], folder: 
     assert (folder / "bundle-of-another-kind").exists()
 
 
+def test_names_rise_when_the_clock_is_set_back(world: tuple[Dataset, list[Event]], folder: Path) -> None:
+    (folder / "bundle-29991231-235959").mkdir()
+    kept(folder, world[1])
+    assert Path(refreshed(folder).running).name == "bundle-30000101-000000"
+
+
 def test_one_at_a_time(folder: Path) -> None:
     kept(folder, [])
     met: list[str] = []

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from pasand.errors import InputError
-from pasand.serving.security import Keys, Rate, check_address
+from pasand.serving.security import GROUPS, WAYS, Keys, Rate, check_address
 from pasand.serving.wire import Refused
+from tests.serving.states.places import python
 
 READ, ADMIN = "reading-0123456789abcdef", "admin-0123456789abcdef"
 
@@ -51,6 +52,52 @@ def test_a_caller_may_burst_and_then_waits() -> None:
     unlimited = Rate(0)
     for _ in range(1000):
         unlimited.check("one")
+
+
+def test_less_than_one_a_second_is_kept_to() -> None:
+    rate = Rate(0.0001)
+    rate.check("one")
+    with pytest.raises(Refused, match=r"again in (9|10)\d{3}\.\d s"):
+        rate.check("one")
+
+
+def test_processes_that_share_a_file_count_together(tmp_path: Path) -> None:
+    one, other = Rate(0.001, tmp_path / "rates"), Rate(0.001, tmp_path / "rates")
+    for number in range(500):
+        (one, other)[number % 2].check(f"caller {number}")
+    for number in range(500):
+        with pytest.raises(Refused):
+            (other, one)[number % 2].check(f"caller {number}")
+
+
+PROCESS = """
+import sys
+from pathlib import Path
+from pasand.serving.security import Rate
+from pasand.serving.wire import Refused
+rate, through = Rate(0.0001, Path(sys.argv[1])), 0
+for number in range(2000):
+    try:
+        rate.check(f"caller {number % 1000}")
+        through += 1
+    except Refused:
+        pass
+print(through)
+"""
+
+
+def test_no_call_is_counted_twice_or_lost_among_processes(tmp_path: Path) -> None:
+    running = [python(PROCESS, str(tmp_path / "rates")) for _ in range(3)]
+    assert sum(int(process.communicate(timeout=60)[0]) for process in running) == 1000
+
+
+def test_callers_that_come_make_room_for_themselves() -> None:
+    rate = Rate(0.001)
+    for number in range(4 * GROUPS * WAYS):
+        rate.check(f"caller {number}")
+    with pytest.raises(Refused):
+        rate.check(f"caller {4 * GROUPS * WAYS - 1}")
+    rate.check("caller 0")  # forgotten meanwhile
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])

@@ -137,7 +137,19 @@ def test_workers_share_state_catalogue_and_bundles(bundles: Callable[[int], Path
         while not everywhere(lambda client: client.get("/readyz").json()["bundles"]["main"] == swapped):
             assert time.monotonic() < end
         assert everywhere(lambda client: client.get("/v1/items/PK").status_code == 404)
-        assert 'pasand_catalogue_items{variant="main"}' in served.client.get("/metrics").text
+        served.ask("POST", "/v1/recommend", json={"filters": {"language": "Tamil"}})
+        time.sleep(2)  # by now every worker has told its figures, whichever is asked for them
+        assert served.figure('pasand_catalogue_items{variant="main"}') == 99  # not the sum of the workers
+        assert served.figure('pasand_filter_masks{variant="main"}') == 1
+
+
+def test_workers_count_calls_together(bundle_folder: Path, tmp_path: Path) -> None:
+    with serving(bundle_folder, tmp_path, "--workers", "2", "--rate", "0.0001") as served:
+        statuses = []
+        for _ in range(12):  # a new connection each, so that both workers are met
+            with httpx.Client(base_url=served.url, timeout=30) as client:
+                statuses.append(client.post("/v1/recommend", json={}).status_code)
+        assert statuses == [200] + [429] * 11
 
 
 def test_two_servers_share_one_file(bundle_folder: Path, tmp_path: Path) -> None:

@@ -25,6 +25,9 @@ def command(
     positive_from: float | None = POSITIVE_FROM,
     column: list[str] = COLUMN,
     impressions: str | None = IMPRESSIONS,
+    state_upto: int | None = typer.Option(
+        None, min=0, help="SOURCE holds the events of a service's state already, up to this number; see docs/state.md."
+    ),
     json: Path | None = typer.Option(None, help='Write the manifest as JSON to a file; "-": standard output.'),
 ) -> None:
     """Fit a recipe, or one model, to all events of SOURCE and save the recommender as a bundle.
@@ -55,7 +58,8 @@ def command(
         console.errors.print(str(needed(data, assembly.fitted.values())), markup=False)
         with checkpoints.keeping(kept):
             assembly.fit(data, seed=seed)
-        bundle.write(out, assembly, data, seed=seed)
+        about = None if state_upto is None else {"state_upto": state_upto}
+        bundle.write(out, assembly, data, seed=seed, about=about)
         checkpoints.discard(kept)
     if not console.quiet(json):
         console.output.print(f"bundle written to {out}")

@@ -43,6 +43,11 @@ class Engine:
     """Whether the state was out of reach when it was last asked."""
     _pasts: OrderedDict[tuple[str, str], Past] = field(default_factory=OrderedDict, init=False, repr=False)
 
+    @property
+    def n_remembered(self) -> int:
+        """Users whose recent events are kept for when the state is out of reach, by variant."""
+        return len(self._pasts)
+
     def variant_of(self, user: str | None) -> Variant:
         """Return who answers a user: the same variant every time; for nobody in particular, one by chance."""
         if len(self.variants) == 1:

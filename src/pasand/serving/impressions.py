@@ -27,6 +27,7 @@ from pasand.serving.log_folder import (
     locked,
     log_files,
     make_room,
+    moment,
     next_file,
     parquet,
     remember,
@@ -77,7 +78,7 @@ class Shown(NamedTuple):
 
 
 TAKEN = "taken over"
-"""Column of impressions that wait to be written: when they were handed in, by the real clock."""
+"""Column of impressions that wait to be written: when they were handed in, by `log_folder.moment`."""
 
 
 class ImpressionLog:
@@ -131,7 +132,7 @@ class ImpressionLog:
                 self.lost["closed" if self._closing else "queue full"] += len(shown)
                 return
             self._queued += len(shown)
-            self._queue.append((time.time(), shown, None))
+            self._queue.append((moment(), shown, None))
         if self._queued * 2 > self.room:
             self._wake.set()
 
@@ -171,7 +172,7 @@ class ImpressionLog:
             self._wake.clear()
             closing = self._closing
             self._drain()
-            if closing or (self._pieces and time.time() - self._pieces[0][TAKEN][0] >= self.seconds):
+            if closing or (self._pieces and moment() - self._pieces[0][TAKEN][0] >= self.seconds):
                 self._write()
             self._tell()
             if closing:
@@ -180,15 +181,15 @@ class ImpressionLog:
     def _drain(self) -> None:
         """Take over what was handed in, and fulfil wishes."""
         while self._queue:
-            moment, shown, wish = self._queue.popleft()
+            when, shown, wish = self._queue.popleft()
             if wish is not None:
                 self._fulfil(wish)
                 continue
-            some, moments = list(shown), [moment] * len(shown)
+            some, moments = list(shown), [when] * len(shown)
             while len(some) < PIECE and self._queue and self._queue[0][2] is None:
-                moment, shown, _ = self._queue.popleft()
+                when, shown, _ = self._queue.popleft()
                 some += shown
-                moments += [moment] * len(shown)
+                moments += [when] * len(shown)
             if some:
                 self._take(some, moments)
             if sum(map(len, self._pieces)) >= self.rows:
@@ -251,13 +252,13 @@ class ImpressionLog:
             logger.warning(told, self.folder, count - self._told, causes, self._why)
             self._told, self._told_at = count, now
 
-    def _forget(self, user: str, moment: float) -> int:
+    def _forget(self, user: str, when: float) -> int:
         name = user if self._secret is None else hashed(user, self._secret)
         left = [frame.filter(pl.col("user") != name) for frame in self._pieces]
         removed = sum(map(len, self._pieces)) - sum(map(len, left))
         self._pieces = [frame for frame in left if len(frame)]
         with locked(self.folder):
-            remember(self.folder, Forgotten(digest(name), moment))
+            remember(self.folder, Forgotten(digest(name), when))
             paths = log_files(self.folder)
         for path in paths:
             with locked(self.folder):
@@ -269,7 +270,7 @@ class _Wish:
     """What the thread is asked to do between two impressions: forget a user, or None: write what waits."""
 
     def __init__(self, user: str | None) -> None:
-        self.user, self.moment = user, time.time()
+        self.user, self.moment = user, moment()
         self.done: Future[int] = Future()
 
 
@@ -287,6 +288,6 @@ def _without(frame: pl.DataFrame, gone_until: list[Forgotten]) -> pl.DataFrame:
     names = {name: digest(name) for name in frame["user"].unique()} if until else {}
     gone = {name: until[mark] for name, mark in names.items() if mark in until}
     if gone:
-        moment = pl.col("user").replace_strict(gone, default=0.0, return_dtype=pl.Float64)
-        frame = frame.filter(pl.col(TAKEN) >= moment)
+        since = pl.col("user").replace_strict(gone, default=0.0, return_dtype=pl.Float64)
+        frame = frame.filter(pl.col(TAKEN) >= since)
     return frame.drop(TAKEN)

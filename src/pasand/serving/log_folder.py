@@ -28,6 +28,11 @@ class Forgotten(NamedTuple):
     moment: float
 
 
+def moment() -> float:
+    """Return the seconds since this machine was started, which no setting of its clock changes; all processes agree."""
+    return time.clock_gettime(time.CLOCK_MONOTONIC)
+
+
 def log_files(folder: Path) -> list[Path]:
     """Return the whole files of a log, the oldest first."""
     return sorted(folder.glob("shown-*.parquet"))
@@ -107,16 +112,18 @@ def locked(folder: Path) -> Iterator[None]:
 
 def remember(folder: Path, one: Forgotten) -> None:
     """Tell all processes that write into the folder, which must be locked, whom to leave out."""
-    lately = [other for other in forgotten(folder) if one.moment - other.moment < REMEMBERED]
+    lately = [other for other in forgotten(folder) if 0 <= one.moment - other.moment < REMEMBERED]
     write_whole(folder / ".forgotten", msgspec.json.encode([*lately, one]))
 
 
 def forgotten(folder: Path) -> list[Forgotten]:
-    """Return whom to leave out."""
+    """Return whom to leave out; wishes from before the machine was started anew, which all are fulfilled, are not."""
     try:
-        return msgspec.json.decode((folder / ".forgotten").read_bytes(), type=list[Forgotten])
+        found = msgspec.json.decode((folder / ".forgotten").read_bytes(), type=list[Forgotten])
     except FileNotFoundError:
         return []
+    now = moment()
+    return [one for one in found if one.moment <= now]
 
 
 def digest(name: str) -> str:

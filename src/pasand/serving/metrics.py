@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections import deque
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
@@ -14,6 +16,12 @@ RECENT = 2000
 """Answers whose times the quantiles are taken over."""
 SEVERAL = "PROMETHEUS_MULTIPROC_DIR"
 """Names a folder in which several workers keep their figures, so that each can tell the sums of all."""
+
+
+def shared_by_workers(name: str) -> Path | None:
+    """Return a file in the folder that the workers of this service share; None: there is one worker."""
+    folder = os.environ.get(SEVERAL)
+    return None if folder is None else Path(folder) / name
 
 
 class Metrics:
@@ -30,8 +38,10 @@ class Metrics:
         def counter(name: str, told: str, *labels: str) -> Counter:
             return Counter(name, told, labels, registry=own)
 
-        def gauge(name: str, told: str, *labels: str) -> Gauge:
-            return Gauge(name, told, labels, registry=own, multiprocess_mode="livesum")
+        def gauge(name: str, told: str, *labels: str, shared: bool = False) -> Gauge:
+            """Of a `shared` figure all workers tell the same, so that it is not summed."""
+            mode: Literal["livemostrecent", "livesum"] = "livemostrecent" if shared else "livesum"
+            return Gauge(name, told, labels, registry=own, multiprocess_mode=mode)
 
         self.request = histogram("pasand_request_seconds", "Time of a request, from its first byte.", "route", "status")
         self.step = histogram("pasand_step_seconds", "Time of a step of a batch of requests.", "step")
@@ -45,10 +55,18 @@ class Metrics:
         self.impressions = counter(
             "pasand_impressions_total", "Items shown, as far as the log of them goes.", "outcome"
         )
+        self.lines_lost = counter("pasand_log_lines_lost_total", "Lines of the log that could not be written.")
         self.errors = counter("pasand_errors_total", "Requests that were not answered.", "code")
         self.swaps = counter("pasand_swaps_total", "Bundles taken into use.", "variant")
         self.waiting = gauge("pasand_waiting_requests", "Requests that wait for a batch.")
-        self.items = gauge("pasand_catalogue_items", "Items of the catalogue.", "variant")
+        self.waiting_events = gauge("pasand_waiting_events", "Events that wait to be kept.")
+        self.items = gauge("pasand_catalogue_items", "Items of the catalogue.", "variant", shared=True)
+        self.vectors = gauge("pasand_index_vectors", "Vectors in an index.", "variant", "index", shared=True)
+        self.masks = gauge("pasand_filter_masks", "Filters whose items are remembered.", "variant")
+        self.mask_uses = counter(
+            "pasand_filter_mask_uses_total", "Filters, by whether they were remembered.", "outcome"
+        )
+        self.remembered = gauge("pasand_remembered_users", "Users who are answered if the state is out of reach.")
         if several:
             multiprocess.MultiProcessCollector(self._registry)  # type: ignore[no-untyped-call]
         self._recent: deque[float] = deque(maxlen=RECENT)

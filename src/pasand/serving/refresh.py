@@ -30,6 +30,9 @@ from pasand.serving.wire import Refused
 LOCK = "refresh.lock"
 """The file in the service's folder that a refresh holds locked."""
 
+STAMP = "%Y%m%d-%H%M%S"
+"""Moment in the name of a bundle, UTC."""
+
 Tell = Callable[[str], None]
 
 
@@ -168,21 +171,23 @@ class Refresh:
         return fresh, why
 
     def _target(self) -> Path:
-        moment = datetime.now(UTC)
-        while (target := self._named(moment)).exists():
-            moment += timedelta(seconds=1)
-        return target
+        """Return the folder of the next bundle: by the clock, but later than all that are there, if it was set back."""
+        whole, moment = self.bundle.absolute(), f"{datetime.now(UTC):{STAMP}}"
+        stamps = [one.name.removeprefix(f"{whole.name}-").removesuffix(".part") for one in self._bundles()]
+        if stamps and max(stamps) >= moment:
+            moment = f"{datetime.strptime(max(stamps), STAMP) + timedelta(seconds=1):{STAMP}}"
+        return whole.with_name(f"{whole.name}-{moment}")
 
-    def _named(self, moment: datetime) -> Path:
+    def _bundles(self) -> list[Path]:
+        """Return the bundles of refreshes, whole ones and begun ones, the oldest first."""
         whole = self.bundle.absolute()
-        return whole.with_name(f"{whole.name}-{moment:%Y%m%d-%H%M%S}")
+        ours = re.compile(re.escape(whole.name) + r"-\d{8}-\d{6}(\.part)?")
+        return sorted(one for one in whole.parent.iterdir() if ours.fullmatch(one.name) and one.is_dir())
 
     def _sweep(self, used: set[str]) -> None:
         """Remove older bundles of refreshes, and what one that was killed left behind, but none that is in use."""
-        whole = self.bundle.absolute()
         used = used | set(pointer.read(self.folder / pointer.NAME).values())
-        ours = re.compile(re.escape(whole.name) + r"-\d{8}-\d{6}(\.part)?")
-        found = sorted(one for one in whole.parent.iterdir() if ours.fullmatch(one.name) and one.is_dir())
+        found = self._bundles()
         newest = [one for one in found if one.suffix != ".part"][-self.keep :]
         for one in found:
             if str(one) not in used and one not in newest:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import hmac
 import ipaddress
-from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+import mmap
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from struct import Struct
 from time import monotonic
 
 from pasand.errors import InputError
@@ -17,8 +22,11 @@ SCOPES = ("read", "write", "admin")
 """Answers; events, items and users; bundles. Each one includes those before it."""
 SHORTEST = 16
 """Characters of a key at least."""
-CALLERS = 10_000
-"""Callers whose rates are remembered."""
+ROW = Struct("8sdd")
+"""A caller's digest, the calls that it had left, and when that was."""
+GROUPS, WAYS = 2048, 8
+"""Callers whose rates are remembered: so many groups of so many."""
+TABLE = GROUPS * WAYS * ROW.size
 
 
 @dataclass(frozen=True)
@@ -79,28 +87,62 @@ class Keys:
             raise Refused(403, "scope", f"the key's scope is {held}, and {scope} is asked for")
 
 
-@dataclass
 class Rate:
-    """Lets each caller through so many times a second on the average, with bursts of two seconds' worth."""
+    """Lets each caller through so many times a second on the average, with bursts of two seconds' worth.
 
-    per_second: float
-    """0: no limit."""
-    _left: OrderedDict[str, tuple[float, float]] = field(default_factory=OrderedDict, init=False, repr=False)
+    Of callers there is a table, in which the one that asked last longest ago makes room for a new one. All processes
+    that are given the same file count together.
+    """
 
-    def check(self, caller: str, cost: int = 1) -> None:
+    def __init__(self, per_second: float, place: Path | None = None) -> None:
+        """Begin to count; `per_second`: 0 is no limit; `place`: the file, None: this process counts alone."""
+        self.per_second, self._file = per_second, -1
+        self._table = memoryview(bytearray(TABLE if per_second and place is None else 0))
+        if per_second and place is not None:
+            self._file = os.open(place, os.O_RDWR | os.O_CREAT, 0o600)
+            with self._alone():
+                if os.fstat(self._file).st_size < TABLE:
+                    os.pwrite(self._file, bytes(TABLE), 0)  # in full, or a disk that fills up would kill who counts
+            self._table = memoryview(mmap.mmap(self._file, TABLE))
+
+    def check(self, caller: str) -> None:
         """Count a call; raises Refused where the caller has used up what it may."""
         if not self.per_second:
             return
-        most, now = 2 * self.per_second, monotonic()
-        left, then = self._left.get(caller, (most, now))
-        left = min(most, left + (now - then) * self.per_second)
-        if left < min(cost, most):
-            wait = (min(cost, most) - left) / self.per_second
-            raise Refused(429, "rate", f"too many requests; try again in {max(wait, 0.1):.1f} seconds")
-        self._left[caller] = (left - min(cost, most), now)
-        self._left.move_to_end(caller)
-        if len(self._left) > CALLERS:
-            self._left.popitem(last=False)
+        most, mark = max(2 * self.per_second, 1.0), hashlib.blake2b(caller.encode(), digest_size=8).digest()
+        with self._alone():
+            now = monotonic()  # the same for all processes, and never set back
+            at, left, then = self._row(mark, most, now)
+            left = min(most, left + (now - then) * self.per_second)
+            if left >= 1:
+                ROW.pack_into(self._table, at, mark, left - 1, now)
+        if left < 1:
+            raise Refused(
+                429, "rate", f"too many requests; try again in {max((1 - left) / self.per_second, 0.1):.1f} s"
+            )
+
+    def _row(self, mark: bytes, most: float, now: float) -> tuple[int, float, float]:
+        """Return where a caller is in the table, or may be put, what it had left, and when."""
+        begin = int.from_bytes(mark) % GROUPS * WAYS * ROW.size
+        oldest, since = begin, now
+        for at in range(begin, begin + WAYS * ROW.size, ROW.size):
+            other, left, then = ROW.unpack_from(self._table, at)
+            if other == mark:
+                return at, left, then
+            if then < since:
+                oldest, since = at, then
+        return oldest, most, now
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        if self._file < 0:
+            yield
+            return
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
 
 
 def check_address(host: str, keys: Keys) -> None:

@@ -13,15 +13,16 @@ from pathlib import Path
 from time import time
 from typing import Any
 
-import msgspec
-import numpy as np
-
+from pasand.bundle import Bundle
+from pasand.contracts import Index
 from pasand.errors import InputError
 from pasand.serving import pointer, wire
 from pasand.serving.batching import Batcher
+from pasand.serving.clock import Clock
 from pasand.serving.engine import Engine, prove
 from pasand.serving.impressions import ImpressionLog, Shown
-from pasand.serving.metrics import Metrics
+from pasand.serving.lines import Lines
+from pasand.serving.metrics import Metrics, shared_by_workers
 from pasand.serving.security import Keys, Rate
 from pasand.serving.states import contract, open_state
 from pasand.serving.states.writer import Busy, EventWriter
@@ -69,8 +70,11 @@ class Settings:
 class Service:
     """What the routes share: the engine and all that runs beside it, from start to end."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Load the bundles, open the state and try them; raises InputError and Refused as those do."""
+    def __init__(self, settings: Settings, wall: Callable[[], float] = time) -> None:
+        """Load the bundles, open the state and try them; raises InputError and Refused as those do.
+
+        `wall` is the system's clock, in seconds since 1970.
+        """
         self.settings, self.metrics = settings, Metrics()
         folder = Path(settings.folder)
         folder.mkdir(parents=True, exist_ok=True)
@@ -78,7 +82,7 @@ class Service:
         self.state = open_state(settings.state or str(folder / "state.sqlite"))
         chosen = pointer.read(self.pointer)
         variants = [Variant.read(name, chosen.get(name, place), share) for name, place, share in settings.variants]
-        self.engine = Engine(variants, self.state, self._clock(variants[0]), self._observe)
+        self.engine = Engine(variants, self.state, _clock(settings, variants[0], wall), self._observe)
         for variant in variants:
             prove(variant, self.state, self.engine.clock())
         self.batcher = Batcher(self.engine)
@@ -89,20 +93,16 @@ class Service:
             if settings.impressions
             else None
         )
-        self.rate = Rate(settings.rate)
+        self.rate = Rate(settings.rate, shared_by_workers("rates"))
         self.ready = False
         self.before: dict[str, str] = {}
+        self._refused: contract.StateGone | None = None
         self._swapping = asyncio.Lock()
         self._logged: dict[str, int] = {}
+        self._lines_lost = 0
+        self._measured: dict[str, Bundle] = {}
         self._pointed_at = self._stamp()
         self.log = Lines(settings.log_requests)
-
-    def _clock(self, variant: Variant) -> Callable[[], int]:
-        data = variant.bundle.data
-        if self.settings.clock == "real" or data.order != "time" or not len(data):
-            return lambda: int(time())
-        ahead = int(data.time[-1]) + 1 - int(time())
-        return lambda: int(time()) + ahead
 
     def _observe(self, step: str, seconds: float) -> None:
         self.metrics.step.labels(step).observe(seconds)
@@ -139,14 +139,17 @@ class Service:
             raise Refused(422, "bundle_refused", str(error), "bundle") from None
         self.engine.swap(fresh)  # on this thread: nothing is answered while it happens
         self.metrics.swaps.labels(fresh.name).inc()
-        self.metrics.items.labels(fresh.name).set(fresh.bundle.data.n_items)
         logger.info("variant %s answers from %s, bundle %s", fresh.name, place, fresh.digest)
         return wire.Swapped(fresh.name, fresh.digest, old.digest)
 
     async def follow(self) -> None:
-        """Take into use what another worker, or a refresh, has put in place; a bundle that is no good is told once."""
+        """Take into use what another worker, or a refresh, has put in place; a bundle that is no good is told once.
+
+        Figures are brought up to date meanwhile, since another worker may be asked for them.
+        """
         while True:
             await asyncio.sleep(POLL)
+            self.refresh_metrics()
             if self._stamp() == self._pointed_at:
                 continue
             async with self._swapping:
@@ -211,27 +214,42 @@ class Service:
             new = await self.events.append(events)
         except contract.StateGone as error:
             self.metrics.events.labels("refused").inc(len(events))
-            raise Refused(503, "state_gone", f"the events could not be kept: {error}") from None
+            self._refusing(error)
+            raise Refused(503, "state_gone", "the events could not be kept; the cause is logged") from None
         except Busy:
             self.metrics.events.labels("refused").inc(len(events))
             raise Refused(503, "overloaded", "more events come than can be kept; try again later") from None
+        self._refusing(None)
         data = self.engine.variants[0].bundle.data
         unknown = int((data.items.rows([one.item for one in events]) < 0).sum())
         self.metrics.events.labels("accepted").inc(sum(new))
         self.metrics.events.labels("duplicate").inc(len(new) - sum(new))
         return wire.Accepted(sum(new), len(new) - sum(new), unknown, [one.id for one in events])
 
+    def unkept(self, told: str, error: contract.StateGone) -> Refused:
+        """Log why the state did not keep something, and return what the caller is told; places are not for callers."""
+        logger.warning("%s: %s", told, error)
+        return Refused(503, "state_gone", f"{told}; the cause is logged")
+
+    def _refusing(self, error: contract.StateGone | None) -> None:
+        """Log that events begin to be refused, and that they are kept again; not each one."""
+        if (error is None) == (self._refused is None):
+            return
+        self._refused = error
+        logger.warning("%s", "events are kept again" if error is None else f"events are refused: {error}")
+
     async def forget(self, user: str) -> wire.Done:
         """Forget a user: events, what the bundles know, what was logged; raises Refused where the state is gone."""
         try:
             removed = await asyncio.to_thread(self.state.forget, user)
         except contract.StateGone as error:
-            raise Refused(503, "state_gone", f"the user could not be forgotten: {error}") from None
+            raise self.unkept("the user could not be forgotten", error) from None
         self.engine.forget(user)
         try:
             logged = 0 if self.shown is None else await asyncio.to_thread(self.shown.forget, user)
         except OSError as error:
-            cause = f"the events are forgotten, and the log of what was shown cannot be rewritten: {error}"
+            logger.warning("the log of what was shown cannot be rewritten: %s", error)
+            cause = "the events are forgotten, and the log of what was shown cannot be rewritten; the cause is logged"
             raise Refused(503, "log", cause) from None
         known = any((one.bundle.data.users.rows([user]) >= 0).any() for one in self.engine.variants)
         told = f"forgotten: {removed} events, {logged} impressions"
@@ -255,42 +273,6 @@ class Service:
             rows = (found if through is None else found[through[0, found]])[:k].tolist()
         return [wire.Shown(data.items.ids([row])[0], data.title(row), variant.features(row)) for row in rows]
 
-    def about(self) -> dict[str, Any]:
-        """Return what is served, for people: variants, languages, users to try, latency."""
-        first = self.engine.variants[0].bundle.data
-        languages = next(
-            (one.names for name, one in first.item_features.items() if name.lower() in ("language", "languages")), ()
-        )
-        active = first.user[-2000:] if len(first) else np.empty(0, np.int32)
-        rows = list(dict.fromkeys(active[::-1].tolist()))[:12]
-        examples = first.users.ids(rows)
-        last = [first.item[first.by_user.event[first.by_user.start[row + 1] - 1]] for row in rows]
-        return {
-            "name": first.name,
-            "variants": [
-                {
-                    "name": one.name,
-                    "bundle": one.digest,
-                    "share": one.share,
-                    "events": len(one.bundle.data),
-                    "items": one.bundle.data.n_items,
-                    "users": one.bundle.data.n_users,
-                    "parts": list(one.bundle.assembly.components),
-                }
-                for one in self.engine.variants
-            ],
-            "languages": list(languages),
-            "examples": examples,
-            "last": [first.title(int(row)) or first.items.ids([row])[0] for row in last],
-            "user_features": {
-                name: {"kind": one.kind, "names": list(one.names[:200])} for name, one in first.user_features.items()
-            },
-            "item_features": {name: one.kind for name, one in first.item_features.items()},
-            "latency": self.metrics.latency(),
-            "now": self.engine.clock(),
-            "report": self.settings.report is not None,
-        }
-
     def refresh_metrics(self) -> None:
         """Bring figures that are not counted as they happen up to date."""
         if self.shown is not None:
@@ -298,9 +280,28 @@ class Service:
             for outcome, count in told.items():
                 self.metrics.impressions.labels(outcome).inc(count - self._logged.get(outcome, 0))
             self._logged = told
+        self.metrics.lines_lost.inc(self.log.lost - self._lines_lost)
+        self._lines_lost = self.log.lost
         self.metrics.waiting.set(len(self.batcher))
+        self.metrics.waiting_events.set(len(self.events))
+        self.metrics.remembered.set(self.engine.n_remembered)
         for one in self.engine.variants:
-            self.metrics.items.labels(one.name).set(one.bundle.data.n_items)
+            self.metrics.items.labels(one.name).set(one.n_offered)
+            self.metrics.masks.labels(one.name).set(one.n_masks)
+            for outcome, count in one.mask_uses.items():
+                self.metrics.mask_uses.labels(outcome).inc(count)
+            one.mask_uses.clear()
+            if self._measured.get(one.name) is not one.bundle:  # to count an index may take milliseconds
+                self._measured[one.name] = one.bundle
+                self._measure(one)
+
+    def _measure(self, variant: Variant) -> None:
+        for name, part in variant.bundle.assembly.components.items():
+            if isinstance(part, Index):
+                try:
+                    self.metrics.vectors.labels(variant.name, name).set(len(part))
+                except InputError as error:  # an index on a server that is out of reach
+                    logger.warning("the size of index %s is not known: %s", name, error)
 
     def called(self, user: str | None) -> str | None:
         """Return a user's id as logs may have it."""
@@ -318,31 +319,15 @@ class Service:
         self.state.close()
 
 
+def _clock(settings: Settings, variant: Variant, wall: Callable[[], float]) -> Clock:
+    data = variant.bundle.data
+    if settings.clock == "real" or data.order != "time" or not len(data):
+        return Clock(wall)
+    return Clock(wall, begin=int(data.time[-1]) + 1)
+
+
 def _manifest(place: str) -> Any:
     try:
         return json.loads((Path(place) / "manifest.json").read_bytes())
     except (OSError, ValueError) as error:
         raise InputError(place, cause=f"not a bundle: {error}", cure="give a folder that `pasand fit` wrote") from None
-
-
-class Lines:
-    """Writes structured log lines to standard output, some at a time."""
-
-    def __init__(self, wanted: bool) -> None:
-        self._wanted, self._due = wanted, False
-        self._lines: list[str] = []
-
-    def add(self, **told: Any) -> None:
-        """Write a line of JSON soon."""
-        if not self._wanted:
-            return
-        self._lines.append(msgspec.json.encode(told).decode())
-        if not self._due:
-            self._due = True
-            asyncio.get_running_loop().call_later(0.2, self.flush)
-
-    def flush(self) -> None:
-        """Write what is waiting."""
-        lines, self._lines, self._due = self._lines, [], False
-        if lines:
-            print("\n".join(lines), flush=True)

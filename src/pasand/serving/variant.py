@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from time import perf_counter
@@ -21,7 +21,7 @@ from pasand.serving.coding import coded, mask, shown
 from pasand.serving.states.contract import Change, Past
 from pasand.serving.wire import Ask, Named, Placed, Refused, Taken
 from pasand.stages.filtering import DropSeen
-from pasand.types import Array, Candidates, Mask, Queries, Rows
+from pasand.types import Array, Candidates, Mask, Queries, Rows, Times
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +51,8 @@ class Variant:
     _there: Mask | None = field(default=None, init=False, repr=False)
     """(1, N) what was not removed; None: everything."""
     _masks: OrderedDict[bytes, Mask] = field(default_factory=OrderedDict, init=False, repr=False)
+    mask_uses: Counter[str] = field(default_factory=Counter, init=False, repr=False)
+    """Filters answered since somebody last looked: by a mask that was kept, or by one that was made."""
     _anything: Recommender = field(init=False, repr=False)
     _names: dict[int, str] = field(init=False, repr=False)
     _explains: bool = field(init=False, repr=False)
@@ -80,6 +82,16 @@ class Variant:
     def after(self) -> int:
         """Number of the last event of the state that the bundle was trained on; 0: of none."""
         return int(self.bundle.manifest.get("state_upto", 0))
+
+    @property
+    def n_offered(self) -> int:
+        """Items of the catalogue that were not removed."""
+        return len(self._removed) - int(np.count_nonzero(self._removed))
+
+    @property
+    def n_masks(self) -> int:
+        """Filters whose masks are kept now."""
+        return len(self._masks)
 
     def name_of(self, part: object) -> str:
         """Return the name of a component in the recipe, or its class."""
@@ -134,7 +146,8 @@ class Variant:
         """Return requests of one `key` as queries, with notes of what was left aside of each.
 
         A history is what the bundle knows of the user, unless that is forgotten, then the events of the state, then
-        what the request tells. Raises Refused as `coding.coded` does.
+        what the request tells; in order of time, as evaluation has it, where times say otherwise. Raises Refused as
+        `coding.coded` does.
         """
         data = self.bundle.data
         notes: list[list[str]] = [[] for _ in asks]
@@ -148,7 +161,8 @@ class Variant:
         ]
         rows = data.items.rows([item for more in later for item, _, _ in more])
         last = int(data.time[-1]) if len(data) and data.order == "time" else 0
-        time = np.full(len(asks), max(now, last + 1), np.int64)
+        latest = [past.events[-1].time if past.events else 0 for past in pasts]  # above now after a clock was set back
+        time = np.maximum(np.array(latest, np.int64), max(now, last + 1))
         queries = data.queries(users, k=min(asks[0].k, data.n_items), time=time, features={})
         queries = self._with_events(queries, later, rows, notes)
         deny = self._denied(asks)
@@ -182,6 +196,8 @@ class Variant:
                 history[place, start - old : start] = queries.history[place]
                 times[place, start - old : start] = queries.history_time[place]
                 value[place, start - old : start] = queries.history_value[place]
+        if self.bundle.data.order == "time":
+            history, times, value = _in_order(history, times, value)
         return replace(queries, history=history, history_time=times, history_value=value)
 
     def _features(self, asks: Sequence[Ask], users: Rows, notes: list[list[str]]) -> dict[str, Array]:
@@ -218,6 +234,7 @@ class Variant:
             return self._there
         key = msgspec.json.encode((ask.allow, ask.filters))
         found = self._masks.get(key)
+        self.mask_uses["made" if found is None else "kept"] += 1
         if found is None:
             found = self._masks[key] = self._mask(ask)
             if len(self._masks) > MASKS:
@@ -321,3 +338,15 @@ class Variant:
 
 def _taken(one: str | Taken) -> Taken:
     return Taken(one) if isinstance(one, str) else one
+
+
+def _in_order(history: Rows, times: Times, value: Array) -> tuple[Rows, Times, Array]:
+    """Return histories in order of time, events of one time as they stand; (B, H) each, padding on the left."""
+    if not ((times[:, 1:] < times[:, :-1]) & (history[:, :-1] >= 0)).any():
+        return history, times, value
+    order = np.argsort(np.where(history >= 0, times, np.iinfo(np.int64).min), axis=1, kind="stable")
+    return (
+        np.take_along_axis(history, order, 1),
+        np.take_along_axis(times, order, 1),
+        np.take_along_axis(value, order, 1),
+    )

@@ -61,6 +61,7 @@ async function show(address) {
   const { name, part, id } = pageOf(address);
   const holder = h("div", { class: "page" });
   main.setAttribute("aria-busy", "true");
+  notice("");
   try {
     const refresh = await part.draw(holder, id, watch);
     if (mine !== shown.visit) return;
@@ -84,7 +85,6 @@ function arrived(holder, name, title, first) {
     if (link.dataset.page === name) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
-  if (name !== "home") notice("");
   scrollTo(0, 0);
   if (!first && !main.contains(document.activeElement)) $("h1", main)?.focus({ preventScroll: true });
   face();

@@ -6,6 +6,7 @@ import { known, learn } from "./films.js";
 import { funnel } from "./funnel.js";
 import { poster } from "./poster.js";
 import { hrefOf } from "./rows.js";
+import { tellDegraded } from "./say.js";
 import * as viewer from "./viewer.js";
 
 const FIRST = 20;
@@ -16,6 +17,7 @@ export async function draw(main, id) {
   const visitor = viewer.visitor(id);
   if (visitor?.pending.length) await viewer.remember(visitor);
   const [told] = await Promise.all([api.view(id), learn()]);
+  tellDegraded(told);
   const films = (told.items ?? []).map(candidate);
   const sources = sourcesOf(told, films);
   const steps = [...new Set(films.flatMap(({ steps: passed }) => passed.map(({ name }) => name)))];

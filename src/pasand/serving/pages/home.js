@@ -3,8 +3,11 @@
 import { $, h, icon, plural } from "./dom.js";
 import { art, heading, paletteOf, scriptOf } from "./poster.js";
 import { drawRows, hrefOf, metaOf } from "./rows.js";
-import { aloud, notice } from "./say.js";
+import { aloud, tellDegraded } from "./say.js";
 import * as viewer from "./viewer.js";
+
+const AGAIN = 4000;
+let catchingUp;
 
 export const titleOf = (id) => `Home of ${viewer.nameOf(id)}`;
 
@@ -32,9 +35,20 @@ function fill(answer, stage, rows, watch, id) {
   const [top, ...more] = first?.items ?? [];
   if (top) drawStage(stage, top, watch, id);
   drawRows(rows, first ? [{ ...first, items: more }, ...others] : [], watch);
-  notice(answer.degraded ? "Personal rows are catching their breath: for the moment this is what is popular." : "");
+  tellDegraded(answer);
+  clearTimeout(catchingUp);
+  if (answer.degraded) catchingUp = setTimeout(catchUp, AGAIN, stage, rows, watch, id);
   if (!top) rows.replaceChildren(h("p", { class: "bare" }, "Nothing to show yet: the catalogue is empty."));
   return rows.querySelectorAll(".fresh").length;
+}
+
+// Asks for the rows again until they are made from everything that was watched, or another page is shown.
+async function catchUp(stage, rows, watch, id) {
+  if (!stage.isConnected) return;
+  const next = await viewer.home(id).catch(() => null);
+  if (!stage.isConnected) return;
+  if (next) fill(next, stage, rows, watch, id);
+  else catchingUp = setTimeout(catchUp, AGAIN, stage, rows, watch, id);
 }
 
 function drawStage(stage, film, watch, id) {

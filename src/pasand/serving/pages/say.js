@@ -17,6 +17,12 @@ export function notice(text, more) {
   $("#notice").replaceChildren(...(text ? [h("p", {}, text, " ", more)] : []));
 }
 
+// Tells, as long as it is so, that an answer was made without what was watched last.
+export function tellDegraded(answer) {
+  const late = "What was watched last cannot be read just now, so this may be a little behind. It catches up by itself.";
+  notice(answer.degraded ? late : "");
+}
+
 // Draws what went wrong in place of a page; `again` tries it once more.
 export function drawFault(container, error, again) {
   const button = (text) => h("button", { type: "button", class: "main", on: { click: again } }, text);
@@ -66,6 +72,7 @@ function keyForm(container, again) {
 // Returns the sentence for a fault beside a page that stays as it is.
 export function wording(error) {
   if (error instanceof Gone) return "The server does not answer just now; nothing was changed.";
+  if (error.code === "state_gone") return "The server can keep nothing just now; nothing was changed.";
   if (error instanceof KeyNeeded) return "This key may look, but not write.";
   return error.message;
 }
