@@ -48,16 +48,18 @@ TEST = 0.2
 """Of the ratings, the latest, that are the test."""
 LAST = 0.1
 """Of the training part, the latest, that settings are chosen by."""
-DRAWN, KEPT = 8, 2
+DRAWN, KEPT = 6, 1
 """Trials of each contender on the first data set, and how many of them are tried again on the second."""
 DEEP: dict[str, type[Contextual]] = {"dcn": DCN, "deepfm": DeepFM, "wide_deep": WideDeep, "fm": FM}
-MOST: Settings = {"epochs": 40, "patience": 2, "refit": False}
+MOST: Settings = {"epochs": 40, "patience": 2}
 COMMON: dict[str, tuple[Any, ...]] = {
     "dimensions": (8, 16, 32),
     "learning_rate": (1e-3, 3e-3),
-    "l2": (0.3, 1.0, 3.0, 6.0),
+    "l2": (0.1, 0.3, 1.0, 3.0, 6.0),
     "averaging": (0.0, 0.99),
     "strangers": (0.0, 0.3, 0.6),
+    "use_ids": (True, False),
+    "history_length": (0, 20),
 }
 LAYERED = {**COMMON, "dropout": (0.0, 0.2, 0.4), "layers": ((128, 64), (64, 32), (32,))}
 SPACES: dict[str, dict[str, tuple[Any, ...]]] = {
@@ -217,7 +219,7 @@ class Trees:
 
     def fit(self, train: Dataset, last: Asked | None) -> int:
         """Learn, with as many trees as are best for `last`, or as the settings say; return how many."""
-        self.learnt = signals.learn(train, signals.Reads())
+        self.learnt = signals.learn(train, signals.Reads(expected=True))
         examples = ranked.examples(train, "liked", 1, len(train), np.random.default_rng(0))
         self.ids = bool(self.settings.get("ids", True))
         rows, categories = self.rows(examples)
