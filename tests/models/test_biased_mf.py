@@ -19,7 +19,7 @@ from pasand.models.biased_mf import (
     descend_in_pairs,
     update,
 )
-from pasand.models.rated import fold_in, hold_out
+from pasand.training.rated import fold_in, hold_out
 from pasand.types import Queries
 
 USERS, ITEMS, NOISE = 120, 80, 0.3

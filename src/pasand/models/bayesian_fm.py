@@ -14,9 +14,9 @@ from pasand.data.dataset import Dataset
 from pasand.data.features import Features
 from pasand.models.columns import Ratings, Side, coded, draw_priors, sets, side, squared_by_user, sweep
 from pasand.models.posterior import Averaged, Floats, bags, conditional, squared_errors
-from pasand.models.rated import last_events, ratings
 from pasand.progress import track
 from pasand.training import inputs
+from pasand.training.rated import last_events, ratings
 from pasand.types import Array, Arrays, Mask, Queries, Scores
 
 ROUNDS = 4

@@ -11,8 +11,8 @@ from numpy.random import Generator
 
 from pasand.data.dataset import Dataset
 from pasand.models.posterior import Averaged, Floats, bags, conditional, squared_errors
-from pasand.models.rated import last_events, ratings
 from pasand.progress import track
+from pasand.training.rated import last_events, ratings
 from pasand.types import Offsets, Queries, Rows, Scores
 
 

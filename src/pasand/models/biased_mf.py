@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from pasand.data.dataset import Dataset
 from pasand.errors import InputError
-from pasand.models.rated import fold_in, hold_out, last_events, ratings, unchanged, usable, user_prior
 from pasand.models.width import width
 from pasand.progress import step
+from pasand.training.rated import fold_in, hold_out, last_events, ratings, unchanged, usable, user_prior
 from pasand.types import Array, Arrays, Offsets, Queries, Rows, Scores, within
 
 Floats: TypeAlias = NDArray[np.float32] | NDArray[np.float64]

@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from pasand.models.rated import unchanged, usable
+from pasand.training.rated import unchanged, usable
 from pasand.types import Array, Arrays, Offsets, Queries, Rows, Scores, within
 
 Floats: TypeAlias = NDArray[np.float64]

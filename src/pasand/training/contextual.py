@@ -175,6 +175,7 @@ class Contextual(DeepRanker, ABC):
             item_features=self.item_features,
             history_length=self.history_length,
             ids=self.use_ids,
+            expected=self.objective in ("liked", "ratings"),
         )
         learnt = signals.learn(data, reads)
         made = self._examples_of(data)

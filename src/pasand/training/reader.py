@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 
 from pasand.data.features import TIME_UNKNOWN
-from pasand.training import inputs, signals
+from pasand.training import expected, inputs, signals
 from pasand.training.inputs import FARTHEST
 from pasand.training.signals import BASE, DAY, RATED, SHRINKAGE, WINDOW
 from pasand.types import Array, Arrays, Queries, Rows
@@ -105,6 +105,8 @@ class Reader:
                 self._n_codes,
                 numbers,
             )
+        if "expected.item" in self.learnt:
+            numbers[..., -1] = expected.of_pairs(self.learnt, queries, items)
         if standard:
             _standardise(out, *self._scale)
         return out

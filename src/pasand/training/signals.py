@@ -10,7 +10,8 @@ since an event with an item that shares one) and "match.NAME" (share of the hist
 often the item was shown to the user and not taken). Of rated logs also "rating.item" (mean of its ratings before the
 query's day, less the mean of all until then), "rating.user" (mean of the history's ratings, each less its item's) and
 "rating.NAME" (the same, of the history's items that share a category): sums divided by `SHRINKAGE` more than there are
-ratings, so that few of them say little. All are standardised, 0 where not known.
+ratings, so that few of them say little. "rating.expected", where it is asked for, is what the history's ratings foresee
+of the item (see `expected`). All are standardised, 0 where not known.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import numpy as np
 
 from pasand.data.dataset import Dataset
 from pasand.data.features import TIME_UNKNOWN, Features
-from pasand.training import inputs
+from pasand.training import expected, inputs
 from pasand.types import Array, Arrays, Rows
 
 DAY = 86_400
@@ -47,6 +48,8 @@ class Reads:
     history_length: int = 20
     """Number of the latest likings that are read as codes."""
     ids: bool = True
+    expected: bool = False
+    """Whether "rating.expected" is among the numbers, where the log has ratings."""
 
 
 def learn(data: Dataset, reads: Reads) -> dict[str, Array]:
@@ -71,6 +74,8 @@ def learn(data: Dataset, reads: Reads) -> dict[str, Array]:
         if f"item_codes.{name}" in learnt and len(chosen[name].names) <= SHARED_MOST:
             learnt[f"shared.{name}"] = chosen[name].take(everything).reshape(data.n_items, -1).astype(np.int32)
     learnt |= counts(data)
+    if reads.expected and "rated_day" in learnt and len(learnt["rated_day"]):
+        learnt |= expected.learn(data)
     learnt["known"] = items | inputs.anything(_items(learnt, everything), data.n_items)
     learnt["scale"] = np.stack([np.zeros(_width(learnt)), np.ones(_width(learnt))]).astype(np.float32)
     return learnt
@@ -107,7 +112,8 @@ def names(learnt: Arrays) -> list[str]:
     shared = sorted(key.removeprefix("shared.") for key in learnt if key.startswith("shared."))
     rated = "rated_day" in learnt
     kinds = ("since", "match", "rating") if rated else ("since", "match")
-    return [*BASE, *(RATED if rated else ()), *(f"{kind}.{name}" for name in shared for kind in kinds)]
+    last = ("rating.expected",) if "expected.item" in learnt else ()
+    return [*BASE, *(RATED if rated else ()), *(f"{kind}.{name}" for name in shared for kind in kinds), *last]
 
 
 def parts(learnt: Arrays) -> dict[str, int]:
@@ -181,6 +187,9 @@ def grown(learnt: Arrays, features: Features, more: int) -> dict[str, Array]:
             found[key] = np.concatenate([learnt[key], np.full(more, learnt[key][-1])])
     came = features.get("available_from")
     when = came.values if came is not None and came.kind == "time" else np.full(more, TIME_UNKNOWN)
+    if "expected.item" in learnt:
+        table = learnt["expected.item"]
+        found["expected.item"] = np.concatenate([table, np.zeros((more, *table.shape[1:]), table.dtype)])
     found |= {
         "item_code": code,
         "available": np.concatenate([learnt["available"], when.astype(np.int64)]),

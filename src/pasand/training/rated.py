@@ -118,6 +118,27 @@ def fold_in(
 
 
 @njit(cache=True)
+def solve(left: Array, right: Array) -> None:
+    """Put x with left x = right in place of right; left is positive definite, its lower triangle is read and lost."""
+    n = len(right)
+    # Cholesky: left = L L' in its lower triangle, then two triangular solutions
+    for j in range(n):
+        for i in range(j, n):
+            rest = left[i, j]
+            for m in range(j):
+                rest -= left[i, m] * left[j, m]
+            left[i, j] = np.sqrt(rest) if i == j else rest / left[j, j]
+    for i in range(n):
+        for m in range(i):
+            right[i] -= left[i, m] * right[m]
+        right[i] /= left[i, i]
+    for i in range(n - 1, -1, -1):
+        for m in range(i + 1, n):
+            right[i] -= left[m, i] * right[m]
+        right[i] /= left[i, i]
+
+
+@njit(cache=True)
 def _ridge(
     history: Rows, values: Scores, mean: float, item_bias: Scores, item_vectors: Scores, prior: NDArray[np.float64]
 ) -> Scores:
@@ -137,20 +158,6 @@ def _ridge(
                 right[i] += y * x[i]
                 for j in range(i + 1):
                     left[i, j] += x[i] * x[j]
-        # Cholesky: left = L L' in its lower triangle, then two triangular solutions
-        for j in range(n):
-            for i in range(j, n):
-                rest = left[i, j]
-                for m in range(j):
-                    rest -= left[i, m] * left[j, m]
-                left[i, j] = np.sqrt(rest) if i == j else rest / left[j, j]
-        for i in range(n):
-            for m in range(i):
-                right[i] -= left[i, m] * right[m]
-            right[i] /= left[i, i]
-        for i in range(n - 1, -1, -1):
-            for m in range(i + 1, n):
-                right[i] -= left[m, i] * right[m]
-            right[i] /= left[i, i]
+        solve(left, right)
         out[b] = right
     return out
