@@ -9,6 +9,7 @@ import pytest
 
 from pasand.data.dataset import Dataset
 from pasand.training import expected, ranked, signals
+from pasand.training.reader import Reader
 from pasand.types import Array
 from tests.logs import log
 
@@ -23,7 +24,7 @@ def rated(n_users: int = 120, n_items: int = 40) -> Dataset:
     events = []
     for user in range(n_users):
         for time, item in enumerate(draw.permutation(n_items)[: n_items // 2]):
-            value = (5 if item % 2 == user % 2 else 2) - int(draw.integers(2))
+            value = float((5 if item % 2 == user % 2 else 2) - draw.integers(2))
             events.append((f"u{user}", f"i{item}", 100 * user + time, value))
     return log(events)
 
@@ -66,9 +67,9 @@ def test_unknown_items_are_not_known_and_new_ones_may_be_added() -> None:
     grown = learnt | signals.grown(learnt, {}, 2)
     queries = data.queries(np.array([0], np.int32), k=1)
     asked = np.array([[0, data.n_items, data.n_items + 1, -1]], np.int32)
-    told = signals.raw(grown, queries, asked)
+    told = Reader(grown).raw(queries, asked)
     assert np.isfinite(told[:, -1]).tolist() == [True, False, False, False]
-    assert told[0, -1] == signals.raw(learnt, queries, asked[:, :1])[0, -1]
+    assert told[0, -1] == Reader(learnt).raw(queries, asked[:, :1])[0, -1]
 
 
 def test_models_of_ratings_and_likings_read_it() -> None:
