@@ -39,6 +39,8 @@ class Batcher:
         if not self._called:
             self._called = True
             loop.call_soon(self._answer)
+        if len(promised) == 1:
+            return [await promised[0]]
         found: list[Answer | BaseException] = await asyncio.gather(*promised, return_exceptions=True)
         for one in found:
             if isinstance(one, BaseException):
