@@ -58,3 +58,17 @@ def test_large_scores_stay_finite() -> None:
     zero, one = torch.tensor([[0]]), torch.tensor([1])
     loss = softmax.softmax_loss(state, torch.ones(1, 1, 1), torch.full((1, 1), 2.0), zero, one, torch.ones(1, 1))
     assert loss.item() == 1e4
+
+
+def test_under_autocast_it_is_computed_in_full_precision() -> None:
+    generator = torch.Generator().manual_seed(0)
+    states, table = (torch.randn(6, 4, generator=generator).bfloat16().requires_grad_() for _ in range(2))
+    target, drawn, weight = torch.tensor([[0], [5], [2], [0], [1], [4]]), torch.tensor([1, 3, 4]), torch.ones(6, 1)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = softmax.softmax_loss(states, table[target], table[drawn], target, drawn, weight)
+    loss.backward()
+    plain = softmax.softmax_loss(states.float(), table[target].float(), table[drawn].float(), target, drawn, weight)
+    assert loss.dtype == torch.float32
+    assert loss.item() == plain.item()
+    assert states.grad is not None
+    assert states.grad.isfinite().all()

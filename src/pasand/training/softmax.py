@@ -22,11 +22,13 @@ def softmax_loss(
 
     States (T, D); vectors of K wanted items each (T, K, D), the items (T, K) and their weights (T, K), not all 0;
     vectors of drawn items (M, D) and the items (M,), different and rising. A drawn item that a state wants, with a
-    weight above 0, is left out there.
+    weight above 0, is left out there. All is computed in the precision of the weights, under autocast too.
     """
     at = torch.searchsorted(drawn, target).clamp(max=len(drawn) - 1)
     row, which = ((drawn[at] == target) & (weight > 0)).nonzero(as_tuple=True)
-    loss: Tensor = _SoftmaxLoss.apply(states, wanted, others, weight / weight.sum(), row, at[row, which])
+    with torch.autocast(states.device.type, enabled=False):
+        vectors = (values.to(weight.dtype) for values in (states, wanted, others))
+        loss: Tensor = _SoftmaxLoss.apply(*vectors, weight / weight.sum(), row, at[row, which])
     return loss
 
 
