@@ -147,12 +147,13 @@ def test_weights_are_used_where_they_lie() -> None:
 
 def test_graphs_that_cannot_be_run_are_refused() -> None:
     with pytest.raises(InputError, match="cannot be run by onnxruntime"):
-        loaded(DEEP[0], {"query": b"no graph"})
+        loaded(DEEP[0], {"query": b"no graph"}).embed_queries(asked(2, 3))
     other = loaded(DEEP[0], {})
     large = [name for name, weight in other.state().items() if name.startswith("weights.") and weight.nbytes >= LEAST]
     other.load_state({**other.state(), **{name: np.zeros((300, 5), np.float32) for name in large}})
+    other.use(graphs(DEEP[0]))
     with pytest.raises(InputError, match="cannot be run by onnxruntime"):
-        other.use(graphs(DEEP[0]))
+        other.embed_queries(asked(2, 3))
 
 
 def test_without_onnx_nothing_is_exported_and_it_is_said(

@@ -98,7 +98,7 @@ def test_what_items_of_a_request_share_may_be_read_once(shape: Shape) -> None:
     shared = {name: inputs[name][:1] for name in ("user", "history", "user.age")}
     repeated = inputs | {name: values.repeat(7, 1) for name, values in shared.items()}
     told = inputs | shared | {"items": network.item(inputs)}
-    torch.testing.assert_close(network.answer(told), network.rank(repeated))
+    torch.testing.assert_close(network.request(told), network.rank(repeated))
 
 
 def test_a_network_reads_all_fields_side_by_side() -> None:

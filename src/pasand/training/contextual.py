@@ -228,7 +228,7 @@ class Contextual(DeepRanker, ABC):
         served = self._graphs is not None and self._network is None and SAID in self._learnt
         if not served or "request" not in self._graphs or items.shape[1] < MANY:
             return super()._logits(queries, items)
-        reader, wanted, said = self._reader(), self._graphs.inputs["request"], self._learnt[SAID]
+        reader, wanted, said = self._reader(), self._graphs.inputs("request"), self._learnt[SAID]
         shared = reader.of_queries(queries)
         pairs = reader.of_pairs(queries, items).reshape(*items.shape, -1)
         crossed = [name for name in wanted if name not in shared and name not in ("items", "pair")]
