@@ -15,6 +15,12 @@ _AGE, _POPULAR, _RECENT, _LENGTH, _AGAIN, _SHOWN = range(len(BASE))
 _DAY, _WINDOW, _SHRINKAGE, _FARTHEST = DAY, WINDOW, SHRINKAGE, np.float32(FARTHEST)
 
 
+CODES = 4
+"""Numbers told of an item before its categories: day and second when it came, likings, likings of late."""
+NEVER = np.int32(-(2**31))
+"""The day of items of which it is not known when they came."""
+
+
 class Reader:
     """Reads what a network is given, out of what `signals.learn` learnt, which it must not outlive changes of."""
 
@@ -27,15 +33,18 @@ class Reader:
         self._rated = "rated_day" in learnt
         shared = [name.removeprefix("since.") for name in self.names if name.startswith("since.")]
         tables, codes = [learnt[f"shared.{name}"] for name in shared], 0
-        self._border = np.cumsum([0, *(table.shape[1] for table in tables)])
-        self._shared = np.empty((self.n_items, self._border[-1]), np.int32)
-        for n, (name, table) in enumerate(zip(shared, tables, strict=True)):
-            # codes of all features count on, and lie side by side, so that those of an item are one place in memory
-            self._shared[:, self._border[n] : self._border[n + 1]] = np.where(table >= 0, table + codes, -1)
-            codes += len(learnt[f"item_codes.{name}"])
-        self._n_codes = codes
         self._last_day = int(learnt["last_day"][0])
-        self._lately = _lately(learnt["liked_day"], learnt["liked_start"], self._last_day + 1)
+        lately = _lately(learnt["liked_day"], learnt["liked_start"], self._last_day + 1)
+        self._border = CODES + np.cumsum([0, *(table.shape[1] for table in tables)])
+        # all that is known of an item lies side by side, so that it is one place in memory
+        self._about = np.empty((self.n_items, self._border[-1]), np.int32)
+        day, second = np.divmod(learnt["available"], DAY)
+        self._about[:, 0] = np.where(learnt["available"] == TIME_UNKNOWN, NEVER, day)
+        self._about[:, 1], self._about[:, 2:CODES] = second, lately.view(np.int32)
+        for n, (name, table) in enumerate(zip(shared, tables, strict=True)):
+            self._about[:, self._border[n] : self._border[n + 1]] = np.where(table >= 0, table + codes, -1)
+            codes += len(learnt[f"item_codes.{name}"])  # those of all features count on
+        self._n_codes = codes
         mean, spread = learnt["scale"].astype(np.float32)
         self._scale = (np.ascontiguousarray(mean), np.ascontiguousarray(spread))
         empty = np.empty(0)
@@ -82,10 +91,9 @@ class Reader:
             times,
             queries.time,
             np.ascontiguousarray(shown),
-            self.learnt["available"],
+            self._about,
             self.learnt["liked_day"],
             self.learnt["liked_start"],
-            self._lately,
             self._last_day,
             numbers,
         )
@@ -100,7 +108,7 @@ class Reader:
                 queries.time,
                 told,
                 self._rated,
-                self._shared,
+                self._about,
                 self._border,
                 self._n_codes,
                 numbers,
@@ -128,15 +136,14 @@ def _base(
     history_time: Array,
     time: Array,
     shown: Rows,
-    available: Array,
+    about: Rows,
     liked_day: Array,
     liked_start: Array,
-    lately: Array,
     last_day: int,
     out: Array,
 ) -> None:
     """Write the numbers `BASE` of pairs, (B, K, F)."""
-    n_items = len(available)
+    n_items = len(about)
     for b in range(len(items)):
         length = 0
         for h in range(history.shape[1]):
@@ -151,10 +158,12 @@ def _base(
                 continue
             for j in range(shown.shape[1]):
                 told[_SHOWN] += shown[b, j] == i
-            if available[i] != TIME_UNKNOWN:
-                told[_AGE] = np.log1p(max(0, time[b] - available[i]) / _DAY)
+            if about[i, 0] != NEVER:
+                available = np.int64(about[i, 0]) * _DAY + about[i, 1]
+                told[_AGE] = np.log1p(max(0, time[b] - available) / _DAY)
             if day > last_day:
-                told[_POPULAR], told[_RECENT] = lately[i, 0], lately[i, 1]
+                popular, recent = np.int32(about[i, 2]), np.int32(about[i, 3])
+                told[_POPULAR], told[_RECENT] = popular.view(np.float32), recent.view(np.float32)
             else:
                 days = liked_day[liked_start[i] : liked_start[i + 1]]
                 before = np.searchsorted(days, day)
@@ -220,13 +229,13 @@ def _categories(
     time: Array,
     told: Array,
     rated: bool,
-    shared: Rows,
+    about: Rows,
     border: Array,
     n_codes: int,
     out: Array,
 ) -> None:
     """Write "since", "match" and, of rated logs, "rating" of each shared category of pairs, (B, K, F)."""
-    n_items, first = len(shared), len(BASE) + (len(RATED) if rated else 0)
+    n_items, first = len(about), len(BASE) + (len(RATED) if rated else 0)
     kinds = 3 if rated else 2
     last, count = np.full(n_codes, -1, np.int64), np.zeros(n_codes, np.int64)
     ratings, total = np.zeros(n_codes if rated else 0, np.int64), np.zeros(n_codes if rated else 0)
@@ -237,7 +246,7 @@ def _categories(
             if i < 0 or i >= n_items:
                 continue
             length += 1
-            for code in shared[i]:
+            for code in about[i, CODES:]:
                 if code >= 0:
                     last[code] = history_time[b, h]
                     count[code] += 1
@@ -252,7 +261,7 @@ def _categories(
                 latest, most, there = np.int64(-1), 0, False
                 n, sum_ = 0, 0.0
                 for c in range(border[f], border[f + 1]):
-                    code = shared[i, c]
+                    code = about[i, c]
                     if code >= 0:
                         there = True
                         most = max(most, count[code])
@@ -271,7 +280,7 @@ def _categories(
             i = history[b, h]
             if i < 0 or i >= n_items:
                 continue
-            for code in shared[i]:
+            for code in about[i, CODES:]:
                 if code >= 0:
                     last[code], count[code] = -1, 0
                     if rated:
