@@ -96,7 +96,9 @@ def run(settings: Settings, *, host: str = "127.0.0.1", port: int = 8000, worker
     if workers == 1:
         uvicorn.run(create_app(service_of(settings)), **common)
         return
-    figures = tempfile.mkdtemp(prefix="pasand-metrics-")
+    # in memory, since these files are mapped: on a disk that is full, writing to them would end the worker
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    figures = tempfile.mkdtemp(prefix="pasand-metrics-", dir=memory)
     os.environ[SEVERAL] = figures
     os.environ[SETTINGS] = (
         json.dumps(asdict(replace(settings, keys=Keys()))) + "\n" + json.dumps(dict(settings.keys.scope))

@@ -25,8 +25,8 @@ from pasand.types import Array, Candidates, Mask, Queries, Rows, Times
 
 logger = logging.getLogger(__name__)
 
-MASKS = 128
-"""Filters whose masks are kept."""
+MASKS, MASK_BYTES = 128, 128_000_000
+"""Filters whose masks are kept at most, and what they may take together; one is kept whatever it takes."""
 SPOKEN = 3
 """Items of the history that are named as reasons at most."""
 
@@ -237,7 +237,7 @@ class Variant:
         self.mask_uses["made" if found is None else "kept"] += 1
         if found is None:
             found = self._masks[key] = self._mask(ask)
-            if len(self._masks) > MASKS:
+            if len(self._masks) > max(1, min(MASKS, MASK_BYTES // found.nbytes)):
                 self._masks.popitem(last=False)
         else:
             self._masks.move_to_end(key)
