@@ -15,15 +15,15 @@ import pytest
 from pasand.errors import InputError
 from pasand.serving.impressions import SCHEMA, ImpressionLog, Shown, hashed
 from pasand.serving.log_folder import Forgotten, digest, locked, log_files, moment, remember
+from pasand.serving.wire import Placed
 from tests.resources import small_disk
 from tests.serving.states.places import python
 
 
-def answer(number: int, user: str = "u", time: int = 1000, k: int = 3, propensity: float | None = None) -> list[Shown]:
+def answer(number: int, user: str = "u", time: int = 1000, k: int = 3, propensity: float | None = None) -> Shown:
     """What one request was shown: k items at positions 1 to k."""
-    return [
-        Shown(f"r{number}", time, user, f"i{at}", at, 1 / at, propensity, "main", "digest") for at in range(1, k + 1)
-    ]
+    placed = [Placed(f"i{at}", "", at, 1 / at, propensity=propensity) for at in range(1, k + 1)]
+    return Shown(f"r{number}", time, user, placed, "main", "digest")
 
 
 def read(folder: Path) -> pl.DataFrame:

@@ -13,6 +13,7 @@ from pasand.errors import InputError
 from pasand.serving.impressions import ImpressionLog, Shown, hashed
 from pasand.serving.shown import joined
 from pasand.serving.states.contract import Event
+from pasand.serving.wire import Placed
 
 EVENTS = [
     Event("a", "u", "i1", 100),
@@ -22,15 +23,16 @@ EVENTS = [
 
 
 def shown(request: str, user: str, item: str, time: int, position: int = 1, propensity: float | None = None) -> Shown:
-    return Shown(request, time, user, item, position, 0.5, propensity, "main", "digest")
+    return Shown(request, time, user, [Placed(item, "", position, 0.5, propensity=propensity)], "main", "digest")
 
 
 def logged(folder: Path, rows: list[Shown], secret: bytes | None = None) -> Path:
     """Return a log of the impressions, in two files."""
     log = ImpressionLog(folder, secret=secret)
-    log.add(rows[: len(rows) // 2])
-    log.flush()
-    log.add(rows[len(rows) // 2 :])
+    for place, row in enumerate(rows):
+        log.add(row)
+        if place == len(rows) // 2 - 1:
+            log.flush()
     log.close()
     return folder
 

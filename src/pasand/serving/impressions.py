@@ -14,9 +14,11 @@ import time
 from collections import Counter, deque
 from collections.abc import Sequence
 from concurrent.futures import Future
+from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import polars as pl
 
 from pasand.errors import InputError
@@ -34,12 +36,13 @@ from pasand.serving.log_folder import (
     rewrite,
     write_whole,
 )
+from pasand.serving.wire import Placed
 
 logger = logging.getLogger(__name__)
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What the system says where a disk, or a share of it, is full."""
-PIECE = 1_000
+PIECE = 4_000
 """Impressions that are made into a frame at once; the lock of Python is held meanwhile."""
 PAUSE = 0.25
 """Seconds between two looks at what was shown."""
@@ -57,21 +60,19 @@ SCHEMA = {
     "bundle": pl.String,
 }
 """Columns of the files."""
+OF_ITEMS = {"item": "item", "position": "rank", "score": "score", "propensity": "propensity"}
+"""Those that differ between the items of an answer, and what they are called there."""
 
 
 class Shown(NamedTuple):
-    """One impression."""
+    """What an answer showed."""
 
     request_id: str
     time: int
     """Seconds since 1970, UTC."""
     user: str
-    item: str
-    position: int
-    """1 is the first."""
-    score: float
-    propensity: float | None
-    """Probability of standing there, in (0, 1], where a stage drew it at random."""
+    items: Sequence[Placed]
+    """With the place of each, 1 is the first, and the probability of standing there where a stage drew at random."""
     variant: str
     bundle: str
     """Digest of the bundle that answered."""
@@ -108,7 +109,7 @@ class ImpressionLog:
         self.written = 0
         """Impressions that were."""
         self._secret = secret
-        self._queue: deque[tuple[float, Sequence[Shown], _Wish | None]] = deque()
+        self._queue: deque[tuple[float, Shown | None, _Wish | None]] = deque()
         self._queued = 0
         self._pieces: list[pl.DataFrame] = []
         self._why, self._told, self._told_at = "", 0, -TOLD_EVERY
@@ -125,13 +126,13 @@ class ImpressionLog:
         self._thread = threading.Thread(target=self._work, name="pasand impressions", daemon=True)
         self._thread.start()
 
-    def add(self, shown: Sequence[Shown]) -> None:
-        """Take impressions to be written, at once and without an error; where there is no room they count as lost."""
+    def add(self, shown: Shown) -> None:
+        """Take what was shown to be written, at once and without an error; where there is no room it counts as lost."""
         with self._counting:
-            if self._closing or self._queued + len(shown) > self.room:
-                self.lost["closed" if self._closing else "queue full"] += len(shown)
+            if self._closing or self._queued + len(shown.items) > self.room:
+                self.lost["closed" if self._closing else "queue full"] += len(shown.items)
                 return
-            self._queued += len(shown)
+            self._queued += len(shown.items)
             self._queue.append((moment(), shown, None))
         if self._queued * 2 > self.room:
             self._wake.set()
@@ -159,7 +160,7 @@ class ImpressionLog:
         with self._counting:
             closed = self._closing
             if not closed:
-                self._queue.append((wish.moment, (), wish))
+                self._queue.append((wish.moment, None, wish))
         self._wake.set()
         if closed:
             self._thread.join()
@@ -185,29 +186,28 @@ class ImpressionLog:
             if wish is not None:
                 self._fulfil(wish)
                 continue
-            some, moments = list(shown), [when] * len(shown)
-            while len(some) < PIECE and self._queue and self._queue[0][2] is None:
+            some, count = [], 0
+            while shown is not None:
+                some.append((when, shown))
+                count += len(shown.items)
+                if count >= PIECE or not self._queue or self._queue[0][1] is None:
+                    break
                 when, shown, _ = self._queue.popleft()
-                some += shown
-                moments += [when] * len(shown)
-            if some:
-                self._take(some, moments)
+            self._take(some, count)
             if sum(map(len, self._pieces)) >= self.rows:
                 self._write()
 
-    def _take(self, some: list[Shown], moments: list[float]) -> None:
+    def _take(self, some: list[tuple[float, Shown]], count: int) -> None:
         with self._counting:
-            self._queued -= len(some)
+            self._queued -= count
         try:
-            # by column, which takes half the time that rows would
-            columns = dict(zip(SCHEMA, map(list, zip(*some, strict=True)), strict=True))
-            frame = pl.DataFrame(columns, schema=SCHEMA).with_columns(pl.Series(TAKEN, moments))
+            frame = _frame(some)
             if self._secret is not None:
                 names = [hashed(user, self._secret) for user in frame["user"]]
                 frame = frame.with_columns(pl.Series("user", names, pl.String))
             self._pieces.append(frame)
         except Exception as error:
-            self._lose(len(some), error)
+            self._lose(count, error)
 
     def _fulfil(self, wish: _Wish) -> None:
         try:
@@ -280,6 +280,20 @@ def hashed(user: str, secret: bytes) -> str:
     Of the secret the first 64 bytes count.
     """
     return hashlib.blake2b(user.encode(), key=secret[:64], digest_size=16).hexdigest()
+
+
+def _frame(some: list[tuple[float, Shown]]) -> pl.DataFrame:
+    """Return a row for each item that was shown, and when it was handed in."""
+    placed = [one for _, shown in some for one in shown.items]
+    answer = np.repeat(np.arange(len(some)), [len(shown.items) for _, shown in some])
+    columns = [pl.Series(TAKEN, [when for when, _ in some]).gather(answer)]
+    for name, kind in SCHEMA.items():
+        told = attrgetter(OF_ITEMS.get(name, name))
+        if name in OF_ITEMS:
+            columns.append(pl.Series(name, list(map(told, placed)), kind))
+        else:
+            columns.append(pl.Series(name, [told(shown) for _, shown in some], kind).gather(answer))
+    return pl.DataFrame(columns).select(*SCHEMA, TAKEN)
 
 
 def _without(frame: pl.DataFrame, gone_until: list[Forgotten]) -> pl.DataFrame:

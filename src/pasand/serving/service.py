@@ -175,22 +175,7 @@ class Service:
             if answer.degraded:
                 self.metrics.degraded.inc()
             if self.shown is not None and user is not None:
-                self.shown.add(
-                    [
-                        Shown(
-                            answer.request_id,
-                            now,
-                            user,
-                            one.item,
-                            one.rank,
-                            one.score,
-                            one.propensity,
-                            answer.variant,
-                            answer.bundle,
-                        )
-                        for one in answer.items
-                    ]
-                )
+                self.shown.add(Shown(answer.request_id, now, user, answer.items, answer.variant, answer.bundle))
 
     async def append(self, told: Sequence[wire.Event]) -> wire.Accepted:
         """Keep events durably; raises Refused for one from the future, and where the state is out of reach."""
