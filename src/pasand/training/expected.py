@@ -65,7 +65,8 @@ def of_pairs(learnt: Arrays, queries: Queries, items: Rows) -> Scores:
         table,
         learnt["expected.prior"],
     )
-    return (mean + spread * told).astype(np.float32)
+    foreseen: Scores = (mean + spread * told).astype(np.float32)
+    return foreseen
 
 
 def _factors(user: Rows, item: Rows, value: Array, shape: tuple[int, int]) -> tuple[Scores, NDArray[np.float64]]:
