@@ -21,7 +21,7 @@ def rng() -> np.random.Generator:
 def rated(n_users: int = 120, n_items: int = 40) -> Dataset:
     """Users of two tastes, who rate half of all items each: 5 or 4 what is of their taste, and 1 or 2 the rest."""
     draw = rng()
-    events = []
+    events = list[tuple[str, str, int, float]]()
     for user in range(n_users):
         for time, item in enumerate(draw.permutation(n_items)[: n_items // 2]):
             value = float((5 if item % 2 == user % 2 else 2) - draw.integers(2))
