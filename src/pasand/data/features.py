@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from pasand.data.texts import Packed, Texts, still_packed
+from pasand.growing import extended
 from pasand.types import Array, Arrays, Mask, Rows
 
 Kind: TypeAlias = Literal["categorical", "bag", "number", "text", "vector", "time"]
@@ -92,7 +93,7 @@ class Feature:
         if self.kind == "bag":
             wide = max(part.shape[1] for part in parts)
             parts = [np.pad(part, ((0, 0), (0, wide - part.shape[1])), constant_values=-1) for part in parts]
-        return replace(self, values=np.concatenate(parts))
+        return replace(self, values=extended(*parts))
 
     def show(self, row: int) -> str:
         """Return the value of one row as a person reads it; "" where it is missing."""

@@ -10,6 +10,7 @@ import numpy as np
 from pasand.data.dataset import Dataset
 from pasand.data.features import Features
 from pasand.errors import InputError
+from pasand.growing import extended
 from pasand.models.width import width
 from pasand.training import inputs
 from pasand.training.featured import FeaturedTower
@@ -112,11 +113,11 @@ class TwoTower(FeaturedTower):
                 grown[key] = replace(feature, values=table).extended(feature, more).values
             elif key.startswith("item."):
                 absent = np.nan if table.dtype.kind == "f" else -1
-                grown[key] = np.concatenate([table, np.full((more, *table.shape[1:]), absent, table.dtype)])
+                grown[key] = extended(table, np.full((more, *table.shape[1:]), absent, table.dtype))
         if not grown:
             return None
-        described = self._has_features(self._learnt | grown, len(known) + more)
-        return grown | {"known": np.append(known, described[len(known) :])}
+        new = {key: table[len(known) :] for key, table in grown.items()}
+        return grown | {"known": extended(known, self._has_features(self._learnt | new, more))}
 
     def _build(self) -> nn.Module:
         from pasand.layers import embeddings, towers

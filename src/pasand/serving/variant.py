@@ -16,6 +16,7 @@ from pasand import bundle as bundles
 from pasand.bundle import Bundle
 from pasand.contracts import Explains
 from pasand.data.features import Feature
+from pasand.growing import extended
 from pasand.recommender import Recommender, reasons
 from pasand.serving.coding import coded, mask, shown
 from pasand.serving.states.contract import Change, Past
@@ -311,7 +312,7 @@ class Variant:
                 whole = whole.extended(mine.get(name), 1)
             table[name] = whole
         self.bundle = self.bundle.add_items([one.item for one in fresh], table)
-        self._removed = np.append(self._removed, np.zeros(len(fresh), np.bool_))
+        self._removed = extended(self._removed, np.zeros(len(fresh), np.bool_))
 
     def _read(self, features: dict[str, Any]) -> dict[str, Feature]:
         """Return the features that this bundle can read; another variant's may be others."""

@@ -14,6 +14,7 @@ from numpy.random import Generator
 from pasand.data.dataset import Dataset
 from pasand.data.features import Features
 from pasand.errors import InputError
+from pasand.growing import extended
 from pasand.training import signals
 from pasand.training.calibration import calibration, learn_map, mapped
 from pasand.training.network import CHUNK
@@ -282,9 +283,10 @@ class Contextual(DeepRanker, ABC):
         """Append items, which are scored from their features."""
         more = max((len(feature) for feature in features.values()), default=0)
         rows = np.arange(len(self._learnt["known"]), len(self._learnt["known"]) + more, dtype=np.int32)
-        self._learnt = {**self._learnt, **signals.grown(self._learnt, features, more)}
+        reader, self._learnt = self._reader(), {**self._learnt, **signals.grown(self._learnt, features, more)}
+        self._read, self._whole_items = reader.grown(self._learnt), None
         if SAID in self._learnt and more:
-            self._learnt[SAID] = np.concatenate([self._learnt[SAID], self._said(rows)])
+            self._learnt[SAID] = extended(self._learnt[SAID], self._said(rows))
 
     def follow(self, data: Dataset) -> None:
         """Read by how often items are liked in `data`, which go on from those learnt from; nothing is trained.

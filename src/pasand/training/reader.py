@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from copy import copy
+
 import numpy as np
 from numba import njit
 
 from pasand.data.features import TIME_UNKNOWN
+from pasand.growing import extended
 from pasand.training import expected, inputs, signals
 from pasand.training.inputs import FARTHEST
 from pasand.training.signals import BASE, DAY, RATED, SHRINKAGE, WINDOW
@@ -31,20 +34,11 @@ class Reader:
         self._ids, self._length = bool(learnt["ids"][0]), int(learnt["history_length"][0])
         self._positive_from = float(learnt["positive_from"][0])
         self._rated = "rated_day" in learnt
-        shared = [name.removeprefix("since.") for name in self.names if name.startswith("since.")]
-        tables, codes = [learnt[f"shared.{name}"] for name in shared], 0
         self._last_day = int(learnt["last_day"][0])
-        lately = _lately(learnt["liked_day"], learnt["liked_start"], self._last_day + 1)
-        self._border = CODES + np.cumsum([0, *(table.shape[1] for table in tables)])
-        # all that is known of an item lies side by side, so that it is one place in memory
-        self._about = np.empty((self.n_items, self._border[-1]), np.int32)
-        day, second = np.divmod(learnt["available"], DAY)
-        self._about[:, 0] = np.where(learnt["available"] == TIME_UNKNOWN, NEVER, day)
-        self._about[:, 1], self._about[:, 2:CODES] = second, lately.view(np.int32)
-        for n, (name, table) in enumerate(zip(shared, tables, strict=True)):
-            self._about[:, self._border[n] : self._border[n + 1]] = np.where(table >= 0, table + codes, -1)
-            codes += len(learnt[f"item_codes.{name}"])  # those of all features count on
-        self._n_codes = codes
+        self._shared = [name.removeprefix("since.") for name in self.names if name.startswith("since.")]
+        self._border = CODES + np.cumsum([0, *(learnt[f"shared.{name}"].shape[1] for name in self._shared)])
+        self._n_codes = sum(len(learnt[f"item_codes.{name}"]) for name in self._shared)
+        self._about = self._rows(learnt, 0)
         mean, spread = learnt["scale"].astype(np.float32)
         self._scale = (np.ascontiguousarray(mean), np.ascontiguousarray(spread))
         empty = np.empty(0)
@@ -55,6 +49,26 @@ class Reader:
             learnt.get("mean_day", empty.astype(np.int32)),
             learnt.get("mean", empty),
         )
+
+    def grown(self, learnt: Arrays) -> Reader:
+        """Return a reader of what `signals.grown` made of what this one reads; only the new items are arranged."""
+        more = copy(self)
+        more.learnt, more.n_items = learnt, len(learnt["known"])
+        more._about = extended(self._about, self._rows(learnt, self.n_items))
+        return more
+
+    def _rows(self, learnt: Arrays, begin: int) -> Rows:
+        """Return all that is known of items from a row on, side by side, so that an item is one place in memory."""
+        available, likings = learnt["available"][begin:], learnt["liked_start"][begin:]
+        about, codes = np.empty((len(available), self._border[-1]), np.int32), 0
+        day, second = np.divmod(available, DAY)
+        about[:, 0], about[:, 1] = np.where(available == TIME_UNKNOWN, NEVER, day), second
+        about[:, 2:CODES] = _lately(learnt["liked_day"], likings, self._last_day + 1).view(np.int32)
+        for n, name in enumerate(self._shared):
+            table = learnt[f"shared.{name}"][begin:]
+            about[:, self._border[n] : self._border[n + 1]] = np.where(table >= 0, table + codes, -1)
+            codes += len(learnt[f"item_codes.{name}"])  # those of all features count on
+        return about
 
     def of_queries(self, queries: Queries) -> dict[str, Array]:
         """Return the inputs that every pair of a query shares, (B, ...) each."""
@@ -122,9 +136,11 @@ class Reader:
 
 def _lately(liked_day: Array, liked_start: Array, day: int) -> Array:
     """Return the logs of the likings of each item before a day, and within `WINDOW` days before it; (N, 2)."""
-    recent = np.append(0, np.cumsum((liked_day >= day - WINDOW) & (liked_day < day)))
-    before = np.append(0, np.cumsum(liked_day < day))
-    counts = np.stack([np.diff(total[liked_start]) for total in (before, recent)], axis=1)
+    first = liked_start[:1]
+    days = liked_day[int(first.sum()) :]
+    recent = np.append(0, np.cumsum((days >= day - WINDOW) & (days < day)))
+    before = np.append(0, np.cumsum(days < day))
+    counts = np.stack([np.diff(total[liked_start - first]) for total in (before, recent)], axis=1)
     found: Array = np.ascontiguousarray(np.log1p(counts), np.float32)
     return found
 

@@ -23,6 +23,7 @@ import numpy as np
 
 from pasand.data.dataset import Dataset
 from pasand.data.features import TIME_UNKNOWN, Features
+from pasand.growing import extended
 from pasand.training import expected, inputs
 from pasand.types import Array, Arrays, Rows
 
@@ -180,23 +181,22 @@ def grown(learnt: Arrays, features: Features, more: int) -> dict[str, Array]:
                     rows[:, : values.shape[1]] = values
                 else:
                     rows[:] = values
-            found[key] = np.concatenate([table, rows])
-    code = np.concatenate([learnt["item_code"], np.zeros(more, np.int64)])
+            found[key] = extended(table, rows)
     for key in ("liked_start", "rated_start"):
         if key in learnt:
-            found[key] = np.concatenate([learnt[key], np.full(more, learnt[key][-1])])
+            found[key] = extended(learnt[key], np.full(more, learnt[key][-1]))
     came = features.get("available_from")
     when = came.values if came is not None and came.kind == "time" else np.full(more, TIME_UNKNOWN)
     if "expected.item" in learnt:
         table = learnt["expected.item"]
-        found["expected.item"] = np.concatenate([table, np.zeros((more, *table.shape[1:]), table.dtype)])
+        found["expected.item"] = extended(table, np.zeros((more, *table.shape[1:]), table.dtype))
     found |= {
-        "item_code": code,
-        "available": np.concatenate([learnt["available"], when.astype(np.int64)]),
+        "item_code": extended(learnt["item_code"], np.zeros(more, np.int64)),
+        "available": extended(learnt["available"], when.astype(np.int64)),
     }
     rows = np.arange(len(learnt["known"]), len(learnt["known"]) + more, dtype=np.int32)
     described = inputs.anything(_items({**learnt, **found}, rows), more)
-    return found | {"known": np.append(learnt["known"], described)}
+    return found | {"known": extended(learnt["known"], described)}
 
 
 def _width(learnt: Mapping[str, Array]) -> int:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pasand.data.features import Features
+from pasand.growing import extended
 from pasand.training.network import DeepModel
 from pasand.training.withheld import Withheld
 from pasand.types import Array, Arrays, Mask, Queries, Rows, Scores, Vectors, within
@@ -137,7 +138,7 @@ class DeepTower(DeepModel):
             return
         vectors = self._run("item", self._item_inputs(rows))
         vectors[~grown["known"][rows]] = 0
-        self._learnt["items"] = np.concatenate([self._learnt["items"], vectors])
+        self._learnt["items"] = extended(self._learnt["items"], vectors)
 
     def _finish(self) -> None:
         self._learnt["items"] = self._embed_all(len(self._learnt["known"]))
