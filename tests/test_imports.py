@@ -13,7 +13,7 @@ SOURCE = Path(pasand.__file__).parent
 
 LINES = [
     {"types", "errors", "progress"},
-    {"heap", "mapped"},
+    {"heap", "mapped", "growing"},
     {"data"},
     {"contracts", "layers"},
     {"training", "encoders"},
