@@ -25,7 +25,9 @@ from pasand.data.features import Feature
 from pasand.types import Array
 
 CACHE = ROOT / ".cache" / "bundles"
-USERS, GENRES, LANGUAGES, EVENTS = 20_000, 200, 12, 40
+USERS, LANGUAGES, EVENTS = 20_000, 12, 40
+GENRES, GENRE = 200, 5_000
+"""Genres at least, and items of one at most: were they larger, the best of a genre could not be told from the rest."""
 SERVER_CORE, LOAD_CORE = 0, 1
 
 RECIPE = """
@@ -83,15 +85,16 @@ width = 200
 def dataset(n_items: int) -> Dataset:
     """Return a log drawn at random: items of genres and languages, users who like a few genres, every item known."""
     rng = np.random.default_rng(0)
-    genre = rng.integers(0, GENRES, n_items).astype(np.int32)
+    genres = max(GENRES, n_items // GENRE)
+    genre = rng.integers(0, genres, n_items).astype(np.int32)
     by_genre = np.argsort(genre, kind="stable")
-    start = np.searchsorted(genre[by_genre], np.arange(GENRES + 1))
-    tastes = rng.integers(0, GENRES, (USERS, 4))
+    start = np.searchsorted(genre[by_genre], np.arange(genres + 1))
+    tastes = rng.integers(0, genres, (USERS, 4))
     user = np.repeat(np.arange(USERS, dtype=np.int32), EVENTS)
     chosen = tastes[user, rng.integers(0, 4, len(user))]
     size = start[chosen + 1] - start[chosen]
     item = by_genre[start[chosen] + (size * rng.random(len(user)) ** 3).astype(np.int64)].astype(np.int32)
-    names = tuple(f"genre {i}" for i in range(GENRES))
+    names = tuple(f"genre {i}" for i in range(genres))
     spoken = tuple(f"language {i}" for i in range(LANGUAGES))
     titles = np.array([f"Title {i}" for i in range(n_items)], np.dtypes.StringDType())
     order = rng.permutation(len(user))
