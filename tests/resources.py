@@ -47,7 +47,7 @@ def small_disk(folder: Path, size: str) -> Iterator[Path]:
     folder.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], capture_output=True)
     if mounted.returncode:
-        missing("the right to mount a small disk")
+        pytest.skip("only root can mount a small disk, and not in every container")
     try:
         yield folder
     finally:
