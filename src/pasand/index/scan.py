@@ -193,7 +193,7 @@ def _score_of(key: int) -> np.float32:
 @njit(cache=True, nogil=True)
 def _keep(keys: Array, size: int, k: int) -> int:
     """Put the k largest of the first `size` keys, all different, in front, the least of them last; return how many."""
-    low, high = 0, size - 1 if size > k else -1
+    low, high = 0, size - 1 if size >= k else -1
     while low < high:
         one, two, three = keys[low], keys[(low + high) >> 1], keys[high]
         pivot = max(min(one, two), min(max(one, two), three))
