@@ -245,6 +245,7 @@ def test_figures_for_prometheus(shared: Served) -> None:
     shared.ask("POST", "/v1/recommend", json={"user": "user 00002"})
     text = shared.client.get("/metrics").text
     assert 'pasand_request_seconds_count{route="/v1/recommend",status="200"}' in text
+    assert shared.figure("pasand_batch_requests_count") > 0
     assert 'pasand_step_seconds_count{step="ladder"}' in text
     assert 'pasand_catalogue_items{variant="main"} 100.0' in text
 

@@ -31,13 +31,14 @@ class Counting(Engine):
 
 def test_what_arrives_together_is_answered_together() -> None:
     engine = Counting()
-    batcher = Batcher(engine)
+    told: list[int] = []
+    batcher = Batcher(engine, told.append)
 
     async def go() -> list[list[Answer]]:
         return await asyncio.gather(*(batcher.ask([Ask(user=str(n)), Ask(user=f"{n}b")]) for n in range(10)))
 
     found = asyncio.run(go())
-    assert engine.sizes == [20]
+    assert engine.sizes == told == [20]
     assert [[one.request_id for one in pair] for pair in found] == [[f"for {n}", f"for {n}b"] for n in range(10)]
 
 

@@ -42,8 +42,9 @@ class InvertedLists(ABC):
 
     with the list's centre c, the unit vector e along it, and the variances a along e and b across it (for each
     direction) of the items about the centre. Lists are scanned from the highest such bound down, until a bound is not
-    above the k-th best score found so far. So a mask, a large k or an unusual query is searched for as long as it
-    needs, without being told so; `reach` decides between time and recall, and is infinite where everything is scanned.
+    above the k-th best score found so far, which is looked up now and then. So a mask, a large k or an unusual query is
+    searched for as long as it needs, without being told so; `reach` decides between time and recall, and is infinite
+    where everything is scanned.
 
     Searching from several threads is safe, but not while another one builds, adds, removes or loads.
     """

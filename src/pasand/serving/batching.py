@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from pasand.serving.engine import Engine
 from pasand.serving.wire import Answer, Ask, Refused
@@ -14,6 +14,10 @@ MOST_WAITING = 4096
 """Requests that may wait; further ones are refused."""
 
 
+def nothing(size: int) -> None:
+    """Observe nothing."""
+
+
 class Batcher:
     """Collects the requests of one turn of the event loop, and answers them at its end.
 
@@ -21,8 +25,9 @@ class Batcher:
     last batch was computed make up the next one.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
+    def __init__(self, engine: Engine, observe: Callable[[int], None] = nothing) -> None:
+        """Ask an engine; `observe` is told how many requests each batch holds."""
+        self.engine, self._observe = engine, observe
         self._waiting: list[tuple[Ask, asyncio.Future[Answer]]] = []
         self._called = False
 
@@ -53,6 +58,7 @@ class Batcher:
         if self._called:  # what came in meanwhile is read first, and joins the next batch
             asyncio.get_running_loop().call_soon(self._answer)
         batch = [(ask, promise) for ask, promise in batch if not promise.done()]
+        self._observe(len(batch))
         try:
             found: Sequence[Answer | BaseException] = self.engine.answer([ask for ask, _ in batch])
         except Exception as error:  # whatever it is, nobody may wait for ever

@@ -85,7 +85,7 @@ class Service:
         self.engine = Engine(variants, self.state, _clock(settings, variants[0], wall), self._observe)
         for variant in variants:
             prove(variant, self.state, self.engine.clock())
-        self.batcher = Batcher(self.engine)
+        self.batcher = Batcher(self.engine, self.metrics.batch.observe)
         self.events = EventWriter(self.state)
         secret = None if settings.hash_users is None else settings.hash_users.encode()
         self.shown = (

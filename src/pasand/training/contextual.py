@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self, get_args
 
@@ -204,14 +204,14 @@ class Contextual(DeepRanker, ABC):
         found: Reader = self._read
         return found
 
-    def _reads(self, rows: Rows) -> dict[str, Array]:
-        """Return what is read of items, (n, ...) each, out of what was read once for all."""
+    def _reads(self, rows: Rows, names: Sequence[str] | None = None) -> dict[str, Array]:
+        """Return what is read of items, (n, ...) each, out of what was read once for all; None: all of it."""
         reader = self._reader()
         if self._whole_items is None:
             everything = np.append(np.arange(reader.n_items, dtype=np.int32), np.int32(-1))
             self._whole_items = reader.of_items(everything)
         inside = within(rows, reader.n_items)
-        return {name: table[inside] for name, table in self._whole_items.items()}
+        return {name: self._whole_items[name][inside] for name in names or self._whole_items}
 
     def _examples(self, example: Queries, rows: Rows) -> dict[str, dict[str, Array]]:
         found, reader = super()._examples(example, rows), self._reader()
@@ -240,8 +240,7 @@ class Contextual(DeepRanker, ABC):
                 some = slice(at, at + CHUNK)
                 told = {**own, "items": said[items[b, some]], "pair": pairs[b, some]}
                 if crossed:
-                    again = self._reads(items[b, some])
-                    told |= {name: again[name] for name in crossed}
+                    told |= self._reads(items[b, some], crossed)
                 out[b, some] = self._graphs.run("request", told)
         return out
 

@@ -15,7 +15,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from pasand.data.dataset import Dataset
-from pasand.training.rated import ratings, solve, user_prior
+from pasand.training.rated import observe, ratings, solve, user_prior
 from pasand.types import Array, Arrays, Offsets, Queries, Rows, Scores
 
 FOLDS = 5
@@ -102,10 +102,7 @@ def _regress(start: Offsets, other: Rows, value: Array, known: Scores, pull: Arr
         for e in range(start[b], start[b + 1]):
             x[1:] = known[other[e], 1:]
             y = value[e] - known[other[e], 0]
-            for i in range(n):
-                right[i] += y * x[i]
-                for j in range(i + 1):
-                    left[i, j] += x[i] * x[j]
+            observe(left, right, x, y)
         solve(left, right)
         out[b] = right
     return out
@@ -124,10 +121,7 @@ def _foresee(history: Rows, values: Scores, items: Rows, part: Array, table: Sco
             own = table[history[b, h], part[b]]
             x[1:] = own[1:]
             y = values[b, h] - own[0]
-            for i in range(n):
-                right[i] += y * x[i]
-                for j in range(i + 1):
-                    left[i, j] += x[i] * x[j]
+            observe(left, right, x, y)
         solve(left, right)
         for k in range(items.shape[1]):
             if items[b, k] < 0:

@@ -139,6 +139,15 @@ def solve(left: Array, right: Array) -> None:
 
 
 @njit(cache=True)
+def observe(left: Array, right: Array, x: Array, y: float) -> None:
+    """Add an observation to the sums of a regression, x x' (its lower triangle) and y x."""
+    for i in range(len(x)):
+        right[i] += y * x[i]
+        for j in range(i + 1):
+            left[i, j] += x[i] * x[j]
+
+
+@njit(cache=True)
 def _ridge(
     history: Rows, values: Scores, mean: float, item_bias: Scores, item_vectors: Scores, prior: NDArray[np.float64]
 ) -> Scores:
@@ -154,10 +163,7 @@ def _ridge(
             y = values[b, h] - mean - item_bias[item]
             for i in range(1, n):
                 x[i] = item_vectors[item, i - 1]
-            for i in range(n):
-                right[i] += y * x[i]
-                for j in range(i + 1):
-                    left[i, j] += x[i] * x[j]
+            observe(left, right, x, y)
         solve(left, right)
         out[b] = right
     return out

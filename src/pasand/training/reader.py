@@ -25,7 +25,7 @@ NEVER = np.int32(-(2**31))
 
 
 class Reader:
-    """Reads what a network is given, out of what `signals.learn` learnt, which it must not outlive changes of."""
+    """Reads what a network is given, out of what `signals.learn` learnt; once that changes, make another."""
 
     def __init__(self, learnt: Arrays) -> None:
         """Arrange what was learnt for reading."""
