@@ -17,8 +17,8 @@ import numpy as np
 from benchmarks.classical_speed import dataset, fit, ndcg, pairs, recall, top_ten
 from benchmarks.rows import Row, data_folder, peer_python, run_peer
 from pasand.contracts import Model
-from pasand.models.ease import EASE
-from pasand.models.item_knn import ItemKNN
+from pasand.models.classical.ease import EASE
+from pasand.models.classical.item_knn import ItemKNN
 
 L2 = 500.0
 NEIGHBOURS = 50

@@ -25,8 +25,8 @@ import polars as pl
 from benchmarks.rows import Row, data_folder, peer_python, run_peer
 from pasand.contracts import Model
 from pasand.data.dataset import Dataset, Vocabulary
-from pasand.models.ials import IALS
-from pasand.models.item_knn import ItemKNN
+from pasand.models.classical.ials import IALS
+from pasand.models.classical.item_knn import ItemKNN
 from pasand.stages.filtering import DropSeen
 from pasand.stages.retrieval import FromModel
 from pasand.types import Rows

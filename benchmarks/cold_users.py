@@ -21,13 +21,13 @@ from numpy.typing import NDArray
 from benchmarks.rows import Row, data_folder
 from pasand import models
 from pasand.data.dataset import Dataset
-from pasand.data.sources import load
 from pasand.evaluation.compare import Entry, baselines, entry
 from pasand.evaluation.evaluate import evaluate
 from pasand.evaluation.intervals import of_ratios
 from pasand.evaluation.protocols import inside
 from pasand.evaluation.protocols.strong_generalisation import StrongGeneralisation
 from pasand.evaluation.split import Split
+from pasand.sources import load
 
 METRIC = "ndcg@10"
 LATER = StrongGeneralisation(held_out=0.2)

@@ -3,7 +3,7 @@
 The last fifth of the ratings in time, of MovieLens 100K and of the 2,999 users of MovieLens 1M whose ratings carry
 times, is the test; each is asked at its moment, with the user's earlier ratings as history, the test's own included,
 by models that learnt from the first four fifths. All but biased MF, which predicts ratings out of ratings, read ids,
-what is known of user and film, and the numbers of a pair (`pasand.training.signals`), what the ratings so far foresee
+what is known of user and film, and the numbers of a pair (`pasand.features.ranking_statistics`), what the ratings so far foresee
 of the film among them; the deep models may also read the latest likings as vectors.
 
 On MovieLens 100K each contender was given `DRAWN` settings, its defaults and others drawn from `SPACES`, and on
@@ -32,16 +32,17 @@ import numpy as np
 
 from benchmarks.rows import Row, data_folder
 from pasand.data.dataset import Dataset
-from pasand.data.sources import load
 from pasand.evaluation.intervals import SURE, weights
-from pasand.models.biased_mf import BiasedMF
-from pasand.models.dcn import DCN
-from pasand.models.deepfm import DeepFM
-from pasand.models.fm import FM
-from pasand.models.wide_deep import WideDeep
-from pasand.training import ranked, signals
-from pasand.training.contextual import Contextual
-from pasand.training.reader import Reader
+from pasand.features import ranking_statistics
+from pasand.features.ranking_features import RankingFeatures
+from pasand.models.rankers.contextual import ContextualRanker
+from pasand.models.rankers.dcn import DCN
+from pasand.models.rankers.deepfm import DeepFM
+from pasand.models.rankers.fm import FM
+from pasand.models.rankers.wide_deep import WideDeep
+from pasand.models.ratings.biased_mf import BiasedMF
+from pasand.sources import load
+from pasand.training import ranking_examples
 from pasand.types import Array, Queries, Rows
 
 Settings: TypeAlias = dict[str, Any]
@@ -53,7 +54,7 @@ LAST = 0.1
 """Of the training part, the latest, that settings are chosen by."""
 DRAWN, KEPT = 8, 1
 """Trials of each contender on the first data set, and how many of them are tried again on the second."""
-DEEP: dict[str, type[Contextual]] = {"dcn": DCN, "deepfm": DeepFM, "wide_deep": WideDeep, "fm": FM}
+DEEP: dict[str, type[ContextualRanker]] = {"dcn": DCN, "deepfm": DeepFM, "wide_deep": WideDeep, "fm": FM}
 MOST: Settings = {"epochs": 40, "patience": 2}
 COMMON: dict[str, tuple[Any, ...]] = {
     "dimensions": (8, 16, 32),
@@ -241,15 +242,15 @@ def auc(score: Array, label: Array, weight: Array) -> float:
 
 
 @dataclass(frozen=True)
-class Asked:
+class ListQueries:
     """Ratings that are asked for, each at its moment."""
 
-    examples: ranked.Examples
+    examples: ranking_examples.Examples
 
     @classmethod
-    def since(cls, data: Dataset, share: float) -> tuple[Dataset, Asked]:
+    def since(cls, data: Dataset, share: float) -> tuple[Dataset, ListQueries]:
         """Return the events before the last `share` of all, and the ratings from there on."""
-        every = ranked.examples(data, "liked", 1, len(data), np.random.default_rng(0))
+        every = ranking_examples.examples(data, "liked", 1, len(data), np.random.default_rng(0))
         cut = int(data.time[int((1 - share) * len(data))])
         late = every.time >= cut
         kept = {name: getattr(every, name)[late] for name in ("user", "time", "upto", "items", "label")}
@@ -271,12 +272,12 @@ class Asked:
         return auc(score, self.label, np.ones(len(score)))
 
 
-def lightgbm_rows(learnt: Mapping[str, Array], examples: ranked.Examples) -> tuple[Array, list[int]]:
+def lightgbm_rows(learnt: Mapping[str, Array], examples: ranking_examples.Examples) -> tuple[Array, list[int]]:
     """Return what LightGBM reads of examples, (n, F), nan where not known, and which columns are categories."""
     parts, categories = [], list[int]()
     for part, asked in examples.batches():
         items = examples.items[part]
-        reader = Reader(learnt)
+        reader = RankingFeatures(learnt)
         told = {**reader.of_queries(asked), **reader.of_items(items[:, 0])}
         columns, categories = [reader.raw(asked, items)], []
         for name, values in told.items():
@@ -299,10 +300,10 @@ class Trees:
 
     settings: Settings
 
-    def fit(self, train: Dataset, last: Asked | None) -> int:
+    def fit(self, train: Dataset, last: ListQueries | None) -> int:
         """Learn, with as many trees as are best for `last`, or as the settings say; return how many."""
-        self.learnt = signals.learn(train, signals.Reads(expected=True))
-        examples = ranked.examples(train, "liked", 1, len(train), np.random.default_rng(0))
+        self.learnt = ranking_statistics.learn(train, ranking_statistics.Reads(expected=True))
+        examples = ranking_examples.examples(train, "liked", 1, len(train), np.random.default_rng(0))
         self.ids = bool(self.settings.get("ids", True))
         rows, categories = self.rows(examples)
         options = {"n_estimators": 3000, "subsample_freq": 1, "n_jobs": threads(), "verbosity": -1, **self.settings}
@@ -319,12 +320,12 @@ class Trees:
         self.model.fit(rows, examples.label[:, 0], categorical_feature=categories, **more)
         return int(self.model.best_iteration_ or self.model.n_estimators)
 
-    def rows(self, examples: ranked.Examples) -> tuple[Array, list[int]]:
+    def rows(self, examples: ranking_examples.Examples) -> tuple[Array, list[int]]:
         """Return what is read of examples, without the categories where ids are not to be read."""
         rows, categories = lightgbm_rows(self.learnt, examples)
         return (rows, categories) if self.ids else (np.delete(rows, categories, axis=1), [])
 
-    def scores(self, asked: Asked) -> Array:
+    def scores(self, asked: ListQueries) -> Array:
         """Return the chance of each liking, (n,)."""
         chance: Array = self.model.predict_proba(self.rows(asked.examples)[0])[:, 1]
         return chance
@@ -335,7 +336,7 @@ def threads() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def answers(name: str, settings: Settings, train: Dataset, asked: Asked, *, stop: bool) -> tuple[Array, Settings]:
+def answers(name: str, settings: Settings, train: Dataset, asked: ListQueries, *, stop: bool) -> tuple[Array, Settings]:
     """Return a contender's scores, and its settings with the number of epochs or trees; stop: chosen by `asked`."""
     if name == "lightgbm":
         trees = Trees(settings={"ids": True, **settings})
@@ -362,7 +363,7 @@ def search(data_names: tuple[str, ...] = DATA, contenders: tuple[str, ...] = tup
     for name in contenders:
         tried = drawn(name)
         for place, data_name in enumerate(data_names):
-            part, last = Asked.since(read(data_name)[0], LAST)
+            part, last = ListQueries.since(read(data_name)[0], LAST)
             found = []
             for settings in tried:
                 scores, used = answers(name, settings, part, last, stop=True)
@@ -373,12 +374,12 @@ def search(data_names: tuple[str, ...] = DATA, contenders: tuple[str, ...] = tup
             tried = [settings for _, _, settings in found[:KEPT]] if place == 0 else tried
 
 
-def read(name: str) -> tuple[Dataset, Asked]:
+def read(name: str) -> tuple[Dataset, ListQueries]:
     """Return the training part of a data set, and the test."""
-    return Asked.since(load(str(data_folder(name)), positive_from=4.0), TEST)
+    return ListQueries.since(load(str(data_folder(name)), positive_from=4.0), TEST)
 
 
-def spread(asked: Asked, scores: Mapping[str, Array]) -> dict[str, Array]:
+def spread(asked: ListQueries, scores: Mapping[str, Array]) -> dict[str, Array]:
     """Return the AUC of each contender's scores with users drawn anew, (replicates,), all by the same draws."""
     users, who = np.unique(asked.examples.user, return_inverse=True)
     draws = [draw[who] for part in weights(len(users), np.random.default_rng(0), 500) for draw in part]

@@ -19,10 +19,10 @@ from benchmarks.rows import Row, data_folder
 from pasand import recipe
 from pasand.cli.compare import contenders
 from pasand.data.dataset import Dataset
-from pasand.data.sources import load
 from pasand.evaluation.compare import Comparison, Result, compare
 from pasand.evaluation.protocols.temporal import Temporal
 from pasand.evaluation.tune import Choices, OfRecipe, tune
+from pasand.sources import load
 
 METRIC = "ndcg@10"
 WEIGHTS: Choices = [(1.0, 9.0), (1.0, 3.0), (1.0, 1.0), (3.0, 1.0), (9.0, 1.0)]

@@ -37,9 +37,9 @@ from numpy.random import Generator
 
 from benchmarks.rows import Row, data_folder
 from pasand.data.dataset import Dataset, Vocabulary
-from pasand.models.ease import EASE
-from pasand.models.ials import IALS
-from pasand.models.slit import SLIT
+from pasand.models.classical.ease import EASE
+from pasand.models.classical.ials import IALS
+from pasand.models.classical.slit import SLIT
 from pasand.stages.blending import standardised
 from pasand.types import Rows, Scores
 

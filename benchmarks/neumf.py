@@ -33,7 +33,7 @@ import numpy as np
 from benchmarks.ncf import dataset, events, measure, second_hold_out, test_lists
 from benchmarks.rows import Row
 from pasand.data.dataset import Dataset
-from pasand.models.neumf import NeuMF
+from pasand.models.rankers.neumf import NeuMF
 
 SETTINGS: dict[str, Any] = {
     "dimensions": 64,

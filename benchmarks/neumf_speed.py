@@ -12,7 +12,7 @@ import numpy as np
 
 from benchmarks.rows import Row, peer_python, run_peer
 from pasand.data.dataset import Dataset, Vocabulary
-from pasand.models.neumf import NeuMF
+from pasand.models.rankers.neumf import NeuMF
 
 USERS, ITEMS, LIKINGS, NEGATIVES = 6040, 3706, 200_000, 4
 BATCH, DIMENSIONS, LAYERS, TURNS = 4096, 32, (64, 32, 16), 3

@@ -12,10 +12,10 @@ from time import perf_counter
 import numpy as np
 
 from benchmarks.rows import Row
-from pasand.data.sources.bollywood import World
-from pasand.models.dcn import DCN
-from pasand.models.youtube_ranking import YouTubeRanking
-from pasand.training.contextual import SAID, Contextual
+from pasand.models.rankers.contextual import ITEM_EMBEDDINGS, ContextualRanker
+from pasand.models.rankers.dcn import DCN
+from pasand.models.rankers.youtube_ranking import YouTubeRanking
+from pasand.sources.bollywood import World
 
 CANDIDATES, REQUESTS, LIMIT = 200, 2000, 0.3
 LAYERS = (256, 128)
@@ -37,9 +37,9 @@ def run() -> list[Row]:
     """Fit each network for an epoch, serve it from its graph, and ask it one request at a time."""
     data = World(n_users=500, n_items=2000).dataset(impressions=False)
     rng = np.random.default_rng(0)
-    models: list[Contextual] = [
+    models: list[ContextualRanker] = [
         DCN(layers=LAYERS, epochs=1, patience=0),
-        YouTubeRanking(layers=LAYERS, objective="taken", epochs=1, patience=0),
+        YouTubeRanking(layers=LAYERS, objective="clicked", epochs=1, patience=0),
     ]
     users = rng.integers(0, data.n_users, REQUESTS).astype(np.int32)
     items = np.stack([rng.choice(data.n_items, CANDIDATES, replace=False) for _ in users]).astype(np.int32)
@@ -52,7 +52,7 @@ def run() -> list[Row]:
         served.load_state(fitted.state())
         served.use(fitted.export())
         served.score(queries[0], items[:1])
-        reader, said = served._reader(), served._learnt[SAID]
+        reader, said = served._reader(), served._learnt[ITEM_EMBEDDINGS]
         shared, pairs = reader.of_queries(queries[0]), reader.of_pairs(queries[0], items[:1])
         inputs = {**shared, "items": said[items[0]], "pair": pairs}
         graphs, fields = served._graphs, served._inputs(queries[0], items[:1])

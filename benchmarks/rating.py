@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from benchmarks.rows import Row, data_folder, peer_python, run_peer
 from pasand.contracts import PredictsRatings
 from pasand.data.dataset import Dataset, Vocabulary
-from pasand.models.bayesian_mf import BayesianMF
-from pasand.models.biased_mf import BiasedMF
+from pasand.models.ratings.bayesian_mf import BayesianMF
+from pasand.models.ratings.biased_mf import BiasedMF
 
 Table: TypeAlias = NDArray[np.int64]
 

@@ -23,8 +23,8 @@ from scipy import sparse
 from benchmarks.rating import folds, inner, rmse
 from benchmarks.rows import Row, data_folder, peer_python, run_peer
 from pasand.data.dataset import Dataset
-from pasand.data.sources import load
-from pasand.models.bayesian_fm import BayesianFM
+from pasand.models.ratings.bayesian_fm import BayesianFM
+from pasand.sources import load
 
 READ: dict[str, Any] = {
     "user_features": ("age", "gender", "occupation"),

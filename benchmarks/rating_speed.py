@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from benchmarks.rows import Row, data_folder, peer_python, run_peer
 from pasand.data.dataset import Dataset, Vocabulary
-from pasand.models.biased_mf import BiasedMF
+from pasand.models.ratings.biased_mf import BiasedMF
 
 Table: TypeAlias = NDArray[np.int64]
 

@@ -20,7 +20,7 @@ USERS, ITEMS = 138_000, 27_000
 
 OURS = """
 import sys
-from pasand.data.sources import load
+from pasand.sources import load
 data = load(sys.argv[1])
 cut = int(.8 * len(data))
 while cut < len(data) and data.time[cut] == data.time[cut - 1]:

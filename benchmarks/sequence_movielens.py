@@ -33,9 +33,8 @@ import numpy as np
 import torch
 
 from benchmarks.rows import Row, data_folder, peer_python, run_peer
-from benchmarks.sequence_speed import ALL, PACKAGES, places
+from benchmarks.sequence_speed import ALL, PACKAGES, event_positions
 from pasand.data.dataset import Dataset
-from pasand.data.sources import load
 from pasand.evaluation.compare import RECENT_DAYS
 from pasand.evaluation.evaluate import Evaluation, evaluate
 from pasand.evaluation.intervals import of_ratios
@@ -43,11 +42,12 @@ from pasand.evaluation.protocols.leave_last_out import LeaveLastOut
 from pasand.evaluation.protocols.temporal import Temporal
 from pasand.evaluation.significance import paired
 from pasand.evaluation.split import Split
-from pasand.models.popularity import Popularity
-from pasand.models.sasrec import SASRec
-from pasand.recommender import Recommender, ladder
+from pasand.models.classical.popularity import Popularity
+from pasand.models.towers.sasrec import SASRec
+from pasand.recommender import Recommender, fallback_chain
+from pasand.sources import load
 from pasand.stages.retrieval import Fallback, FromModel
-from pasand.training.withheld import Withheld, latest
+from pasand.training.validation import ValidationSplit, latest
 from pasand.types import Candidates, Queries, Rows
 
 METRIC = "ndcg@10"
@@ -78,7 +78,7 @@ class Trial:
             dimensions=DIMENSIONS,
             heads=HEADS,
             max_length=MAX_LENGTH,
-            batch_size=places(train, MAX_LENGTH, BATCH_SIZE),
+            batch_size=event_positions(train, MAX_LENGTH, BATCH_SIZE),
             negatives=ALL,
             gated=self.gated,
             averaging=AVERAGING if self.averaged else 0.0,
@@ -193,7 +193,7 @@ class Peer:
         self.source, self.out = folder / "source.npz", folder / "out.npy"
         self.version = ""
 
-    def curve(self, trial: Trial, held: Withheld) -> list[float]:
+    def curve(self, trial: Trial, held: ValidationSplit) -> list[float]:
         """Return the validation NDCG@10 after each epoch."""
         queries = asked([held.queries.take(held.query)])
         np.savez(self.source, **events(held.train), **queries, truth=held.item)
@@ -239,7 +239,7 @@ def compared(name: str, split: Split, ours: list[Found], theirs: Found, peer: Pe
     for found in dict.fromkeys([ours[0], alike]):
         title = f"{name}{', averaged' if found.trial.averaged else ''}"
         model = found.trial.own(split.train, found.epochs, 0).fit(split.train, rng=np.random.default_rng(SEED))
-        own = measured(ladder(model, popular), split)
+        own = measured(fallback_chain(model, popular), split)
         mean, low, high = difference(own, other)
         p = paired(own.user_values[METRIC], other.user_values[METRIC], rng=rng).permutation
         rows += [
@@ -263,7 +263,7 @@ def compared(name: str, split: Split, ours: list[Found], theirs: Found, peer: Pe
             ),
         ]
     for title, baseline in (("popularity", popular), (f"popularity of the last {RECENT_DAYS:g} days", recent)):
-        simple = measured(ladder(baseline, popular), split)
+        simple = measured(fallback_chain(baseline, popular), split)
         rows.append(
             Row(
                 target=f"{name}: NDCG@10 of {title}",

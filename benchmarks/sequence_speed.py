@@ -34,9 +34,9 @@ import torch
 
 from benchmarks.rows import Row, data_folder, peer_python, run_peer
 from pasand.data.dataset import Dataset
-from pasand.data.sources import load
 from pasand.evaluation.protocols.leave_last_out import LeaveLastOut
-from pasand.models.sasrec import SASRec
+from pasand.models.towers.sasrec import SASRec
+from pasand.sources import load
 
 PACKAGES = ("rectools[torch]==0.19.0", "torch==2.13.0")
 TURNS = 3
@@ -79,7 +79,7 @@ def sequences(place: str) -> Dataset:
     return LeaveLastOut().split(data)[0].train
 
 
-def places(train: Dataset, max_length: int, batch_size: int) -> int:
+def event_positions(train: Dataset, max_length: int, batch_size: int) -> int:
     """Return how many places, followed by another item, so many users' histories hold on average, rounded up.
 
     RecTools' batches are users, ours are places: so both take as many steps an epoch.
@@ -97,7 +97,7 @@ def own_seconds(contest: Contest, train: Dataset) -> float:
         gated=True,
         dropout=0.5,
         max_length=contest.max_length,
-        batch_size=places(train, contest.max_length, contest.batch_size),
+        batch_size=event_positions(train, contest.max_length, contest.batch_size),
         negatives=contest.negatives,
         epochs=EPOCHS,
         patience=0,

@@ -34,16 +34,16 @@ import numpy as np
 from benchmarks.rows import Row, data_folder
 from pasand.contracts import Model, Retriever
 from pasand.data.dataset import Dataset
-from pasand.data.sources import load
 from pasand.evaluation.evaluate import evaluate
 from pasand.evaluation.intervals import Interval
 from pasand.evaluation.protocols import inside
 from pasand.evaluation.protocols.leave_last_out import LeaveLastOut
 from pasand.evaluation.split import Split
-from pasand.models.item_knn import ItemKNN
-from pasand.models.popularity import Popularity
-from pasand.models.sasrec import SASRec
-from pasand.recommender import Recommender, ladder
+from pasand.models.classical.item_knn import ItemKNN
+from pasand.models.classical.popularity import Popularity
+from pasand.models.towers.sasrec import SASRec
+from pasand.recommender import Recommender, fallback_chain
+from pasand.sources import load
 from pasand.stages.blending import Blend
 
 METRICS = {"HR@10": "hit_rate@10", "NDCG@10": "ndcg@10"}
@@ -131,7 +131,7 @@ def run(contest: Contest) -> list[Row]:
 
 
 def _rows(what: str, answers: Model | Recommender, split: Split, limits: Limits | None, detail: str) -> list[Row]:
-    recommender = answers if isinstance(answers, Recommender) else ladder(answers)
+    recommender = answers if isinstance(answers, Recommender) else fallback_chain(answers)
     found = measured(recommender, split)
     return [
         Row(
@@ -149,11 +149,11 @@ def search(contest: Contest) -> None:
     """Print the validation figures of every trial: tower settings one at a time, item kNN, and weights of the blend."""
     split = inside(LeaveLastOut()).split(questions(contest).train)[0]
     model = tower(contest, split.train)
-    _tell("tower", ladder(model), split)
+    _tell("tower", fallback_chain(model), split)
     for name, values in TRIALS.items():
         for value in values:
-            _tell(f"tower, {name} {value}", ladder(tower(contest, split.train, **{name: value})), split)
-    found = [(_tell(f"{near}", ladder(near), split), near) for near in _neighbours(split.train)]
+            _tell(f"tower, {name} {value}", fallback_chain(tower(contest, split.train, **{name: value})), split)
+    found = [(_tell(f"{near}", fallback_chain(near), split), near) for near in _neighbours(split.train)]
     near = max(found, key=lambda pair: pair[0])[1]
     for weight in (0.03, 0.05, 0.08, 0.12, 0.2, 0.3):
         _tell(f"blend, item kNN weighs {weight}", blend(model, near, weight), split)

@@ -32,7 +32,7 @@ SERVER_CORE, LOAD_CORE = 0, 1
 
 RECIPE = """
 [tower]
-class = "pasand.models.two_tower:TwoTower"
+class = "pasand.models.towers.two_tower:TwoTower"
 dimensions = 64
 epochs = 1
 patience = 0
@@ -42,15 +42,15 @@ batch_size = 4096
 class = "pasand.index.ivf_pq:IVF"
 
 [ranking]
-class = "pasand.models.youtube_ranking:YouTubeRanking"
-objective = "taken"
+class = "pasand.models.rankers.youtube_ranking:YouTubeRanking"
+objective = "clicked"
 layers = [256, 128]
 epochs = 1
 patience = 0
 examples = 400000
 
 [recent]
-class = "pasand.models.popularity:Popularity"
+class = "pasand.models.classical.popularity:Popularity"
 half_life_days = 30
 
 [from_tower]

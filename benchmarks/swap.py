@@ -39,19 +39,19 @@ def call(served: Server, ended: threading.Event, digests: set[str], faults: list
 
 def run() -> list[Row]:
     """Swap between two bundles while callers ask."""
-    places = [bundle_of(ITEMS), bundle_of(ITEMS, OTHER)]
+    event_positions = [bundle_of(ITEMS), bundle_of(ITEMS, OTHER)]
     digests: set[str] = set()
     faults: list[str] = []
     times: list[float] = []
     ended = threading.Event()
-    with server(places[0]) as served:
+    with server(event_positions[0]) as served:
         calling = [threading.Thread(target=call, args=(served, ended, digests, faults, times)) for _ in range(CALLERS)]
         for thread in calling:
             thread.start()
         admin = HTTPConnection("127.0.0.1", served.port, timeout=120)
         began = time.perf_counter()
         for number in range(SWAPS):
-            admin.request("POST", "/v1/admin/reload", json.dumps({"bundle": str(places[1 - number % 2])}))
+            admin.request("POST", "/v1/admin/reload", json.dumps({"bundle": str(event_positions[1 - number % 2])}))
             answer = admin.getresponse()
             if answer.status != 200:
                 faults.append(answer.read().decode())

@@ -16,13 +16,13 @@ import torch
 
 from benchmarks.rows import Row, data_folder
 from pasand.data.dataset import Dataset
-from pasand.data.encode import encode
-from pasand.data.sources import open_log
+from pasand.data.encoding.encode import encode
 from pasand.evaluation.evaluate import evaluate
 from pasand.evaluation.protocols import protocol
 from pasand.evaluation.significance import paired
-from pasand.models.two_tower import TwoTower
-from pasand.recommender import ladder
+from pasand.models.towers.two_tower import TwoTower
+from pasand.recommender import fallback_chain
+from pasand.sources import open_log
 
 LIMIT = 100_000
 TURNS, EPOCHS = 3, 2
@@ -92,7 +92,7 @@ def quality(data: Dataset) -> Row:
     found = []
     for bf16 in (False, True):
         model = tower(4, bf16=bf16).fit(split.train, rng=np.random.default_rng(0))
-        found.append(evaluate(ladder(model), split, ["ndcg@10"], rng=np.random.default_rng(0)))
+        found.append(evaluate(fallback_chain(model), split, ["ndcg@10"], rng=np.random.default_rng(0)))
     with_it, without = found[1].user_values["ndcg@10"], found[0].user_values["ndcg@10"]
     test = paired(with_it, without, rng=np.random.default_rng(0))
     means = [evaluation.overall["ndcg@10"].mean for evaluation in found]

@@ -15,12 +15,12 @@ import numpy as np
 from benchmarks.rows import Row, data_folder
 from pasand import recipe
 from pasand.data.dataset import Dataset
-from pasand.data.sources import load
 from pasand.evaluation.evaluate import Evaluation, evaluate
 from pasand.evaluation.protocols.temporal import Temporal
 from pasand.evaluation.split import Split
-from pasand.models.ease import EASE
-from pasand.recommender import Recommender, ladder
+from pasand.models.classical.ease import EASE
+from pasand.recommender import Recommender, fallback_chain
+from pasand.sources import load
 from pasand.stages.retrieval import Fallback
 
 METRIC = "ndcg@10"
@@ -36,10 +36,15 @@ def rng() -> np.random.Generator:
 def parts(fitted: Mapping[str, Any], data: Dataset) -> dict[str, Recommender]:
     """Return the recommenders that are compared, by name, from the fitted components of the recipe."""
     popular = fitted["popular"]
-    single = {name: ladder(fitted[name], popular) for name in ("tower", "factors", "items", "recent")}
+    single = {name: fallback_chain(fitted[name], popular) for name in ("tower", "factors", "items", "recent")}
     ease = EASE().fit(data, rng=rng())
     retriever = Recommender(Fallback([fitted["personal"], fitted["from_recent"], fitted["from_popular"]]))
-    return {**single, "ease": ladder(ease, popular), "retriever": retriever, "two stages": fitted["recommender"]}
+    return {
+        **single,
+        "ease": fallback_chain(ease, popular),
+        "retriever": retriever,
+        "two stages": fitted["recommender"],
+    }
 
 
 def difference(first: Evaluation, second: Evaluation) -> tuple[float, float, float]:

@@ -19,11 +19,11 @@ import numpy as np
 
 from benchmarks.rows import Row
 from pasand.data.dataset import Dataset
-from pasand.data.sources.bollywood import World
-from pasand.evaluation.minutes import foreseen
-from pasand.models.youtube_ranking import YouTubeRanking
+from pasand.evaluation.watch_minutes import predicted
+from pasand.models.rankers.youtube_ranking import YouTubeRanking
+from pasand.sources.bollywood import World
 from pasand.training.calibration import Calibration, calibration
-from pasand.training.ranked import Examples, Objective, examples
+from pasand.training.ranking_examples import Examples, Objective, examples
 from pasand.types import Array, Mask, Queries, Rows, Scores
 
 WORLD = World(n_users=2000)
@@ -39,8 +39,8 @@ def fitted(data: Dataset, objective: Objective) -> YouTubeRanking:
 
 def worth(users: Rows, items: Rows) -> Scores:
     """Return the true expected minutes of showing each film, (B, K)."""
-    liking = np.clip(WORLD.liking(users, items).astype(np.float64), 1e-9, 1 - 1e-9)
-    utility = np.log(liking / (1 - liking))
+    preference = np.clip(WORLD.preference(users, items).astype(np.float64), 1e-9, 1 - 1e-9)
+    utility = np.log(preference / (1 - preference))
     minutes: Scores = (WORLD.expected_minutes(users, items) / (1 + np.exp(2 - utility))).astype(np.float32)
     return minutes
 
@@ -62,7 +62,7 @@ def expected(asked: Examples) -> Array:
 
 def by_tenth(model: YouTubeRanking, asked: Examples) -> tuple[Calibration, Calibration]:
     """Return predicted minutes beside those watched, and beside the true expected ones."""
-    predicted, watched, users = foreseen(model, asked)
+    predicted, watched, users = predicted(model, asked)
     return calibration(predicted, watched, users), calibration(predicted, expected(asked), users)
 
 
@@ -88,7 +88,7 @@ def run() -> list[Row]:
     assert data.impressions is not None
     cut = int(np.quantile(data.time, 0.8))
     train = data.before(cut)
-    by_minutes, by_clicks = fitted(train, "minutes"), fitted(train, "taken")
+    by_minutes, by_clicks = fitted(train, "minutes"), fitted(train, "clicked")
     users = np.unique(data.impressions.user[data.impressions.time >= cut])
     queries = train.queries(users, k=K, time=np.full(len(users), cut))
     allowed = np.broadcast_to(data.item_features["available_from"].values <= cut, (len(users), data.n_items)).copy()
@@ -106,8 +106,8 @@ def run() -> list[Row]:
     _, stale = by_tenth(by_minutes, later)
     by_minutes.follow(data)
     watched, true = by_tenth(by_minutes, later)
-    places = by_minutes._learnt["weights.places.weight"][1:21, 0]
-    slope = float(np.polyfit(np.log(np.arange(1, 21)), places, 1)[0])
+    event_positions = by_minutes._learnt["weights.places.weight"][1:21, 0]
+    slope = float(np.polyfit(np.log(np.arange(1, 21)), event_positions, 1)[0])
     means = {name: float(worths.mean()) for name, worths in value.items()}
     told = f"{means['minutes']:.1f} against {means['clicks']:.1f} minutes, best possible {ideal:.1f}"
     return [

@@ -16,29 +16,31 @@ from pasand.contracts import Model
 from pasand.data.dataset import Dataset
 from pasand.data.features import Feature
 from pasand.data.impressions import Impressions
-from pasand.data.sources import load
-from pasand.data.world import World
 from pasand.errors import InputError
-from pasand.models.ease import EASE
-from pasand.models.ials import IALS
-from pasand.models.popularity import Popularity
-from pasand.models.two_tower import TwoTower
-from pasand.models.youtube_ranking import YouTubeRanking
+from pasand.models.classical.ease import EASE
+from pasand.models.classical.ials import IALS
+from pasand.models.classical.popularity import Popularity
+from pasand.models.rankers.contextual import ContextualRanker
+from pasand.models.rankers.youtube_ranking import YouTubeRanking
+from pasand.models.towers.two_tower import TwoTower
+from pasand.simulation.world import World
+from pasand.sources import load
 from pasand.stages.augmenting import Augmented
 from pasand.stages.blending import Blend
 from pasand.stages.boosting import Boosted
 from pasand.stages.ranking import Rank
 from pasand.stages.retrieval import Fallback, FromModel, Merge
 from pasand.stages.switching import Switch
-from pasand.training.contextual import Contextual
-from pasand.training.ranked import examples
+from pasand.training.ranking_examples import examples
 from pasand.types import Array, Candidates, Queries
 from tests.logs import tastes
 
 pytest.importorskip("torch")
 FEW: dict[str, Any] = {"epochs": 1, "patience": 0, "dimensions": 4}
 every_ranker = pytest.mark.parametrize(
-    "ranker", [model for model in models.classes().values() if issubclass(model, Contextual)], ids=lambda r: r.__name__
+    "ranker",
+    [model for model in models.classes().values() if issubclass(model, ContextualRanker)],
+    ids=lambda r: r.__name__,
 )
 
 
@@ -56,7 +58,7 @@ def shown() -> Dataset:
 
 
 @cache
-def fitted(ranker: type[Contextual]) -> Contextual:
+def fitted(ranker: type[ContextualRanker]) -> ContextualRanker:
     return ranker(**FEW).fit(shown(), rng=rng())
 
 
@@ -72,7 +74,7 @@ ITEMS = np.array([[0, 5, 9], [9, 2, -1], [1, 0, 29]], np.int32)
 
 
 @every_ranker
-def test_a_feature_that_is_not_told_counts_as_not_known(ranker: type[Contextual]) -> None:
+def test_a_feature_that_is_not_told_counts_as_not_known(ranker: type[ContextualRanker]) -> None:
     model = fitted(ranker)
     missing = {
         "age": np.full(3, np.nan, np.float32),
@@ -87,7 +89,7 @@ def test_a_feature_that_is_not_told_counts_as_not_known(ranker: type[Contextual]
 
 
 @every_ranker
-def test_an_unseen_category_and_a_feature_nobody_learnt_are_not_known(ranker: type[Contextual]) -> None:
+def test_an_unseen_category_and_a_feature_nobody_learnt_are_not_known(ranker: type[ContextualRanker]) -> None:
     model = fitted(ranker)
     unseen = model.score(asked({"city_tier": np.array([99, 1000, -7], np.int32)}), ITEMS)
     nothing = model.score(asked({"city_tier": np.full(3, -1, np.int32), "shoe_size": np.ones(3)}), ITEMS)
@@ -95,7 +97,7 @@ def test_an_unseen_category_and_a_feature_nobody_learnt_are_not_known(ranker: ty
 
 
 @every_ranker
-def test_numbers_out_of_range_count_as_far_and_infinite_ones_as_not_known(ranker: type[Contextual]) -> None:
+def test_numbers_out_of_range_count_as_far_and_infinite_ones_as_not_known(ranker: type[ContextualRanker]) -> None:
     model = fitted(ranker)
     far, farther = (model.score(asked({"age": np.full(3, years)}), ITEMS) for years in (1e6, 1e30))
     np.testing.assert_array_equal(far, farther)
@@ -120,7 +122,7 @@ def test_numbers_out_of_range_count_as_far_and_infinite_ones_as_not_known(ranker
     ],
 )
 def test_features_of_a_wrong_type_or_shape_are_refused(
-    ranker: type[Contextual], change: dict[str, Any], words: tuple[str, ...]
+    ranker: type[ContextualRanker], change: dict[str, Any], words: tuple[str, ...]
 ) -> None:
     with pytest.raises(ValueError, match=r"user|feature") as told:
         fitted(ranker).score(asked(change), ITEMS)
@@ -131,7 +133,7 @@ def test_features_of_a_wrong_type_or_shape_are_refused(
 
 
 @every_ranker
-def test_rankers_read_no_propensities(ranker: type[Contextual]) -> None:
+def test_rankers_read_no_propensities(ranker: type[ContextualRanker]) -> None:
     data = shown()
     assert data.impressions is not None
     assert data.impressions.propensity is None
@@ -190,7 +192,7 @@ def test_impressions_made_by_hand_are_checked_too(seconds: float) -> None:
     assert found is not None
     assert found.watched_seconds is not None
     watched = found.watched_seconds.copy()
-    watched[np.flatnonzero(found.taken)[0]] = seconds
+    watched[np.flatnonzero(found.clicked)[0]] = seconds
     with pytest.raises(ValueError, match="watched_seconds must be at least 0 and finite"):
         replace(found, watched_seconds=watched)
 
@@ -207,7 +209,7 @@ def test_minutes_far_beyond_all_others_are_learnt_from_without_harm() -> None:
     def absurd(found: Impressions) -> Impressions:
         assert found.watched_seconds is not None
         watched = found.watched_seconds.copy()
-        watched[np.flatnonzero(found.taken)[0]] = 1e9
+        watched[np.flatnonzero(found.clicked)[0]] = 1e9
         return replace(found, watched_seconds=watched)
 
     model = YouTubeRanking(**FEW, layers=(8,)).fit(with_watched(absurd), rng=rng())
@@ -218,28 +220,28 @@ def test_what_was_watched_nobody_knows_how_long_is_no_example_of_minutes() -> No
     def unknown(found: Impressions) -> Impressions:
         assert found.watched_seconds is not None
         watched = found.watched_seconds.copy()
-        watched[np.flatnonzero(found.taken)[::2]] = np.nan
+        watched[np.flatnonzero(found.clicked)[::2]] = np.nan
         return replace(found, watched_seconds=watched)
 
     data = with_watched(unknown)
     assert data.impressions is not None
     assert data.impressions.watched_seconds is not None
     n_unknown = int(np.isnan(data.impressions.watched_seconds).sum())
-    made = {objective: examples(data, objective, 4, 10**6, rng()) for objective in ("minutes", "taken")}
-    assert (made["taken"].items >= 0).sum() - (made["minutes"].items >= 0).sum() == n_unknown > 0
+    made = {objective: examples(data, objective, 4, 10**6, rng()) for objective in ("minutes", "clicked")}
+    assert (made["clicked"].items >= 0).sum() - (made["minutes"].items >= 0).sum() == n_unknown > 0
     minutes = made["minutes"].minutes
     assert minutes is not None
     assert np.isfinite(minutes).all()
-    np.testing.assert_array_equal(made["taken"].shown, made["minutes"].shown)
+    np.testing.assert_array_equal(made["clicked"].shown, made["minutes"].shown)
 
 
 @every_ranker
-@pytest.mark.parametrize("objective", ["taken", "minutes"])
-@pytest.mark.parametrize("taken", [False, True])
-def test_labels_that_are_all_equal_are_refused(ranker: type[Contextual], objective: Any, taken: bool) -> None:
+@pytest.mark.parametrize("objective", ["clicked", "minutes"])
+@pytest.mark.parametrize("clicked", [False, True])
+def test_labels_that_are_all_equal_are_refused(ranker: type[ContextualRanker], objective: Any, clicked: bool) -> None:
     def same(found: Impressions) -> Impressions:
-        all_taken = np.full(len(found), taken)
-        return replace(found, taken=all_taken, watched_seconds=np.where(all_taken, 60, 0).astype(np.float32))
+        all_taken = np.full(len(found), clicked)
+        return replace(found, clicked=all_taken, watched_seconds=np.where(all_taken, 60, 0).astype(np.float32))
 
     with pytest.raises(InputError, match=rf"bollywood.*{objective}.*labels are equal.*another objective"):
         ranker(**FEW, objective=objective).fit(with_watched(same), rng=rng())
@@ -250,7 +252,7 @@ def test_where_everything_shown_is_watched_minutes_can_still_be_told_apart() -> 
 
     def everything(found: Impressions) -> Impressions:
         seconds = np.where(found.item % 2 == 0, 6000, 60).astype(np.float32)
-        return replace(found, taken=np.ones(len(found), np.bool_), watched_seconds=seconds)
+        return replace(found, clicked=np.ones(len(found), np.bool_), watched_seconds=seconds)
 
     data = with_watched(everything)
     model = YouTubeRanking(epochs=5, patience=0, layers=(16,), batch_size=256, learning_rate=0.01).fit(data, rng=rng())
@@ -262,7 +264,7 @@ def test_where_everything_shown_is_watched_minutes_can_still_be_told_apart() -> 
 
 
 @every_ranker
-def test_lists_of_none_and_of_one(ranker: type[Contextual]) -> None:
+def test_lists_of_none_and_of_one(ranker: type[ContextualRanker]) -> None:
     model = fitted(ranker)
     assert model.score(asked(), ITEMS[:, :0]).shape == (3, 0)
     one = model.score(asked(), ITEMS[:, :1])
@@ -329,7 +331,7 @@ def test_merge_switch_and_fallback_of_different_catalogues() -> None:
         for joined in (Merge(several), Fallback(several)):
             found = joined(lists())
             assert (np.sort(found.items[:3], axis=1) == np.arange(32)).all(), "each item once"
-    switched = Switch(new=narrow, known=wide, least=1)(lists())
+    switched = Switch(cold=narrow, warm=wide, min_history=1)(lists())
     assert set(switched.items[0].tolist()) == set(range(32))
     assert sorted(switched.items[3].tolist()) == [-1] * 12 + list(range(20))
     denied = replace(lists(), allowed=np.arange(32)[None, :] >= 30)
@@ -366,7 +368,7 @@ def test_boosted_trees_answer_with_parts_that_know_fewer_or_more_items() -> None
 def test_augmented_takes_items_that_its_source_may_not_know(source_grows: bool) -> None:
     data = parts()[0]
     source = TwoTower(**FEW, use_ids=False) if source_grows else IALS(dimensions=4)
-    model = Augmented(model=YouTubeRanking(**FEW, layers=(8,), objective="taken"), source=source).fit(data, rng=rng())
+    model = Augmented(model=YouTubeRanking(**FEW, layers=(8,), objective="clicked"), source=source).fit(data, rng=rng())
     model.add_items({"group": Feature(kind="categorical", values=np.array([0, 1], np.int32), names=("a", "b", "c"))})
     scores = model.score(lists(), np.tile(np.arange(34, dtype=np.int32), (4, 1)))
     assert np.isfinite(scores[:, :32]).all()

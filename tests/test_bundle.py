@@ -188,13 +188,13 @@ def test_a_save_that_never_was_a_bundle_leaves_nothing(tmp_path: Path, monkeypat
 
 DEEP = """
 [tower]
-class = "pasand.models.two_tower:TwoTower"
+class = "pasand.models.towers.two_tower:TwoTower"
 epochs = 2
 patience = 0
 batch_size = 64
 
 [popular]
-class = "pasand.models.popularity:Popularity"
+class = "pasand.models.classical.popularity:Popularity"
 
 [exact]
 class = "pasand.index.exact:Exact"
@@ -208,13 +208,13 @@ index = "@exact"
 class = "pasand.stages.retrieval:FromModel"
 model = "@popular"
 
-[ladder]
+[fallback]
 class = "pasand.stages.retrieval:Fallback"
 retrievers = ["@from_tower", "@from_popular"]
 
 [recommender]
 class = "pasand.recommender:Recommender"
-retriever = "@ladder"
+retriever = "@fallback"
 """
 
 ASKED = """

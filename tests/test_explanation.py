@@ -94,9 +94,9 @@ def one(k: int = 3, history: tuple[int, ...] = (0,)) -> Queries:
     """Return a query of somebody who took the given items, in a catalogue of six."""
     data = log([("u", f"i{n}", n, 5.0) for n in range(N)])
     query = data.queries(np.array([-1], np.int32), k=k, features={"age": np.array([2.0], np.float32)})
-    taken = np.array([history], np.int32)
-    times, values = np.zeros(taken.shape, np.int64), np.full(taken.shape, 5, np.float32)
-    return replace(query, history=taken, history_time=times, history_value=values)
+    clicked = np.array([history], np.int32)
+    times, values = np.zeros(clicked.shape, np.int64), np.full(clicked.shape, 5, np.float32)
+    return replace(query, history=clicked, history_time=times, history_value=values)
 
 
 FALLING, RISING = Fixed([6, 5, 4, 3, 2, 1]), Fixed([1, 2, 3, 4, 5, 6])
@@ -109,7 +109,7 @@ def said(found: Explanation) -> list[tuple[str, int | None, bool, bool]]:
 def test_each_source_each_stage_and_the_place_in_the_end() -> None:
     falling, rising = FromModel(FALLING), FromModel(RISING)
     ranking = Rank(RISING)
-    recommender = Recommender(Merge([falling, rising]), [ranking, Cut()], width=4)
+    recommender = Recommender(Merge([falling, rising]), [ranking, Cut()], n_candidates=4)
     names = {"falling": falling, "rising": rising, "ranking": ranking, "best": RISING}
     found = explain(recommender, one(k=2), 2, names)
     # 0 was seen: falling gives 1 2 3 4, rising 5 4 3 2; fused by rank 1/61 1/62 1/63 1/64
@@ -157,7 +157,7 @@ def test_a_source_tells_how_far_down_an_item_is_that_it_does_not_propose() -> No
 
 def test_a_switch_asks_one_side_and_a_blend_all_its_models() -> None:
     new, known = FromModel(FALLING), Blend([FALLING, RISING], [2, 1])
-    recommender = Recommender(Switch(new, known, least=2))
+    recommender = Recommender(Switch(new, known, min_history=2))
     names = {"falling": FALLING, "rising": RISING, "new": new}
     few = explain(recommender, one(), 1, names)
     assert said(few) == [("falling", 1, False, False), ("rising", 5, False, False), ("new", 1, True, True)]

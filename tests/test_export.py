@@ -12,13 +12,13 @@ import pytest
 import torch
 
 from pasand import models
-from pasand.contracts import Exports
+from pasand.contracts import ExportsONNX
 from pasand.data.dataset import Dataset
 from pasand.data.features import Feature
 from pasand.errors import InputError
+from pasand.models.towers.tower import DeepTower
 from pasand.training.export import graph
-from pasand.training.graphs import LEAST, Graphs
-from pasand.training.tower import DeepTower
+from pasand.training.onnx_graphs import LEAST, Graphs
 from pasand.types import Queries
 from tests.logs import tastes
 
@@ -109,7 +109,7 @@ def test_graphs_say_what_torch_says_of_items(model: type[DeepTower]) -> None:
 
 @every_deep_model
 def test_graphs_are_passed_on_and_hold_no_large_weight(model: type[DeepTower]) -> None:
-    assert issubclass(model, Exports)
+    assert issubclass(model, ExportsONNX)
     on_graphs = loaded(model, graphs(model))
     assert on_graphs.export() == graphs(model)
     assert model().export() == {}

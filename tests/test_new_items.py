@@ -15,7 +15,7 @@ from pasand.bundle import Bundle
 from pasand.data.dataset import Dataset
 from pasand.data.features import Feature
 from pasand.errors import InputError
-from pasand.models.two_tower import TwoTower
+from pasand.models.towers.two_tower import TwoTower
 from pasand.types import Candidates, Queries
 from tests.logs import tastes
 
@@ -23,7 +23,7 @@ GROUPS = ("a", "b", "c")
 
 TOWER = """
 [tower]
-class = "pasand.models.two_tower:TwoTower"
+class = "pasand.models.towers.two_tower:TwoTower"
 epochs = 15
 patience = 0
 batch_size = 64
@@ -65,7 +65,7 @@ FROM = {
 }
 
 
-def ladder(*parts: str, filters: str = '"@seen"') -> str:
+def fallback_chain(*parts: str, filters: str = '"@seen"') -> str:
     allowed = [f"i{n:03}" for n in range(30)]
     return LADDER.format(parts=", ".join(f'"@from_{part}"' for part in parts), allowed=allowed, filters=filters)
 
@@ -83,12 +83,12 @@ def bundle(text: str) -> Bundle:
 
 @cache
 def tower_state() -> dict[str, np.ndarray]:
-    return dict(bundle(TOWER + FROM["model"] + ladder("tower")).assembly.fitted["tower"].state())
+    return dict(bundle(TOWER + FROM["model"] + fallback_chain("tower")).assembly.fitted["tower"].state())
 
 
 def towers(kind: str) -> Bundle:
     """Return a fresh bundle around the same fitted tower."""
-    assembly = recipe.build(TOWER + FROM[kind] + ladder("tower"))
+    assembly = recipe.build(TOWER + FROM[kind] + fallback_chain("tower"))
     assembly.fitted["tower"].load_state(tower_state())
     for name, part in assembly.fitted.items():
         if name != "tower":
@@ -206,7 +206,7 @@ OTHERS = {
 def classical() -> Bundle:
     """Return a bundle of every kind of model that takes no new items, after three were added to it."""
     text = "".join(PART.format(name=name, model=model, more=more) for name, (model, more) in OTHERS.items())
-    return bundle(text + ladder(*OTHERS)).add_items(["x", "y", "z"], like(9, 10, 11))
+    return bundle(text + fallback_chain(*OTHERS)).add_items(["x", "y", "z"], like(9, 10, 11))
 
 
 @settings(deadline=None, max_examples=40)
@@ -231,6 +231,6 @@ def test_models_that_take_no_new_items_are_not_harmed_by_them(data: st.DataObjec
 
 def test_a_filter_that_was_fitted_before_lets_no_new_item_through() -> None:
     text = PART.format(name="popular", model="popularity:Popularity", more="")
-    grown = bundle(text + ladder("popular", filters='"@seen", "@only"')).add_items(["x"], like(9))
+    grown = bundle(text + fallback_chain("popular", filters='"@seen", "@only"')).add_items(["x"], like(9))
     queries = replace(asked(grown, ["x", "i000"], k=40), allowed=np.ones((1, 31), np.bool_))
     assert sorted(grown.assembly.recommender(queries).items[0].tolist())[-29:] == list(range(1, 30))

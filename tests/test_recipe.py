@@ -14,9 +14,9 @@ from tests.logs import tastes
 
 SMALL = """
 [popular]
-class = "pasand.models.popularity:Popularity"
+class = "pasand.models.classical.popularity:Popularity"
 [items]
-class = "pasand.models.item_knn:ItemKNN"
+class = "pasand.models.classical.item_knn:ItemKNN"
 neighbours = 5
 [a]
 class = "pasand.stages.retrieval:FromModel"
@@ -76,12 +76,16 @@ def test_every_recipe_that_comes_along_fits_and_answers(path: Path) -> None:
         ("neighbours = 5", 'neighbours = "many"', "'many' is wrong: Expected `int`"),
         ("neighbours = 5", "neighbours = 0", "neighbours"),
         ('"@items"', '"@nothing"', "no earlier table"),
-        ("pasand.models.item_knn:ItemKNN", "os:system", "only classes of pasand"),
-        ("pasand.models.item_knn:ItemKNN", "pasand.models.item_knn:Pairs", "dataclass where it is defined"),
-        ("pasand.models.item_knn:ItemKNN", "pasand.models.nothing:ItemKNN", "no such class"),
+        ("pasand.models.classical.item_knn:ItemKNN", "os:system", "only classes of pasand"),
+        (
+            "pasand.models.classical.item_knn:ItemKNN",
+            "pasand.models.classical.item_knn:Pairs",
+            "dataclass where it is defined",
+        ),
+        ("pasand.models.classical.item_knn:ItemKNN", "pasand.models.nothing:ItemKNN", "no such class"),
         ("[recommender]", "[other]", r"no table \[recommender\]"),
         ("[popular]", "[popular", "not TOML"),
-        ('class = "pasand.models.popularity:Popularity"', "", "no class"),
+        ('class = "pasand.models.classical.popularity:Popularity"', "", "no class"),
     ],
 )
 def test_what_is_wrong_in_a_recipe_is_named(old: str, new: str, message: str) -> None:
@@ -96,7 +100,7 @@ def test_a_missing_recipe_names_those_there_are(tmp_path: Path) -> None:
 
 def test_a_component_learns_the_same_whatever_stands_beside_it() -> None:
     data = tastes()
-    extra = SMALL.replace("[items]", '[other]\nclass = "pasand.models.ials:IALS"\ndimensions = 4\n[items]')
+    extra = SMALL.replace("[items]", '[other]\nclass = "pasand.models.classical.ials:IALS"\ndimensions = 4\n[items]')
     one, two = recipe.build(SMALL).fit(data, seed=3), recipe.build(extra).fit(data, seed=3)
     for name, values in one.fitted["items"].state().items():
         assert np.array_equal(values, two.fitted["items"].state()[name])

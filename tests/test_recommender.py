@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pasand.models.item_knn import ItemKNN
-from pasand.models.popularity import Popularity
-from pasand.recommender import Recommender, ladder, reasons
+from pasand.models.classical.item_knn import ItemKNN
+from pasand.models.classical.popularity import Popularity
+from pasand.recommender import Recommender, fallback_chain, reasons
 from pasand.stages.filtering import Allow, Deny, DropSeen
 from pasand.stages.retrieval import Fallback, FromModel
 from pasand.types import Candidates, Queries
@@ -47,8 +47,8 @@ def test_stages_choose_from_the_width() -> None:
         return Candidates(items=candidates.items[:, ::-1], scores=-candidates.scores[:, ::-1])
 
     queries = DATA.queries(np.array([0], np.int32), k=2)
-    wide = Recommender(FromModel(POPULAR), width=5)(queries)
-    turned = Recommender(FromModel(POPULAR), stages=[reverse], width=5)(queries)
+    wide = Recommender(FromModel(POPULAR), n_candidates=5)(queries)
+    turned = Recommender(FromModel(POPULAR), stages=[reverse], n_candidates=5)(queries)
     assert wide.items.shape == turned.items.shape == (1, 2)
     five = Recommender(FromModel(POPULAR))(replace(queries, k=5))
     assert turned.items[0].tolist() == five.items[0, ::-1][:2].tolist()
@@ -56,7 +56,7 @@ def test_stages_choose_from_the_width() -> None:
 
 def test_reasons_come_from_the_history_of_the_user() -> None:
     queries = DATA.queries(np.array([0, -1], np.int32), k=4)
-    recommender = ladder(KNN, POPULAR)
+    recommender = fallback_chain(KNN, POPULAR)
     found = recommender(queries)
     why = reasons(recommender, queries, found.items)
     assert why[0][0]

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from pasand import bundle, models, recipe
-from pasand.training.contextual import Contextual
+from pasand.models.rankers.contextual import ContextualRanker
 from tests.logs import tastes
 
 FIT = """
@@ -16,7 +16,7 @@ sys.modules["torch"] = None
 import numpy as np
 from pasand import models
 from pasand.errors import InputError
-from pasand.training.tower import DeepTower
+from pasand.models.towers.tower import DeepTower
 from tests.logs import tastes
 for name, model in models.classes().items():
     if issubclass(model, DeepTower):
@@ -37,7 +37,7 @@ assert not {"torch", "onnxruntime", "onnx", "faiss"} & set(sys.modules)
 
 RANKED = """
 [popular]
-class = "pasand.models.popularity:Popularity"
+class = "pasand.models.classical.popularity:Popularity"
 
 [from_popular]
 class = "pasand.stages.retrieval:FromModel"
@@ -98,7 +98,7 @@ def test_a_command_is_loaded_without_the_others() -> None:
 
 def test_every_ranker_answers_from_its_bundle_without_loading_torch(tmp_path: Path) -> None:
     """Torch is installed here, and would take seconds and hundreds of megabytes of every server that loads it."""
-    rankers = {name: model for name, model in models.classes().items() if issubclass(model, Contextual)}
+    rankers = {name: model for name, model in models.classes().items() if issubclass(model, ContextualRanker)}
     tables = [
         f'[{name}]\nclass = "{model.__module__}:{model.__name__}"\nepochs = 1\npatience = 0\nlayers = [8]\n'
         for name, model in rankers.items()

@@ -71,7 +71,7 @@ def data_of(user, item):
     )
 
 
-class Questions:
+class TestQueries:
     """Asks the model for the NDCG@10 of one item a question, over its whole catalogue without the history."""
 
     def __init__(self, asked, truth):
@@ -110,7 +110,7 @@ def main():
     torch.set_num_threads(threads)
     seed_everything(settings.pop("seed"))
     asked = data_of(source["question"], source["seen"]) if "question" in source else None
-    ask = Questions(asked, source["truth"]) if "truth" in source else None
+    ask = TestQueries(asked, source["truth"]) if "truth" in source else None
     watch = Watch(ask, patience)
 
     def trainer():

@@ -74,6 +74,6 @@ class BiasedMF:
 if __name__ == "__main__":
     from measure import table
 
-    from pasand.models.biased_mf import BiasedMF as Library
+    from pasand.models.ratings.biased_mf import BiasedMF as Library
 
     table(sys.argv[1] if len(sys.argv) > 1 else "bollywood", {"from scratch": BiasedMF(), "pasand": Library()})

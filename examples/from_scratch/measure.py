@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from pasand.contracts import PredictsRatings
-from pasand.data.sources import load
 from pasand.evaluation.evaluate import evaluate
 from pasand.evaluation.protocols.temporal import Temporal
 from pasand.evaluation.split import Split
-from pasand.models.popularity import Popularity
-from pasand.recommender import ladder
+from pasand.models.classical.popularity import Popularity
+from pasand.recommender import fallback_chain
+from pasand.sources import load
 from pasand.types import Queries, Rows, Scores
 
 
@@ -41,11 +41,13 @@ def table(source: str, models: Mapping[str, Any], seed: int = 0) -> None:
     print(f"{source}: {split.name}")
     popularity = Popularity().fit(split.train, rng=np.random.default_rng(seed))
     rated = split.ratings is not None
-    rows: list[tuple[str, Any, Any]] = [("popularity", ladder(popularity), MeanByItem(split) if rated else None)]
+    rows: list[tuple[str, Any, Any]] = [
+        ("popularity", fallback_chain(popularity), MeanByItem(split) if rated else None)
+    ]
     for name, model in models.items():
         print(f"fitting: {name}")
         fitted = model.fit(split.train, rng=np.random.default_rng(seed))
-        rows.append((name, ladder(fitted, popularity), fitted if isinstance(fitted, PredictsRatings) else None))
+        rows.append((name, fallback_chain(fitted, popularity), fitted if isinstance(fitted, PredictsRatings) else None))
     print(f"\n{'':14}{'NDCG@10 [95 %]':28}RMSE [95 %]")
     for name, recommender, model in rows:
         told = evaluate(recommender, split, ["ndcg@10", "rmse"], model=model, rng=np.random.default_rng(seed)).overall

@@ -112,6 +112,6 @@ class NeuralCF:
 if __name__ == "__main__":
     from measure import table
 
-    from pasand.models.mlp import MLP as Library
+    from pasand.models.rankers.mlp import MLP as Library
 
     table(sys.argv[1] if len(sys.argv) > 1 else "bollywood", {"from scratch": NeuralCF(), "pasand": Library()})

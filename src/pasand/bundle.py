@@ -23,7 +23,7 @@ import numpy as np
 from safetensors.numpy import save
 
 from pasand import __version__, mapped, recipe
-from pasand.contracts import TakesNewItems, TowerModel
+from pasand.contracts import AddsItems, TowerModel
 from pasand.data.dataset import Dataset, Vocabulary
 from pasand.data.features import Feature, Features, pack, unpack
 from pasand.errors import InputError
@@ -101,7 +101,7 @@ class Bundle:
         """Return which items that were added a model has taken in; (n,)."""
         known = np.zeros(len(rows), np.bool_)
         for part in self.assembly.components.values():
-            if isinstance(part, TakesNewItems):
+            if isinstance(part, AddsItems):
                 known |= part.embed_items(rows).any(axis=-1) if isinstance(part, TowerModel) else True
         return known
 

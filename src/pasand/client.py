@@ -21,50 +21,54 @@ from urllib.parse import quote
 import httpx
 import msgspec
 
-from pasand.serving.wire import (
+from pasand.serving.schemas import (
     Accepted,
-    Answer,
-    Answers,
-    Ask,
+    BatchRequest,
+    BatchResponse,
     Between,
     Card,
-    Done,
+    CatalogueItem,
+    ChangeResult,
+    ErrorResponse,
     Event,
     Events,
-    Failure,
-    Found,
+    HistoryItem,
     Home,
+    HomeRequest,
     Item,
-    Many,
-    Placed,
-    Reload,
+    ItemName,
+    Recommended,
+    RecommendRequest,
+    RecommendResponse,
+    ReloadRequest,
     Row,
-    Shown,
-    Similar,
-    Swapped,
-    Taken,
-    Visitor,
+    SearchResult,
+    SimilarItems,
+    SwapResult,
 )
 
 __all__ = [
     "Accepted",
-    "Answer",
-    "Ask",
     "AsyncClient",
+    "BatchResponse",
     "Between",
     "Card",
+    "CatalogueItem",
+    "ChangeResult",
     "Client",
-    "Done",
     "Event",
+    "HistoryItem",
     "Home",
-    "Placed",
+    "HomeRequest",
+    "ItemName",
+    "RecommendRequest",
+    "RecommendResponse",
+    "Recommended",
     "Row",
+    "SearchResult",
     "ServiceError",
-    "Shown",
-    "Similar",
-    "Swapped",
-    "Taken",
-    "Visitor",
+    "SimilarItems",
+    "SwapResult",
 ]
 
 T = TypeVar("T")
@@ -117,20 +121,20 @@ class _Call(Generic[T]):
         return client.build_request(self.method, self.path, params=query, content=body, headers=headers)
 
 
-def _recommend_one(ask: Ask) -> _Call[Answer]:
-    return _Call("POST", "/v1/recommend", Answer, ask)
+def _recommend_one(ask: RecommendRequest) -> _Call[RecommendResponse]:
+    return _Call("POST", "/v1/recommend", RecommendResponse, ask)
 
 
-def _recommend_many(asks: Sequence[Ask]) -> _Call[Answers]:
-    return _Call("POST", "/v1/recommend", Answers, Many(list(asks)))
+def _recommend_many(asks: Sequence[RecommendRequest]) -> _Call[BatchResponse]:
+    return _Call("POST", "/v1/recommend", BatchResponse, BatchRequest(list(asks)))
 
 
-def _recommendations(user: str, k: int, explain: bool) -> _Call[Answer]:
+def _recommendations(user: str, k: int, explain: bool) -> _Call[RecommendResponse]:
     query = {"k": k, "explain": int(explain)}
-    return _Call("GET", f"/v1/users/{_escaped(user)}/recommendations", Answer, query=query)
+    return _Call("GET", f"/v1/users/{_escaped(user)}/recommendations", RecommendResponse, query=query)
 
 
-def _home(visitor: str | Visitor) -> _Call[Home]:
+def _home(visitor: str | HomeRequest) -> _Call[Home]:
     if isinstance(visitor, str):
         return _Call("GET", f"/v1/users/{_escaped(visitor)}/home", Home)
     return _Call("POST", "/v1/home", Home, visitor)
@@ -140,16 +144,16 @@ def _view(user: str) -> _Call[Json]:
     return _Call("GET", f"/v1/users/{_escaped(user)}/view", Json)
 
 
-def _similar(item: str, k: int) -> _Call[Similar]:
-    return _Call("GET", f"/v1/items/{_escaped(item)}/similar", Similar, query={"k": k})
+def _similar(item: str, k: int) -> _Call[SimilarItems]:
+    return _Call("GET", f"/v1/items/{_escaped(item)}/similar", SimilarItems, query={"k": k})
 
 
-def _item(item: str) -> _Call[Shown]:
-    return _Call("GET", f"/v1/items/{_escaped(item)}", Shown)
+def _item(item: str) -> _Call[CatalogueItem]:
+    return _Call("GET", f"/v1/items/{_escaped(item)}", CatalogueItem)
 
 
-def _items(search: str | None, language: str | None, k: int) -> _Call[Found]:
-    return _Call("GET", "/v1/items", Found, query={"search": search or None, "language": language, "k": k})
+def _items(search: str | None, language: str | None, k: int) -> _Call[SearchResult]:
+    return _Call("GET", "/v1/items", SearchResult, query={"search": search or None, "language": language, "k": k})
 
 
 def _explain(item: str, user: str | None, k: int) -> _Call[Json]:
@@ -162,24 +166,24 @@ def _events(events: Event | Sequence[Event]) -> _Call[Accepted]:
     return _Call("POST", "/v1/events", Accepted, Events(named))
 
 
-def _put_item(item: str, features: Mapping[str, Any]) -> _Call[Done]:
-    return _Call("PUT", f"/v1/items/{_escaped(item)}", Done, Item(dict(features)), safe=False)
+def _put_item(item: str, features: Mapping[str, Any]) -> _Call[ChangeResult]:
+    return _Call("PUT", f"/v1/items/{_escaped(item)}", ChangeResult, Item(dict(features)), safe=False)
 
 
-def _remove_item(item: str) -> _Call[Done]:
-    return _Call("DELETE", f"/v1/items/{_escaped(item)}", Done, safe=False)
+def _remove_item(item: str) -> _Call[ChangeResult]:
+    return _Call("DELETE", f"/v1/items/{_escaped(item)}", ChangeResult, safe=False)
 
 
-def _forget(user: str) -> _Call[Done]:
-    return _Call("DELETE", f"/v1/users/{_escaped(user)}", Done, safe=False)
+def _forget(user: str) -> _Call[ChangeResult]:
+    return _Call("DELETE", f"/v1/users/{_escaped(user)}", ChangeResult, safe=False)
 
 
-def _reload(bundle: str | None, variant: str | None) -> _Call[Swapped]:
-    return _Call("POST", "/v1/admin/reload", Swapped, Reload(bundle, variant), safe=False)
+def _reload(bundle: str | None, variant: str | None) -> _Call[SwapResult]:
+    return _Call("POST", "/v1/admin/reload", SwapResult, ReloadRequest(bundle, variant), safe=False)
 
 
-def _rollback(variant: str | None) -> _Call[Swapped]:
-    return _Call("POST", "/v1/admin/rollback", Swapped, Reload(None, variant), safe=False)
+def _rollback(variant: str | None) -> _Call[SwapResult]:
+    return _Call("POST", "/v1/admin/rollback", SwapResult, ReloadRequest(None, variant), safe=False)
 
 
 def _about() -> _Call[Json]:
@@ -235,7 +239,7 @@ def _read(call: _Call[T], outcome: httpx.Response | httpx.TransportError) -> T:
         if outcome.is_success:
             found: T = msgspec.json.decode(outcome.content, type=call.kind)
             return found
-        fault = msgspec.json.decode(outcome.content, type=Failure).error
+        fault = msgspec.json.decode(outcome.content, type=ErrorResponse).error
     except (msgspec.MsgspecError, UnicodeDecodeError):
         told = f"{call.method} {call.path} gave no answer of pasand: {outcome.text[:200]}"
         raise ServiceError(outcome.status_code, "not_understood", told) from None
@@ -290,20 +294,22 @@ class Client:
         return _read(call, outcome)
 
     @overload
-    def recommend(self, asks: Ask) -> Answer: ...
+    def recommend(self, asks: RecommendRequest) -> RecommendResponse: ...
     @overload
-    def recommend(self, asks: Sequence[Ask]) -> list[Answer]: ...
-    def recommend(self, asks: Ask | Sequence[Ask]) -> Answer | list[Answer]:
+    def recommend(self, asks: Sequence[RecommendRequest]) -> list[RecommendResponse]: ...
+    def recommend(
+        self, asks: RecommendRequest | Sequence[RecommendRequest]
+    ) -> RecommendResponse | list[RecommendResponse]:
         """Return the answer to a request, or the answers to several (at most 256) in their order."""
-        if isinstance(asks, Ask):
+        if isinstance(asks, RecommendRequest):
             return self._send(_recommend_one(asks))
         return self._send(_recommend_many(asks)).answers if asks else []
 
-    def recommendations(self, user: str, *, k: int = 10, explain: bool = False) -> Answer:
+    def recommendations(self, user: str, *, k: int = 10, explain: bool = False) -> RecommendResponse:
         """Return the k best items for a user; `explain`: with the items of the history that speak for them."""
         return self._send(_recommendations(user, k, explain))
 
-    def home(self, visitor: str | Visitor) -> Home:
+    def home(self, visitor: str | HomeRequest) -> Home:
         """Return the rows of a home page, for a user's id or for somebody who tells what they like."""
         return self._send(_home(visitor))
 
@@ -311,15 +317,15 @@ class Client:
         """Return what stands behind a user's answer: history, sources, and each item's way through the stages."""
         return self._send(_view(user))
 
-    def similar(self, item: str, *, k: int = 10) -> Similar:
+    def similar(self, item: str, *, k: int = 10) -> SimilarItems:
         """Return items like one."""
         return self._send(_similar(item, k))
 
-    def item(self, item: str) -> Shown:
+    def item(self, item: str) -> CatalogueItem:
         """Return what is known of an item."""
         return self._send(_item(item))
 
-    def items(self, search: str | None = None, *, language: str | None = None, k: int = 20) -> list[Shown]:
+    def items(self, search: str | None = None, *, language: str | None = None, k: int = 20) -> list[CatalogueItem]:
         """Return items whose title contains a text, or what is popular."""
         return self._send(_items(search, language, k)).items
 
@@ -331,23 +337,23 @@ class Client:
         """Have events kept, all or none; those without an id get one."""
         return self._send(_events(events)) if events else Accepted(0, 0, 0, [])
 
-    def put_item(self, item: str, features: Mapping[str, Any]) -> Done:
+    def put_item(self, item: str, features: Mapping[str, Any]) -> ChangeResult:
         """Put an item into the catalogue, or change what is known of it."""
         return self._send(_put_item(item, features))
 
-    def remove_item(self, item: str) -> Done:
+    def remove_item(self, item: str) -> ChangeResult:
         """Take an item out of the catalogue."""
         return self._send(_remove_item(item))
 
-    def forget(self, user: str) -> Done:
+    def forget(self, user: str) -> ChangeResult:
         """Have a user forgotten: events, history, logs."""
         return self._send(_forget(user))
 
-    def reload(self, bundle: str | None = None, *, variant: str | None = None) -> Swapped:
+    def reload(self, bundle: str | None = None, *, variant: str | None = None) -> SwapResult:
         """Have a variant answer from the bundle in a folder of the service's machine; None: what its own holds now."""
         return self._send(_reload(bundle, variant))
 
-    def rollback(self, variant: str | None = None) -> Swapped:
+    def rollback(self, variant: str | None = None) -> SwapResult:
         """Have a variant answer from the bundle before."""
         return self._send(_rollback(variant))
 
@@ -400,20 +406,22 @@ class AsyncClient:
         return _read(call, outcome)
 
     @overload
-    async def recommend(self, asks: Ask) -> Answer: ...
+    async def recommend(self, asks: RecommendRequest) -> RecommendResponse: ...
     @overload
-    async def recommend(self, asks: Sequence[Ask]) -> list[Answer]: ...
-    async def recommend(self, asks: Ask | Sequence[Ask]) -> Answer | list[Answer]:
+    async def recommend(self, asks: Sequence[RecommendRequest]) -> list[RecommendResponse]: ...
+    async def recommend(
+        self, asks: RecommendRequest | Sequence[RecommendRequest]
+    ) -> RecommendResponse | list[RecommendResponse]:
         """See `Client.recommend`."""
-        if isinstance(asks, Ask):
+        if isinstance(asks, RecommendRequest):
             return await self._send(_recommend_one(asks))
         return (await self._send(_recommend_many(asks))).answers if asks else []
 
-    async def recommendations(self, user: str, *, k: int = 10, explain: bool = False) -> Answer:
+    async def recommendations(self, user: str, *, k: int = 10, explain: bool = False) -> RecommendResponse:
         """See `Client.recommendations`."""
         return await self._send(_recommendations(user, k, explain))
 
-    async def home(self, visitor: str | Visitor) -> Home:
+    async def home(self, visitor: str | HomeRequest) -> Home:
         """See `Client.home`."""
         return await self._send(_home(visitor))
 
@@ -421,15 +429,17 @@ class AsyncClient:
         """See `Client.view`."""
         return await self._send(_view(user))
 
-    async def similar(self, item: str, *, k: int = 10) -> Similar:
+    async def similar(self, item: str, *, k: int = 10) -> SimilarItems:
         """See `Client.similar`."""
         return await self._send(_similar(item, k))
 
-    async def item(self, item: str) -> Shown:
+    async def item(self, item: str) -> CatalogueItem:
         """See `Client.item`."""
         return await self._send(_item(item))
 
-    async def items(self, search: str | None = None, *, language: str | None = None, k: int = 20) -> list[Shown]:
+    async def items(
+        self, search: str | None = None, *, language: str | None = None, k: int = 20
+    ) -> list[CatalogueItem]:
         """See `Client.items`."""
         return (await self._send(_items(search, language, k))).items
 
@@ -441,23 +451,23 @@ class AsyncClient:
         """See `Client.events`."""
         return await self._send(_events(events)) if events else Accepted(0, 0, 0, [])
 
-    async def put_item(self, item: str, features: Mapping[str, Any]) -> Done:
+    async def put_item(self, item: str, features: Mapping[str, Any]) -> ChangeResult:
         """See `Client.put_item`."""
         return await self._send(_put_item(item, features))
 
-    async def remove_item(self, item: str) -> Done:
+    async def remove_item(self, item: str) -> ChangeResult:
         """See `Client.remove_item`."""
         return await self._send(_remove_item(item))
 
-    async def forget(self, user: str) -> Done:
+    async def forget(self, user: str) -> ChangeResult:
         """See `Client.forget`."""
         return await self._send(_forget(user))
 
-    async def reload(self, bundle: str | None = None, *, variant: str | None = None) -> Swapped:
+    async def reload(self, bundle: str | None = None, *, variant: str | None = None) -> SwapResult:
         """See `Client.reload`."""
         return await self._send(_reload(bundle, variant))
 
-    async def rollback(self, variant: str | None = None) -> Swapped:
+    async def rollback(self, variant: str | None = None) -> SwapResult:
         """See `Client.rollback`."""
         return await self._send(_rollback(variant))
 

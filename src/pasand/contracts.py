@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pasand.data.dataset import Dataset
 from pasand.data.features import Features
-from pasand.data.truth import Relevance
+from pasand.data.relevance import Relevance
 from pasand.types import Arrays, Candidates, Mask, Queries, Rows, Scores, Vectors
 
 
@@ -64,7 +64,7 @@ class Owns(Protocol):
 
 
 @runtime_checkable
-class TakesNewItems(Protocol):
+class AddsItems(Protocol):
     """A model that can take items into its catalogue after training, from what is known of them beyond the log."""
 
     def add_items(self, features: Features) -> None:
@@ -75,7 +75,7 @@ class TakesNewItems(Protocol):
 
 
 @runtime_checkable
-class Exports(Protocol):
+class ExportsONNX(Protocol):
     """A model that also runs as ONNX graphs, without the library that trained it."""
 
     def export(self) -> dict[str, bytes]:
@@ -136,7 +136,7 @@ class PredictsRatings(Protocol):
 
 
 @runtime_checkable
-class ForeseesMinutes(Protocol):
+class PredictsMinutes(Protocol):
     """A model that also answers in minutes, and whose counts of what is popular can follow the log."""
 
     def minutes(self, queries: Queries, items: Rows) -> Scores:
@@ -147,7 +147,7 @@ class ForeseesMinutes(Protocol):
 
 
 @runtime_checkable
-class Learns(Protocol):
+class RecordsCurves(Protocol):
     """A model that keeps its learning curves."""
 
     def curves(self) -> dict[str, list[float]]:

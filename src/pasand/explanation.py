@@ -160,7 +160,7 @@ def explain(recommender: Recommender, queries: Queries, item: int, names: Mappin
             barred.append(called.of(narrow))
         else:
             narrowed = after
-    wide = replace(narrowed, k=max(recommender.width, queries.k))
+    wide = replace(narrowed, k=max(recommender.n_candidates, queries.k))
     # ranks are within the whole list: only the end of all stages is cut to k
     steps = [_step(part, called, candidates, item) for part, candidates in recommender.steps(narrowed)]
     top = recommender(queries)
@@ -229,9 +229,9 @@ def _leaves(part: Any, queries: Queries, asked: bool) -> Iterator[tuple[Any, boo
             short = not place or _length(Fallback(part.retrievers[:place])(queries)) < queries.k
             yield from _leaves(rung, queries, asked and short)
     elif isinstance(part, Switch):
-        known = int((queries.history[0] >= 0).sum()) >= part.least
-        yield from _leaves(part.known, queries, asked and known)
-        yield from _leaves(part.new, queries, asked and not known)
+        known = int((queries.history[0] >= 0).sum()) >= part.min_history
+        yield from _leaves(part.warm, queries, asked and known)
+        yield from _leaves(part.cold, queries, asked and not known)
     elif inner := _inner(part):
         for one in inner:
             yield from _leaves(one, queries, asked)
@@ -243,13 +243,13 @@ def _inner(part: object) -> list[Any]:
     """Return the retrievers that a retriever joins; a list of models counts as one `FromModel` each."""
     if not is_dataclass(part):
         return []
-    joined = [one for one in _held(part) if callable(one) and is_dataclass(one)]
+    joined = [one for one in _validation_split(part) if callable(one) and is_dataclass(one)]
     values = [getattr(part, field.name, None) for field in fields(part)]
     several = [one for value in values if isinstance(value, list | tuple) for one in value if isinstance(one, Model)]
     return joined or [FromModel(model) for model in several]
 
 
-def _held(part: object) -> list[Any]:
+def _validation_split(part: object) -> list[Any]:
     """Return what the fields of a part hold, lists taken apart; [] of what has no fields."""
     values = [getattr(part, field.name, None) for field in fields(part)] if is_dataclass(part) else []
     return [one for value in values for one in (value if isinstance(value, list | tuple) else [value])]
@@ -279,7 +279,7 @@ def _influences(
 ) -> tuple[list[Influence], list[str]]:
     """Return what moved the scores of every model that tells, and the ranking models that do not."""
     rows, found, silent = np.array([[item]], np.int32), [], []
-    ranking = {id(one) for stage in recommender.stages for one in _held(stage) if isinstance(one, Model)}
+    ranking = {id(one) for stage in recommender.stages for one in _validation_split(stage) if isinstance(one, Model)}
     for model in _models(recommender):
         method, features = "", None
         if isinstance(model, Influences):

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.random import Generator
 
 from pasand import models
-from pasand.contracts import Exports, Owns, TakesNewItems
+from pasand.contracts import AddsItems, ExportsONNX, Owns
 from pasand.data.dataset import Dataset
 from pasand.data.features import Features
 from pasand.errors import InputError
@@ -45,7 +45,7 @@ PLAIN = """\
 {fields}
 
 [popular]
-class = "pasand.models.popularity:Popularity"
+class = "pasand.models.classical.popularity:Popularity"
 
 [from_model]
 class = "pasand.stages.retrieval:FromModel"
@@ -55,13 +55,13 @@ model = "@model"
 class = "pasand.stages.retrieval:FromModel"
 model = "@popular"
 
-[ladder]
+[fallback]
 class = "pasand.stages.retrieval:Fallback"
 retrievers = ["@from_model", "@from_popular"]
 
 [recommender]
 class = "pasand.recommender:Recommender"
-retriever = "@ladder"
+retriever = "@fallback"
 """
 
 
@@ -126,9 +126,9 @@ class Assembly:
         return {name: part for name, part in self.fitted.items() if isinstance(part, Stores)}
 
     @property
-    def exported(self) -> dict[str, Exports]:
+    def exported(self) -> dict[str, ExportsONNX]:
         """The models that also run as ONNX graphs, by name."""
-        return {name: part for name, part in self.components.items() if isinstance(part, Exports)}
+        return {name: part for name, part in self.components.items() if isinstance(part, ExportsONNX)}
 
     @property
     def digest(self) -> str:
@@ -142,7 +142,7 @@ class Assembly:
         """
         owned = self.owned
         for name, part in self.components.items():
-            if features and name not in owned and isinstance(part, TakesNewItems):
+            if features and name not in owned and isinstance(part, AddsItems):
                 part.add_items(features)
         for part in self.components.values():
             if isinstance(part, Refreshes):

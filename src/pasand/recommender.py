@@ -24,7 +24,7 @@ class Recommender:
     """Rank and re-rank what was retrieved, in order."""
     filters: Sequence[Filter] = (DropSeen(),)
     """Narrow the query before retrieval, in order."""
-    width: int = 0
+    n_candidates: int = 0
     """Candidates retrieved for the stages to choose from; 0 or fewer than k: k."""
 
     def __call__(self, queries: Queries) -> Candidates:
@@ -39,14 +39,14 @@ class Recommender:
 
     def steps(self, narrowed: Queries) -> Iterator[tuple[Retriever | Stage, Candidates]]:
         """Yield the retriever, then each stage, with the lists as it leaves them; the last, cut to k, is the answer."""
-        candidates = self.retriever(replace(narrowed, k=max(self.width, narrowed.k)))
+        candidates = self.retriever(replace(narrowed, k=max(self.n_candidates, narrowed.k)))
         yield self.retriever, candidates
         for stage in self.stages:
             candidates = stage(narrowed, candidates)
             yield stage, candidates
 
 
-def ladder(*models: Model) -> Recommender:
+def fallback_chain(*models: Model) -> Recommender:
     """Return the plain recommender of models that step in for each other, first choice first, without seen items."""
     return Recommender(Fallback([FromModel(model) for model in models]))
 

@@ -16,8 +16,8 @@ import pytest
 from pasand import bundle as bundles
 from pasand.cli import compare, main
 from pasand.cli.compare import contenders
-from pasand.data.sources.bollywood import World
 from pasand.recipe import PACKAGED
+from pasand.sources.bollywood import World
 from tests.logs import tastes
 
 Output = pytest.CaptureFixture[str]

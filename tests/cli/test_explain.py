@@ -13,14 +13,14 @@ from tests.cli.test_commands import Output, pasand
 
 TWO_STAGES = """
 [items]
-class = "pasand.models.item_knn:ItemKNN"
+class = "pasand.models.classical.item_knn:ItemKNN"
 
 [factors]
-class = "pasand.models.ials:IALS"
+class = "pasand.models.classical.ials:IALS"
 dimensions = 8
 
 [popular]
-class = "pasand.models.popularity:Popularity"
+class = "pasand.models.classical.popularity:Popularity"
 
 [from_items]
 class = "pasand.stages.retrieval:FromModel"

@@ -12,14 +12,14 @@ import pytest
 from pasand import bundle, recipe
 from pasand.cli import main
 from pasand.cli.source import opened
-from pasand.training import deep
+from pasand.training import loop
 from pasand.training.checkpoints import Checkpoint
 from pasand.types import Arrays
-from tests.test_models import clusters
+from tests.models.test_contract import clusters
 
 RECIPE = """
 [bpr]
-class = "pasand.models.bpr_mf:BPRMF"
+class = "pasand.models.towers.bpr_mf:BPRMF"
 epochs = 3
 batch_size = {batch_size}
 
@@ -43,7 +43,7 @@ def fit(folder: Path, out: str) -> int:
 def test_an_interrupted_fit_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(deep, "KEEP", 0.0)
+    monkeypatch.setattr(loop, "KEEP", 0.0)
     data = clusters()[0]
     rows = [f"u{u},i{i},5,{t}\n" for u, i, t in zip(data.user, data.item, data.time, strict=True)]
     (tmp_path / "log.csv").write_text("user,item,rating,timestamp\n" + "".join(rows))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pasand.data.dataset import Dataset
-from pasand.models.item_knn import ItemKNN
+from pasand.models.classical.item_knn import ItemKNN
 from tests.cli.test_commands import Output, pasand
 
 EVENTS = "user,item,time,rating\n" + "".join(f"u{n % 7},i{n % 11},{100 + n},{3 + n % 3}\n" for n in range(80))
@@ -33,7 +33,7 @@ def test_data_check_reports_impressions(files: tuple[Path, Path], capsys: Output
     assert pasand("data", "check", events, *told, "--json", "-") == 0
     report = json.loads(capsys.readouterr().out)
     assert report["shown"]["impressions"] == 80
-    assert report["shown"]["taken"] == pytest.approx(27 / 80)
+    assert report["shown"]["clicked"] == pytest.approx(27 / 80)
     assert report["shown"]["taken_by_position"] == {"1": pytest.approx(14 / 40), "2": pytest.approx(13 / 40)}
     assert report["items"] == 12, "one item was only shown"
     assert pasand("data", "check", events, "--json", "-") == 0

@@ -22,14 +22,14 @@ LANGUAGES = ("Bengali", "Hindi", "Tamil")
 
 RECIPE = """
 [tower]
-class = "pasand.models.two_tower:TwoTower"
+class = "pasand.models.towers.two_tower:TwoTower"
 epochs = 30
 use_ids = false
 patience = 0
 batch_size = 64
 
 [popular]
-class = "pasand.models.popularity:Popularity"
+class = "pasand.models.classical.popularity:Popularity"
 segment = "language"
 shrinkage = 1
 

@@ -12,8 +12,8 @@ import polars as pl
 import pytest
 
 from pasand.cli import main
-from tests.data.sources.test_sql import server as server
 from tests.logs import tastes
+from tests.sources.test_sql import server as server
 
 Output = pytest.CaptureFixture[str]
 CREATE = "create table events (user_id text, item_id text, rating real, timestamp bigint)"

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from pasand.data.check import check
-from pasand.data.memory import estimate, free_bytes
-from pasand.data.sources import load
+from pasand.data.memory_estimate import estimate, free_bytes
 from pasand.errors import InputError
+from pasand.sources import load
 from tests.resources import real_data
 
 HOUR = 3600

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pasand.encoders import Encoder, cache
+from pasand.encoders import Encoder, vector_cache
 from pasand.encoders.text import SentenceText, TfidfText, words
 from pasand.errors import InputError
 from pasand.types import Vectors
@@ -101,9 +101,9 @@ class Counting(TfidfText):
 def test_only_new_texts_are_encoded(tmp_path: Path) -> None:
     ours = Counting(min_texts=1)
     ours.fit(PLOTS)
-    first = cache.encode(ours, PLOTS[:2], tmp_path)
+    first = vector_cache.encode(ours, PLOTS[:2], tmp_path)
     np.testing.assert_array_equal(first, TfidfText.encode(ours, PLOTS[:2]))
-    second = cache.encode(ours, [PLOTS[2], PLOTS[0], PLOTS[2]], tmp_path)
+    second = vector_cache.encode(ours, [PLOTS[2], PLOTS[0], PLOTS[2]], tmp_path)
     assert ours.asked == [PLOTS[2]]
     np.testing.assert_allclose(second, TfidfText.encode(ours, [PLOTS[2], PLOTS[0], PLOTS[2]]), atol=1e-6)
     assert [file.suffix for file in tmp_path.iterdir()] == [".npz"]
@@ -113,24 +113,24 @@ def test_only_new_texts_are_encoded(tmp_path: Path) -> None:
 def test_a_damaged_file_is_made_anew(tmp_path: Path, keep: int) -> None:
     ours = Counting(min_texts=1)
     ours.fit(PLOTS)
-    first = cache.encode(ours, PLOTS, tmp_path)
+    first = vector_cache.encode(ours, PLOTS, tmp_path)
     (file,) = tmp_path.iterdir()
     file.write_bytes(file.read_bytes()[:keep])
-    np.testing.assert_array_equal(cache.encode(ours, PLOTS, tmp_path), first)
+    np.testing.assert_array_equal(vector_cache.encode(ours, PLOTS, tmp_path), first)
     assert ours.asked == PLOTS
     ours.asked = []
-    cache.encode(ours, PLOTS, tmp_path)
+    vector_cache.encode(ours, PLOTS, tmp_path)
     assert ours.asked == []
 
 
 def test_a_changed_byte_is_noticed(tmp_path: Path) -> None:
     ours = Counting(min_texts=1)
     ours.fit(PLOTS)
-    first = cache.encode(ours, PLOTS, tmp_path)
+    first = vector_cache.encode(ours, PLOTS, tmp_path)
     (file,) = tmp_path.iterdir()
     data = bytearray(file.read_bytes())
     at = data.find(first[0].tobytes())
     assert at > 0
     data[at] ^= 255
     file.write_bytes(data)
-    np.testing.assert_array_equal(cache.encode(ours, PLOTS, tmp_path), first)
+    np.testing.assert_array_equal(vector_cache.encode(ours, PLOTS, tmp_path), first)

@@ -11,10 +11,10 @@ import pytest
 from pasand import models, recipe
 from pasand.cli.compare import contenders
 from pasand.data.dataset import Dataset
-from pasand.data.sources import load
 from pasand.errors import InputError
 from pasand.evaluation.compare import compare
 from pasand.evaluation.protocols import protocol
+from pasand.sources import load
 
 QUICK = {"epochs": "1", "samples": "1", "burn_in": "0", "trees": "5", "smallest": "5"}
 """Options that make learning short, in what has them."""

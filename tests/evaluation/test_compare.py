@@ -9,10 +9,10 @@ import pytest
 
 from pasand.data.dataset import Dataset
 from pasand.errors import InputError
-from pasand.evaluation import pages
 from pasand.evaluation.compare import Built, Comparison, Entry, compare, entry
 from pasand.evaluation.protocols import protocol
-from pasand.evaluation.report import render
+from pasand.evaluation.report import contents
+from pasand.evaluation.report.html import render
 from tests.evaluation.logs import Ladder, log
 
 
@@ -85,7 +85,7 @@ def test_cold_items_have_their_own_figures_where_they_are_asked_for(comparison: 
     assert models["backwards"]["ndcg@2"]["mean"] == pytest.approx((2 / np.log2(3) + 1) / 3)
     assert models["popularity"]["recall@2"]["mean"] == 0
     assert (models["popularity"]["users"], models["popularity"]["items"]) == (3, 2)
-    page = pages.of_comparison(found)
+    page = contents.of_comparison(found)
     told_there = {shown.name: shown.metrics["ndcg@2, cold items"].mean for shown in page.leaderboard}
     assert told_there == {name: model["ndcg@2"]["mean"] for name, model in models.items()}
     assert page.activity[1].groups[0].users == 3

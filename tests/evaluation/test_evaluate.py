@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 
-from pasand.data.truth import Relevance
+from pasand.data.relevance import Relevance
 from pasand.evaluation.evaluate import Evaluation, evaluate, pooled, ties_against
 from pasand.evaluation.protocols import SplitsData, protocol
 from pasand.evaluation.protocols.strong_generalisation import StrongGeneralisation
 from pasand.evaluation.protocols.temporal import Temporal
-from pasand.evaluation.split import Questions, Split
-from pasand.recommender import Recommender, ladder
+from pasand.evaluation.split import Split, TestQueries
+from pasand.recommender import Recommender, fallback_chain
 from pasand.types import Candidates, Queries
 from tests.evaluation.logs import SEEDS, Ladder, log, random_log
 from tests.evaluation.test_protocols import EVENTS
@@ -26,7 +26,7 @@ RNG: Callable[[], np.random.Generator] = lambda: np.random.default_rng(0)  # noq
 
 def ladder_of(split: Split) -> tuple[Recommender, Ladder]:
     model = Ladder().fit(split.train, rng=RNG())
-    return ladder(model), model
+    return fallback_chain(model), model
 
 
 def by_hand(histories: str = "live") -> Evaluation:
@@ -181,7 +181,7 @@ def test_folds_are_pooled() -> None:
 def test_sampled_candidates_are_ranked_among_themselves_and_ties_count_against() -> None:
     (split,) = Temporal(train_share=0.5, histories="frozen").split(log(EVENTS))
     user = split.train.users.rows(["ann"])
-    questions = Questions(
+    questions = TestQueries(
         log=split.train,
         user=user,
         upto=np.array([3]),

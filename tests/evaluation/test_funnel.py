@@ -14,7 +14,7 @@ from pasand.evaluation.evaluate import evaluate
 from pasand.evaluation.funnel import has_stages, stages_report
 from pasand.evaluation.protocols.temporal import Temporal
 from pasand.evaluation.split import Split
-from pasand.models.popularity import Popularity
+from pasand.models.classical.popularity import Popularity
 from pasand.recommender import Recommender
 from pasand.stages.ranking import Rank
 from pasand.stages.retrieval import FromModel
@@ -55,10 +55,10 @@ def _time(event: tuple[str, str, int, float]) -> int:
 
 
 def test_recall_and_ndcg_are_those_counted_by_hand(split: Split) -> None:
-    found = stages_report(Recommender(InOrder(), [Backwards()], filters=(), width=16), split, depths=(1, 4, 16))
+    found = stages_report(Recommender(InOrder(), [Backwards()], filters=(), n_candidates=16), split, depths=(1, 4, 16))
     # a's questions: place 1 and 16 (live: asked with i00, then with i15); b's: place 4; means by question, then by user
     assert len(split.lists) == found.queries
-    assert found.width == 16
+    assert found.n_candidates == 16
     recall = {1: (_a(split, 1, 0) + 0) / 2, 4: (_a(split, 1, 0) + 1) / 2, 16: 1.0}
     assert found.recall == pytest.approx(recall)
     names = [part.name for part in found.parts]
@@ -78,7 +78,7 @@ def _a(split: Split, first: float, second: float) -> float:
 def test_the_last_figure_is_that_of_the_whole_recommender() -> None:
     split = Temporal().split(tastes())[0]
     popular = Popularity().fit(split.train, rng=np.random.default_rng(0))
-    recommender = Recommender(FromModel(popular), [Backwards()], width=20)
+    recommender = Recommender(FromModel(popular), [Backwards()], n_candidates=20)
     told = evaluate(recommender, split, ["ndcg@10"], rng=np.random.default_rng(0)).overall["ndcg@10"]
     found = stages_report(recommender, split)
     assert found.parts[-1].ndcg == pytest.approx(told.mean)
@@ -90,20 +90,20 @@ def test_the_last_figure_is_that_of_the_whole_recommender() -> None:
 def test_nothing_to_report_of_a_plain_list() -> None:
     assert not has_stages(Recommender(InOrder()))
     assert has_stages(Recommender(InOrder(), [Backwards()]))
-    assert has_stages(Recommender(InOrder(), width=50))
+    assert has_stages(Recommender(InOrder(), n_candidates=50))
     assert not has_stages(InOrder())
 
 
 def test_a_comparison_tells_of_stages(capsys: pytest.CaptureFixture[str]) -> None:
     def build(train: object, rng: np.random.Generator) -> Built:
         popular = Popularity().fit(tastes(), rng=rng)
-        return Built(Recommender(FromModel(popular), [Rank(popular)], width=12))
+        return Built(Recommender(FromModel(popular), [Rank(popular)], n_candidates=12))
 
     comparison = compare(tastes(), [Entry("staged", build, {})], Temporal())
     models = {model["name"]: model for model in comparison.as_json()["models"]}
     assert "funnel" not in models["popularity"]
     told = models["staged"]["funnel"]
-    assert told["width"] == 12
+    assert told["n_candidates"] == 12
     assert [part["name"] for part in told["parts"]] == ["FromModel (Popularity)", "Rank (Popularity)"]
     assert told["parts"][-1]["ndcg@10"] == pytest.approx(models["staged"]["metrics"]["ndcg@10"]["mean"])
     assert set(told["recall"]) == {"100", "200", "500"}

@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given, settings
 
 from pasand.data.dataset import Dataset, Vocabulary
-from pasand.data.sources import load
 from pasand.errors import InputError
 from pasand.evaluation.protocols import default_protocol, inside, names, protocol
 from pasand.evaluation.protocols.folds import Folds
@@ -21,6 +20,7 @@ from pasand.evaluation.protocols.sampled_negatives import SampledNegatives
 from pasand.evaluation.protocols.strong_generalisation import StrongGeneralisation
 from pasand.evaluation.protocols.temporal import Temporal
 from pasand.evaluation.split import Split
+from pasand.sources import load
 from pasand.types import Rows
 from tests.evaluation.logs import SEEDS, Event, log, random_log
 from tests.resources import real_data

@@ -12,11 +12,11 @@ from numpy.random import Generator
 
 from pasand.data.dataset import Dataset
 from pasand.errors import InputError
-from pasand.evaluation import pages
 from pasand.evaluation.compare import compare, entry
 from pasand.evaluation.protocols import protocol
+from pasand.evaluation.report import contents
 from pasand.evaluation.tune import Between, Choices, parsed, space, tune
-from pasand.models.bpr_mf import BPRMF
+from pasand.models.towers.bpr_mf import BPRMF
 from pasand.progress import listening
 from tests.evaluation.logs import Ladder
 from tests.evaluation.test_compare import tastes
@@ -150,12 +150,12 @@ def test_deep_models_have_a_usual_space() -> None:
 def test_a_deep_model_is_tuned_and_its_curves_are_drawn_apart() -> None:
     grid: dict[str, Choices] = {"learning_rate": Between(1e-3, 1e-1), "dimensions": [4, 8]}
     found = tune(tastes(), BPRMF(epochs=2), grid, protocol("temporal"), metric="ndcg@3", trials=2)
-    (plot,) = pages.of_tuning(found).learning
+    (plot,) = contents.of_tuning(found).learning
     assert (plot.metric, plot.lower_is_better) == ("ndcg@10", False)
     for curve in plot.curves:
         assert curve.stop is not None
         assert curve.values[curve.stop - 1] == max(curve.values)
-    compared = pages.of_comparison(compare(tastes(), [entry("bpr", BPRMF(epochs=2))], protocol("temporal")))
+    compared = contents.of_comparison(compare(tastes(), [entry("bpr", BPRMF(epochs=2))], protocol("temporal")))
     assert [(plot.metric, plot.lower_is_better) for plot in compared.learning] == [("loss", True), ("ndcg@10", False)]
 
 

@@ -11,8 +11,8 @@ from pasand.errors import InputError
 from pasand.evaluation.compare import run
 from pasand.evaluation.protocols import protocol
 from pasand.evaluation.tune import Choices, OfRecipe, tune
-from pasand.models.content import Content
-from pasand.models.ials import IALS
+from pasand.models.classical.content import Content
+from pasand.models.classical.ials import IALS
 from tests.cli.test_commands import pasand
 from tests.evaluation.logs import counting
 from tests.logs import tastes

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from pasand.models import biased_mf as library
+from pasand.models.ratings import biased_mf as library
 from pasand.types import Array
 from tests.logs import tastes
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.stats import mannwhitneyu
 
 from pasand.contracts import ListMetric
-from pasand.data.truth import Relevance
+from pasand.data.relevance import Relevance
 from pasand.metrics.accuracy import AUC, MAP, MRR, NDCG, CappedRecall, HitRate, Precision, Recall
 from pasand.types import Candidates
 

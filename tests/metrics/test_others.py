@@ -12,7 +12,7 @@ from pasand.data.features import Feature
 from pasand.errors import InputError
 from pasand.metrics.diversity import AveragePopularity, IntraListDiversity, Novelty
 from pasand.metrics.exposure import Coverage, Gini
-from pasand.metrics.naming import known, metrics
+from pasand.metrics.names import known, metrics
 from pasand.metrics.rating import MAE, RMSE
 from tests.metrics.test_accuracy import lists, truth
 

@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from pasand import bundle, recipe
-from pasand.data.sources import load
+from pasand.sources import load
 from tests.serving.recipes import CONTENT
 
 
@@ -42,9 +42,9 @@ class Served:
 
 
 def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
+    with socket.socket() as clicked:
+        clicked.bind(("127.0.0.1", 0))
+        return int(clicked.getsockname()[1])
 
 
 @contextmanager

@@ -2,10 +2,10 @@
 
 CONTENT = """
 [content]
-class = "pasand.models.content:Content"
+class = "pasand.models.classical.content:Content"
 
 [popular]
-class = "pasand.models.popularity:Popularity"
+class = "pasand.models.classical.popularity:Popularity"
 half_life_days = {days}
 
 [from_content]
@@ -31,13 +31,13 @@ retriever = "@ladder"
 
 INDEXED = """
 [ials]
-class = "pasand.models.ials:IALS"
+class = "pasand.models.classical.ials:IALS"
 
 [exact]
 class = "pasand.index.exact:Exact"
 
 [popular]
-class = "pasand.models.popularity:Popularity"
+class = "pasand.models.classical.popularity:Popularity"
 
 [from_ials]
 class = "pasand.stages.retrieval:FromIndex"

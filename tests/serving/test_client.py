@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from pasand.client import Ask, AsyncClient, Between, Client, Event, ServiceError, Taken, Visitor
+from pasand.client import AsyncClient, Between, Client, Event, HistoryItem, HomeRequest, RecommendRequest, ServiceError
 from tests.serving.conftest import Served, free_port, serving
 
 USER = "user 00001"
@@ -39,20 +39,25 @@ def test_both_clients_have_the_same_methods() -> None:
 
 def test_questions(shared: Served) -> None:
     with Client(shared.url) as client:
-        one = client.recommend(Ask(user=USER, k=3, explain=True))
+        one = client.recommend(RecommendRequest(user=USER, k=3, explain=True))
         assert [item.rank for item in one.items] == [1, 2, 3]
         assert one.known
         short = client.recommendations(USER, k=3, explain=True)
         assert (short.items, short.bundle) == (one.items, one.bundle)
-        several = client.recommend([Ask(user=USER, k=3), Ask(history=["Sholay", Taken(item="PK", value=2)], k=4)])
+        several = client.recommend(
+            [
+                RecommendRequest(user=USER, k=3),
+                RecommendRequest(history=["Sholay", HistoryItem(item="PK", value=2)], k=4),
+            ]
+        )
         assert [len(answer.items) for answer in several] == [3, 4]
         assert client.recommend([]) == []
-        old = client.recommend(Ask(k=100, filters={"year": Between(max=1980), "language": "Hindi"}))
+        old = client.recommend(RecommendRequest(k=100, filters={"year": Between(max=1980), "language": "Hindi"}))
         years = [client.item(item.item).features["year"] for item in old.items]
         assert years
         assert max(years) <= 1980
         assert client.home(USER).rows[0].kind == "for_you"
-        assert client.home(Visitor(history=["Sholay"])).user is None
+        assert client.home(HomeRequest(history=["Sholay"])).user is None
         assert client.view(USER)["items"][0]["item"] == one.items[0].item
         assert len(client.similar("Sholay", k=2).items) == 2
         assert client.items("shol")[0].item == "Sholay"
@@ -93,7 +98,7 @@ def test_bundles_are_changed_and_changed_back(server: Served, bundles: Any) -> N
         first = client.ready()["bundles"]["main"]
         other = client.reload(str(bundles(1)))
         assert other.before == first
-        assert client.recommend(Ask()).bundle == other.bundle
+        assert client.recommend(RecommendRequest()).bundle == other.bundle
         assert client.rollback().bundle == first
         with pytest.raises(ServiceError, match="not a bundle") as caught:
             client.reload("/nothing")
@@ -103,9 +108,11 @@ def test_bundles_are_changed_and_changed_back(server: Served, bundles: Any) -> N
 def test_the_same_without_blocking(server: Served) -> None:
     async def ask() -> None:
         async with AsyncClient(server.url) as client:
-            answers = await asyncio.gather(*(client.recommend(Ask(user=USER, k=k)) for k in range(1, 20)))
+            answers = await asyncio.gather(*(client.recommend(RecommendRequest(user=USER, k=k)) for k in range(1, 20)))
             assert [len(answer.items) for answer in answers] == list(range(1, 20))
-            assert (await client.recommend([Ask(k=2)]))[0].items == (await client.recommend(Ask(k=2))).items
+            assert (await client.recommend([RecommendRequest(k=2)]))[0].items == (
+                await client.recommend(RecommendRequest(k=2))
+            ).items
             assert await client.recommend([]) == []
             assert (await client.recommendations(USER, k=2)).known
             assert (await client.home(USER)).rows
@@ -133,10 +140,10 @@ def test_keys(bundle_folder: Path, tmp_path: Path) -> None:
     keys.write_text("read reading-0123456789abcdef\n")
     with serving(bundle_folder, tmp_path, "--keys", str(keys)) as served:
         with Client(served.url) as client, pytest.raises(ServiceError) as caught:
-            client.recommend(Ask())
+            client.recommend(RecommendRequest())
         assert (caught.value.status, caught.value.code) == (401, "no_key")
         with Client(served.url, key="reading-0123456789abcdef") as client:
-            assert client.recommend(Ask()).items
+            assert client.recommend(RecommendRequest()).items
             with pytest.raises(ServiceError) as caught:
                 client.events(Event(user="a", item="PK"))
             assert (caught.value.status, caught.value.code) == (403, "scope")
@@ -237,7 +244,7 @@ def test_what_comes_back_may_be_of_somebody_else() -> None:
 
 def test_nobody_there() -> None:
     with Client(f"http://127.0.0.1:{free_port()}", retries=1) as client, pytest.raises(ServiceError) as caught:
-        client.recommend(Ask())
+        client.recommend(RecommendRequest())
     assert (caught.value.status, caught.value.code) == (None, "unreachable")
 
 

@@ -13,9 +13,9 @@ import httpx
 import polars as pl
 import uvicorn
 
-from pasand.serving.app import create_app
 from pasand.serving.clock import BACK, Clock
-from pasand.serving.log_folder import log_files
+from pasand.serving.http.app import create_app
+from pasand.serving.logs.segments import log_files
 from pasand.serving.service import Service, Settings
 from tests.serving.conftest import free_port
 

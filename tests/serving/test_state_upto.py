@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from pasand import bundle
-from pasand.serving.gathering import gather
+from pasand.serving.refresh.training_data import gather
 from pasand.serving.states import open_state
 from tests.cli.test_commands import pasand
 from tests.logs import tastes

@@ -10,20 +10,20 @@ from pasand import bundle
 from pasand.data.dataset import Dataset
 from pasand.data.features import Feature
 from pasand.errors import InputError
-from pasand.models.content import Content
-from pasand.models.ials import IALS
-from pasand.models.two_tower import TwoTower
+from pasand.models.classical.content import Content
+from pasand.models.classical.ials import IALS
+from pasand.models.towers.two_tower import TwoTower
 from pasand.recipe import build
 from pasand.stages.augmenting import Augmented
 from pasand.types import Arrays, Queries, Rows, Scores
-from tests.test_models import clusters
+from tests.models.test_contract import clusters
 
 RECIPE = """
     [content]
-    class = "pasand.models.content:Content"
+    class = "pasand.models.classical.content:Content"
     dimensions = 4
     [tower]
-    class = "pasand.models.two_tower:TwoTower"
+    class = "pasand.models.towers.two_tower:TwoTower"
     dimensions = 8
     layers = [16]
     epochs = 30

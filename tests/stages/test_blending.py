@@ -13,8 +13,8 @@ from pasand.recipe import build
 from pasand.stages.blending import Blend, standardised
 from pasand.stages.retrieval import Fallback, FromModel
 from pasand.types import Array, Arrays, Queries, Rows, Scores
+from tests.models.test_contract import clusters
 from tests.stages.test_retrieval import queries
-from tests.test_models import clusters
 
 NO = -np.inf
 
@@ -64,8 +64,8 @@ def test_who_has_nothing_to_say_is_left_out() -> None:
     assert found.items.tolist() == [[2, 1, 0], [0, 1, 2], [-1, -1, -1]]
     assert np.isneginf(found.scores[2]).all()
     asked = queries(3, 3)
-    ladder = Fallback([Blend([quiet, loud], [9, 1]), FromModel(Table([[1, 2, 3]]))])
-    assert ladder(asked).items.tolist() == [[2, 1, 0], [0, 1, 2], [2, 1, 0]]
+    fallback_chain = Fallback([Blend([quiet, loud], [9, 1]), FromModel(Table([[1, 2, 3]]))])
+    assert fallback_chain(asked).items.tolist() == [[2, 1, 0], [0, 1, 2], [2, 1, 0]]
 
 
 def test_an_item_scored_by_one_model_alone_stays() -> None:
@@ -95,9 +95,9 @@ def test_it_stands_in_a_recipe() -> None:
     data, _ = clusters()
     text = """
         [items]
-        class = "pasand.models.item_knn:ItemKNN"
+        class = "pasand.models.classical.item_knn:ItemKNN"
         [linear]
-        class = "pasand.models.ease:EASE"
+        class = "pasand.models.classical.ease:EASE"
         [blend]
         class = "pasand.stages.blending:Blend"
         models = ["@items", "@linear"]

@@ -10,10 +10,10 @@ import pytest
 
 from pasand.contracts import Model
 from pasand.errors import InputError
-from pasand.models.item_knn import ItemKNN
-from pasand.models.popularity import Popularity
-from pasand.models.random import Random
-from pasand.stages import trees
+from pasand.models.classical.item_knn import ItemKNN
+from pasand.models.classical.popularity import Popularity
+from pasand.models.classical.random import Random
+from pasand.stages import decision_trees
 from pasand.stages.boosting import Boosted
 from tests.logs import tastes
 
@@ -34,7 +34,9 @@ def test_trees_answer_as_lightgbm_does(missing: bool) -> None:
     label = np.nan_to_num(rows[:, 0]) * np.nan_to_num(rows[:, 1]) + np.isnan(rows[:, 2])
     grown = lightgbm.train({"verbosity": -1, "min_data_in_leaf": 5}, lightgbm.Dataset(rows, label), 20)
     asked = np.vstack([rows, np.full((1, 4), np.nan), np.zeros((1, 4))])
-    np.testing.assert_allclose(trees.answer(trees.packed(grown.dump_model()), asked), grown.predict(asked), atol=1e-12)
+    np.testing.assert_allclose(
+        decision_trees.answer(decision_trees.packed(grown.dump_model()), asked), grown.predict(asked), atol=1e-12
+    )
 
 
 @pytest.mark.parametrize("objective", ["binary", "lambdarank"])

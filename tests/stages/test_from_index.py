@@ -14,7 +14,7 @@ from pasand.contracts import TowerModel
 from pasand.data.dataset import Dataset
 from pasand.index.exact import Exact
 from pasand.index.ivf_pq import IVF
-from pasand.models.popularity import Popularity
+from pasand.models.classical.popularity import Popularity
 from pasand.recipe import Fits, Refreshes, Stores, build
 from pasand.stages.retrieval import Fallback, FromIndex, FromModel
 from pasand.types import Arrays, Queries, Rows, Scores, Vectors
@@ -155,7 +155,7 @@ def test_the_index_is_measured_on_the_queries_of_users() -> None:
 def test_a_recipe_names_model_and_index() -> None:
     recipe = """
 [towers]
-class = "pasand.models.bpr_mf:BPRMF"
+class = "pasand.models.towers.bpr_mf:BPRMF"
 epochs = 2
 patience = 0
 dimensions = 8

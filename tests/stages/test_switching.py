@@ -9,9 +9,9 @@ from pasand.recipe import build
 from pasand.stages.retrieval import FromModel
 from pasand.stages.switching import Switch
 from pasand.types import Queries
+from tests.models.test_contract import clusters
 from tests.stages.test_blending import Table
 from tests.stages.test_retrieval import queries
-from tests.test_models import clusters
 
 RISING, FALLING = FromModel(Table([[1, 2, 3]] * 3)), FromModel(Table([[3, 2, 1]] * 3))
 
@@ -31,30 +31,30 @@ def asked(*lengths: int) -> Queries:
 
 
 def test_it_switches_at_the_number_of_events() -> None:
-    switch = Switch(new=RISING, known=FALLING, least=2)
+    switch = Switch(cold=RISING, warm=FALLING, min_history=2)
     assert switch(asked(1, 2, 0)).items.tolist() == [[2, 1], [0, 1], [2, 1]]
     assert switch(asked(2, 3)).items.tolist() == [[0, 1], [0, 1]]
     assert switch(asked(0, 1)).items.tolist() == [[2, 1], [2, 1]]
 
 
 def test_a_list_is_as_short_as_its_retriever_left_it() -> None:
-    found = Switch(new=FromModel(Table([[1, -np.inf, -np.inf]])), known=FALLING, least=1)(asked(0, 1))
+    found = Switch(cold=FromModel(Table([[1, -np.inf, -np.inf]])), warm=FALLING, min_history=1)(asked(0, 1))
     assert found.items.tolist() == [[0, -1], [0, 1]]
     assert np.isneginf(found.scores[0, 1])
 
 
 def test_it_says_what_least_must_be() -> None:
     with pytest.raises(ValueError, match="least must be at least 1, got 0"):
-        Switch(new=RISING, known=FALLING, least=0)
+        Switch(cold=RISING, warm=FALLING, min_history=0)
 
 
 def test_it_stands_in_a_recipe() -> None:
     data, _ = clusters()
     text = """
         [popular]
-        class = "pasand.models.popularity:Popularity"
+        class = "pasand.models.classical.popularity:Popularity"
         [linear]
-        class = "pasand.models.ease:EASE"
+        class = "pasand.models.classical.ease:EASE"
         [from_popular]
         class = "pasand.stages.retrieval:FromModel"
         model = "@popular"
@@ -72,13 +72,13 @@ def test_it_stands_in_a_recipe() -> None:
     """
     assembly = build(text).fit(data, seed=1)
     users = np.arange(4, dtype=np.int32)
-    known = data.queries(users, k=5)
-    new = replace(
-        known,
-        history=known.history[:, -2:],
-        history_time=known.history_time[:, -2:],
-        history_value=known.history_value[:, -2:],
+    warm = data.queries(users, k=5)
+    cold = replace(
+        warm,
+        history=warm.history[:, -2:],
+        history_time=warm.history_time[:, -2:],
+        history_value=warm.history_value[:, -2:],
     )
-    for query, name in ((known, "from_linear"), (new, "from_popular")):
+    for query, name in ((warm, "from_linear"), (cold, "from_popular")):
         alone = build(text.replace('retriever = "@switch"', f'retriever = "@{name}"')).fit(data, seed=1)
         np.testing.assert_array_equal(assembly.recommender(query).items, alone.recommender(query).items)

@@ -11,10 +11,10 @@ from pasand.training.calibration import calibration, learn_map, mapped
 
 
 def test_parts_by_hand() -> None:
-    foreseen = np.array([4.0, 1.0, 3.0, 2.0])
+    predicted = np.array([4.0, 1.0, 3.0, 2.0])
     came = np.array([2.0, 2.0, 2.0, 1.0])
-    found = calibration(foreseen, came, np.array([0, 1, 1, 0], np.int32), parts=2)
-    assert found.foreseen.tolist() == [1.5, 3.5]
+    found = calibration(predicted, came, np.array([0, 1, 1, 0], np.int32), parts=2)
+    assert found.predicted.tolist() == [1.5, 3.5]
     assert found.came.tolist() == [1.5, 2]
     assert found.error.tolist() == [0, 0.75]
     # in the first part user 1 is off by 1 - 2 and user 0 by 2 - 1; sqrt(2 * 2 / 1) / 3
@@ -43,12 +43,12 @@ AMOUNTS = st.floats(0, 100, width=32, allow_subnormal=False)
 
 @given(st.lists(st.tuples(AMOUNTS, AMOUNTS, st.integers(0, 3)), max_size=40))
 def test_parts_are_equal_and_hold_everything(pairs: list[tuple[float, float, int]]) -> None:
-    foreseen, came, users = (np.array([pair[at] for pair in pairs]) for at in range(3))
-    found = calibration(foreseen, came, users.astype(np.int32))
+    predicted, came, users = (np.array([pair[at] for pair in pairs]) for at in range(3))
+    found = calibration(predicted, came, users.astype(np.int32))
     assert found.count.sum() == len(pairs)
     assert len(found.count) == min(10, len(pairs))
     assert len(pairs) == 0 or found.count.max() - found.count.min() <= 1
-    assert (np.diff(found.foreseen) >= -1e-9).all()
+    assert (np.diff(found.predicted) >= -1e-9).all()
     assert found.count @ found.came == pytest.approx(came.sum(), rel=1e-6, abs=1e-9)
     told = found.as_json()
     assert len(told["error"]) == len(told["standard_error"]) == len(found.count)
@@ -66,8 +66,8 @@ def test_a_map_brings_logits_to_the_expected_amounts(slope: float, bend: float, 
     rng = np.random.default_rng(0)
     logit = rng.normal(-0.5, 1, 200_000).astype(np.float32)
     log = 0.3 + slope * logit.astype(np.float64) + bend * logit.astype(np.float64) ** 2
-    taken = rng.random(len(logit)) < np.minimum(np.exp(log) / 100, 1)  # a hundred units each time, else nothing
-    knots = learn_map(logit, np.where(taken, 100.0, 0.0))
+    clicked = rng.random(len(logit)) < np.minimum(np.exp(log) / 100, 1)  # a hundred units each time, else nothing
+    knots = learn_map(logit, np.where(clicked, 100.0, 0.0))
     moved = mapped(knots, logit)
     error = calibration(np.exp(moved), np.minimum(np.exp(log), 100), np.arange(len(logit), dtype=np.int32)).error
     assert np.abs(error).max() < most

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from pasand.errors import InputError
-from pasand.models.bpr_mf import BPRMF
+from pasand.models.towers.bpr_mf import BPRMF
 from pasand.training import checkpoints
 from pasand.training.checkpoints import Checkpoint, keeping
 from pasand.types import Array
-from tests.test_models import clusters
+from tests.models.test_contract import clusters
 
 ARRAYS: dict[str, Array] = {
     "a": np.arange(6, dtype=np.float32).reshape(2, 3).T,

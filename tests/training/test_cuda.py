@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from pasand.data.dataset import Dataset
-from pasand.data.world import World
-from pasand.models.dcn import DCN
-from pasand.models.neumf import NeuMF
-from pasand.models.sasrec import SASRec
-from pasand.models.two_tower import TwoTower
-from pasand.models.youtube_ranking import YouTubeRanking
+from pasand.models.rankers.dcn import DCN
+from pasand.models.rankers.neumf import NeuMF
+from pasand.models.rankers.youtube_ranking import YouTubeRanking
+from pasand.models.towers.sasrec import SASRec
+from pasand.models.towers.two_tower import TwoTower
+from pasand.simulation.world import World
 from pasand.types import Scores
 
 torch = pytest.importorskip("torch")

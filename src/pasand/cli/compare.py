@@ -62,10 +62,10 @@ def command(
     report: Path | None = typer.Option(None, help="Write a page with plots to this HTML file."),
 ) -> None:
     """Train models on one part of SOURCE and rank them by what they foresee of the other."""
-    from pasand.evaluation import pages
-    from pasand.evaluation import report as reports
     from pasand.evaluation.compare import compare
-    from pasand.evaluation.memory import needed
+    from pasand.evaluation.memory_estimate import needed
+    from pasand.evaluation.report import contents
+    from pasand.evaluation.report import html as reports
 
     ks = lengths(k)
     console.check_writable(json, report)
@@ -80,7 +80,7 @@ def command(
         show(comparison)
     console.write_json(json, comparison.as_json())
     if report is not None:
-        reports.write(report, pages.of_comparison(comparison))
+        reports.write(report, contents.of_comparison(comparison))
         console.errors.print(f"report written to {report}", markup=False)
 
 
@@ -99,9 +99,9 @@ def contenders(
     from pasand import models
     from pasand import recipe as recipes
     from pasand.evaluation.compare import RECENT, entry
-    from pasand.evaluation.recipes import Shared, beside_parts, of_recipe
+    from pasand.evaluation.recipe_entries import Shared, beside_parts, of_recipe
     from pasand.evaluation.tune import OfRecipe, changed, single
-    from pasand.models.ease import memory_free, memory_needed
+    from pasand.models.classical.ease import memory_free, memory_needed
 
     changes = dict(changes or {})
     if names is None:
@@ -140,7 +140,7 @@ def _own(changes: dict[str, str], name: str) -> dict[str, str]:
 def show(comparison: Comparison) -> None:
     """Print the leaderboard, best first, with the rules by which it came about."""
     from pasand.evaluation.compare import ALL_TIME, RECENT
-    from pasand.evaluation.pages import sentence
+    from pasand.evaluation.report.contents import sentence
 
     out, split, k = console.output, comparison.splits[0], comparison.ks[0]
     out.print(f"[bold]protocol[/] {comparison.protocol}")
@@ -185,7 +185,8 @@ def show(comparison: Comparison) -> None:
         if result.funnel is not None and users["overall"]:
             recall = ", ".join(f"{value:.4f} at {depth}" for depth, value in result.funnel.recall.items())
             out.print(
-                f"{result.name}: recall of the candidates {recall}; {result.funnel.width} are taken", markup=False
+                f"{result.name}: recall of the candidates {recall}; {result.funnel.n_candidates} are taken",
+                markup=False,
             )
             out.print(stages(result.funnel))
         if result.minutes is not None:

@@ -25,10 +25,10 @@ def command(
     from pasand.cli.recommend import recommend
     from pasand.cli.recommend import show as show_answer
     from pasand.cli.source import opened
-    from pasand.evaluation import pages
-    from pasand.evaluation import report as reports
     from pasand.evaluation.compare import compare
     from pasand.evaluation.protocols import default_protocol
+    from pasand.evaluation.report import contents
+    from pasand.evaluation.report import html as reports
 
     out = console.output
     _head("1. The log")
@@ -39,7 +39,7 @@ def command(
     show(comparison)
     page = folder / "reports" / "bollywood.html"
     page.parent.mkdir(parents=True, exist_ok=True)
-    reports.write(page, pages.of_comparison(comparison))
+    reports.write(page, contents.of_comparison(comparison))
     _head(f"3. The recipe {RECIPE}, fitted to all events and saved")
     place = folder / "bundles" / "bollywood"
     with console.progress():

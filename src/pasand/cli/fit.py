@@ -37,7 +37,7 @@ def command(
     """
     from pasand import bundle
     from pasand import recipe as recipes
-    from pasand.evaluation.memory import needed
+    from pasand.evaluation.memory_estimate import needed
     from pasand.training import checkpoints
 
     console.check_writable(json)

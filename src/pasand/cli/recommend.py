@@ -93,10 +93,10 @@ def with_items(bundle: Bundle, table: Path) -> Bundle:
     cannot be read as the feature of that name.
     """
     from pasand.data.dataset import Vocabulary
-    from pasand.data.infer import features_of
+    from pasand.data.encoding.cells import as_ids
+    from pasand.data.encoding.feature_kinds import features_of
     from pasand.data.log import Options
-    from pasand.data.reading import as_ids
-    from pasand.data.sources.tables import side_table
+    from pasand.sources.tables import side_table
 
     lines = side_table(table, Options())
     new = Vocabulary(as_ids(lines["id"], whole=True).drop_nulls())
@@ -113,7 +113,7 @@ def told_features(data: Dataset, texts: list[str]) -> dict[str, Array]:
     """
     import polars as pl
 
-    from pasand.data import infer
+    from pasand.data.encoding import feature_kinds
     from pasand.errors import InputError
 
     given: dict[str, list[str]] = {}
@@ -128,7 +128,7 @@ def told_features(data: Dataset, texts: list[str]) -> dict[str, Array]:
             raise InputError("--feature", value=name, cause="the bundle has no such feature of users", cure=cure)
         if len(values) > 1 and known.kind != "bag":
             raise InputError("--feature", value=values[1], cause=f"{name} was given before", cure="give it once")
-        found = infer.feature(pl.Series(["|".join(values)]), known.kind)
+        found = feature_kinds.feature(pl.Series(["|".join(values)]), known.kind)
         try:
             coded, unknown = found.coded_as(known)
         except ValueError as error:

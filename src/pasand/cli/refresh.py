@@ -36,8 +36,8 @@ def command(
     """
     import time
 
-    from pasand.serving.acceptance import Limits
-    from pasand.serving.refresh import Refresh
+    from pasand.serving.refresh.acceptance import Limits
+    from pasand.serving.refresh.refresh import Refresh
 
     wait = seconds(every)
     limits = Limits(questions=questions, worse=worse, smaller=smaller, changed=changed, shift=shift)
@@ -64,7 +64,7 @@ def one(refresh: object) -> bool:
     """Refresh once, tell of it, and return whether the new bundle was good, or nothing was new."""
     import msgspec
 
-    from pasand.serving.refresh import Refresh
+    from pasand.serving.refresh.refresh import Refresh
 
     assert isinstance(refresh, Refresh)
     with console.progress():

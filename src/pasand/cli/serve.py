@@ -60,7 +60,7 @@ def settings_of(
 ) -> object:
     """Return the settings of a service; raises InputError for what cannot be."""
     ready()
-    from pasand.serving.security import Keys
+    from pasand.serving.http.security import Keys
     from pasand.serving.service import Settings
 
     if clock not in ("real", "log"):
@@ -94,8 +94,8 @@ def settings_of(
 
 def serve(settings: object, host: str, port: int, workers: int) -> None:
     """Serve until Ctrl-C; raises InputError for an address that is not safe, and where a bundle is no good."""
-    from pasand.serving.security import check_address
-    from pasand.serving.server import run
+    from pasand.serving.http.security import check_address
+    from pasand.serving.http.server import run
     from pasand.serving.service import Settings
 
     assert isinstance(settings, Settings)

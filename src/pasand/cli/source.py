@@ -69,8 +69,8 @@ def opened(
     quiet: bool = False,
 ) -> Dataset:
     """Return the log, and print what was taken for what."""
-    from pasand.data.encode import encode
-    from pasand.data.sources import open_log
+    from pasand.data.encoding.encode import encode
+    from pasand.sources import open_log
 
     told = options(query, positive_from, columns, impressions)
     data = encode(open_log(source, told), told)
@@ -84,8 +84,8 @@ def opened(
 
 def protocol_of(data: Dataset, source: str, name: str | None, histories: str | None) -> SplitsData:
     """Return the protocol asked for, or the one that the data allow, told where the files of its folds may lie."""
-    from pasand.data.sources import folder_of_data
     from pasand.evaluation import protocols
+    from pasand.sources import folder_of_data
 
     options: dict[str, object] = {"histories": histories} if histories else {}
     if name in ("folds", "sampled-negatives"):

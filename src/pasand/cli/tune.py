@@ -42,9 +42,10 @@ def command(
     from pasand import models
     from pasand import recipe as recipes
     from pasand.contracts import PredictsRatings
-    from pasand.evaluation import pages, tune
-    from pasand.evaluation import report as reports
-    from pasand.evaluation.memory import needed
+    from pasand.evaluation import tune
+    from pasand.evaluation.memory_estimate import needed
+    from pasand.evaluation.report import contents
+    from pasand.evaluation.report import html as reports
 
     console.check_writable(json, report, write)
     if (model is None) == (recipe is None):
@@ -88,7 +89,7 @@ def command(
         beside.replace(write)
         console.errors.print(f"recipe written to {write}", markup=False)
     if report is not None:
-        reports.write(report, pages.of_tuning(tuning))
+        reports.write(report, contents.of_tuning(tuning))
         console.errors.print(f"report written to {report}", markup=False)
 
 
@@ -96,7 +97,7 @@ def show(tuning: Tuning) -> None:
     """Print every configuration, best first, and the test of the best."""
     from rich.table import Table
 
-    from pasand.evaluation.pages import sentence
+    from pasand.evaluation.report.contents import sentence
 
     out = console.output
     out.print(f"[bold]protocol[/] {sentence(tuning.outer)}")

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from pasand.data.dataset import Dataset
-from pasand.data.encode import read
-from pasand.data.faults import Reading
+from pasand.data.encoding.dropped_rows import Reading
+from pasand.data.encoding.encode import read
 from pasand.data.log import Options
-from pasand.data.sources import open_log
+from pasand.sources import open_log
 from pasand.types import Array, Rows
 
 QUANTILES = (0, 10, 25, 50, 75, 90, 99, 100)
@@ -65,13 +65,13 @@ class Cold:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ShownReport:
+class ImpressionReport:
     """What a log tells of impressions."""
 
     impressions: int
-    taken: float
+    clicked: float
     """Share taken, in [0, 1]."""
-    taken_by_position: Mapping[str, float]
+    clicks_by_position: Mapping[str, float]
     """Share taken at positions "1" to "5", those that occur."""
     unknown_position: float
     """Share whose position is not known."""
@@ -87,11 +87,11 @@ class ShownReport:
     def lines(self) -> list[str]:
         """Return the report as a person reads it."""
         absent = [name for name in ("propensity", "watched_seconds") if not getattr(self, name)]
-        told = ", ".join(f"{place}: {share:.2%}" for place, share in self.taken_by_position.items())
+        told = ", ".join(f"{place}: {share:.2%}" for place, share in self.clicks_by_position.items())
         found = [] if self.events_found is None else [f"{self.events_found:.0%} of the events are among those taken"]
         unknown = [f"unknown of {self.unknown_position:.1%}"] if self.unknown_position else []
         return [
-            f"impressions {self.impressions:,} of {self.items:,} items to {self.users:,} users, taken {self.taken:.2%}",
+            f"impressions {self.impressions:,} of {self.items:,} items to {self.users:,} users, taken {self.clicked:.2%}",
             "  taken by position: " + ", ".join([told] * bool(told) + unknown),
             "  " + "; ".join(found + [f"no {name.replace('_', ' ')}" for name in absent]),
         ]
@@ -127,7 +127,7 @@ class Report:
     n_suspects: int
     cold: Cold | None
     """None without time."""
-    shown: ShownReport | None
+    shown: ImpressionReport | None
     """None without impressions."""
     notes: tuple[str, ...]
 
@@ -224,24 +224,24 @@ def report(data: Dataset, reading: Reading) -> Report:
     )
 
 
-def _shown(data: Dataset) -> ShownReport | None:
+def _shown(data: Dataset) -> ImpressionReport | None:
     """Return what is known of impressions; None where there are none."""
     shown = data.impressions
     if shown is None or not len(shown):
         return None
     many = max(data.n_items, 1)
     events = data.user.astype(np.int64) * many + data.item
-    taken = shown.user[shown.taken].astype(np.int64) * many + shown.item[shown.taken]
+    clicked = shown.user[shown.clicked].astype(np.int64) * many + shown.item[shown.clicked]
     counts = np.bincount(np.minimum(shown.position, 6), minlength=7)
-    hits = np.bincount(np.minimum(shown.position, 6), weights=shown.taken, minlength=7)
-    return ShownReport(
+    hits = np.bincount(np.minimum(shown.position, 6), weights=shown.clicked, minlength=7)
+    return ImpressionReport(
         impressions=len(shown),
-        taken=float(shown.taken.mean()),
-        taken_by_position={str(place): float(hits[place] / counts[place]) for place in range(1, 6) if counts[place]},
+        clicked=float(shown.clicked.mean()),
+        clicks_by_position={str(place): float(hits[place] / counts[place]) for place in range(1, 6) if counts[place]},
         unknown_position=float(counts[0] / len(shown)),
         users=len(np.unique(shown.user)),
         items=len(np.unique(shown.item)),
-        events_found=float(np.isin(events, taken).mean()) if len(events) else None,
+        events_found=float(np.isin(events, clicked).mean()) if len(events) else None,
         propensity=shown.propensity is not None,
         watched_seconds=shown.watched_seconds is not None,
     )

@@ -14,7 +14,7 @@ from numba import njit
 
 from pasand.data.features import Feature, Features
 from pasand.data.impressions import Impressions
-from pasand.data.texts import Packed
+from pasand.data.packed_texts import Packed
 from pasand.types import Array, Arrays, Mask, Offsets, Queries, Rows, Scores, Times
 
 if TYPE_CHECKING:
@@ -322,14 +322,14 @@ class Dataset:
         return self if self.liked.all() else self.select(self.liked, impressions=self.impressions)
 
     def before(self, time: int) -> Dataset:
-        """Return the events and the impressions before a moment, those at it not; see `shown_before`."""
-        return self.select(slice(0, int(np.searchsorted(self.time, time))), impressions=self.shown_before(time))
+        """Return the events and the impressions before a moment, those at it not; see `impressions_before`."""
+        return self.select(slice(0, int(np.searchsorted(self.time, time))), impressions=self.impressions_before(time))
 
-    def shown_before(self, time: int | Times) -> Impressions | None:
+    def impressions_before(self, time: int | Times) -> Impressions | None:
         """Return the impressions before a moment, or before each user's own (U,), as they were known by then.
 
         What was shown before it and taken from there only later (the user's first event with the item lies at the
-        moment or after it) is left out, as its `taken` would tell the future. None: there are no impressions, or the
+        moment or after it) is left out, as its `clicked` would tell the future. None: there are no impressions, or the
         log has no times to hold them against.
         """
         if self.impressions is None or self.order != "time":
@@ -341,7 +341,7 @@ class Dataset:
         many = max(self.n_items, 1)
         events = self.user.astype(np.int64) * many + self.item
         pairs = shown.user.astype(np.int64) * many + shown.item
-        unknown = shown.taken & np.isin(pairs, np.setdiff1d(events[later], events[~later]))
+        unknown = shown.clicked & np.isin(pairs, np.setdiff1d(events[later], events[~later]))
         return shown.select(~unknown) if unknown.any() else shown
 
     def matrix(self) -> sparse.csr_array:

@@ -14,9 +14,9 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from pasand.data.sources import folder_of_data
 from pasand.errors import InputError
 from pasand.progress import step
+from pasand.sources import folder_of_data
 
 PIECE = 1 << 18
 GROUPLENS = "https://files.grouplens.org/datasets/"

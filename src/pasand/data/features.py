@@ -9,8 +9,8 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import polars as pl
 
-from pasand.data.texts import Packed, Texts, still_packed
-from pasand.growing import extended
+from pasand.data.packed_texts import Packed, Texts, still_packed
+from pasand.growable import extended
 from pasand.types import Array, Arrays, Mask, Rows
 
 Kind: TypeAlias = Literal["categorical", "bag", "number", "text", "vector", "time"]

@@ -23,7 +23,7 @@ class Impressions:
     """(n,) when, in seconds since 1970, UTC, never falling; all 0 where that is not known."""
     position: Rows
     """(n,) place in the list, 1 is the first; 0: unknown."""
-    taken: Mask
+    clicked: Mask
     """(n,) whether it was clicked, watched or bought from there."""
     watched_seconds: Scores | None = None
     """(n,) at least 0, 0 where not taken; nan: unknown. None: not known of any."""
@@ -33,7 +33,7 @@ class Impressions:
     """(n, ...) further numbers about each."""
 
     def __post_init__(self) -> None:
-        for column in (self.item, self.time, self.position, self.taken, self.watched_seconds, self.propensity):
+        for column in (self.item, self.time, self.position, self.clicked, self.watched_seconds, self.propensity):
             if column is not None and column.shape != self.user.shape:
                 raise ValueError(f"columns must have one shape, got {self.user.shape} and {column.shape}")
         for name, values in self.features.items():
@@ -49,7 +49,7 @@ class Impressions:
         if (self.time[1:] < self.time[:-1]).any() or (same & (self.position[1:] < self.position[:-1])).any():
             raise ValueError("impressions must be in order of time and then of position")
         watched = self.watched_seconds
-        if watched is not None and ((watched < 0) | np.isinf(watched) | (~self.taken & (watched != 0))).any():
+        if watched is not None and ((watched < 0) | np.isinf(watched) | (~self.clicked & (watched != 0))).any():
             raise ValueError("watched_seconds must be at least 0 and finite, and 0 where not taken")
         if self.propensity is not None and not ((self.propensity > 0) & (self.propensity <= 1)).all():
             raise ValueError("propensity must be in (0, 1]")
@@ -60,7 +60,7 @@ class Impressions:
     @property
     def nbytes(self) -> int:
         """Bytes of memory that all columns take."""
-        columns: list[Array | None] = [self.user, self.item, self.time, self.position, self.taken]
+        columns: list[Array | None] = [self.user, self.item, self.time, self.position, self.clicked]
         columns += [self.watched_seconds, self.propensity, *self.features.values()]
         return sum(column.nbytes for column in columns if column is not None)
 
@@ -71,7 +71,7 @@ class Impressions:
             item=self.item[which],
             time=self.time[which],
             position=self.position[which],
-            taken=self.taken[which],
+            clicked=self.clicked[which],
             watched_seconds=None if self.watched_seconds is None else self.watched_seconds[which],
             propensity=None if self.propensity is None else self.propensity[which],
             features={name: values[which] for name, values in self.features.items()},
@@ -91,7 +91,7 @@ class Impressions:
     def fingerprint(self) -> str:
         """sha256 of all columns, hexadecimal; features count in order of name."""
         digest = hashlib.sha256()
-        columns = (self.user, self.item, self.time, self.position, self.taken, self.watched_seconds, self.propensity)
+        columns = (self.user, self.item, self.time, self.position, self.clicked, self.watched_seconds, self.propensity)
         for column in columns:
             digest.update(b"-" if column is None else np.ascontiguousarray(column).tobytes())
         for name in sorted(self.features):

@@ -58,14 +58,14 @@ class Options:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ShownLog:
+class ImpressionTable:
     """A table of impressions before it is encoded."""
 
     name: str
     """How it calls itself in messages."""
     frames: Batches
-    """Columns `user`, `item`, `time`, `taken` or `watched_seconds`, and where there are any `position`, `propensity`
-    and further numbers; cells as in a `Log`, `taken` 0 or 1, true or false."""
+    """Columns `user`, `item`, `time`, `clicked` or `watched_seconds`, and where there are any `position`, `propensity`
+    and further numbers; cells as in a `Log`, `clicked` 0 or 1, true or false."""
     named: Mapping[str, str] = field(default_factory=dict)
     """What the table itself calls these columns, for messages."""
     first_row: int = 1
@@ -78,7 +78,7 @@ class ShownLog:
 
 @dataclass(frozen=True, kw_only=True)
 class Log:
-    """A log before it is encoded; `pasand.data.encode.encode` makes a `Dataset` of it."""
+    """A log before it is encoded; `pasand.data.encoding.encode.encode` makes a `Dataset` of it."""
 
     name: str
     """How the data call themselves in outputs."""
@@ -107,7 +107,7 @@ class Log:
     """Number by which messages call the first event."""
     notes: tuple[str, ...] = ()
     """What the source took for what, in sentences."""
-    impressions: ShownLog | None = None
+    impressions: ImpressionTable | None = None
     """What was shown; its users and items belong to the data whether they have events or not."""
     holds: tuple[object, ...] = ()
     """Things that must live as long as the log, such as temporary folders."""

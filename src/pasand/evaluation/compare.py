@@ -13,20 +13,20 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from pasand.contracts import Learns, Model, PredictsRatings, Retriever
+from pasand.contracts import Model, PredictsRatings, RecordsCurves, Retriever
 from pasand.data.dataset import Dataset
 from pasand.errors import InputError
 from pasand.evaluation.evaluate import Evaluation, pooled
 from pasand.evaluation.funnel import Funnel, has_stages, stages_report
-from pasand.evaluation.memory import forget_peak, peak_mb
-from pasand.evaluation.minutes import of_minutes
-from pasand.evaluation.parts import Hybrid, against_parts
+from pasand.evaluation.hybrid_parts import Hybrid, against_parts
+from pasand.evaluation.memory_estimate import forget_peak, peak_mb
 from pasand.evaluation.protocols import SplitsData
 from pasand.evaluation.significance import PairedTest, holm, paired
 from pasand.evaluation.split import COLD_ITEMS, Split
-from pasand.models.popularity import Popularity
+from pasand.evaluation.watch_minutes import of_minutes
+from pasand.models.classical.popularity import Popularity
 from pasand.progress import track
-from pasand.recommender import Recommender, ladder
+from pasand.recommender import Recommender, fallback_chain
 from pasand.training.calibration import Calibration
 
 RECENT_DAYS = 30.0
@@ -65,8 +65,8 @@ def entry(name: str, model: Model) -> Entry:
     def build(train: Dataset, rng: Generator) -> Built:
         fitted = copy.deepcopy(model).fit(train, rng=rng)
         if isinstance(fitted, Popularity):
-            return Built(ladder(fitted), fitted)
-        return Built(ladder(fitted, Popularity().fit(train, rng=rng)), fitted)
+            return Built(fallback_chain(fitted), fitted)
+        return Built(fallback_chain(fitted, Popularity().fit(train, rng=rng)), fitted)
 
     return Entry(name, build, hyperparameters(model), model)
 
@@ -246,7 +246,7 @@ def run(contender: Entry, splits: Sequence[Split], names: Sequence[str], seed: i
             built = contender.build(split.train, np.random.default_rng(seed))
             fitting[0] += time.perf_counter() - began
             spared[0] += built.spared
-            if isinstance(built.model, Learns):
+            if isinstance(built.model, RecordsCurves):
                 curves.update(built.model.curves())
             if split is splits[0]:
                 fitted.append(built.model)

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from pasand.contracts import PredictsRatings, Retriever, RunMetric
-from pasand.data.truth import Relevance
+from pasand.data.relevance import Relevance
 from pasand.evaluation.intervals import Interval, of_ratios, weights
-from pasand.evaluation.split import Questions, Split
-from pasand.metrics.naming import Metrics, metrics
+from pasand.evaluation.split import Split, TestQueries
+from pasand.metrics.names import Metrics, metrics
 from pasand.progress import step
 from pasand.types import Candidates, Mask, Offsets, Rows
 
@@ -170,11 +170,11 @@ def _ask(recommender: Retriever, model: PredictsRatings | None, split: Split, ch
     return tally
 
 
-def _unanswered(chosen: Metrics, questions: Questions) -> _Part:
+def _unanswered(chosen: Metrics, questions: TestQueries) -> _Part:
     return _Part({name: np.full(len(questions), np.nan) for name in chosen.lists})
 
 
-def _ask_ratings(model: PredictsRatings, split: Split, questions: Questions, chosen: Metrics, tally: _Tally) -> None:
+def _ask_ratings(model: PredictsRatings, split: Split, questions: TestQueries, chosen: Metrics, tally: _Tally) -> None:
     for part in (tally.whole, tally.cold_items):
         part.losses = {name: np.zeros(len(questions)) for name in chosen.ratings}
         part.ratings = np.zeros(len(questions))

@@ -40,7 +40,7 @@ class Part:
 class Funnel:
     """A recommender part by part."""
 
-    width: int
+    n_candidates: int
     """Candidates that the stages get."""
     queries: int
     recall: dict[int, float]
@@ -51,7 +51,7 @@ class Funnel:
     def as_json(self) -> dict[str, Any]:
         """Return the figures in numbers, strings and lists; nan is None."""
         return {
-            "width": self.width,
+            "n_candidates": self.n_candidates,
             "queries": self.queries,
             "recall": {str(depth): _number(value) for depth, value in self.recall.items()},
             "parts": [
@@ -63,7 +63,7 @@ class Funnel:
 
 def has_stages(recommender: object) -> bool:
     """Return whether there is anything to report: stages, or more candidates than are shown."""
-    return isinstance(recommender, Recommender) and bool(recommender.stages or recommender.width)
+    return isinstance(recommender, Recommender) and bool(recommender.stages or recommender.n_candidates)
 
 
 def stages_report(recommender: Recommender, split: Split, *, depths: Sequence[int] = DEPTHS) -> Funnel:
@@ -71,7 +71,7 @@ def stages_report(recommender: Recommender, split: Split, *, depths: Sequence[in
 
     Figures are means over users of means over the user's questions for lists, as in `evaluate`, so that the last NDCG
     is the recommender's own. Recall is that of one list as long as the deepest of `depths`; NDCG is that of the lists
-    of `width` candidates that the stages really get.
+    of `n_candidates` candidates that the stages really get.
     """
     n_items, questions = max(split.train.n_items, 1), split.lists
     parts = [recommender.retriever, *recommender.stages]
@@ -89,7 +89,7 @@ def stages_report(recommender: Recommender, split: Split, *, depths: Sequence[in
         for one in np.flatnonzero(np.isin(asked.which, timed)):
             _passes(recommender, queries.take(np.array([one])), seconds)
     return Funnel(
-        width=min(max(recommender.width, K), n_items),
+        n_candidates=min(max(recommender.n_candidates, K), n_items),
         queries=len(questions),
         recall={depth: _by_user(questions.user, values) for depth, values in recalled.items()},
         parts=[

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from pasand.data.dataset import Dataset
-from pasand.data.truth import Relevance
+from pasand.data.relevance import Relevance
 from pasand.types import Mask, Offsets, Queries, Rows, Scores, Times
 
 COLD_ITEMS = "items without an event in train; only they count as answers there, the lists are those of all items"
@@ -19,7 +19,7 @@ CELLS = 2**23
 
 
 @dataclass(frozen=True, kw_only=True)
-class Questions:
+class TestQueries:
     """Questions and their answers, Q of them; T answers in all."""
 
     log: Dataset
@@ -72,7 +72,7 @@ class Questions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class ListQueries:
     """A batch of questions for lists, with their answers."""
 
     which: Offsets
@@ -82,7 +82,7 @@ class Asked:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AskedRatings:
+class RatingQueries:
     """A batch of questions for ratings, with their answers."""
 
     which: Offsets
@@ -107,8 +107,8 @@ class Split:
     train: Dataset
     test: Dataset
     """The events that were held back."""
-    lists: Questions
-    ratings: Questions | None = None
+    lists: TestQueries
+    ratings: TestQueries | None = None
     """None where the log has no ratings."""
 
     @cached_property
@@ -122,7 +122,7 @@ class Split:
         cold = (relevant.items >= 0) & self.cold_items[relevant.items]
         return replace(relevant, items=np.where(cold, relevant.items, np.int32(-1)))
 
-    def queries(self, k: int, size: int = 0) -> Iterator[Asked]:
+    def queries(self, k: int, size: int = 0) -> Iterator[ListQueries]:
         """Yield the questions for lists of k items (0: the whole catalogue) in batches of at most `size` (0: chosen).
 
         No relevant item is one that the user's history holds; such items count as excluded from the catalogue.
@@ -139,15 +139,15 @@ class Split:
                 catalogue = allowed.sum(axis=1)
                 queries = replace(queries, allowed=allowed, k=among.shape[1])
             relevant = Relevance(items=items, gains=gains, catalogue=catalogue.astype(np.int32))
-            yield Asked(which=which, queries=queries, relevant=relevant)
+            yield ListQueries(which=which, queries=queries, relevant=relevant)
 
-    def rated(self, size: int = 0) -> Iterator[AskedRatings]:
+    def rated(self, size: int = 0) -> Iterator[RatingQueries]:
         """Yield the questions for ratings in batches of at most `size` (0: chosen); nothing where there are none."""
         if self.ratings is None:
             return
         for which in self.ratings.batches(size or 1024):
             items, actual = self.ratings.answers(which)
-            yield AskedRatings(which=which, queries=self.ratings.queries(which, 1), items=items, actual=actual)
+            yield RatingQueries(which=which, queries=self.ratings.queries(which, 1), items=items, actual=actual)
 
 
 def distinct(rows: Rows) -> Rows:
@@ -188,7 +188,7 @@ def first_times(data: Dataset) -> Mask:
     return first
 
 
-def to_find(data: Dataset, hidden: Mask) -> Offsets:
+def hidden_positives(data: Dataset, hidden: Mask) -> Offsets:
     """Return the hidden likings of items that the user has in no event left open, each item of a user once."""
     keys = data.user.astype(np.int64) * max(data.n_items, 1) + data.item
     event = np.flatnonzero(hidden & data.liked)
@@ -204,7 +204,7 @@ def rated_among(data: Dataset, hidden: Mask) -> Offsets | None:
     return np.flatnonzero(hidden & np.isfinite(data.value))
 
 
-def places(data: Dataset) -> Offsets:
+def event_positions(data: Dataset) -> Offsets:
     """Return how many events of the same user stand before each event; (E,)."""
     histories = data.by_user
     place = np.empty(len(data), np.int64)
@@ -224,6 +224,6 @@ def events_earlier(data: Dataset) -> Offsets:
     return earlier
 
 
-def counts_of(data: Dataset) -> Offsets:
+def event_counts(data: Dataset) -> Offsets:
     """Return the number of events of each user; (U,)."""
     return np.diff(data.by_user.start)

@@ -19,10 +19,10 @@ from pasand.errors import InputError
 from pasand.evaluation.compare import Entry, Result, entry, hyperparameters, run
 from pasand.evaluation.intervals import Interval
 from pasand.evaluation.protocols import SplitsData, inside
-from pasand.evaluation.recipes import Shared, of_recipe
+from pasand.evaluation.recipe_entries import Shared, of_recipe
 from pasand.evaluation.split import Split
+from pasand.models.deep_model import DeepModel
 from pasand.progress import step
-from pasand.training.network import DeepModel
 
 LOWER_IS_BETTER = ("rmse", "mae", "gini", "average_popularity")
 

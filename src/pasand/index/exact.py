@@ -7,8 +7,8 @@ from typing import Self
 
 from numpy.random import Generator
 
-from pasand.index.files import checked
-from pasand.index.lists import InvertedLists, one_list, scale_of
+from pasand.index.index_files import checked
+from pasand.index.inverted_lists import InvertedLists, one_list, scale_of
 from pasand.types import Vectors
 
 

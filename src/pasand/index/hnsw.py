@@ -11,10 +11,10 @@ import numpy as np
 from numpy.random import Generator
 
 from pasand.errors import InputError
-from pasand.index.files import barred, checked, checked_rows, describe, description, last_of_each, padded
-from pasand.index.lists import power_of_two, scale_of, scaled
+from pasand.index.index_files import barred, checked, checked_rows, describe, description, last_of_each, padded
+from pasand.index.inverted_lists import power_of_two, scale_of, scaled
+from pasand.index.list_scan import HALF_BITS, scan
 from pasand.index.recall import DEPTH, sample, share_found, true_best
-from pasand.index.scan import HALF_BITS, scan
 from pasand.types import Array, Candidates, Mask, Rows, Scores, Vectors
 
 GONE = 2**31 - 1

@@ -13,8 +13,8 @@ import faiss
 import numpy as np
 from numpy.random import Generator
 
-from pasand.index.files import checked
-from pasand.index.lists import SPARSE, InvertedLists, one_list, scale_of
+from pasand.index.index_files import checked
+from pasand.index.inverted_lists import SPARSE, InvertedLists, one_list, scale_of
 from pasand.index.recall import DEPTH, sample, share_found, true_best
 from pasand.types import Array, Scores, Vectors
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.random import Generator
 
 from pasand.errors import InputError
-from pasand.index.files import barred, checked, checked_rows, describe, description, last_of_each, padded
+from pasand.index.index_files import barred, checked, checked_rows, describe, description, last_of_each, padded
 from pasand.index.recall import sample, share_found, true_best
 from pasand.progress import track
 from pasand.types import Array, Candidates, Mask, Rows, Vectors

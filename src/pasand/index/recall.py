@@ -7,7 +7,7 @@ import numpy as np
 from numpy.random import Generator
 
 from pasand.contracts import Index
-from pasand.index.files import checked
+from pasand.index.index_files import checked
 from pasand.types import Array, Scores, Vectors
 
 DEPTH = 100

@@ -46,5 +46,5 @@ class Average(nn.Module):
 
 
 def feature(size: int, dimensions: int) -> nn.Module:
-    """Return what embeds an input of `pasand.training.inputs`: codes up to a size, or minus a width of numbers."""
+    """Return what embeds an input of `pasand.features.encoding`: codes up to a size, or minus a width of numbers."""
     return Average(size, dimensions) if size > 0 else nn.Linear(-size, dimensions, bias=False)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pasand.layers.embeddings import feature
-from pasand.layers.shared_user import Vectors, cross_entropy, rows
+from pasand.layers.ncf_gradients import Vectors, cross_entropy, rows
 
 
 def table(codes: int, dimensions: int) -> nn.Embedding:

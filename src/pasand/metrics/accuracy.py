@@ -13,7 +13,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from pasand.data.truth import Relevance
+from pasand.data.relevance import Relevance
 from pasand.types import Array, Candidates, Mask, Rows
 
 Values = NDArray[np.float64]

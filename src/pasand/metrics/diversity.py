@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from pasand.data.dataset import Dataset
-from pasand.data.truth import Relevance
+from pasand.data.relevance import Relevance
 from pasand.types import Candidates, Offsets, Rows, Vectors
 
 Values = NDArray[np.float64]

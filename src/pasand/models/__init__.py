@@ -1,33 +1,44 @@
-"""Models, one file each; the folder is the register: the name of a model is the name of its file."""
+"""Models, one file each, in a folder per kind; the folders are the register: a model is named after its file."""
 
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import inspect
 import pkgutil
+from abc import ABC
 from typing import cast
 
 from pasand.contracts import Model
 from pasand.errors import InputError
 
 
+def modules() -> dict[str, str]:
+    """Return the module of every file in the folders of models, by the file's name."""
+    folders = [f"{__name__}.{folder.name}" for folder in pkgutil.iter_modules(__path__) if folder.ispkg]
+    return {
+        file.name: f"{folder}.{file.name}"
+        for folder in folders
+        for file in pkgutil.iter_modules(importlib.import_module(folder).__path__)
+    }
+
+
 def classes() -> dict[str, type[Model]]:
-    """Return the model of each file of the folder, by name."""
-    found = {file.name: _model(file.name) for file in pkgutil.iter_modules(__path__)}
+    """Return the model of each file, by name; files that hold no model, such as base classes, are left out."""
+    found = {name: _model(module) for name, module in sorted(modules().items())}
     return {name: model for name, model in found.items() if model is not None}
 
 
 def find(name: str) -> type[Model]:
-    """Return the model of that name; raises InputError with the names there are."""
-    model = _model(name) if name.isidentifier() and importlib.util.find_spec(f"{__name__}.{name}") else None
+    """Return the model of that name; raises InputError with the names that exist."""
+    module = modules().get(name)
+    model = None if module is None else _model(module)
     if model is None:
         raise InputError("models", value=name, cause="no such model", cure=f"choose from {', '.join(classes())}")
     return model
 
 
 def _model(name: str) -> type[Model] | None:
-    module = importlib.import_module(f"{__name__}.{name}")
+    module = importlib.import_module(name)
     for value in vars(module).values():
         if inspect.isclass(value) and value.__module__ == module.__name__ and _is_model(value):
             return cast(type[Model], value)
@@ -35,4 +46,6 @@ def _model(name: str) -> type[Model] | None:
 
 
 def _is_model(cls: type) -> bool:
-    return all(callable(getattr(cls, method, None)) for method in ("fit", "score", "state", "load_state"))
+    methods = ("fit", "score", "state", "load_state")
+    base = ABC in cls.__bases__ or inspect.isabstract(cls)
+    return not base and all(callable(getattr(cls, method, None)) for method in methods)

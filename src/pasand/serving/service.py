@@ -16,18 +16,18 @@ from typing import Any
 from pasand.bundle import Bundle
 from pasand.contracts import Index
 from pasand.errors import InputError
-from pasand.serving import pointer, wire
-from pasand.serving.batching import Batcher
+from pasand.serving import active_bundles, schemas
 from pasand.serving.clock import Clock
-from pasand.serving.engine import Engine, prove
-from pasand.serving.impressions import ImpressionLog, Shown
-from pasand.serving.lines import Lines
+from pasand.serving.engine.batching import Batcher
+from pasand.serving.engine.engine import Engine, prove
+from pasand.serving.engine.variant import Variant
+from pasand.serving.http.security import Keys, Rate
+from pasand.serving.logs.impressions import ImpressionLog, ShownList
+from pasand.serving.logs.requests import Lines
 from pasand.serving.metrics import Metrics, shared_by_workers
-from pasand.serving.security import Keys, Rate
+from pasand.serving.schemas import RecommendRequest, RecommendResponse, RequestError
 from pasand.serving.states import contract, open_state
 from pasand.serving.states.writer import Busy, EventWriter
-from pasand.serving.variant import Variant
-from pasand.serving.wire import Answer, Ask, Refused
 
 logger = logging.getLogger(__name__)
 
@@ -78,9 +78,9 @@ class Service:
         self.settings, self.metrics = settings, Metrics()
         folder = Path(settings.folder)
         folder.mkdir(parents=True, exist_ok=True)
-        self.pointer = folder / pointer.NAME
+        self.pointer = folder / active_bundles.NAME
         self.state = open_state(settings.state or str(folder / "state.sqlite"))
-        chosen = pointer.read(self.pointer)
+        chosen = active_bundles.read(self.pointer)
         variants = [Variant.read(name, chosen.get(name, place), share) for name, place, share in settings.variants]
         self.engine = Engine(variants, self.state, _clock(settings, variants[0], wall), self._observe)
         for variant in variants:
@@ -96,7 +96,7 @@ class Service:
         self.rate = Rate(settings.rate, shared_by_workers("rates"))
         self.ready = False
         self.before: dict[str, str] = {}
-        self._refused: contract.StateGone | None = None
+        self._refused: contract.StateUnavailable | None = None
         self._swapping = asyncio.Lock()
         self._logged: dict[str, int] = {}
         self._lines_lost = 0
@@ -114,33 +114,33 @@ class Service:
         places = [self.pointer, *(Path(one.place) / "manifest.json" for one in self.engine.variants)]
         return tuple(place.stat().st_mtime_ns if place.exists() else 0 for place in places)
 
-    async def reload(self, name: str | None, place: str | None) -> wire.Swapped:
+    async def reload(self, name: str | None, place: str | None) -> schemas.SwapResult:
         """Load a bundle beside the one in use, try it, and take it into use; raises Refused where it is no good."""
         async with self._swapping:
             old = self.engine.named(name)
             where = old.place if place is None else str(Path(place).absolute())
             swapped = await self._swap(old, where)
             self.before[old.name] = old.place
-            pointer.write(self.pointer, old.name, where)
+            active_bundles.write(self.pointer, old.name, where)
             self._pointed_at = self._stamp()
             return swapped
 
-    async def rollback(self, name: str | None) -> wire.Swapped:
+    async def rollback(self, name: str | None) -> schemas.SwapResult:
         """Go back to the folder that a variant answered from before; raises Refused where there was none."""
         old = self.engine.named(name)
         if old.name not in self.before:
-            raise Refused(409, "no_before", f"variant {old.name} has had no other bundle since the start")
+            raise RequestError(409, "no_before", f"variant {old.name} has had no other bundle since the start")
         return await self.reload(old.name, self.before[old.name])
 
-    async def _swap(self, old: Variant, place: str) -> wire.Swapped:
+    async def _swap(self, old: Variant, place: str) -> schemas.SwapResult:
         try:
             fresh = await asyncio.to_thread(self.engine.load, old.name, place)
         except InputError as error:
-            raise Refused(422, "bundle_refused", str(error), "bundle") from None
+            raise RequestError(422, "bundle_refused", str(error), "bundle") from None
         self.engine.swap(fresh)  # on this thread: nothing is answered while it happens
         self.metrics.swaps.labels(fresh.name).inc()
         logger.info("variant %s answers from %s, bundle %s", fresh.name, place, fresh.digest)
-        return wire.Swapped(fresh.name, fresh.digest, old.digest)
+        return schemas.SwapResult(fresh.name, fresh.digest, old.digest)
 
     async def follow(self) -> None:
         """Take into use what another worker, or a refresh, has put in place; a bundle that is no good is told once.
@@ -156,16 +156,16 @@ class Service:
                 self._pointed_at = self._stamp()
                 for old in list(self.engine.variants):
                     try:
-                        place = pointer.read(self.pointer).get(old.name, old.place)
+                        place = active_bundles.read(self.pointer).get(old.name, old.place)
                         if place != old.place or _manifest(place) != old.bundle.manifest:
                             await self._swap(old, place)
                             self.before[old.name] = old.place
-                    except (Refused, InputError) as error:
+                    except (RequestError, InputError) as error:
                         logger.error("variant %s keeps its bundle: %s", old.name, error)
 
     # what happens
 
-    def keep(self, answers: Sequence[tuple[str | None, Answer]]) -> None:
+    def keep(self, answers: Sequence[tuple[str | None, RecommendResponse]]) -> None:
         """Count answers, and log what they show."""
         now = self.engine.clock()
         for user, answer in answers:
@@ -175,14 +175,14 @@ class Service:
             if answer.degraded:
                 self.metrics.degraded.inc()
             if self.shown is not None and user is not None:
-                self.shown.add(Shown(answer.request_id, now, user, answer.items, answer.variant, answer.bundle))
+                self.shown.add(ShownList(answer.request_id, now, user, answer.items, answer.variant, answer.bundle))
 
-    async def append(self, told: Sequence[wire.Event]) -> wire.Accepted:
+    async def append(self, told: Sequence[schemas.Event]) -> schemas.Accepted:
         """Keep events durably; raises Refused for one from the future, and where the state is out of reach."""
         now = self.engine.clock()
         for place, one in enumerate(told):
             if one.time is not None and one.time > now + SKEW:
-                raise Refused(422, "future", f"its time is {one.time}, and now is {now}", f"events[{place}].time")
+                raise RequestError(422, "future", f"its time is {one.time}, and now is {now}", f"events[{place}].time")
         events = [
             contract.Event(
                 one.id or secrets.token_hex(12),
@@ -197,37 +197,37 @@ class Service:
         ]
         try:
             new = await self.events.append(events)
-        except contract.StateGone as error:
+        except contract.StateUnavailable as error:
             self.metrics.events.labels("refused").inc(len(events))
             self._refusing(error)
-            raise Refused(503, "state_gone", "the events could not be kept; the cause is logged") from None
+            raise RequestError(503, "state_gone", "the events could not be kept; the cause is logged") from None
         except Busy:
             self.metrics.events.labels("refused").inc(len(events))
-            raise Refused(503, "overloaded", "more events come than can be kept; try again later") from None
+            raise RequestError(503, "overloaded", "more events come than can be kept; try again later") from None
         self._refusing(None)
         data = self.engine.variants[0].bundle.data
         unknown = int((data.items.rows([one.item for one in events]) < 0).sum())
         self.metrics.events.labels("accepted").inc(sum(new))
         self.metrics.events.labels("duplicate").inc(len(new) - sum(new))
-        return wire.Accepted(sum(new), len(new) - sum(new), unknown, [one.id for one in events])
+        return schemas.Accepted(sum(new), len(new) - sum(new), unknown, [one.id for one in events])
 
-    def unkept(self, told: str, error: contract.StateGone) -> Refused:
+    def unkept(self, told: str, error: contract.StateUnavailable) -> RequestError:
         """Log why the state did not keep something, and return what the caller is told; places are not for callers."""
         logger.warning("%s: %s", told, error)
-        return Refused(503, "state_gone", f"{told}; the cause is logged")
+        return RequestError(503, "state_gone", f"{told}; the cause is logged")
 
-    def _refusing(self, error: contract.StateGone | None) -> None:
+    def _refusing(self, error: contract.StateUnavailable | None) -> None:
         """Log that events begin to be refused, and that they are kept again; not each one."""
         if (error is None) == (self._refused is None):
             return
         self._refused = error
         logger.warning("%s", "events are kept again" if error is None else f"events are refused: {error}")
 
-    async def forget(self, user: str) -> wire.Done:
+    async def forget(self, user: str) -> schemas.ChangeResult:
         """Forget a user: events, what the bundles know, what was logged; raises Refused where the state is gone."""
         try:
             removed = await asyncio.to_thread(self.state.forget, user)
-        except contract.StateGone as error:
+        except contract.StateUnavailable as error:
             raise self.unkept("the user could not be forgotten", error) from None
         self.engine.forget(user)
         try:
@@ -235,28 +235,28 @@ class Service:
         except OSError as error:
             logger.warning("the log of what was shown cannot be rewritten: %s", error)
             cause = "the events are forgotten, and the log of what was shown cannot be rewritten; the cause is logged"
-            raise Refused(503, "log", cause) from None
+            raise RequestError(503, "log", cause) from None
         known = any((one.bundle.data.users.rows([user]) >= 0).any() for one in self.engine.variants)
         told = f"forgotten: {removed} events, {logged} impressions"
-        return wire.Done(told, known or removed > 0)
+        return schemas.ChangeResult(told, known or removed > 0)
 
-    async def search(self, text: str, language: str | None, k: int) -> list[wire.Shown]:
+    async def search(self, text: str, language: str | None, k: int) -> list[schemas.CatalogueItem]:
         """Return items whose title contains a text, or, without one, what is popular; raises Refused as filters do."""
         self.engine.sync()
         variant = self.engine.variants[0]
         data = variant.bundle.data
-        filters: dict[str, wire.Plain | list[wire.Plain] | wire.Between] = {}
+        filters: dict[str, schemas.Plain | list[schemas.Plain] | schemas.Between] = {}
         if language is not None:
             name = next((name for name in data.item_features if name.lower() in ("language", "languages")), "language")
             filters = {name: language}
         if not text:
-            answer = (await self.batcher.ask([Ask(k=k, filters=filters)]))[0]
+            answer = (await self.batcher.ask([RecommendRequest(k=k, filters=filters)]))[0]
             rows = [variant.row(one.item) for one in answer.items]
         else:
-            through = variant.allowed(Ask(k=k, filters=filters))
+            through = variant.allowed(RecommendRequest(k=k, filters=filters))
             found = data.search(text)
             rows = (found if through is None else found[through[0, found]])[:k].tolist()
-        return [wire.Shown(data.items.ids([row])[0], data.title(row), variant.features(row)) for row in rows]
+        return [schemas.CatalogueItem(data.items.ids([row])[0], data.title(row), variant.features(row)) for row in rows]
 
     def refresh_metrics(self) -> None:
         """Bring figures that are not counted as they happen up to date."""

@@ -8,7 +8,7 @@ from typing import Self
 import numpy as np
 from numpy.random import Generator
 
-from pasand.contracts import EmbedsItems, Model, TakesNewItems
+from pasand.contracts import AddsItems, EmbedsItems, Model
 from pasand.data.dataset import Dataset
 from pasand.data.features import Feature, Features
 from pasand.errors import InputError
@@ -60,9 +60,9 @@ class Augmented:
         """Append items to the source, and then, with its vectors of them, to the model; each as far as it takes any."""
         known = int(self._learnt["n_items"][0])
         more = max(map(len, features.values()), default=0)
-        if isinstance(self.source, TakesNewItems):
+        if isinstance(self.source, AddsItems):
             self.source.add_items(features)
-        if isinstance(self.model, TakesNewItems):
+        if isinstance(self.model, AddsItems):
             vectors = self._vectors(np.arange(known, known + more, dtype=np.int32))
             self.model.add_items({**features, self.name: Feature(kind="vector", values=vectors)})
         self._learnt["n_items"] = np.array([known + more])

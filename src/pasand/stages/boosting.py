@@ -21,8 +21,8 @@ from pasand.contracts import Model
 from pasand.data.dataset import Dataset
 from pasand.errors import InputError
 from pasand.progress import step
-from pasand.stages import trees
-from pasand.training.later import Later, later
+from pasand.stages import decision_trees
+from pasand.stages.holdout import Holdout, holdout
 from pasand.types import Array, Arrays, Queries, Rows, Scores, within
 
 logger = logging.getLogger(__name__)
@@ -49,9 +49,9 @@ class Boosted:
     """Fitted before, in earlier tables of the recipe."""
     objective: Literal["binary", "lambdarank", "regression"] = "binary"
     """What is learnt: the chance of a liking; lists in the right order; or ratings."""
-    share: float = 0.1
+    holdout_share: float = 0.1
     """Of the events, the latest, that are learnt from."""
-    questions: int = 8000
+    examples: int = 8000
     """Events learnt from at most."""
     per_user: int = 20
     """Events of one user learnt from at most."""
@@ -75,8 +75,8 @@ class Boosted:
         for name in ("questions", "per_user", "candidates", "trees", "leaves", "smallest"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
-        if not 0 < self.share < 1:
-            raise ValueError(f"share must be between 0 and 1, got {self.share}")
+        if not 0 < self.holdout_share < 1:
+            raise ValueError(f"share must be between 0 and 1, got {self.holdout_share}")
         if self.drawn < 0 or not self.learning_rate > 0:
             raise ValueError("drawn must be at least 0 and learning_rate positive")
 
@@ -88,7 +88,7 @@ class Boosted:
         rated = self.objective == "regression"
         if rated and (data.values != "rating" or data.value is None):
             raise InputError(data.name, cause="regression needs ratings", cure='choose objective = "lambdarank"')
-        asked = later(data, self.share, self.questions, self.per_user, rng, rated=rated)
+        asked = holdout(data, self.holdout_share, self.examples, self.per_user, rng, rated=rated)
         if asked is None:
             cause = "too few events to learn from the latest what the earlier ones foresee"
             raise InputError(data.name, cause=cause, cure="use the models by themselves")
@@ -109,7 +109,7 @@ class Boosted:
         return self
 
     def _examples(
-        self, asked: Later, models: Sequence[Model], rated: bool, rng: Generator
+        self, asked: Holdout, models: Sequence[Model], rated: bool, rng: Generator
     ) -> tuple[Array, Array, Array, Array]:
         """Return features (n, F), labels (n,), examples of each question (q,), and who asked it (q,)."""
         rows, labels, sizes, users = [], [], [], []
@@ -200,7 +200,7 @@ class Boosted:
             rounds = max(tried.best_iteration, 1)
         logger.info("boosted: %d trees on %d examples of %d questions", rounds, len(rows), len(sizes))
         whole = lightgbm.Dataset(rows, label, group=sizes if ranked else None)
-        return trees.packed(lightgbm.train(settings, whole, rounds).dump_model())
+        return decision_trees.packed(lightgbm.train(settings, whole, rounds).dump_model())
 
     def score(self, queries: Queries, items: Rows | None) -> Scores:
         """Return sums of trees, -inf where no model has an opinion: (B, K) -> (B, K); None: the whole catalogue."""
@@ -216,7 +216,7 @@ class Boosted:
         told = self._told(queries, items, self.models)
         said = (items >= 0) & np.isfinite(told[..., 1:]).any(axis=-1)
         scores = np.full(items.shape, -np.inf, np.float32)
-        scores[said] = trees.answer(self._learnt, told[said])
+        scores[said] = decision_trees.answer(self._learnt, told[said])
         return scores
 
     def predict(self, queries: Queries, items: Rows) -> Scores:
@@ -232,7 +232,7 @@ class Boosted:
         return np.clip(np.where(np.isfinite(scores), scores, mean), low, high).astype(np.float32)
 
     def influences(self, queries: Queries, items: Rows) -> list[list[list[tuple[str, float]]]]:
-        """Return what each feature adds to `base` in the score, exactly (`trees.contributions`), strongest first.
+        """Return what each feature adds to `base` in the score, exactly (`decision_trees.contributions`), strongest first.
 
         [] where no model has an opinion, and from a bundle that was written before trees kept their counts.
         """
@@ -242,7 +242,7 @@ class Boosted:
         found: list[list[list[tuple[str, float]]]] = [[[] for _ in row] for row in items]
         if "count" not in self._learnt:
             return found
-        _, added = trees.contributions(self._learnt, told[said])
+        _, added = decision_trees.contributions(self._learnt, told[said])
         for (b, place), values in zip(np.argwhere(said).tolist(), added.tolist(), strict=True):
             pairs = [(name, value) for name, value in zip(names, values, strict=True) if value]
             found[b][place] = sorted(pairs, key=lambda pair: -abs(pair[1]))
@@ -251,7 +251,7 @@ class Boosted:
     @property
     def base(self) -> float:
         """What the trees answer on the mean over the examples that they were grown on."""
-        return trees.contributions(self._learnt, np.empty((0, 1 + 2 * len(self.models))))[0]
+        return decision_trees.contributions(self._learnt, np.empty((0, 1 + 2 * len(self.models))))[0]
 
     def _names(self) -> list[str]:
         """Return what the features are called, in the order of `_told`; (F,)."""
@@ -259,7 +259,7 @@ class Boosted:
         return ["length of the history", *(name for pair in opinions for name in pair)]
 
     def state(self) -> Arrays:
-        """Return the trees (`trees.packed`), the "anchors" (A,), the number of "items", the "scale" of ratings."""
+        """Return the trees (`decision_trees.packed`), the "anchors" (A,), the number of "items", the "scale" of ratings."""
         return dict(self._learnt)
 
     def load_state(self, arrays: Arrays) -> None:
@@ -270,7 +270,7 @@ class Boosted:
 def told_apart(models: Sequence[object]) -> list[str]:
     """Return a different name for each model: its class, and where several are of one, what it was told otherwise.
 
-    >>> from pasand.models.popularity import Popularity
+    >>> from pasand.models.classical.popularity import Popularity
     >>> told_apart([Popularity(half_life_days=30.0), Popularity(), Popularity()])
     ['Popularity (half_life_days 30)', 'Popularity', 'Popularity, 2nd']
     """

@@ -18,7 +18,7 @@ FEW = 100
 class Calibration:
     """What was foreseen beside what came, on average in each of G parts of equal size, the least foreseen first."""
 
-    foreseen: Array
+    predicted: Array
     """(G,)"""
     came: Array
     """(G,)"""
@@ -30,12 +30,12 @@ class Calibration:
     @property
     def error(self) -> Array:
         """(G,) how much more was foreseen than came, as a share of what came; nan where nothing came."""
-        ratio: Array = np.divide(self.foreseen, self.came, out=np.full(len(self.came), np.nan), where=self.came > 0)
+        ratio: Array = np.divide(self.predicted, self.came, out=np.full(len(self.came), np.nan), where=self.came > 0)
         return ratio - 1
 
     def as_json(self) -> dict[str, Any]:
         """Return the parts as lists of numbers; nan is None."""
-        columns = {"foreseen": self.foreseen, "came": self.came, "error": self.error, "standard_error": self.spread}
+        columns = {"foreseen": self.predicted, "came": self.came, "error": self.error, "standard_error": self.spread}
         told = {name: [float(v) if np.isfinite(v) else None for v in values] for name, values in columns.items()}
         return told | {"count": self.count.tolist()}
 
@@ -50,31 +50,34 @@ class Calibration:
         return ", ".join(f"{error:+.0f} ±{spread:.0f}" for error, spread in pairs) + " %"
 
 
-def calibration(foreseen: Array, came: Array, users: Rows, parts: int = PARTS) -> Calibration:
+def calibration(predicted: Array, came: Array, users: Rows, parts: int = PARTS) -> Calibration:
     """Return how foreseen amounts, (n,) at least 0, compare with what came, (n,), in parts by what was foreseen.
 
     Parts differ in size by one at most; where there are fewer pairs than parts, there are fewer parts. The standard
     error is that of a ratio of sums over users, (n,) rows, who are drawn as wholes (Cochran, Sampling Techniques, 1977,
     section 6.4); nan for a part of one user, or where nothing came.
     """
-    order = np.argsort(foreseen, kind="stable")
+    order = np.argsort(predicted, kind="stable")
     split = np.array_split(order, max(1, min(parts, len(order)))) if len(order) else []
-    told = [_part(foreseen[part].astype(np.float64), came[part].astype(np.float64), users[part]) for part in split]
+    told = [_part(predicted[part].astype(np.float64), came[part].astype(np.float64), users[part]) for part in split]
     columns = np.array(told, np.float64).reshape(len(split), 3).T
     return Calibration(
-        foreseen=columns[0], came=columns[1], spread=columns[2], count=np.array([len(part) for part in split], np.int64)
+        predicted=columns[0],
+        came=columns[1],
+        spread=columns[2],
+        count=np.array([len(part) for part in split], np.int64),
     )
 
 
-def _part(foreseen: Array, came: Array, users: Rows) -> tuple[float, float, float]:
+def _part(predicted: Array, came: Array, users: Rows) -> tuple[float, float, float]:
     """Return the means, and the standard error of their ratio."""
     total = came.sum()
     people, who = np.unique(users, return_inverse=True)
     if total <= 0 or len(people) < 2:
-        return foreseen.mean(), came.mean(), np.nan
-    off = np.bincount(who, foreseen - foreseen.sum() / total * came)
+        return predicted.mean(), came.mean(), np.nan
+    off = np.bincount(who, predicted - predicted.sum() / total * came)
     spread = np.sqrt((off**2).sum() * len(people) / (len(people) - 1)) / total
-    return foreseen.mean(), came.mean(), float(spread)
+    return predicted.mean(), came.mean(), float(spread)
 
 
 def learn_map(logit: Array, amount: Array, parts: int = 5) -> Array:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pasand.training.graphs import LEAST, marked
+from pasand.training.onnx_graphs import LEAST, marked
 from pasand.types import Array
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as some
 
 from pasand.errors import InputError
 from pasand.serving.states import open_state, stores
-from pasand.serving.states.contract import Change, Event, Past, State
+from pasand.serving.states.contract import Change, Event, RecentEvents, State
 from tests.serving.states.places import PLACES, event, python
 
 USERS, ITEMS = ["u", "v", "ü:7"], ["i", "j", "k"]
@@ -33,7 +33,7 @@ def state(place: Callable[[], str]) -> Iterator[State]:
     opened.close()
 
 
-def ids(past: Past) -> list[str]:
+def ids(past: RecentEvents) -> list[str]:
     return [event.id for event in past.events]
 
 
@@ -58,9 +58,9 @@ def test_events_come_back_as_they_went_in(state: State) -> None:
     ]
     assert state.append(told) == [True] * 3
     assert state.events(0, 10) == list(zip([1, 2, 3], told, strict=True))
-    assert state.pasts(["u", "ü:7 %s\n", "", "nobody"], 5) == [
-        *[Past([one], False) for one in told],
-        Past([], False),
+    assert state.recent_events(["u", "ü:7 %s\n", "", "nobody"], 5) == [
+        *[RecentEvents([one], False) for one in told],
+        RecentEvents([], False),
     ]
 
 
@@ -87,26 +87,26 @@ def test_all_or_none(state: State) -> None:
 def test_pasts_are_in_order_of_time_and_then_of_arrival(state: State) -> None:
     times = [50, 10, 50, 40, 50, 20]
     state.append([event(number, time=time) for number, time in enumerate(times)])
-    assert ids(state.pasts(["u"], 9)[0]) == ["e1", "e5", "e3", "e0", "e2", "e4"]
+    assert ids(state.recent_events(["u"], 9)[0]) == ["e1", "e5", "e3", "e0", "e2", "e4"]
     for most in range(1, 7):
-        assert ids(state.pasts(["u"], most)[0]) == ["e1", "e5", "e3", "e0", "e2", "e4"][-most:]
-    assert state.pasts(["u"], 0) == [Past([], False)]
-    assert state.pasts([], 3) == []
+        assert ids(state.recent_events(["u"], most)[0]) == ["e1", "e5", "e3", "e0", "e2", "e4"][-most:]
+    assert state.recent_events(["u"], 0) == [RecentEvents([], False)]
+    assert state.recent_events([], 3) == []
 
 
 def test_a_clock_set_back_does_not_hide_what_is_newest(state: State) -> None:
     state.append([event(number, time=1000 + number) for number in range(50)])
     state.append([event(100 + number, time=number) for number in range(50)])
-    assert ids(state.pasts(["u"], 3)[0]) == ["e47", "e48", "e49"]
-    assert ids(state.pasts(["u"], 3, after=50)[0]) == ["e147", "e148", "e149"]
+    assert ids(state.recent_events(["u"], 3)[0]) == ["e47", "e48", "e49"]
+    assert ids(state.recent_events(["u"], 3, after=50)[0]) == ["e147", "e148", "e149"]
 
 
 def test_pasts_begin_after_a_number(state: State) -> None:
     state.append([event(1, time=30), event(2, "v"), event(3, time=20), event(4, time=10)])
-    assert ids(state.pasts(["u"], 9, after=1)[0]) == ["e4", "e3"]
-    assert ids(state.pasts(["u"], 1, after=1)[0]) == ["e3"]
-    assert [ids(past) for past in state.pasts(["u", "v", "u"], 9, after=3)] == [["e4"], [], ["e4"]]
-    assert state.pasts(["u"], 9, after=4) == [Past([], False)]
+    assert ids(state.recent_events(["u"], 9, after=1)[0]) == ["e4", "e3"]
+    assert ids(state.recent_events(["u"], 1, after=1)[0]) == ["e3"]
+    assert [ids(past) for past in state.recent_events(["u", "v", "u"], 9, after=3)] == [["e4"], [], ["e4"]]
+    assert state.recent_events(["u"], 9, after=4) == [RecentEvents([], False)]
 
 
 def test_events_are_read_in_parts(state: State) -> None:
@@ -121,17 +121,17 @@ def test_whoever_is_forgotten_leaves_nothing_but_that(state: State) -> None:
     state.append([event(1), event(2, "v"), event(3)])
     assert state.forget("u") == 2
     assert state.forget("u") == 0
-    assert state.pasts(["u", "v"], 9) == [Past([], True), Past([event(2, "v")], False)]
+    assert state.recent_events(["u", "v"], 9) == [RecentEvents([], True), RecentEvents([event(2, "v")], False)]
     assert [number for number, _ in state.events(0, 9)] == [2]
     assert state.last() == 3
     assert state.append([event(3, time=1)]) == [True]
     assert state.events(2, 9) == [(4, event(3, time=1))]
-    assert state.pasts(["u"], 9, after=4) == [Past([event(3, time=1)], True)]
+    assert state.recent_events(["u"], 9, after=4) == [RecentEvents([event(3, time=1)], True)]
 
 
 def test_somebody_without_events_can_be_forgotten(state: State) -> None:
     assert state.forget("of the bundle") == 0
-    assert state.pasts(["of the bundle", "other"], 9) == [Past([], True), Past([], False)]
+    assert state.recent_events(["of the bundle", "other"], 9) == [RecentEvents([], True), RecentEvents([], False)]
 
 
 def test_changes_are_the_latest_of_each_item(state: State) -> None:
@@ -164,7 +164,7 @@ def test_it_is_there_when_opened_again(place: Callable[[], str]) -> None:
     again = open_state(where)
     assert again.append([event(1), event(2)]) == [False, True]
     assert again.changes(0) == [Change(1, "i", {"a": 1}, False)]
-    assert again.pasts(["v"], 1) == [Past([], True)]
+    assert again.recent_events(["v"], 1) == [RecentEvents([], True)]
     again.close()
 
 
@@ -175,7 +175,7 @@ def test_threads_may_use_it_at_once(state: State) -> None:
         try:
             for number in range(10):
                 assert state.append([event(100 * thread + number, f"u{thread}")]) == [True]
-                assert len(state.pasts([f"u{thread}"], 99)[0].events) == number + 1
+                assert len(state.recent_events([f"u{thread}"], 99)[0].events) == number + 1
         except BaseException as error:
             failed.append(error)
 
@@ -257,13 +257,13 @@ class Plain:
                 self.kept.append((self.number, one))
         return new
 
-    def pasts(self, users: list[str], most: int, after: int) -> list[Past]:
+    def recent_events(self, users: list[str], most: int, after: int) -> list[RecentEvents]:
         found = []
         for user in users:
             since = 0 if user in self.gone else after
             rows = [(one.time, number, one) for number, one in self.kept if one.user == user and number > since]
             newest = [one for _, _, one in sorted(rows, key=lambda row: row[:2])]
-            found.append(Past(newest[max(len(newest) - most, 0) :], user in self.gone))
+            found.append(RecentEvents(newest[max(len(newest) - most, 0) :], user in self.gone))
         return found
 
     def put_item(self, item: str, features: dict[str, Any] | None) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pasand.errors import InputError
-from pasand.serving.states.contract import Past, StateGone
+from pasand.serving.states.contract import RecentEvents, StateUnavailable
 from pasand.serving.states.redis import Redis
 from tests.serving.states.places import RedisServer, event
 
@@ -25,12 +25,17 @@ def test_a_server_that_stops_is_gone_and_comes_back_by_itself(server: RedisServe
     state = Redis(server.url)
     state.append([event(1)])
     server.stop()
-    for ask in (lambda: state.append([event(2)]), lambda: state.pasts(["u"], 1), lambda: state.changes(0), state.last):
-        with pytest.raises(StateGone, match=r"127\.0\.0\.1"):
+    for ask in (
+        lambda: state.append([event(2)]),
+        lambda: state.recent_events(["u"], 1),
+        lambda: state.changes(0),
+        state.last,
+    ):
+        with pytest.raises(StateUnavailable, match=r"127\.0\.0\.1"):
             ask()
     server.start()
     assert state.append([event(1), event(2)]) == [False, True]
-    assert state.pasts(["u"], 9) == [Past([event(1), event(2)], False)]
+    assert state.recent_events(["u"], 9) == [RecentEvents([event(1), event(2)], False)]
     state.close()
 
 
@@ -69,7 +74,7 @@ def test_prefixes_keep_states_apart(server: RedisServer) -> None:
     one.append([event(1)])
     assert other.append([event(1)]) == [True]
     assert one.forget("u") == 1
-    assert other.pasts(["u"], 9) == [Past([event(1)], False)]
+    assert other.recent_events(["u"], 9) == [RecentEvents([event(1)], False)]
     assert {key.split(b":")[0] for key in server.client.scan_iter()} == {b"{one}", b"{other}"}
     one.close()
     other.close()

@@ -11,7 +11,7 @@ import pytest
 
 from pasand.errors import InputError
 from pasand.serving.states import open_state
-from pasand.serving.states.contract import StateGone
+from pasand.serving.states.contract import StateUnavailable
 from pasand.serving.states.sqlite import SQLite
 from tests.serving.states.places import event
 
@@ -57,7 +57,7 @@ def test_a_file_taken_away_is_gone_until_it_is_back(tmp_path: Path) -> None:
     for told in ("state", "state-wal", "state-shm"):
         if (tmp_path / told).exists():
             (tmp_path / told).rename(tmp_path / f"away-{told}")
-    with pytest.raises(StateGone, match="No such file"):
+    with pytest.raises(StateUnavailable, match="No such file"):
         state.append([event(2)])
     assert not path.exists()
     (tmp_path / "away-state").rename(path)
@@ -69,7 +69,7 @@ def test_a_file_taken_away_while_it_is_open_is_not_written_to(tmp_path: Path) ->
     state = SQLite(tmp_path / "state")
     state.append([event(1)])
     (tmp_path / "state").unlink()
-    with pytest.raises(StateGone):
+    with pytest.raises(StateUnavailable):
         state.append([event(2)])
     state.close()
 
@@ -78,7 +78,7 @@ def test_a_lock_that_is_held_too_long_is_a_state_gone(tmp_path: Path) -> None:
     state = SQLite(tmp_path / "state", patience=0.05)
     with closing(sqlite3.connect(tmp_path / "state", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(StateGone, match="locked"):
+        with pytest.raises(StateUnavailable, match="locked"):
             state.append([event(1)])
         assert state.last() == 0
         other.execute("ROLLBACK")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pasand.serving.states.contract import Event, StateGone
+from pasand.serving.states.contract import Event, StateUnavailable
 from pasand.serving.states.sqlite import SQLite
 from pasand.serving.states.writer import Busy, EventWriter
 from tests.serving.states.places import RedisServer, event
@@ -101,7 +101,7 @@ def test_closing_keeps_what_waits(tmp_path: Path) -> None:
     state.go.set()
     closing.join()
     assert all(answer.result(0) == [True] for answer in answers)
-    with pytest.raises(StateGone, match="closing"):
+    with pytest.raises(StateUnavailable, match="closing"):
         writer.submit([event(99)])
     writer.close()
     assert state.last() == 30
@@ -167,7 +167,7 @@ def test_a_state_that_is_gone_fails_what_was_sent_and_then_goes_on(tmp_path: Pat
     server.stop()
     answers = [writer.submit([event(number)]) for number in range(1, 5)]
     for answer in answers:
-        with pytest.raises(StateGone):
+        with pytest.raises(StateUnavailable):
             answer.result(20)
     server.start()
     assert writer.submit([event(number) for number in range(5)]).result(20) == [False] + [True] * 4

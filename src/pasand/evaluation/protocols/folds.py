@@ -12,7 +12,7 @@ import numpy as np
 from pasand.data.dataset import Dataset
 from pasand.errors import InputError
 from pasand.evaluation.protocols.temporal import at_the_cut
-from pasand.evaluation.split import Split, rated_among, to_find
+from pasand.evaluation.split import Split, hidden_positives, rated_among
 from pasand.types import Offsets
 
 
@@ -67,7 +67,7 @@ class Folds:
             },
             train=train,
             test=data.select(hidden),
-            lists=at_the_cut(data, train, to_find(data, hidden), time=now, ratings=False),
+            lists=at_the_cut(data, train, hidden_positives(data, hidden), time=now, ratings=False),
             ratings=None if rated is None else at_the_cut(data, train, rated, time=now, ratings=True),
         )
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from pasand.data.dataset import Dataset
 from pasand.errors import InputError
-from pasand.evaluation.split import Questions, Split, counts_of, first_times, places
+from pasand.evaluation.split import Split, TestQueries, event_counts, event_positions, first_times
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class LeaveLastOut:
         if data.order == "none":
             cause = "leave-last-out needs the order of a user's events, and these data have none"
             raise InputError(data.name, cause=cause, cure="choose --protocol strong-generalisation or folds")
-        place = places(data)
-        enough = counts_of(data)[data.user] >= self.at_least
+        place = event_positions(data)
+        enough = event_counts(data)[data.user] >= self.at_least
         wanted = np.flatnonzero(first_times(data) & data.liked & enough & (place > 0))
         last = np.full(data.n_users, -1, np.int64)
         last[data.user[wanted]] = wanted  # events come in order of time: the last one stays
@@ -44,9 +44,9 @@ class LeaveLastOut:
         in_train = place < held[data.user]
         until = np.full(data.n_users, np.iinfo(np.int64).max)
         until[data.user[event]] = data.time[event]
-        train = data.select(in_train, impressions=data.shown_before(until))
+        train = data.select(in_train, impressions=data.impressions_before(until))
         upto = place[event]
-        lists = Questions(
+        lists = TestQueries(
             log=train,
             user=data.user[event],
             upto=upto,

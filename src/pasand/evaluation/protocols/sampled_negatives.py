@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from pasand.data.dataset import Dataset, Vocabulary
-from pasand.data.sources.ncf import Negatives
-from pasand.data.sources.ncf import negatives as read_negatives
 from pasand.errors import InputError
-from pasand.evaluation.split import Questions, Split, counts_of, places
+from pasand.evaluation.split import Split, TestQueries, event_counts, event_positions
+from pasand.sources.ncf import Negatives
+from pasand.sources.ncf import negatives as read_negatives
 from pasand.types import Mask, Offsets, Rows
 
 
@@ -48,7 +48,7 @@ class SampledNegatives:
             user, positive = user[positive >= 0], positive[positive >= 0]
         train = data.select(~hidden)
         candidates = np.column_stack([positive, np.where(negatives == positive[:, None], -1, negatives)])
-        activity = counts_of(train)[user]
+        activity = event_counts(train)[user]
         now = int(data.time[-1]) + 1 if len(data) else 0
         held = (
             "the given positive"
@@ -70,7 +70,7 @@ class SampledNegatives:
                 },
                 train=train,
                 test=data.select(hidden),
-                lists=Questions(
+                lists=TestQueries(
                     log=train,
                     user=user,
                     upto=activity,
@@ -90,11 +90,11 @@ class SampledNegatives:
 
     def _last(self, data: Dataset, user: Rows) -> Mask:
         """Return which events are the last of those users that keep at least one other."""
-        order: Offsets = places(data)
+        order: Offsets = event_positions(data)
         if data.order == "none":
             shuffle = np.random.default_rng(self.seed).random(len(data))
             order[np.lexsort((shuffle, data.user))] = order[data.by_user.event]
-        count = counts_of(data)[data.user]
+        count = event_counts(data)[data.user]
         last: Mask = (count >= 2) & (order == count - 1) & np.isin(data.user, user)
         return last
 

@@ -9,7 +9,7 @@ import numpy as np
 from pasand.data.dataset import Dataset
 from pasand.errors import InputError
 from pasand.evaluation.protocols.temporal import at_the_cut
-from pasand.evaluation.split import Split, counts_of, places, rated_among, to_find
+from pasand.evaluation.split import Split, event_counts, event_positions, hidden_positives, rated_among
 from pasand.types import Offsets
 
 
@@ -34,19 +34,19 @@ class StrongGeneralisation:
     def split(self, data: Dataset) -> list[Split]:
         """Return the one split; raises InputError with fewer than two users of at least two events."""
         rng = np.random.default_rng(self.seed)
-        count = counts_of(data)
+        count = event_counts(data)
         able = np.flatnonzero(count >= 2)
         if len(able) < 2:
             cause = f"{len(able)} of {data.n_users} users have two events or more, and two such users are needed"
             raise InputError(data.name, cause=cause, cure="give events of more users")
         held = np.zeros(data.n_users, np.bool_)
         held[rng.permutation(able)[: max(1, round(self.held_out * len(able)))]] = True
-        place = places(data) if data.order != "none" else _shuffled(data, rng)
+        place = event_positions(data) if data.order != "none" else _shuffled(data, rng)
         told = np.clip((self.fold_in * count).astype(np.int64), 1, np.maximum(count - 1, 1))
         hidden = held[data.user] & (place >= told[data.user])
         log = data.select(held[data.user] & ~hidden)
         shown = None if data.impressions is None else data.impressions.select(~held[data.impressions.user])
-        event = to_find(data, hidden)
+        event = hidden_positives(data, hidden)
         rated = rated_among(data, hidden)
         now = int(data.time[-1]) + 1
         first = "first" if data.order != "none" else "random"

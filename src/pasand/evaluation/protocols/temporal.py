@@ -9,7 +9,7 @@ import numpy as np
 
 from pasand.data.dataset import Dataset
 from pasand.errors import InputError
-from pasand.evaluation.split import Questions, Split, counts_of, events_earlier, first_times, grouped
+from pasand.evaluation.split import Split, TestQueries, event_counts, events_earlier, first_times, grouped
 from pasand.types import Array, Mask, Offsets
 
 PROTOCOLS_WITHOUT_TIME = "leave-last-out (where the order is known), strong-generalisation or folds"
@@ -86,25 +86,25 @@ class Temporal:
             "averages": "queries are averaged within a user, then over users",
         }
 
-    def _live_lists(self, data: Dataset, train: Dataset, cut: int) -> Questions:
+    def _live_lists(self, data: Dataset, train: Dataset, cut: int) -> TestQueries:
         wanted = np.flatnonzero((first_times(data) & data.liked)[cut:]) + cut
         event = wanted[spread(data.user[wanted], self.per_user)]
-        return Questions(
+        return TestQueries(
             log=data,
             user=data.user[event],
             upto=events_earlier(data)[event],
             time=data.time[event],
-            activity=counts_of(train)[data.user[event]],
+            activity=event_counts(train)[data.user[event]],
             start=np.arange(len(event) + 1),
             item=data.item[event],
             value=np.ones(len(event), np.float32),
         )
 
-    def _frozen_lists(self, data: Dataset, train: Dataset, cut: int) -> Questions:
+    def _frozen_lists(self, data: Dataset, train: Dataset, cut: int) -> TestQueries:
         event = np.flatnonzero((first_times(data) & data.liked)[cut:]) + cut
         return at_the_cut(data, train, event, time=int(data.time[cut]), ratings=False)
 
-    def _live_ratings(self, data: Dataset, train: Dataset, cut: int) -> Questions:
+    def _live_ratings(self, data: Dataset, train: Dataset, cut: int) -> TestQueries:
         assert data.value is not None
         event = np.flatnonzero(np.isfinite(data.value[cut:])) + cut
         opening = spread(data.user[event], self.per_user)
@@ -113,26 +113,26 @@ class Temporal:
         question[order] = np.cumsum(opening[order]) - 1
         asked = event[order][opening[order]]
         start, item, value = grouped(question, data.item[event], data.value[event], len(asked))
-        return Questions(
+        return TestQueries(
             log=data,
             user=data.user[asked],
             upto=events_earlier(data)[asked],
             time=data.time[asked],
-            activity=counts_of(train)[data.user[asked]],
+            activity=event_counts(train)[data.user[asked]],
             start=start,
             item=item,
             value=value,
         )
 
 
-def at_the_cut(data: Dataset, train: Dataset, event: Offsets, *, time: int, ratings: bool) -> Questions:
+def at_the_cut(data: Dataset, train: Dataset, event: Offsets, *, time: int, ratings: bool) -> TestQueries:
     """Return one question a user, with the user's train events as history and the given events as answers."""
     users, question = np.unique(data.user[event], return_inverse=True)
     gains = np.ones(len(event), np.float32)
     values = data.value[event] if ratings and data.value is not None else gains
     start, item, value = grouped(question, data.item[event], values, len(users))
-    activity = counts_of(train)[users]
-    return Questions(
+    activity = event_counts(train)[users]
+    return TestQueries(
         log=train,
         user=users,
         upto=activity,
@@ -159,7 +159,7 @@ def spread(user: Array, most: int) -> Mask:
     return keep
 
 
-def _frozen(data: Dataset, train: Dataset, cut: int) -> Questions:
+def _frozen(data: Dataset, train: Dataset, cut: int) -> TestQueries:
     assert data.value is not None
     event = np.flatnonzero(np.isfinite(data.value[cut:])) + cut
     return at_the_cut(data, train, event, time=int(data.time[cut]), ratings=True)

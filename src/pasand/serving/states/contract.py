@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import msgspec
 
 
-class StateGone(Exception):
+class StateUnavailable(Exception):
     """Raised where a store cannot be reached or cannot keep what it is given; nothing of the call is acknowledged."""
 
 
@@ -42,7 +42,7 @@ class Change(msgspec.Struct, frozen=True):
     removed: bool
 
 
-class Past(NamedTuple):
+class RecentEvents(NamedTuple):
     """What the store knows of a user."""
 
     events: list[Event]
@@ -62,7 +62,7 @@ class State(Protocol):
     def append(self, events: Sequence[Event]) -> list[bool]:
         """Keep events, durably before it returns, all or none; False for those whose id was there already."""
 
-    def pasts(self, users: Sequence[str], most: int, after: int = 0) -> list[Past]:
+    def recent_events(self, users: Sequence[str], most: int, after: int = 0) -> list[RecentEvents]:
         """Return of each user the newest `most` events of those numbered above `after`.
 
         Of users who were forgotten, the newest of all that came since, whatever `after` is: no bundle's history of

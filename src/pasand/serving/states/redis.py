@@ -14,7 +14,16 @@ from typing import Any
 import msgspec
 
 from pasand.errors import InputError
-from pasand.serving.states.contract import NEVER, Change, Event, Past, StateGone, digest, newest, read_events
+from pasand.serving.states.contract import (
+    NEVER,
+    Change,
+    Event,
+    RecentEvents,
+    StateUnavailable,
+    digest,
+    newest,
+    read_events,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -129,18 +138,18 @@ class Redis:
         told = [part for event in events for part in (event.id, event.user, event.time, msgspec.json.encode(event))]
         return [new == 1 for new in self._run(APPEND, *told)]
 
-    def pasts(self, users: Sequence[str], most: int, after: int = 0) -> list[Past]:
+    def recent_events(self, users: Sequence[str], most: int, after: int = 0) -> list[RecentEvents]:
         """Return of each user the newest `most` events numbered above `after`, of forgotten ones the newest of all."""
         most = max(most, 0)
         asked = max(most, 1)
         first = self._arrivals(users, asked, after) if users else []
 
-        def past(user: str, found: Any) -> Past:
+        def past(user: str, found: Any) -> RecentEvents:
             def arrivals(count: int) -> tuple[list[Event], int]:
                 rows = found[1] if count == asked else self._arrivals([user], count, after)[0][1]
                 return _events(rows), _before(rows)
 
-            return Past(newest(arrivals, asked)[:most], found[0] == 1)
+            return RecentEvents(newest(arrivals, asked)[:most], found[0] == 1)
 
         return [past(user, found) for user, found in zip(users, first, strict=True)]
 
@@ -191,7 +200,7 @@ class Redis:
                 self._look()
             return what()
         except self._errors as error:
-            raise StateGone(f"{self._place}: {error}") from error
+            raise StateUnavailable(f"{self._place}: {error}") from error
 
     def _look(self) -> None:
         """Warn, once, where the server does not keep on its disk what it acknowledges."""

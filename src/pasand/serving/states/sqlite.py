@@ -15,7 +15,16 @@ from typing import Any, TypeVar
 import msgspec
 
 from pasand.errors import InputError
-from pasand.serving.states.contract import NEVER, Change, Event, Past, StateGone, digest, newest, read_events
+from pasand.serving.states.contract import (
+    NEVER,
+    Change,
+    Event,
+    RecentEvents,
+    StateUnavailable,
+    digest,
+    newest,
+    read_events,
+)
 
 Answer = TypeVar("Answer")
 
@@ -82,7 +91,7 @@ class SQLite:
         try:
             self._refuse_others()
             self._write(_make)
-        except (OSError, sqlite3.Error, StateGone) as error:
+        except (OSError, sqlite3.Error, StateUnavailable) as error:
             cure = "name a file in a folder that can be written"
             raise InputError(path, cause=f"cannot be used as a store: {error}", cure=cure) from None
 
@@ -100,9 +109,9 @@ class SQLite:
         """Keep events in one transaction, on the disk when it returns; False for those whose id was there already."""
         return self._write(lambda connection: _append(connection, events))
 
-    def pasts(self, users: Sequence[str], most: int, after: int = 0) -> list[Past]:
+    def recent_events(self, users: Sequence[str], most: int, after: int = 0) -> list[RecentEvents]:
         """Return of each user the newest `most` events numbered above `after`, of forgotten ones the newest of all."""
-        return self._ask(lambda connection: _pasts(connection, users, most, after))
+        return self._ask(lambda connection: _recent_events(connection, users, most, after))
 
     def put_item(self, item: str, features: dict[str, Any]) -> int:
         """Keep that an item is in the catalogue, with its features; return the change's number."""
@@ -169,7 +178,7 @@ class SQLite:
         except (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.DataError):
             raise
         except (sqlite3.DatabaseError, OSError) as error:
-            raise StateGone(f"{self.path}: {error}") from error
+            raise StateUnavailable(f"{self.path}: {error}") from error
 
     def _write(self, what: Callable[[sqlite3.Connection], Answer]) -> Answer:
         """Return what a change answers, once it is on the disk; it is made alone, and whole or not at all."""
@@ -264,7 +273,7 @@ def _forget(connection: sqlite3.Connection, user: str) -> int:
     return removed
 
 
-def _pasts(connection: sqlite3.Connection, users: Sequence[str], most: int, after: int) -> list[Past]:
+def _recent_events(connection: sqlite3.Connection, users: Sequence[str], most: int, after: int) -> list[RecentEvents]:
     if len(users) == 1:
         return [_past(connection, users[0], most, after)]
     connection.execute("BEGIN")  # the file is locked for reading once, not for each user
@@ -275,7 +284,7 @@ def _pasts(connection: sqlite3.Connection, users: Sequence[str], most: int, afte
             connection.execute("COMMIT")
 
 
-def _past(connection: sqlite3.Connection, user: str, most: int, after: int) -> Past:
+def _past(connection: sqlite3.Connection, user: str, most: int, after: int) -> RecentEvents:
     name, forgotten = digest(user), 0
 
     def arrivals(count: int) -> tuple[list[Event], int]:
@@ -284,4 +293,4 @@ def _past(connection: sqlite3.Connection, user: str, most: int, after: int) -> P
         return read_events(text), NEVER if before is None else before
 
     events = newest(arrivals, max(most, 1))
-    return Past(events[:most], bool(forgotten))
+    return RecentEvents(events[:most], bool(forgotten))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TypeAlias
 
-from pasand.serving.states.contract import Event, State, StateGone
+from pasand.serving.states.contract import Event, State, StateUnavailable
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +95,7 @@ class EventWriter:
     def _take(self, request: _Request) -> None:
         with self._changed:
             if self._closed:
-                raise StateGone("the server is closing")
+                raise StateUnavailable("the server is closing")
             if self._events and self._events + len(request.events) > self._room:
                 raise Busy(f"{self._events} events wait to be kept")
             self._waiting.append(request)
@@ -133,8 +133,8 @@ class EventWriter:
         """Return the answer to each request; one that the state cannot take spoils no other."""
         try:
             new = iter(self._state.append([event for request in requests for event in request.events]))
-        except StateGone as error:
-            return [StateGone(str(error)) for _ in requests]
+        except StateUnavailable as error:
+            return [StateUnavailable(str(error)) for _ in requests]
         except BaseException as error:
             if len(requests) == 1:
                 logger.exception("events could not be kept")

@@ -1,0 +1,40 @@
+"""Three small figures, quick and repeatable to the digit, which show whether a refactoring changed behaviour.
+
+Biased and Bayesian MF on fold u1 of ML-100K with one setting each, the sequence tower of Beauty after three epochs, and
+two stages on 500 users of `bollywood`. Compare with `results/smoke.json`, which was measured on one thread.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from benchmarks import rating, sequences, two_stage
+from benchmarks.rows import Row
+from benchmarks.sequence_beauty import CONTEST
+from pasand.evaluation.protocols.temporal import Temporal
+from pasand.models.ratings.bayesian_mf import BayesianMF
+from pasand.models.ratings.biased_mf import BiasedMF
+from pasand.recommender import fallback_chain
+from pasand.sources import load
+
+
+def run() -> list[Row]:
+    """Measure the three figures."""
+    _, base, test = next(rating.folds())
+    models: dict[str, BiasedMF | BayesianMF] = {"biased MF": BiasedMF(), "Bayesian MF": BayesianMF(dimensions=8)}
+    rows = []
+    for name, model in models.items():
+        fitted = model.fit(base, rng=np.random.default_rng(1))
+        rows.append(_row(f"RMSE of {name}, fold u1 of ML-100K", rating.rmse(fitted, base, test), "lower"))
+    contest = replace(CONTEST, settings={**CONTEST.settings, "epochs": 3})
+    split = sequences.questions(contest)
+    found = sequences.measured(fallback_chain(sequences.tower(contest, split.train)), split)
+    rows += [_row(f"{name}, Beauty, one tower of three epochs", found[name].mean) for name in found]
+    split = Temporal().split(load("bollywood:n_users=500"))[0]
+    return rows + [replace(row, limit=None) for row in two_stage.rows_of("bollywood of 500 users", split)]
+
+
+def _row(target: str, value: float, better: str = "higher") -> Row:
+    return Row(target=target, value=value, limit=None, better=better)  # type: ignore[arg-type]

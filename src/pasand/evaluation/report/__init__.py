@@ -1,0 +1,1 @@
+"""The evaluation report: its contents, charts and one HTML file."""

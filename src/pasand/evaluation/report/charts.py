@@ -1,0 +1,336 @@
+"""Small charts as inline SVG: strings without scripts, that take their colours and fonts from the page around them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from itertools import count
+
+from markupsafe import Markup
+
+COLOURS = 8
+"""Number of colours that the page defines, c0 to c7."""
+
+
+def colour(position: int) -> str:
+    """Return the class of the colour at a position; they repeat after COLOURS."""
+    return f"c{position % COLOURS}"
+
+
+def ticks(low: float, high: float, wanted: int = 5) -> list[float]:
+    """Return round numbers inside [low, high], about `wanted`; one where low equals high.
+
+    >>> ticks(0, 1)
+    [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
+    """
+    if not high > low:
+        return [low]
+    raw = (high - low) / wanted
+    power = 10.0 ** math.floor(math.log10(raw))
+    step = next(m * power for m in (1, 2, 2.5, 5, 10) if m * power >= 0.75 * raw)
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [round(i * step, 12) for i in range(first, last + 1)] or [low]
+
+
+def number(value: float, step: float | None = None) -> str:
+    """Return a number as an axis or a table shows it, with as many decimals as `step` needs; thousands are set apart.
+
+    >>> number(12500), number(0.25), number(0.5, 0.25)
+    ('12,500', '0.25', '0.50')
+    """
+    if step is None:
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    decimals = next((d for d in range(9) if math.isclose(step * 10**d, round(step * 10**d), rel_tol=1e-6)), 9)
+    return f"{value:,.{decimals}f}"
+
+
+def labels(values: Sequence[float]) -> list[str]:
+    """Return ticks as text, all with the same decimals."""
+    return [number(value, values[1] - values[0] if len(values) > 1 else None) for value in values]
+
+
+def day(seconds: float) -> str:
+    """Return a moment as its date, UTC.
+
+    >>> day(0)
+    '1970-01-01'
+    """
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d}"
+
+
+def time_ticks(low: float, high: float, wanted: int = 5) -> list[tuple[float, str]]:
+    """Return starts of years, months or days inside [low, high] with their names, at most about `wanted`."""
+    days = (high - low) / 86_400
+    if days < wanted:
+        step = max(1, math.ceil(days * 24 / wanted)) * 3600
+        first = math.ceil(low / step) * step
+        hours = [first + i * step for i in range(int((high - first) // step) + 1)] if high >= first else []
+        return [(t, f"{datetime.fromtimestamp(t, UTC):%d %b %H:%M}") for t in hours]
+    if days < 31 * wanted / 2:
+        step = math.ceil(days / wanted) * 86_400
+        first = math.ceil(low / step) * step
+        return [
+            (t, f"{datetime.fromtimestamp(t, UTC):%d %b}".lstrip("0"))
+            for t in (first + i * step for i in range(int((high - first) // step) + 1))
+        ]
+    months = next((m for m in (1, 2, 3, 6, 12, 24, 60, 120, 240) if days / 30.4 / m <= wanted), 600)
+    start = datetime.fromtimestamp(low, UTC)
+    found: list[tuple[float, str]] = []
+    for i in count(start.year * 12 // months):
+        moment = datetime(i * months // 12, i * months % 12 + 1, 1, tzinfo=UTC)
+        if moment.timestamp() > high:
+            return found
+        if moment.timestamp() >= low:
+            found.append((moment.timestamp(), f"{moment:%Y}" if months >= 12 else f"{moment:%b %Y}"))
+    return found
+
+
+def spread(wished: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """Return heights near the wished ones, at least `gap` apart and inside [low, high] while they fit.
+
+    >>> spread([10, 11, 50], 10, 0, 100)
+    [5.5, 15.5, 50]
+    """
+    order = sorted(range(len(wished)), key=lambda i: wished[i])
+    groups: list[list[float]] = []  # centre, size
+    for i in order:
+        groups.append([wished[i], 1])
+        while len(groups) > 1 and groups[-1][0] - groups[-2][0] < gap * (groups[-1][1] + groups[-2][1]) / 2:
+            (below, n), (above, m) = groups[-2:]
+            groups[-2:] = [[(below * n + above * m) / (n + m), n + m]]
+    placed = [
+        centre + gap * (j - (size - 1) / 2) if size > 1 else centre for centre, size in groups for j in range(int(size))
+    ]
+    floor, ceiling = low, high
+    for j in range(len(placed)):
+        placed[j] = max(placed[j], floor)
+        floor = placed[j] + gap
+    for j in reversed(range(len(placed))):
+        placed[j] = min(placed[j], ceiling)
+        ceiling = placed[j] - gap
+    out = [0.0] * len(wished)
+    for place, i in zip(placed, order, strict=True):
+        out[i] = place
+    return out
+
+
+class Drawing:
+    """An SVG in the making: a frame in pixels, and its marks in order."""
+
+    def __init__(self, width: float, height: float, title: str, about: str = "", style: str = "") -> None:
+        self.width, self.height, self.title, self.about, self.style = width, height, title, about, style
+        self.marks: list[Markup] = []
+
+    def line(self, x1: float, y1: float, x2: float, y2: float, style: str) -> None:
+        """Draw a straight line."""
+        mark = '<line x1="{:.1f}" y1="{:.1f}" x2="{:.1f}" y2="{:.1f}" class="{}"/>'
+        self.marks.append(Markup(mark).format(x1, y1, x2, y2, style))
+
+    def box(self, x: float, y: float, width: float, height: float, style: str) -> None:
+        """Draw a filled rectangle; nothing when it has no area."""
+        if width > 0 and height > 0:
+            mark = '<rect x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" class="{}"/>'
+            self.marks.append(Markup(mark).format(x, y, width, height, style))
+
+    def dot(self, x: float, y: float, radius: float, style: str) -> None:
+        """Draw a disc."""
+        self.marks.append(Markup('<circle cx="{:.1f}" cy="{:.1f}" r="{}" class="{}"/>').format(x, y, radius, style))
+
+    def path(self, points: Sequence[tuple[float, float]], style: str) -> None:
+        """Draw a line through points."""
+        steps = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+        self.marks.append(Markup('<polyline points="{}" class="{}"/>').format(steps, style))
+
+    def text(self, x: float, y: float, words: str, style: str = "") -> None:
+        """Write words, the baseline at y; style "end" or "middle" sets which point of the words is x."""
+        self.marks.append(Markup('<text x="{:.1f}" y="{:.1f}" class="{}">{}</text>').format(x, y, style, words))
+
+    def finish(self) -> Markup:
+        """Return the SVG, as wide as its frame at most and narrower where the page is."""
+        about = Markup("<desc>{}</desc>").format(self.about) if self.about else Markup("")
+        frame = (
+            '<svg role="img" viewBox="0 0 {0:g} {1:g}" width="{0:g}" height="{1:g}" class="{2}"><title>{3}</title>{4}'
+        )
+        opening = Markup(frame).format(self.width, self.height, self.style, self.title, about)
+        return opening + Markup("").join(self.marks) + Markup("</svg>")
+
+
+Span = tuple[float, float, float]
+"""Mean, low and high end of an interval."""
+
+
+def reach(spans: Sequence[Span], room: float = 0.06) -> tuple[float, float]:
+    """Return an axis that holds all finite ends, with some room; it starts at 0 where that costs little."""
+    ends = [end for span in spans for end in span if math.isfinite(end)] or [0.0, 1.0]
+    low, high = min(ends), max(ends)
+    margin = (high - low) * room or abs(high) * room or 1.0
+    return (0.0 if 0 <= low <= 0.5 * high else low - margin), high + margin
+
+
+def whisker(span: Span, axis: tuple[float, float], style: str, title: str, reference: float | None = None) -> Markup:
+    """Return a dot with its interval, for a cell of a table; `reference` is a thin line to compare with."""
+    drawing = Drawing(104, 18, title, style="whisker")
+    low, high = axis
+
+    def x(value: float) -> float:
+        return 5 + 94 * min(1, max(0, (value - low) / ((high - low) or 1)))
+
+    drawing.line(5, 9, 99, 9, "grid")
+    if reference is not None and math.isfinite(reference):
+        drawing.line(x(reference), 1, x(reference), 17, "reference")
+    mark(drawing, span, x, 9, style)
+    return drawing.finish()
+
+
+def mark(drawing: Drawing, span: Span, x: Callable[[float], float], y: float, style: str) -> None:
+    """Draw a dot with its interval; only what is finite."""
+    mean, low, high = span
+    if math.isfinite(low) and math.isfinite(high):
+        drawing.line(x(low), y, x(high), y, f"bar {style}")
+    if math.isfinite(mean):
+        drawing.dot(x(mean), y, 4, f"fill {style}")
+
+
+def dots(title: str, rows: Sequence[tuple[str, Span, str]], axis: tuple[float, float], about: str) -> Markup:
+    """Return one row per name with a dot and its interval, over a shared axis; 340 pixels wide."""
+    left, right, top, gap = 128.0, 326.0, 10.0, 22.0
+    bottom = top + gap * len(rows)
+    drawing = Drawing(340, bottom + 22, title, about)
+
+    def x(value: float) -> float:
+        return left + (right - left) * (value - axis[0]) / ((axis[1] - axis[0]) or 1)
+
+    event_positions = ticks(*axis, 4)
+    for value, words in zip(event_positions, labels(event_positions), strict=True):
+        drawing.line(x(value), top - 4, x(value), bottom, "grid")
+        drawing.text(x(value), bottom + 15, words, "tick middle")
+    for place, (name, span, style) in enumerate(rows):
+        y = top + gap * (place + 0.5)
+        drawing.text(left - 10, y + 4, shortened(name, 18), "end")
+        mark(drawing, span, x, y, style)
+    return drawing.finish()
+
+
+def shortened(words: str, most: int) -> str:
+    """Return words cut to a length, with an ellipsis."""
+    return words if len(words) <= most else words[: most - 1].rstrip() + "…"
+
+
+def deciles(title: str, shares: Sequence[float], reference: Sequence[float] | None, top: float, style: str) -> Markup:
+    """Return ten bars, most popular first, and steps for what they are compared with; `top` is the axis' end."""
+    spoken = ", ".join(f"{100 * share:.0f} %" for share in shares)
+    drawing = Drawing(232, 132, title, f"Shares, most popular tenth first: {spoken}.")
+    left, base, width, height = 34.0, 108.0, 19.0, 96.0
+    event_positions = ticks(0, top, 4)
+    for value in event_positions:
+        y = base - height * value / top
+        drawing.line(left, y, left + 10 * width, y, "grid")
+        drawing.text(left - 5, y + 4, f"{100 * value:.0f} %", "tick end")
+    for i, share in enumerate(shares):
+        tall = height * share / top
+        drawing.box(left + width * i + 2, base - tall, width - 4, tall, f"fill {style}")
+    if reference is not None:
+        steps = [
+            (left + width * (i + side), base - height * r / top) for i, r in enumerate(reference) for side in (0, 1)
+        ]
+        drawing.path(steps, "line compare")
+    drawing.text(left, base + 16, "most popular", "tick")
+    drawing.text(left + 10 * width, base + 16, "least", "tick end")
+    return drawing.finish()
+
+
+def histogram(
+    title: str, edges: Sequence[float], parts: Sequence[tuple[str, Sequence[float]]], cut: float | None, width: float
+) -> Markup:
+    """Return stacked bars over time, a colour per part, and a line at the cut."""
+    left, right, top, base = 46.0, width - 12.0, 26.0, 168.0
+    total = [sum(values) for values in zip(*(counts for _, counts in parts), strict=True)]
+    spoken = "; ".join(f"{name} {sum(counts):,.0f} events" for name, counts in parts)
+    about = f"{day(edges[0])} to {day(edges[-1])}: {spoken}" + (f"; cut at {day(cut)}." if cut is not None else ".")
+    drawing = Drawing(width, 196, title, about, "wide" if width > 400 else "narrow")
+    high, span = max([*total, 1]) * 1.05, (edges[-1] - edges[0]) or 1
+
+    def x(moment: float) -> float:
+        return left + (right - left) * (moment - edges[0]) / span
+
+    event_positions = ticks(0, high, 4)
+    for value, words in zip(event_positions, labels(event_positions), strict=True):
+        y = base - (base - top) * value / high
+        drawing.line(left, y, right, y, "grid")
+        drawing.text(left - 7, y + 4, words, "tick end")
+    for i in range(len(total)):
+        y = base
+        for part, (_, counts) in enumerate(parts):
+            tall = (base - top) * counts[i] / high
+            gap = min(1.0, 0.2 * (x(edges[i + 1]) - x(edges[i])))
+            drawing.box(x(edges[i]), y - tall, x(edges[i + 1]) - x(edges[i]) - gap, tall, f"fill {colour(part)}")
+            y -= tall
+    for moment, words in time_ticks(edges[0], edges[-1], 6 if width > 400 else 3):
+        edge = "start" if x(moment) < left + 20 else "end" if x(moment) > right - 24 else "middle"
+        drawing.line(x(moment), base, x(moment), base + 5, "axis")
+        drawing.text(x(moment), base + 19, words, f"tick {edge}")
+    drawing.line(left, base, right, base, "axis")
+    if cut is not None:
+        late = x(cut) > (left + right) / 2
+        drawing.line(x(cut), top - 12, x(cut), base, "cut")
+        drawing.text(x(cut) + (-6 if late else 6), top - 6, f"cut {day(cut)}", "strong end" if late else "strong")
+    return drawing.finish()
+
+
+def lines(
+    title: str, curves: Sequence[tuple[str, Sequence[float], int | None]], x_name: str, y_name: str, width: float
+) -> Markup:
+    """Return one line per curve over its steps 1, 2, ..., a ring where it stopped, and its name where there is room."""
+    wide = width > 400
+    height = max(300.0, 60 + 15.0 * len(curves)) if wide else 240.0
+    left, right, top, base = 52.0, width - (204.0 if wide else 14.0), 28.0, height - 42.0
+    finite = [value for _, values, _ in curves for value in values if math.isfinite(value)] or [0.0, 1.0]
+    low, high = min(finite), max(finite)
+    margin = (high - low) * 0.05 or abs(high) * 0.05 or 1.0
+    low, high, last = low - margin, high + margin, max([2, *(len(values) for _, values, _ in curves)])
+    drawing = Drawing(
+        width, height, title, f"{y_name} against {x_name} of {len(curves)} curves.", "wide" if wide else "narrow"
+    )
+
+    def x(step: float) -> float:
+        return left + (right - left) * (step - 1) / (last - 1)
+
+    def y(value: float) -> float:
+        return base - (base - top) * (value - low) / (high - low)
+
+    event_positions = ticks(low, high, 5)
+    for value, words in zip(event_positions, labels(event_positions), strict=True):
+        drawing.line(left, y(value), right, y(value), "grid")
+        drawing.text(left - 8, y(value) + 4, words, "tick end")
+    for step in sorted({max(1, round(value)) for value in ticks(1, last, 6 if wide else 4)} | {1}):
+        drawing.line(x(step), base, x(step), base + 5, "axis")
+        drawing.text(x(step), base + 18, str(step), "tick middle")
+    drawing.line(left, base, right, base, "axis")
+    drawing.text((left + right) / 2, base + 36, x_name, "tick middle")
+    drawing.text(left - 44, 14, y_name, "tick")
+    ends, names = [], []
+    for place, (name, values, stop) in enumerate(curves):
+        style = f"{colour(place)} dash{place // COLOURS % 3}"
+        points = [(x(i + 1), y(value)) for i, value in enumerate(values) if math.isfinite(value)]
+        if not points:
+            continue
+        drawing.path(points, f"line {style}")
+        if stop is not None and 1 <= stop <= len(values) and math.isfinite(values[stop - 1]):
+            drawing.dot(x(stop), y(values[stop - 1]), 4.5, f"ring {colour(place)}")
+        ends.append(points[-1])
+        names.append((name, style))
+    if wide:
+        heights = spread([point[1] for point in ends], 15, top, base + 12)
+        for (name, style), height, (end_x, end_y) in zip(names, heights, ends, strict=True):
+            drawing.line(end_x + 4, end_y, right + 14, height, f"leader {style}")
+            drawing.text(right + 19, height + 4, shortened(name, 28), f"name {style}")
+    return drawing.finish()
+
+
+def swatch(position: int) -> Markup:
+    """Return the line sample that stands beside a name in a table or legend."""
+    sample = Markup('<polyline points="1,5 21,5" class="line {}"/>').format(
+        f"{colour(position)} dash{position // COLOURS % 3}"
+    )
+    return Markup('<svg class="swatch" width="22" height="10" aria-hidden="true">{}</svg>').format(sample)

@@ -1,0 +1,1 @@
+"""Features of queries and items as arrays for towers and rankers; needs no torch."""

@@ -1,0 +1,1 @@
+"""Classical collaborative filtering and content models."""

@@ -1,0 +1,1 @@
+"""Deep ranking models: a network reads query and item together."""

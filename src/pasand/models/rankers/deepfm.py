@@ -1,0 +1,26 @@
+"""DeepFM (Guo et al., IJCAI 2017)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pasand.models.rankers.contextual import ContextualRanker
+
+if TYPE_CHECKING:
+    from pasand.layers.network_shape import Shape
+
+
+@dataclass(kw_only=True)
+class DeepFM(ContextualRanker):
+    """Scores by a factorisation machine and dense layers over the same vectors."""
+
+    layers: tuple[int, ...] = (128, 64)
+    """Widths of the ReLU layers."""
+    dropout: float = 0.0
+    """Share of the units of each layer that is left out in training."""
+
+    def _shape(self, names: list[str]) -> Shape:
+        from pasand.layers.network_shape import Shape
+
+        return Shape(linear=True, second_order=True, dense=self.layers, dropout=self.dropout)

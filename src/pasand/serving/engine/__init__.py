@@ -1,0 +1,1 @@
+"""Turns requests into recommendations: batching, variants, home rows."""

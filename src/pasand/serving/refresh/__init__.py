@@ -1,0 +1,1 @@
+"""Scheduled refresh: gathers new training data, refits, tests acceptance, publishes."""

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pasand.errors import InputError
+from pasand.serving.http.security import GROUPS, WAYS, Keys, Rate, check_address
+from pasand.serving.schemas import RequestError
+from tests.serving.states.places import python
+
+READ, ADMIN = "reading-0123456789abcdef", "admin-0123456789abcdef"
+
+
+def test_scopes_include_those_below() -> None:
+    keys = Keys({READ: "read", ADMIN: "admin"})
+    keys.check(READ, "read")
+    for scope in ("read", "write", "admin"):
+        keys.check(ADMIN, scope)
+    with pytest.raises(RequestError, match=r"scope is read, and write"):
+        keys.check(READ, "write")
+    for wrong in (None, "", READ[:-1], READ + "x", "é"):
+        with pytest.raises(RequestError, match="missing or unknown"):
+            keys.check(wrong, "read")
+    Keys().check(None, "admin")
+
+
+def test_keys_are_read_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    file.write_text(f"# ours\n\nread {READ}\nadmin {ADMIN}\n")
+    assert Keys.of_file(file).scope == {READ: "read", ADMIN: "admin"}
+    for text, told in (
+        ("read", "row 1.*SCOPE KEY"),
+        (f"root {READ}", "root.*no such scope"),
+        ("read short", "16 printable"),
+        ("# none", "no key in it"),
+    ):
+        file.write_text(text)
+        with pytest.raises(InputError, match=told):
+            Keys.of_file(file)
+    with pytest.raises(InputError, match="cannot be read"):
+        Keys.of_file(tmp_path / "nothing")
+
+
+def test_a_caller_may_burst_and_then_waits() -> None:
+    rate = Rate(2)
+    for _ in range(4):
+        rate.check("one")
+    with pytest.raises(RequestError, match="try again in"):
+        rate.check("one")
+    rate.check("another")
+    unlimited = Rate(0)
+    for _ in range(1000):
+        unlimited.check("one")
+
+
+def test_less_than_one_a_second_is_kept_to() -> None:
+    rate = Rate(0.0001)
+    rate.check("one")
+    with pytest.raises(RequestError, match=r"again in (9|10)\d{3}\.\d s"):
+        rate.check("one")
+
+
+def test_processes_that_share_a_file_count_together(tmp_path: Path) -> None:
+    one, other = Rate(0.001, tmp_path / "rates"), Rate(0.001, tmp_path / "rates")
+    for number in range(500):
+        (one, other)[number % 2].check(f"caller {number}")
+    for number in range(500):
+        with pytest.raises(RequestError):
+            (other, one)[number % 2].check(f"caller {number}")
+
+
+PROCESS = """
+import sys
+from pathlib import Path
+from pasand.serving.http.security import Rate
+from pasand.serving.schemas import Refused
+rate, through = Rate(0.0001, Path(sys.argv[1])), 0
+for number in range(2000):
+    try:
+        rate.check(f"caller {number % 1000}")
+        through += 1
+    except Refused:
+        pass
+print(through)
+"""
+
+
+def test_no_call_is_counted_twice_or_lost_among_processes(tmp_path: Path) -> None:
+    running = [python(PROCESS, str(tmp_path / "rates")) for _ in range(3)]
+    assert sum(int(process.communicate(timeout=60)[0]) for process in running) == 1000
+
+
+def test_callers_that_come_make_room_for_themselves() -> None:
+    rate = Rate(0.001)
+    for number in range(4 * GROUPS * WAYS):
+        rate.check(f"caller {number}")
+    with pytest.raises(RequestError):
+        rate.check(f"caller {4 * GROUPS * WAYS - 1}")
+    rate.check("caller 0")  # forgotten meanwhile
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])
+def test_addresses_that_others_reach_ask_for_keys(host: str) -> None:
+    with pytest.raises(InputError, match="no API key"):
+        check_address(host, Keys())
+    check_address(host, Keys({ADMIN: "admin"}))
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.3.2.1", "::1", "localhost"])
+def test_this_machine_alone_asks_for_none(host: str) -> None:
+    check_address(host, Keys())

@@ -1,0 +1,106 @@
+"""The formats of published data sets: small imitations, and the real ones where they are present."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import pytest
+
+from pasand.errors import InputError
+from pasand.sources import load, ncf
+from tests.resources import real_data
+
+
+def write(folder: Path, **files: str) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        (folder / name.replace("__", ".")).write_bytes(content.encode("latin-1"))
+    return folder
+
+
+def test_the_three_layouts_of_movielens_agree(tmp_path: Path) -> None:
+    rows = [("1", "5", "3", "978300760"), ("2", "5", "4", "978300761"), ("2", "6", "5", "978300759")]
+    text = {mark: "".join(mark.join(row) + "\n" for row in rows) for mark in ("\t", "::", ",")}
+    movie = "5|Amélie (2001)|01-Jan-2001||url|0|1\n6|B (1999)|||url|1|0\n"
+    u = write(tmp_path / "u", u__data=text["\t"], u__item=movie, u__genre="Drama|0\nWar|1\n", u__user="1|24|M|a|01\n")
+    dat = write(
+        tmp_path / "dat", movies__dat="5::Amélie (2001)::War\n6::B (1999)::Drama\n", users__dat="1::F::18::4::01\n"
+    )
+    (dat / "ratings.dat.gz").write_bytes(gzip.compress(text["::"].encode()))
+    header = "userId,movieId,rating,timestamp\n"
+    csv = write(tmp_path / "csv", ratings__csv=header + text[","])
+    (csv / "movies.csv").write_text("movieId,title,genres\n5,Amélie (2001),War\n6,B (1999),Drama\n")
+    found = [load(place) for place in (u, dat, csv)]
+    assert len({data.fingerprint for data in found}) == 1
+    for data in found:
+        features = data.item_features
+        assert [features[name].show(0) for name in ("title", "genres", "year")] == ["Amélie (2001)", "War", "2001"]
+        assert [features[name].kind for name in ("title", "genres", "year")] == ["text", "bag", "number"]
+    assert found[0].user_features["zip"].show(0) == "01"
+    assert found[1].user_features["occupation"].show(0) == "college/grad student"
+
+
+def test_both_layouts_of_sequences_agree_and_keep_repetitions(tmp_path: Path) -> None:
+    (tmp_path / "pairs.txt").write_text("1 5\n1 6\n1 5\n2 6\n")
+    (tmp_path / "lists.txt").write_text("1 5 6 5\n2 6\n")
+    pairs, lists = load(tmp_path / "pairs.txt"), load(tmp_path / "lists.txt")
+    assert pairs.fingerprint == lists.fingerprint
+    assert (pairs.order, pairs.items.ids(pairs.item)) == ("sequence", ["5", "6", "5", "6"])
+
+
+def test_rows_with_spaces_are_a_table_and_not_sequences(tmp_path: Path) -> None:
+    (tmp_path / "rows.txt").write_text("1 5 3 978300760\n2 6 4 978300761\n")
+    (tmp_path / "headed.txt").write_text("user item\n1 5\n2 6\n")
+    assert load(tmp_path / "rows.txt").order == "time"
+    assert load(tmp_path / "headed.txt").users.ids([0, 1]) == ["1", "2"]
+
+
+def test_ragged_plays_are_refused(tmp_path: Path) -> None:
+    folder = write(tmp_path, user_artists__dat="userID\tartistID\tweight\n1\t2\t3\n1\t2\t3\t4\n")
+    with pytest.raises(InputError, match="it cannot be read"):
+        load(folder)
+
+
+def test_ncf_gives_training_events_and_the_questions_apart(tmp_path: Path) -> None:
+    folder = write(
+        tmp_path,
+        a__train__rating="0\t1\t5\n0\t2\t4\n",
+        a__test__rating="0\t3\t5\t9\n",
+        a__test__negative="(0,3)\t1\t4\n",
+    )
+    assert len(load(folder)) == 2
+    assert ncf.negatives(folder) == (["0"], ["3"], [["1", "4"]])
+    held = ncf.held_out(folder)
+    assert held is not None
+    assert held.row(0) == ("0", "3", "5", "9")
+    (folder / "a.test.negative").write_text("0 3 1 4\n")
+    with pytest.raises(InputError, match=r"row 1: .*\(user,item\)"):
+        ncf.negatives(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "counts", "order", "values"),
+    [
+        ("ml-100k", (100_000, 943, 1_682), "time", "rating"),
+        ("ml-1m-2999-users", (487_650, 2_999, 3_615), "time", "rating"),
+        ("ml-1m", (1_000_209, 6_040, 3_706), "none", "rating"),
+        ("amazon-musical-instruments-5core", (10_261, 1_429, 900), "time", "rating"),
+        ("hetrec2011-lastfm-2k", (92_834, 1_892, 17_632), "none", "strength"),
+        ("ncf-splits", (994_169, 6_040, 3_704), "none", "rating"),
+        ("sequences/s3rec_Beauty.txt.gz", (198_502, 22_363, 12_101), "sequence", "none"),
+        ("sequences/sasrec_Video.txt.gz", (287_107, 31_013, 23_715), "sequence", "none"),
+    ],
+)
+def test_real_data_have_their_published_counts(
+    name: str, counts: tuple[int, int, int], order: str, values: str
+) -> None:
+    data = load(real_data(name))
+    assert (len(data), data.n_users, data.n_items) == counts
+    assert (data.order, data.values) == (order, values)
+
+
+def test_a_plain_csv_of_movielens_equals_the_folder(tmp_path: Path) -> None:
+    source = real_data("ml-100k") / "u.data"
+    (tmp_path / "copy.csv").write_text("user_id,item_id,rating,timestamp\n" + source.read_text().replace("\t", ","))
+    assert load(tmp_path / "copy.csv").fingerprint == load(source.parent).fingerprint
