@@ -24,7 +24,8 @@ import polars as pl
 
 from benchmarks.rows import Row, data_folder, peer_python, run_peer
 from pasand.contracts import Model
-from pasand.data.dataset import Dataset, Vocabulary
+from pasand.data.dataset import Dataset
+from pasand.data.vocabulary import Vocabulary
 from pasand.models.classical.ials import IALS
 from pasand.models.classical.item_knn import ItemKNN
 from pasand.stages.filtering import DropSeen

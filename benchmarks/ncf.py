@@ -36,7 +36,8 @@ import polars as pl
 from numpy.random import Generator
 
 from benchmarks.rows import Row, data_folder
-from pasand.data.dataset import Dataset, Vocabulary
+from pasand.data.dataset import Dataset
+from pasand.data.vocabulary import Vocabulary
 from pasand.models.classical.ease import EASE
 from pasand.models.classical.ials import IALS
 from pasand.models.classical.slit import SLIT

@@ -11,7 +11,8 @@ from time import perf_counter
 import numpy as np
 
 from benchmarks.rows import Row, peer_python, run_peer
-from pasand.data.dataset import Dataset, Vocabulary
+from pasand.data.dataset import Dataset
+from pasand.data.vocabulary import Vocabulary
 from pasand.models.rankers.neumf import NeuMF
 
 USERS, ITEMS, LIKINGS, NEGATIVES = 6040, 3706, 200_000, 4

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from benchmarks.rows import Row, data_folder, peer_python, run_peer
 from pasand.contracts import PredictsRatings
-from pasand.data.dataset import Dataset, Vocabulary
+from pasand.data.dataset import Dataset
+from pasand.data.vocabulary import Vocabulary
 from pasand.models.ratings.bayesian_mf import BayesianMF
 from pasand.models.ratings.biased_mf import BiasedMF
 

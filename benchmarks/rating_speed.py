@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.rows import Row, data_folder, peer_python, run_peer
-from pasand.data.dataset import Dataset, Vocabulary
+from pasand.data.dataset import Dataset
+from pasand.data.vocabulary import Vocabulary
 from pasand.models.ratings.biased_mf import BiasedMF
 
 Table: TypeAlias = NDArray[np.int64]

@@ -20,8 +20,9 @@ import numpy as np
 
 from benchmarks.rows import ROOT
 from pasand import bundle, recipe
-from pasand.data.dataset import Dataset, Vocabulary
+from pasand.data.dataset import Dataset
 from pasand.data.features import Feature
+from pasand.data.vocabulary import Vocabulary
 from pasand.types import Array
 
 CACHE = ROOT / ".cache" / "bundles"

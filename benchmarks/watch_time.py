@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmarks.rows import Row
 from pasand.data.dataset import Dataset
-from pasand.evaluation.watch_minutes import predicted
+from pasand.evaluation.watch_minutes import predicted_and_watched
 from pasand.models.rankers.youtube_ranking import YouTubeRanking
 from pasand.sources.bollywood import World
 from pasand.training.calibration import Calibration, calibration
@@ -62,7 +62,7 @@ def expected(asked: Examples) -> Array:
 
 def by_tenth(model: YouTubeRanking, asked: Examples) -> tuple[Calibration, Calibration]:
     """Return predicted minutes beside those watched, and beside the true expected ones."""
-    predicted, watched, users = predicted(model, asked)
+    predicted, watched, users = predicted_and_watched(model, asked)
     return calibration(predicted, watched, users), calibration(predicted, expected(asked), users)
 
 

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from pasand.data.dataset import Dataset, Vocabulary
+from pasand.data.dataset import Dataset
 from pasand.data.features import Feature
+from pasand.data.vocabulary import Vocabulary
 
 
 def log(events: list[tuple[str, str, int, float]], *, positive_from: float = 4, **more: object) -> Dataset:

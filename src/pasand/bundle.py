@@ -24,8 +24,9 @@ from safetensors.numpy import save
 
 from pasand import __version__, mapped, recipe
 from pasand.contracts import AddsItems, TowerModel
-from pasand.data.dataset import Dataset, Vocabulary
+from pasand.data.dataset import Dataset
 from pasand.data.features import Feature, Features, pack, unpack
+from pasand.data.vocabulary import Vocabulary
 from pasand.errors import InputError
 from pasand.progress import track
 from pasand.recipe import Assembly

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pasand.data.dataset import Vocabulary
 from pasand.data.features import TIME_UNKNOWN, Feature
+from pasand.data.vocabulary import Vocabulary
 from tests.logs import tastes
 
 names = st.text("abé0 _", min_size=0, max_size=4)

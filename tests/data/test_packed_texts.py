@@ -8,9 +8,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pasand.data.dataset import Vocabulary
 from pasand.data.features import Feature, pack, unpack
 from pasand.data.packed_texts import Packed, Texts, still_packed
+from pasand.data.vocabulary import Vocabulary
 
 words = st.text("abé0 _\0न\U0001f600", max_size=4)
 STRINGS = np.dtypes.StringDType()

@@ -10,7 +10,8 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.random import Generator
 
-from pasand.data.dataset import Dataset, Order, Vocabulary
+from pasand.data.dataset import Dataset, Order
+from pasand.data.vocabulary import Vocabulary
 from pasand.types import Arrays, Queries, Rows, Scores
 
 Event = tuple[str, str, int, float]

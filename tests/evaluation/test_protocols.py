@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from pasand.data.dataset import Dataset, Vocabulary
+from pasand.data.dataset import Dataset
+from pasand.data.vocabulary import Vocabulary
 from pasand.errors import InputError
 from pasand.evaluation.protocols import default_protocol, inside, names, protocol
 from pasand.evaluation.protocols.folds import Folds

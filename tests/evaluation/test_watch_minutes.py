@@ -62,7 +62,7 @@ def test_all_impressions_from_the_cut_on_are_asked_about_with_live_histories() -
     assert found.count @ found.came == pytest.approx(shown.watched_seconds.sum() / 60, rel=1e-5)
     log = data()
     earlier = [int(((log.user == u) & (log.time < t)).sum()) for u, t in zip(shown.user, shown.time, strict=True)]
-    assert found.count @ found.predicted == pytest.approx(sum(earlier))
+    assert found.count @ found.predicted_and_watched == pytest.approx(sum(earlier))
     (refreshed,) = told
     assert isinstance(refreshed, Dataset)
     assert len(refreshed) == len(log)

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pasand.data.dataset import Dataset, Vocabulary
+from pasand.data.dataset import Dataset
 from pasand.data.features import Feature
+from pasand.data.vocabulary import Vocabulary
 from pasand.errors import InputError
 from pasand.metrics.diversity import AveragePopularity, IntraListDiversity, Novelty
 from pasand.metrics.exposure import Coverage, Gini

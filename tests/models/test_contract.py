@@ -13,8 +13,9 @@ import pytest
 
 import pasand.models
 from pasand.contracts import Explains, Model, PredictsRatings, TowerModel
-from pasand.data.dataset import Dataset, Vocabulary
+from pasand.data.dataset import Dataset
 from pasand.data.features import Feature
+from pasand.data.vocabulary import Vocabulary
 from pasand.errors import InputError
 from pasand.recipe import Refreshes
 from pasand.types import Queries, Rows, Scores

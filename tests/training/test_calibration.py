@@ -12,10 +12,10 @@ from pasand.training.calibration import calibration, learn_map, mapped
 
 def test_parts_by_hand() -> None:
     predicted = np.array([4.0, 1.0, 3.0, 2.0])
-    came = np.array([2.0, 2.0, 2.0, 1.0])
-    found = calibration(predicted, came, np.array([0, 1, 1, 0], np.int32), parts=2)
+    observed = np.array([2.0, 2.0, 2.0, 1.0])
+    found = calibration(predicted, observed, np.array([0, 1, 1, 0], np.int32), parts=2)
     assert found.predicted.tolist() == [1.5, 3.5]
-    assert found.came.tolist() == [1.5, 2]
+    assert found.observed.tolist() == [1.5, 2]
     assert found.error.tolist() == [0, 0.75]
     # in the first part user 1 is off by 1 - 2 and user 0 by 2 - 1; sqrt(2 * 2 / 1) / 3
     # in the second user 0 by 4 - 1.75 * 2 and user 1 by 3 - 1.75 * 2; sqrt(.5 * 2 / 1) / 4
@@ -30,8 +30,8 @@ def test_the_standard_error_is_that_of_the_draws() -> None:
     errors, told = [], []
     for _ in range(300):
         taste = rng.gamma(2.0, 0.5, 100)[users]  # what is not foreseen of a user is the same in all pairs of the user
-        came = rng.poisson(taste).astype(np.float64)
-        found = calibration(np.ones(len(users)), came, users, parts=1)
+        observed = rng.poisson(taste).astype(np.float64)
+        found = calibration(np.ones(len(users)), observed, users, parts=1)
         errors.append(found.error[0])
         told.append(found.spread[0])
     assert np.mean(told) == pytest.approx(np.std(errors), rel=0.15)
@@ -43,13 +43,13 @@ AMOUNTS = st.floats(0, 100, width=32, allow_subnormal=False)
 
 @given(st.lists(st.tuples(AMOUNTS, AMOUNTS, st.integers(0, 3)), max_size=40))
 def test_parts_are_equal_and_hold_everything(pairs: list[tuple[float, float, int]]) -> None:
-    predicted, came, users = (np.array([pair[at] for pair in pairs]) for at in range(3))
-    found = calibration(predicted, came, users.astype(np.int32))
+    predicted, observed, users = (np.array([pair[at] for pair in pairs]) for at in range(3))
+    found = calibration(predicted, observed, users.astype(np.int32))
     assert found.count.sum() == len(pairs)
     assert len(found.count) == min(10, len(pairs))
     assert len(pairs) == 0 or found.count.max() - found.count.min() <= 1
     assert (np.diff(found.predicted) >= -1e-9).all()
-    assert found.count @ found.came == pytest.approx(came.sum(), rel=1e-6, abs=1e-9)
+    assert found.count @ found.observed == pytest.approx(observed.sum(), rel=1e-6, abs=1e-9)
     told = found.as_json()
     assert len(told["error"]) == len(told["standard_error"]) == len(found.count)
 

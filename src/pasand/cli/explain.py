@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from pasand.bundle import Bundle
-    from pasand.data.dataset import Dataset, Vocabulary
+    from pasand.data.dataset import Dataset
+    from pasand.data.vocabulary import Vocabulary
 
 SHOWN = 8
 """Reasons, and features of a model, that are printed."""

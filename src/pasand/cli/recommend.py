@@ -92,10 +92,10 @@ def with_items(bundle: Bundle, table: Path) -> Bundle:
     Raises InputError for a table that cannot be read, an item that is in the catalogue already, and a column that
     cannot be read as the feature of that name.
     """
-    from pasand.data.dataset import Vocabulary
     from pasand.data.encoding.cells import as_ids
     from pasand.data.encoding.feature_kinds import features_of
     from pasand.data.log import Options
+    from pasand.data.vocabulary import Vocabulary
     from pasand.sources.tables import side_table
 
     lines = side_table(table, Options())

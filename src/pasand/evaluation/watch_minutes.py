@@ -17,7 +17,7 @@ MOST = 1_000_000
 """Impressions asked about at most; of more, requests are drawn."""
 
 
-def predicted(model: PredictsMinutes, asked: Examples) -> tuple[Array, Array, Rows]:
+def predicted_and_watched(model: PredictsMinutes, asked: Examples) -> tuple[Array, Array, Rows]:
     """Return minutes foreseen, minutes watched and user of each pair, (n,) each, in order of request and place."""
     assert asked.minutes is not None
     told, users = [np.empty(0, np.float32)], np.repeat(asked.user, (asked.items >= 0).sum(axis=1))
@@ -56,4 +56,4 @@ def of_minutes(model: object, split: Split) -> Calibration | None:
         return None
     following = copy.deepcopy(model)
     following.follow(replace(split.lists.log, impressions=None))
-    return calibration(*predicted(following, asked))
+    return calibration(*predicted_and_watched(following, asked))

@@ -18,8 +18,9 @@ import numpy as np
 import polars as pl
 from numpy.random import Generator
 
-from pasand.data.dataset import Dataset, Vocabulary
+from pasand.data.dataset import Dataset
 from pasand.data.features import TIME_UNKNOWN, Feature
+from pasand.data.vocabulary import Vocabulary
 from pasand.progress import track
 from pasand.simulation import population
 from pasand.simulation.choice_model import SLATE, Effects, Films, Viewers, chances, mind, preferences, visit

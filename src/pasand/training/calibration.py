@@ -20,7 +20,7 @@ class Calibration:
 
     predicted: Array
     """(G,)"""
-    came: Array
+    observed: Array
     """(G,)"""
     spread: Array
     """(G,) standard error of `error`: how much of it may be chance."""
@@ -30,12 +30,12 @@ class Calibration:
     @property
     def error(self) -> Array:
         """(G,) how much more was foreseen than came, as a share of what came; nan where nothing came."""
-        ratio: Array = np.divide(self.predicted, self.came, out=np.full(len(self.came), np.nan), where=self.came > 0)
+        ratio: Array = np.divide(self.predicted, self.observed, out=np.full(len(self.observed), np.nan), where=self.observed > 0)
         return ratio - 1
 
     def as_json(self) -> dict[str, Any]:
         """Return the parts as lists of numbers; nan is None."""
-        columns = {"foreseen": self.predicted, "came": self.came, "error": self.error, "standard_error": self.spread}
+        columns = {"predicted": self.predicted, "observed": self.observed, "error": self.error, "standard_error": self.spread}
         told = {name: [float(v) if np.isfinite(v) else None for v in values] for name, values in columns.items()}
         return told | {"count": self.count.tolist()}
 
@@ -43,14 +43,14 @@ class Calibration:
         """Return the errors and their standard errors in per cent.
 
         >>> one = np.ones(1)
-        >>> print(Calibration(foreseen=1.1 * one, came=one, spread=0.02 * one, count=one))
+        >>> print(Calibration(predicted=1.1 * one, observed=one, spread=0.02 * one, count=one))
         +10 ±2 %
         """
         pairs = zip(100 * self.error, 100 * self.spread, strict=True)
         return ", ".join(f"{error:+.0f} ±{spread:.0f}" for error, spread in pairs) + " %"
 
 
-def calibration(predicted: Array, came: Array, users: Rows, parts: int = PARTS) -> Calibration:
+def calibration(predicted: Array, observed: Array, users: Rows, parts: int = PARTS) -> Calibration:
     """Return how foreseen amounts, (n,) at least 0, compare with what came, (n,), in parts by what was foreseen.
 
     Parts differ in size by one at most; where there are fewer pairs than parts, there are fewer parts. The standard
@@ -59,25 +59,25 @@ def calibration(predicted: Array, came: Array, users: Rows, parts: int = PARTS) 
     """
     order = np.argsort(predicted, kind="stable")
     split = np.array_split(order, max(1, min(parts, len(order)))) if len(order) else []
-    told = [_part(predicted[part].astype(np.float64), came[part].astype(np.float64), users[part]) for part in split]
+    told = [_part(predicted[part].astype(np.float64), observed[part].astype(np.float64), users[part]) for part in split]
     columns = np.array(told, np.float64).reshape(len(split), 3).T
     return Calibration(
         predicted=columns[0],
-        came=columns[1],
+        observed=columns[1],
         spread=columns[2],
         count=np.array([len(part) for part in split], np.int64),
     )
 
 
-def _part(predicted: Array, came: Array, users: Rows) -> tuple[float, float, float]:
+def _part(predicted: Array, observed: Array, users: Rows) -> tuple[float, float, float]:
     """Return the means, and the standard error of their ratio."""
-    total = came.sum()
+    total = observed.sum()
     people, who = np.unique(users, return_inverse=True)
     if total <= 0 or len(people) < 2:
-        return predicted.mean(), came.mean(), np.nan
-    off = np.bincount(who, predicted - predicted.sum() / total * came)
+        return predicted.mean(), observed.mean(), np.nan
+    off = np.bincount(who, predicted - predicted.sum() / total * observed)
     spread = np.sqrt((off**2).sum() * len(people) / (len(people) - 1)) / total
-    return predicted.mean(), came.mean(), float(spread)
+    return predicted.mean(), observed.mean(), float(spread)
 
 
 def learn_map(logit: Array, amount: Array, parts: int = 5) -> Array:
@@ -98,11 +98,11 @@ def learn_map(logit: Array, amount: Array, parts: int = 5) -> Array:
     total = np.cumsum(np.exp(start + slope * z[order]))
     split = np.split(order, np.searchsorted(total, total[-1] * np.arange(1, parts) / parts))
     split = [part for part in split if y[part].any()]
-    came = np.log(_rising(np.array([y[part].mean() for part in split]), np.array([len(part) for part in split])))
+    observed = np.log(_rising(np.array([y[part].mean() for part in split]), np.array([len(part) for part in split])))
     middle = (np.log([np.exp(start + slope * z[part]).mean() for part in split]) - start) / slope
     ends = np.array([min(z.min(), middle[0]), max(z.max(), middle[-1])])
-    beyond = np.array([came[0], came[-1]]) + slope * (ends - middle[[0, -1]])
-    knots = np.stack([np.r_[ends[0], middle, ends[1]], np.r_[beyond[0], came, beyond[1]]])
+    beyond = np.array([observed[0], observed[-1]]) + slope * (ends - middle[[0, -1]])
+    knots = np.stack([np.r_[ends[0], middle, ends[1]], np.r_[beyond[0], observed, beyond[1]]])
     return knots.astype(np.float32)
 
 

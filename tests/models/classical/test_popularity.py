@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pasand.data.dataset import Dataset, Vocabulary
+from pasand.data.dataset import Dataset
 from pasand.data.features import Feature
+from pasand.data.vocabulary import Vocabulary
 from pasand.errors import InputError
 from pasand.models.classical.popularity import DAY, Popularity
 

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pasand.data.dataset import Dataset, Vocabulary
+from pasand.data.dataset import Dataset
 from pasand.data.features import Feature
+from pasand.data.vocabulary import Vocabulary
 from pasand.errors import InputError
 from pasand.models.ratings.bayesian_fm import BayesianFM
 from pasand.types import Scores

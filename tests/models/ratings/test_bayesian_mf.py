@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pasand.data.dataset import Dataset, Vocabulary
+from pasand.data.dataset import Dataset
+from pasand.data.vocabulary import Vocabulary
 from pasand.errors import InputError
 from pasand.models.ratings.bayesian_mf import BayesianMF, _draw_implicit
 from pasand.models.ratings.posterior import bags, conditional

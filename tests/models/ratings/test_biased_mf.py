@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pasand.data.dataset import Dataset, Vocabulary
+from pasand.data.dataset import Dataset
+from pasand.data.vocabulary import Vocabulary
 from pasand.errors import InputError
 from pasand.features.rating_histories import fold_in, hold_out
 from pasand.models.ratings.biased_mf import (

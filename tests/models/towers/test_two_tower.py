@@ -8,8 +8,9 @@ from functools import cache
 import numpy as np
 import pytest
 
-from pasand.data.dataset import Dataset, Vocabulary
+from pasand.data.dataset import Dataset
 from pasand.data.features import Feature
+from pasand.data.vocabulary import Vocabulary
 from pasand.errors import InputError
 from pasand.models.towers.two_tower import TwoTower
 from pasand.types import Array, Queries, Rows

@@ -8,13 +8,14 @@ import numpy as np
 import polars as pl
 from numba import njit
 
-from pasand.data.dataset import Dataset, Vocabulary
+from pasand.data.dataset import Dataset
 from pasand.data.encoding.cells import SECOND, Clock, absent, are_whole, as_ids, as_numbers
 from pasand.data.encoding.dropped_rows import EARLY, Reading
 from pasand.data.encoding.feature_kinds import features_of
 from pasand.data.encoding.impressions import ImpressionEncoder
 from pasand.data.features import Kind
 from pasand.data.log import Log, Options
+from pasand.data.vocabulary import Vocabulary
 from pasand.errors import InputError
 from pasand.progress import step
 from pasand.types import Array, Mask, Rows, Scores, Times

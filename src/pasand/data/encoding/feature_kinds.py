@@ -8,9 +8,9 @@ from typing import get_args
 import numpy as np
 import polars as pl
 
-from pasand.data.dataset import Vocabulary
 from pasand.data.encoding.cells import SECOND, Clock, absent, as_ids, as_numbers
 from pasand.data.features import TIME_UNKNOWN, Feature, Kind
+from pasand.data.vocabulary import Vocabulary
 from pasand.errors import InputError
 from pasand.types import Array
 

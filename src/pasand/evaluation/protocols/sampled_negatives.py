@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pasand.data.dataset import Dataset, Vocabulary
+from pasand.data.dataset import Dataset
+from pasand.data.vocabulary import Vocabulary
 from pasand.errors import InputError
 from pasand.evaluation.split import Split, TestQueries, event_counts, event_positions
 from pasand.sources.ncf import Negatives
