@@ -1,10 +1,11 @@
-"""EASE and item kNN against RecTools on `ml-1m-2999-users`: equal metrics from equal data and settings.
+"""Accuracy of EASE and item kNN against RecTools on `ml-1m-2999-users`: equal data and settings give equal metrics.
 
-Leave-last-out: the last event of each user in time (of one moment: the last in the file) is asked for, the others are
-fitted, every event counts as a liking. Each side gives its ten best unseen items; one code judges both.
+Leave-last-out: the last event of each user in time is the test item (of events with equal timestamps, the last in the
+file). The models are fitted to the other events, and every event is a positive. Each side recommends its ten best
+unseen items, and the same code evaluates both.
 
 RecTools 0.18.0 ranks by the transpose of EASE's weights, x B' instead of the paper's x B. Its weights are compared in
-the paper's direction; what it returns as it stands is shown for information.
+the paper's direction. The lists of unchanged RecTools are reported for information.
 """
 
 from __future__ import annotations
@@ -36,13 +37,13 @@ def run() -> list[Row]:
     python = peer_python("rectools", "rectools==0.18.0")
     contests: list[tuple[str, Model, str, float, str]] = [
         ("EASE", EASE(l2=L2), "ease", L2, f"l2 {L2:g}, RecTools' weights in the paper's direction"),
-        ("EASE", EASE(l2=L2), "ease_transposed", L2, f"l2 {L2:g}, RecTools as it stands (transposed weights)"),
+        ("EASE", EASE(l2=L2), "ease_transposed", L2, f"l2 {L2:g}, RecTools unchanged (transposed weights)"),
         (
             "item kNN, cosine",
             ItemKNN(neighbours=NEIGHBOURS, shrinkage=0),
             "item_knn",
             NEIGHBOURS + 1,
-            f"{NEIGHBOURS} neighbours (RecTools' {NEIGHBOURS + 1} hold the item itself)",
+            f"{NEIGHBOURS} neighbours (RecTools' {NEIGHBOURS + 1} include the item itself)",
         ),
     ]
     rows = []
@@ -54,16 +55,16 @@ def run() -> list[Row]:
             seconds = fit(model, data)
             ours, theirs = top_ten(model, data, users), np.load(out)
             same = np.mean([len(np.intersect1d(a, b)) / 10 for a, b in zip(ours, theirs, strict=True)])
-            for metric, judge in (("NDCG@10", ndcg), ("recall@10", recall)):
-                value_of, peer_of = judge(ours, truth), judge(theirs, truth)
+            for metric, mean in (("NDCG@10", ndcg), ("recall@10", recall)):
+                own_value, peer_value = mean(ours, truth), mean(theirs, truth)
                 rows.append(
                     Row(
                         target=f"{name}: difference of {metric} from RecTools'",
-                        value=abs(value_of - peer_of),
+                        value=abs(own_value - peer_value),
                         limit=None if kind == "ease_transposed" else TOLERANCE,
                         better="lower",
                         peer=f"RecTools {said['version']}",
-                        detail=f"{value_of:.5f} against {peer_of:.5f}, {detail}; lists share {same:.1%}; fitted in "
+                        detail=f"{own_value:.5f} against {peer_value:.5f}, {detail}; lists share {same:.1%}; fitted in "
                         f"{seconds:.2f} s against {said['seconds']:.2f} s",
                     )
                 )

@@ -1,12 +1,12 @@
-"""Fit time of implicit ALS and item kNN on ML-1M against `implicit`, at equal width, passes, threads and quality.
+"""Fit time of implicit ALS and item kNN on ML-1M against `implicit`, at equal width, epochs, threads and quality.
 
-All 1,000,209 pairs of user and item, less one held out at random for each user; both sides use two threads and fit by
-turns, and the medians count. Ours starts from the event columns, implicit from a ready sparse matrix. The compilation
-of our kernels (once per machine, then kept on disk) is left out by fitting a small part first. Quality is NDCG@10 of
-the held-out item over the full catalogue, judged by the same code.
+The data are all 1,000,209 pairs of user and item, minus one random held-out pair of each user. Both sides use two
+threads and fit in turns; the medians are compared. Ours starts from the event columns, implicit from a ready sparse
+matrix. A fit of a small part comes first, so that the compilation of our kernels (once per machine, then cached on
+disk) is not timed. Quality is NDCG@10 of the held-out item over the full catalogue, computed by the same code.
 
-The two weigh the same loss: implicit's alpha is 1 + 1 / unobserved. Its regularisation is constant, ours grows with
-activity, so each gets the best of five values on this hold-out.
+Both minimise the same weighted loss: implicit's alpha is 1 + 1 / unobserved_weight. Its regularisation is constant,
+ours grows with activity, so each side gets the best of five values on this hold-out.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ L2S = (0.003, 0.005, 0.007, 0.01, 0.014)
 
 
 def pairs(path: Path) -> pl.DataFrame:
-    """Return the columns user and item as rows 0..n-1, and time where there is one, of a MovieLens `ratings.dat`."""
+    """Return the columns user and item of a MovieLens `ratings.dat` as rows 0..n-1, and time, null where absent."""
     lines = pl.read_csv(path, has_header=False, separator="\n", new_columns=["line"])
     wide = lines["line"].str.split("::").list.to_struct(fields=["user", "item", "rating", "time"]).struct.unnest()
     dense = [(pl.col(name).cast(pl.Int64).rank("dense") - 1).cast(pl.Int32).alias(name) for name in ("user", "item")]
@@ -64,8 +64,8 @@ def dataset(frame: pl.DataFrame, shape: tuple[int, int]) -> Dataset:
 def top_ten(model: Model, data: Dataset, users: Rows) -> Rows:
     """Return the ten best unseen items of each user."""
     batches = np.array_split(users, max(len(users) // 1000, 1))
-    asked = (DropSeen()(data.queries(batch, k=10)) for batch in batches)
-    return np.vstack([FromModel(model)(queries).items for queries in asked])
+    filtered = (DropSeen()(data.queries(batch, k=10)) for batch in batches)
+    return np.vstack([FromModel(model)(queries).items for queries in filtered])
 
 
 def ndcg(lists: Rows, held: Rows) -> float:
@@ -87,7 +87,7 @@ def fit(model: Model, data: Dataset) -> float:
 
 
 def run() -> list[Row]:
-    """Fit both by turns and compare the medians."""
+    """Fit both sides in turns and compare the medians."""
     numba.set_num_threads(2)
     frame = pairs(data_folder("ml-1m") / "ratings_notime.dat.gz")
     shape = (frame["user"].n_unique(), frame["item"].n_unique())
@@ -102,15 +102,15 @@ def run() -> list[Row]:
         np.savez(source, user=data.user, item=data.item, shape=shape, users=users)
 
         def peer(kind: str, **settings: Any) -> tuple[float, float]:
-            said = run_peer(python, "implicit_fit.py", kind, source, out, json.dumps(settings))
-            return float(said["seconds"]), ndcg(np.load(out), truth)
+            result = run_peer(python, "implicit_fit.py", kind, source, out, json.dumps(settings))
+            return float(result["seconds"]), ndcg(np.load(out), truth)
 
         def own(l2: float) -> float:
             model = IALS(dimensions=DIMENSIONS, l2=l2).fit(data, rng=np.random.default_rng(0))
             return ndcg(top_ten(model, data, users), truth)
 
         ials = IALS(dimensions=DIMENSIONS, l2=max(L2S, key=own))
-        als = {"factors": DIMENSIONS, "iterations": ials.epochs, "alpha": 1 + 1 / ials.unobserved}
+        als = {"factors": DIMENSIONS, "iterations": ials.epochs, "alpha": 1 + 1 / ials.unobserved_weight}
         als |= {"num_threads": 2, "random_state": 0}
         tried = {penalty: peer("ials", **als, regularization=penalty)[1] for penalty in REGULARISATIONS}
         best = max(tried, key=lambda penalty: tried[penalty])
@@ -121,7 +121,7 @@ def run() -> list[Row]:
                 ials,
                 "ials",
                 {**als, "regularization": best},
-                f"{DIMENSIONS} dimensions, {ials.epochs} passes, {ials.conjugate_steps} conjugate steps each; "
+                f"{DIMENSIONS} dimensions, {ials.epochs} epochs, {ials.conjugate_steps} conjugate steps each; "
                 f"l2 {ials.l2:g} of {L2S}, implicit's {best:g} of {REGULARISATIONS}",
             ),
             (
@@ -129,7 +129,7 @@ def run() -> list[Row]:
                 knn,
                 "item_knn",
                 {"K": NEIGHBOURS + 1, "num_threads": 2},
-                f"{NEIGHBOURS} neighbours (implicit's {NEIGHBOURS + 1} hold the item itself)",
+                f"{NEIGHBOURS} neighbours (implicit's {NEIGHBOURS + 1} include the item itself)",
             ),
         ]
         rows = []
@@ -138,7 +138,7 @@ def run() -> list[Row]:
             turns = [(fit(model, data), *peer(kind, **settings)) for _ in range(TURNS)]
             ours, theirs = median(turn[0] for turn in turns), median(turn[1] for turn in turns)
             quality, other = ndcg(top_ten(model, data, users), truth), median(turn[2] for turn in turns)
-            said = f"{detail}; 2 threads, median of {TURNS} turns"
+            detail = f"{detail}; 2 threads, median of {TURNS} turns"
             rows += [
                 Row(
                     target=f"{name}: fit time as a share of implicit's",
@@ -147,7 +147,7 @@ def run() -> list[Row]:
                     better="lower",
                     peer="implicit 0.7.3, itself",
                     peer_value=1.0,
-                    detail=f"{ours:.3f} s against {theirs:.3f} s; {said}",
+                    detail=f"{ours:.3f} s against {theirs:.3f} s; {detail}",
                 ),
                 Row(
                     target=f"{name}: NDCG@10 of a random held-out item",
@@ -156,7 +156,7 @@ def run() -> list[Row]:
                     better="higher",
                     peer="implicit 0.7.3",
                     peer_value=other,
-                    detail="equal quality: at least implicit's less 0.001",
+                    detail="equal quality: at least implicit's minus 0.001",
                 ),
             ]
     return rows

@@ -1,11 +1,12 @@
-"""Users withheld from training, answered from their history alone: NDCG@10 on `ml-1m-2999-users` against popularity.
+"""Recommendations to new users from their history alone: NDCG@10 on `ml-1m-2999-users` against popularity.
 
-Strong generalisation: a fifth of the users is held out with all their events, and every model is asked two things of
-them, ranked over the full catalogue. All that comes later: the first 80 % of a user's events in time are told, and
-everything liked afterwards is asked for. What comes next: all events but the last are told, and that one is asked for
-if it was liked. Settings were chosen by `python -m benchmarks.cold_users`, which holds out a fifth of the training
-users in the same way and never reads the test users. A first run with other settings (20 epochs, the last weights)
-had shown its test figures before that search was made: 1.44 and 3.22 times popularity; no setting was chosen by them.
+Strong generalisation: a fifth of the users is held out with all their events. Every model ranks the full catalogue for
+them in two tasks. All later positives: the history is the first 80 % of a user's events in time, and the targets are
+all positives after it. Next item: the history is all events but the last, which is the target if it is a positive.
+
+Settings were chosen by `python -m benchmarks.cold_users`, which holds out a fifth of the training users in the same
+way and never reads the test users. A first run with other settings (20 epochs, the last weights) had shown its test
+figures before that search: 1.44 and 3.22 times popularity. No setting was chosen by them.
 """
 
 from __future__ import annotations
@@ -21,18 +22,19 @@ from numpy.typing import NDArray
 from benchmarks.rows import Row, data_folder
 from pasand import models
 from pasand.data.dataset import Dataset
-from pasand.evaluation.compare import Entry, baselines, entry
+from pasand.evaluation.compare import Entry, baselines, model_entry
 from pasand.evaluation.evaluate import evaluate
-from pasand.evaluation.intervals import of_ratios
-from pasand.evaluation.protocols import inside
+from pasand.evaluation.intervals import ratio_intervals
+from pasand.evaluation.protocols import validation_protocol
 from pasand.evaluation.protocols.strong_generalisation import StrongGeneralisation
 from pasand.evaluation.split import Split
 from pasand.sources import load
 
 METRIC = "ndcg@10"
-LATER = StrongGeneralisation(held_out=0.2)
-NEXT = replace(LATER, fold_in=1 - 1e-9)
-"""The same users; of each the last event is not told."""
+LATER = StrongGeneralisation(holdout_share=0.2)
+NEXT = replace(LATER, fold_in_share=1 - 1e-9)
+"""The same users, with all events but the last as history."""
+TASKS = {"all later positives": LATER, "next item": NEXT}
 LIMIT = 2.0
 SEED = 0
 Settings = dict[str, Any]
@@ -41,25 +43,25 @@ Values = NDArray[np.float64]
 BASE: Settings = {"dimensions": 64, "batch_size": 2560, "averaging": 0.998, "patience": 0}
 TRIED: dict[str, list[Settings]] = {
     "sasrec": [
-        BASE | {"max_length": 100, "dropout": 0.3, "epochs": 25, "ahead": 10, "fading": 0.9},
-        BASE | {"max_length": 100, "dropout": 0.3, "epochs": 25, "ahead": 30, "fading": 0.97},
-        BASE | {"max_length": 100, "dropout": 0.3, "epochs": 25},
-        BASE | {"max_length": 100, "dropout": 0.3, "epochs": 50},
-        BASE | {"max_length": 100, "dropout": 0.2, "epochs": 35},
-        BASE | {"max_length": 200, "dropout": 0.3, "epochs": 35},
-        BASE | {"max_length": 100, "dropout": 0.2, "epochs": 35, "blocks": 2},
-        BASE | {"max_length": 200, "dropout": 0.2, "epochs": 35, "blocks": 2},
+        BASE | {"history_length": 100, "dropout": 0.3, "epochs": 25, "horizon": 10, "horizon_decay": 0.9},
+        BASE | {"history_length": 100, "dropout": 0.3, "epochs": 25, "horizon": 30, "horizon_decay": 0.97},
+        BASE | {"history_length": 100, "dropout": 0.3, "epochs": 25},
+        BASE | {"history_length": 100, "dropout": 0.3, "epochs": 50},
+        BASE | {"history_length": 100, "dropout": 0.2, "epochs": 35},
+        BASE | {"history_length": 200, "dropout": 0.3, "epochs": 35},
+        BASE | {"history_length": 100, "dropout": 0.2, "epochs": 35, "blocks": 2},
+        BASE | {"history_length": 200, "dropout": 0.2, "epochs": 35, "blocks": 2},
     ],
     "ease": [{"l2": l2} for l2 in (100.0, 300.0, 1000.0)],
     "ials": [{"dimensions": d, "l2": l2} for d, l2 in product((32, 64), (0.003, 0.01))],
 }
-"""What `search` tries."""
+"""Settings that `search` tries."""
 SETTINGS: dict[str, Settings] = {
     "sasrec": TRIED["sasrec"][-1],
     "ease": {"l2": 300.0},
     "ials": {"dimensions": 64, "l2": 0.01},
 }
-"""The best of validation at all that comes later; the first is the deep model."""
+"""The best settings on the validation split of all later positives; the first is the deep model."""
 
 
 def data() -> Dataset:
@@ -67,50 +69,48 @@ def data() -> Dataset:
     return load(data_folder("ml-1m-2999-users"))
 
 
-def answers(contender: Entry, splits: list[Split]) -> list[Values]:
-    """Return NDCG@10 by user, (n,) for each of the splits, of a contender fitted to the train part that they share."""
-    recommender = contender.build(splits[0].train, np.random.default_rng(SEED)).recommender
-    found = (evaluate(recommender, split, [METRIC], rng=np.random.default_rng(SEED)) for split in splits)
-    return [evaluation.user_values[METRIC] for evaluation in found]
+def user_values(entry: Entry, splits: list[Split]) -> list[Values]:
+    """Return NDCG@10 by user, (n,) for each split, of a model fitted to the train part that the splits share."""
+    recommender = entry.build(splits[0].train, np.random.default_rng(SEED)).recommender
+    evaluations = (evaluate(recommender, split, [METRIC], rng=np.random.default_rng(SEED)) for split in splits)
+    return [evaluation.user_values[METRIC] for evaluation in evaluations]
 
 
-def contender(name: str, settings: Settings) -> Entry:
-    """Return a model with these settings."""
-    return entry(name, models.find(name)(**settings))
+def configured(name: str, settings: Settings) -> Entry:
+    """Return the model of this name with these settings."""
+    return model_entry(name, models.find(name)(**settings))
 
 
 def search(*names: str) -> None:
-    """Print the validation figures of each trial of the named models, by default of all."""
+    """Print the validation figures of each trial of the named models; all models by default."""
     (outer,) = LATER.split(data())
-    splits = [inside(protocol).split(outer.train)[0] for protocol in (LATER, NEXT)]
+    splits = [validation_protocol(protocol).split(outer.train)[0] for protocol in TASKS.values()]
     for name in names or TRIED:
         for settings in TRIED[name]:
-            means = [f"{np.nanmean(values):.4f}" for values in answers(contender(name, settings), splits)]
+            means = [f"{np.nanmean(values):.4f}" for values in user_values(configured(name, settings), splits)]
             print(f"{name} {settings}: later {means[0]}, next {means[1]}", flush=True)
 
 
 def run() -> list[Row]:
-    """Fit the chosen settings to all training users and ask the withheld ones once."""
+    """Fit the chosen settings to all training users and evaluate the held-out users once."""
     log = data()
-    splits = [protocol.split(log)[0] for protocol in (LATER, NEXT)]
-    popular = [answers(one, splits) for one in baselines()]
+    splits = [protocol.split(log)[0] for protocol in TASKS.values()]
+    popular = [user_values(entry, splits) for entry in baselines()]
     rows = []
-    for place, (name, settings) in enumerate(SETTINGS.items()):
-        values = answers(contender(name, settings), splits)
-        for what, own, base in zip(
-            ("all that comes later", "what comes next"), values, zip(*popular, strict=True), strict=True
-        ):
-            best = max(base, key=np.nanmean)
-            rows.append(against(name, what, own, best, LIMIT if not place else None, str(settings)))
+    for index, (name, settings) in enumerate(SETTINGS.items()):
+        values = user_values(configured(name, settings), splits)
+        for task, own, of_baselines in zip(TASKS, values, zip(*popular, strict=True), strict=True):
+            best = max(of_baselines, key=np.nanmean)
+            rows.append(ratio_row(name, task, own, best, LIMIT if not index else None, str(settings)))
     return rows
 
 
-def against(name: str, what: str, own: Values, popular: Values, limit: float | None, detail: str) -> Row:
-    """Return how many times popularity's mean the model's is, with the 95 % interval over users drawn anew."""
-    values = [each[np.isfinite(own)][:, None] for each in (own, popular)]
-    ratio, low, high = (float(part[0]) for part in of_ratios(values[0], values[1], np.random.default_rng(SEED)))
+def ratio_row(name: str, task: str, own: Values, popular: Values, limit: float | None, detail: str) -> Row:
+    """Return the ratio of the model's mean to popularity's, with the 95 % bootstrap interval over users."""
+    values = [column[np.isfinite(own)][:, None] for column in (own, popular)]
+    ratio, low, high = (float(part[0]) for part in ratio_intervals(values[0], values[1], np.random.default_rng(SEED)))
     return Row(
-        target=f"cold users, {what}: NDCG@10 of {name} / that of popularity",
+        target=f"cold users, {task}: NDCG@10 of {name} divided by that of popularity",
         value=ratio,
         limit=limit,
         better="higher",

@@ -32,7 +32,7 @@ import numpy as np
 
 from benchmarks.rows import Row, data_folder
 from pasand.data.dataset import Dataset
-from pasand.evaluation.intervals import SURE, weights
+from pasand.evaluation.intervals import PERCENTILES, bootstrap_weights
 from pasand.features import ranking_statistics
 from pasand.features.ranking_features import RankingFeatures
 from pasand.models.rankers.contextual import ContextualRanker
@@ -61,13 +61,13 @@ COMMON: dict[str, tuple[Any, ...]] = {
     "learning_rate": (1e-3, 3e-3),
     "l2": (0.1, 0.3, 1.0, 3.0, 6.0),
     "averaging": (0.0, 0.99),
-    "strangers": (0.0, 0.3, 0.6),
+    "id_dropout": (0.0, 0.3, 0.6),
     "use_ids": (True, False),
     "history_length": (0, 20),
 }
 LAYERED = {**COMMON, "dropout": (0.0, 0.2, 0.4), "layers": ((128, 64), (64, 32), (32,))}
 SPACES: dict[str, dict[str, tuple[Any, ...]]] = {
-    "dcn": {**LAYERED, "crosses": (1, 2, 3)},
+    "dcn": {**LAYERED, "cross_layers": (1, 2, 3)},
     "deepfm": LAYERED,
     "wide_deep": LAYERED,
     "fm": COMMON,
@@ -111,12 +111,12 @@ CHOSEN: dict[str, dict[str, tuple[float, Settings]]] = {
                 "learning_rate": 0.001,
                 "l2": 0.1,
                 "averaging": 0.99,
-                "strangers": 0.0,
+                "id_dropout": 0.0,
                 "use_ids": False,
                 "history_length": 0,
                 "dropout": 0.0,
                 "layers": (64, 32),
-                "crosses": 2,
+                "cross_layers": 2,
                 "epochs": 8,
             },
         ),
@@ -127,7 +127,7 @@ CHOSEN: dict[str, dict[str, tuple[float, Settings]]] = {
                 "learning_rate": 0.001,
                 "l2": 1.0,
                 "averaging": 0.0,
-                "strangers": 0.3,
+                "id_dropout": 0.3,
                 "use_ids": True,
                 "history_length": 0,
                 "dropout": 0.0,
@@ -142,7 +142,7 @@ CHOSEN: dict[str, dict[str, tuple[float, Settings]]] = {
                 "learning_rate": 0.003,
                 "l2": 3.0,
                 "averaging": 0.99,
-                "strangers": 0.3,
+                "id_dropout": 0.3,
                 "use_ids": False,
                 "history_length": 0,
                 "epochs": 5,
@@ -155,7 +155,7 @@ CHOSEN: dict[str, dict[str, tuple[float, Settings]]] = {
                 "learning_rate": 0.001,
                 "l2": 1.0,
                 "averaging": 0.0,
-                "strangers": 0.3,
+                "id_dropout": 0.3,
                 "use_ids": True,
                 "history_length": 0,
                 "dropout": 0.0,
@@ -187,12 +187,12 @@ CHOSEN: dict[str, dict[str, tuple[float, Settings]]] = {
                 "learning_rate": 0.001,
                 "l2": 0.1,
                 "averaging": 0.99,
-                "strangers": 0.0,
+                "id_dropout": 0.0,
                 "use_ids": False,
                 "history_length": 0,
                 "dropout": 0.0,
                 "layers": (64, 32),
-                "crosses": 2,
+                "cross_layers": 2,
                 "epochs": 3,
             },
         ),
@@ -203,7 +203,7 @@ CHOSEN: dict[str, dict[str, tuple[float, Settings]]] = {
                 "learning_rate": 0.001,
                 "l2": 1.0,
                 "averaging": 0.0,
-                "strangers": 0.3,
+                "id_dropout": 0.3,
                 "use_ids": True,
                 "history_length": 0,
                 "dropout": 0.0,
@@ -218,7 +218,7 @@ CHOSEN: dict[str, dict[str, tuple[float, Settings]]] = {
                 "learning_rate": 0.001,
                 "l2": 1.0,
                 "averaging": 0.0,
-                "strangers": 0.3,
+                "id_dropout": 0.3,
                 "use_ids": True,
                 "history_length": 0,
                 "dropout": 0.0,
@@ -279,7 +279,7 @@ def lightgbm_rows(learnt: Mapping[str, Array], examples: ranking_examples.Exampl
         items = examples.items[part]
         reader = RankingFeatures(learnt)
         told = {**reader.of_queries(asked), **reader.of_items(items[:, 0])}
-        columns, categories = [reader.raw(asked, items)], []
+        columns, categories = [reader.raw_of_pairs(asked, items)], []
         for name, values in told.items():
             if name == "history":
                 continue
@@ -289,7 +289,7 @@ def lightgbm_rows(learnt: Mapping[str, Array], examples: ranking_examples.Exampl
                 categories.append(sum(column.shape[1] for column in columns))
                 columns.append(values)
             else:
-                columns.append((values[:, :, None] == np.arange(1, reader.parts[name] + 1)).any(axis=1))
+                columns.append((values[:, :, None] == np.arange(1, reader.input_sizes[name] + 1)).any(axis=1))
         parts.append(np.hstack([column.astype(np.float32) for column in columns]))
     return np.concatenate(parts), categories
 
@@ -302,7 +302,7 @@ class Trees:
 
     def fit(self, train: Dataset, last: ListQueries | None) -> int:
         """Learn, with as many trees as are best for `last`, or as the settings say; return how many."""
-        self.learnt = ranking_statistics.learn(train, ranking_statistics.Reads(expected=True))
+        self.learnt = ranking_statistics.learn(train, ranking_statistics.FeatureSelection(predicted_rating=True))
         examples = ranking_examples.examples(train, "liked", 1, len(train), np.random.default_rng(0))
         self.ids = bool(self.settings.get("ids", True))
         rows, categories = self.rows(examples)
@@ -382,7 +382,7 @@ def read(name: str) -> tuple[Dataset, ListQueries]:
 def spread(asked: ListQueries, scores: Mapping[str, Array]) -> dict[str, Array]:
     """Return the AUC of each contender's scores with users drawn anew, (replicates,), all by the same draws."""
     users, who = np.unique(asked.examples.user, return_inverse=True)
-    draws = [draw[who] for part in weights(len(users), np.random.default_rng(0), 500) for draw in part]
+    draws = [draw[who] for part in bootstrap_weights(len(users), np.random.default_rng(0), 500) for draw in part]
     return {name: np.array([auc(own, asked.label, draw) for draw in draws]) for name, own in scores.items()}
 
 
@@ -395,7 +395,7 @@ def run() -> list[Row]:
         found = {name: test.auc(own) for name, own in scores.items()}
         draws = spread(test, scores)
         best = max((name for name in chosen if name in DEEP), key=lambda name: chosen[name][0])
-        low, high = np.percentile(draws[best] - draws["lightgbm"], SURE)
+        low, high = np.percentile(draws[best] - draws["lightgbm"], PERCENTILES)
         rows.append(
             Row(
                 target=f"{data_name}: AUC of the best deep model, {best}, against LightGBM's",
@@ -409,7 +409,7 @@ def run() -> list[Row]:
             )
         )
         for name, value in found.items():
-            low, high = np.percentile(draws[name], SURE)
+            low, high = np.percentile(draws[name], PERCENTILES)
             rows.append(
                 Row(
                     target=f"{data_name}: AUC of {name}",

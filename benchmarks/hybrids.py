@@ -21,7 +21,8 @@ from pasand.cli.compare import contenders
 from pasand.data.dataset import Dataset
 from pasand.evaluation.compare import Comparison, Result, compare
 from pasand.evaluation.protocols.temporal import Temporal
-from pasand.evaluation.tune import Choices, OfRecipe, tune
+from pasand.evaluation.search_space import Choices, TunableRecipe
+from pasand.evaluation.tune import tune
 from pasand.sources import load
 
 METRIC = "ndcg@10"
@@ -96,7 +97,7 @@ def tuned(data: Dataset) -> dict[str, str]:
     """Return the options found best on validation parts, as `--set` of `pasand compare` takes them."""
     found = {}
     for name, grid in GRIDS.items():
-        searched = OfRecipe(name, recipe.read(name).text)
+        searched = TunableRecipe(name, recipe.read(name).text)
         best = tune(data, searched, grid, Temporal(), metric=METRIC).best.hyperparameters
         for option, value in best.items():
             told = ",".join(f"{one:g}" for one in value) if isinstance(value, tuple) else str(value)
@@ -114,12 +115,12 @@ def rows_of(name: str, comparison: Comparison, options: dict[str, str]) -> list[
         told = "; ".join(f"{one} {figures(results[one])}" for one in (hybrid.name, *hybrid.parts))
         rows.append(
             Row(
-                target=f"{name}, temporal: NDCG@10 of {hybrid.name} less that of its best part ({hybrid.best})",
+                target=f"{name}, temporal: NDCG@10 of {hybrid.name} less that of its best part ({hybrid.best_part})",
                 value=hybrid.difference.mean,
                 limit=None,
                 better="higher",
                 detail=f"{hybrid.verdict}: {hybrid.difference.low:+.4f} to {hybrid.difference.high:+.4f}, "
-                f"p {hybrid.corrected:.3g}; {', '.join(own) or 'nothing tuned'}; all, warm, cold of "
+                f"p {hybrid.p_holm:.3g}; {', '.join(own) or 'nothing tuned'}; all, warm, cold of "
                 f"{users['overall']}, {users['warm']}, {users['cold']} users: {told}",
             )
         )

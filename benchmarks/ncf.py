@@ -44,7 +44,7 @@ from pasand.models.classical.slit import SLIT
 from pasand.stages.blending import standardised
 from pasand.types import Rows, Scores
 
-SETTINGS: dict[str, float] = {"unobserved": 0.25, "l2": 0.0075, "l2_exponent": 1.0, "epochs": 8}
+SETTINGS: dict[str, float] = {"unobserved_weight": 0.25, "l2": 0.0075, "l2_exponent": 1.0, "epochs": 8}
 """Found by `search`: the highest sum of both metrics."""
 TRIED = (
     *product((0.25, 0.3), (0.007, 0.0075), (1.0,), (8, 10, 14)),
@@ -62,13 +62,13 @@ PUBLISHED = {"HR@10": 0.7310, "NDCG@10": 0.4521}
 
 BEST: dict[str, dict[str, float]] = {
     "ease": {"l2": 300.0, "weight": 0.2},
-    "slit": {"before": 10.0, "ahead": 5.0, "l2": 3000.0, "weight": 1.5},
+    "slit": {"history_decay_length": 10.0, "horizon_decay_length": 5.0, "l2": 3000.0, "weight": 1.5},
 }
 """Settings of what is added to implicit ALS, whose scores weigh 1."""
 EASES = (300.0, 1000.0)
 """Penalties of EASE that were tried, each with every weight of `WEIGHTS`."""
 SLITS = ((10.0, 5.0, 1000.0), (10.0, 5.0, 3000.0), (10.0, 5.0, 10000.0), (5.0, 5.0, 3000.0), (10.0, 2.0, 3000.0))
-"""Fadings before and ahead and the penalty of SLIT that were tried, each with every weight of `WEIGHTS`."""
+"""Decay lengths of history and horizon and the penalty of SLIT that were tried, each with every weight of `WEIGHTS`."""
 WEIGHTS = (0.1, 0.2, 0.4, 0.6, 1.0, 1.5, 2.0, 3.0)
 ASKED = {"HR@10": 0.7400, "NDCG@10": 0.4640}
 """What the best recommender of any kind is asked for."""
@@ -166,8 +166,8 @@ def search() -> None:
     """Print the second hold-out's figures of each trial, and the one with the highest sum of both."""
     data, users, lists = second_hold_out(np.random.default_rng(0))
     found = []
-    for unobserved, l2, exponent, epochs in TRIED:
-        settings = {"unobserved": unobserved, "l2": l2, "l2_exponent": exponent, "epochs": epochs}
+    for unobserved_weight, l2, exponent, epochs in TRIED:
+        settings = {"unobserved_weight": unobserved_weight, "l2": l2, "l2_exponent": exponent, "epochs": epochs}
         result = measure(scored(settings, 0, data, users, lists))
         found.append((sum(result.values()), result, settings))
         print(result, settings, flush=True)
@@ -188,8 +188,10 @@ def by_ease(l2: float, data: Dataset, users: Rows, lists: Rows) -> Scores:
 
 def by_slit(settings: tuple[float, float, float], data: Dataset, users: Rows, lists: Rows) -> Scores:
     """Return the standardised scores of the lists by SLIT fitted to events in their order, 0 for users without any."""
-    before, ahead, l2 = settings
-    model = SLIT(before=before, ahead=ahead, l2=l2).fit(data, rng=np.random.default_rng(0))
+    history_decay_length, horizon_decay_length, l2 = settings
+    model = SLIT(
+        history_decay_length=history_decay_length, horizon_decay_length=horizon_decay_length, l2=l2
+    ).fit(data, rng=np.random.default_rng(0))
     return standardised(model.score(data.queries(users, k=10), lists))
 
 
@@ -221,7 +223,7 @@ def best_rows(ials: Scores, data: Dataset, users: Rows, lists: Rows) -> list[Row
     there = lists >= 0
     timeless = standardised(ials) + ease["weight"] * by_ease(ease["l2"], data, users, lists)
     ordered = in_order(data)
-    settings = (slit["before"], slit["ahead"], slit["l2"])
+    settings = (slit["history_decay_length"], slit["horizon_decay_length"], slit["l2"])
     timed = timeless + slit["weight"] * by_slit(settings, ordered, users, lists)
     known = np.isin(users, ordered.user)
     rows = []

@@ -52,7 +52,7 @@ def run() -> list[Row]:
         served.load_state(fitted.state())
         served.use(fitted.export())
         served.score(queries[0], items[:1])
-        reader, said = served._reader(), served._learnt[ITEM_EMBEDDINGS]
+        reader, said = served._features(), served._learnt[ITEM_EMBEDDINGS]
         shared, pairs = reader.of_queries(queries[0]), reader.of_pairs(queries[0], items[:1])
         inputs = {**shared, "items": said[items[0]], "pair": pairs}
         graphs, fields = served._graphs, served._inputs(queries[0], items[:1])
@@ -61,7 +61,7 @@ def run() -> list[Row]:
         rows.append(
             Row(
                 target=f"{name}: ms to score {CANDIDATES} candidates of a request, network alone",
-                value=median(lambda _, graphs=graphs, inputs=inputs: graphs.run("request", inputs)),  # type: ignore[misc]
+                value=median(lambda _, graphs=graphs, inputs=inputs: graphs.run("rank_items", inputs)),  # type: ignore[misc]
                 limit=LIMIT,
                 better="lower",
                 detail=f"one thread; {len(fields)} fields, {wide} codes and numbers a pair, layers {LAYERS}",

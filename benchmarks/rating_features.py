@@ -1,7 +1,7 @@
 """Error of predicted ratings where users and films are described, on the five folds of ML-100K, against myFM.
 
 The folds, and how the width is chosen inside each base file, are those of `benchmarks.rating`; what is the same for all
-folds (the bands, the noise, the priors and the number of sweeps) was settled on hold-outs of u1.base. A user is his id,
+folds (the bins, the noise, the priors and the number of sweeps) was settled on hold-outs of u1.base. A user is his id,
 age, gender, occupation and the set of films that he rated; a film is its id, genres, year and the set of its raters.
 The peer gets the same columns in the same groups, as relational blocks, the same width and the same number of sweeps.
 Timed is `fit` alone, which in ours prepares the columns too; not reading, nor the compilation of our kernels, which a
@@ -29,7 +29,7 @@ from pasand.sources import load
 READ: dict[str, Any] = {
     "user_features": ("age", "gender", "occupation"),
     "item_features": ("genres", "year"),
-    "bands": 8,
+    "bins": 8,
 }
 TRIED: list[dict[str, Any]] = [{"dimensions": dimensions} for dimensions in (8, 12)]
 LONG: dict[str, Any] = {"epochs": 400, "burn_in": 100, "samples": 100}

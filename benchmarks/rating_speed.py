@@ -76,7 +76,7 @@ def run() -> list[Row]:
             l2=0.02,
             l2_bias=0.02,
             init_std=0.1,
-            validation=0,
+            validation_share=0,
         )
         model.fit(data.select(slice(0, 100)), rng=np.random.default_rng(0))  # compiles
         ours, theirs, peer_rmse = [], [], 0.0

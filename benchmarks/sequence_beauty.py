@@ -11,7 +11,7 @@ CONTEST = sequences.Contest(
     best=(0.1030, 0.0610),
     published="published: eSASRec .0928 / .0523, SASRec with sampled softmax .0921 / .0531, HSTU .0788 / .0439",
     settings=sequences.TOWER,
-    neighbours={"neighbours": 200, "shrinkage": 40.0, "decay": 0.6},
+    neighbours={"neighbours": 200, "shrinkage": 40.0, "history_decay": 0.6},
     weight=0.05,
 )
 

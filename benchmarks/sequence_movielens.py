@@ -37,7 +37,7 @@ from benchmarks.sequence_speed import ALL, PACKAGES, event_positions
 from pasand.data.dataset import Dataset
 from pasand.evaluation.compare import RECENT_DAYS
 from pasand.evaluation.evaluate import Evaluation, evaluate
-from pasand.evaluation.intervals import of_ratios
+from pasand.evaluation.intervals import ratio_intervals
 from pasand.evaluation.protocols.leave_last_out import LeaveLastOut
 from pasand.evaluation.protocols.temporal import Temporal
 from pasand.evaluation.significance import paired
@@ -47,7 +47,7 @@ from pasand.models.towers.sasrec import SASRec
 from pasand.recommender import Recommender, fallback_chain
 from pasand.sources import load
 from pasand.stages.retrieval import Fallback, FromModel
-from pasand.training.validation import ValidationSplit, latest
+from pasand.training.validation import ValidationSplit, split_latest
 from pasand.types import Candidates, Queries, Rows
 
 METRIC = "ndcg@10"
@@ -77,7 +77,7 @@ class Trial:
         return SASRec(
             dimensions=DIMENSIONS,
             heads=HEADS,
-            max_length=MAX_LENGTH,
+            history_length=MAX_LENGTH,
             batch_size=event_positions(train, MAX_LENGTH, BATCH_SIZE),
             negatives=ALL,
             gated=self.gated,
@@ -203,7 +203,7 @@ class Peer:
 
     def answer(self, found: Found, split: Split) -> Told:
         """Return the answers to a split's questions after training on its train part."""
-        parts = [part.queries for part in split.queries(10)]
+        parts = [part.queries for part in split.list_batches(10)]
         np.savez(self.source, **events(split.train), **asked(parts))
         run_peer(self.python, "rectools_sasrec.py", self.source, self.out, found.trial.peer(found.epochs, 0))
         order = [key for part in parts for key in keys(part)]
@@ -224,7 +224,7 @@ def measured(recommender: Recommender, split: Split) -> Evaluation:
 def difference(own: Evaluation, other: Evaluation) -> tuple[float, float, float]:
     """Return the mean difference by user, and the bounds of its 95 % interval."""
     values = (own.user_values[METRIC] - other.user_values[METRIC])[:, None]
-    mean, low, high = of_ratios(values, np.ones_like(values), np.random.default_rng(SEED))
+    mean, low, high = ratio_intervals(values, np.ones_like(values), np.random.default_rng(SEED))
     return float(mean[0]), float(low[0]), float(high[0])
 
 
@@ -250,7 +250,7 @@ def compared(name: str, split: Split, ours: list[Found], theirs: Found, peer: Pe
                 better="higher",
                 peer=f"RecTools {peer.version}",
                 detail=f"difference {mean:.4f} ({low:.4f} to {high:.4f}), p {p:.4f}; {own.n_users['overall']:,} users, "
-                f"{len(split.lists):,} questions; {split.name}",
+                f"{len(split.test_queries):,} questions; {split.name}",
             ),
             Row(
                 target=f"{title}: NDCG@10",
@@ -289,7 +289,7 @@ def run() -> list[Row]:
     data = load(data_folder("ml-1m-2999-users"), positive_from=1.0)
     splits = {"leave-last-out": LeaveLastOut().split(data)[0], "temporal": Temporal().split(data)[0]}
     train = shared(splits["leave-last-out"], splits["temporal"])
-    held = latest(train, np.random.default_rng(SEED))
+    held = split_latest(train, np.random.default_rng(SEED))
     assert held is not None
     with tempfile.TemporaryDirectory() as folder:
         peer = Peer(Path(folder))

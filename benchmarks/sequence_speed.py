@@ -54,7 +54,7 @@ class Contest:
 
     name: str
     place: str
-    max_length: int
+    history_length: int
     batch_size: int
     negatives: int
     limit: float | None
@@ -79,12 +79,12 @@ def sequences(place: str) -> Dataset:
     return LeaveLastOut().split(data)[0].train
 
 
-def event_positions(train: Dataset, max_length: int, batch_size: int) -> int:
+def event_positions(train: Dataset, history_length: int, batch_size: int) -> int:
     """Return how many places, followed by another item, so many users' histories hold on average, rounded up.
 
     RecTools' batches are users, ours are places: so both take as many steps an epoch.
     """
-    count = np.minimum(np.diff(train.by_user.start), max_length + 1)
+    count = np.minimum(np.diff(train.by_user.start), history_length + 1)
     return int(np.ceil((count[count >= 2] - 1).mean() * batch_size))
 
 
@@ -96,8 +96,8 @@ def own_seconds(contest: Contest, train: Dataset) -> float:
         heads=1,
         gated=True,
         dropout=0.5,
-        max_length=contest.max_length,
-        batch_size=event_positions(train, contest.max_length, contest.batch_size),
+        history_length=contest.history_length,
+        batch_size=event_positions(train, contest.history_length, contest.batch_size),
         negatives=contest.negatives,
         epochs=EPOCHS,
         patience=0,
@@ -122,7 +122,7 @@ def peer_settings(contest: Contest, threads: int) -> dict[str, Any]:
         "n_heads": 1,
         "n_factors": 64,
         "dropout_rate": 0.5,
-        "session_max_len": contest.max_length,
+        "session_max_len": contest.history_length,
         "batch_size": contest.batch_size,
         **({"loss": "softmax"} if contest.negatives == ALL else sampled),
     }
@@ -157,7 +157,7 @@ def run() -> list[Row]:
                     peer=f"RecTools {told['version']}, itself",
                     peer_value=1.0,
                     detail=f"{ours:.2f} s against {theirs:.1f} s; {n_users:,} users, {len(train):,} events, "
-                    f"{contest.max_length} read, batches of {contest.batch_size} users; RecTools "
+                    f"{contest.history_length} read, batches of {contest.batch_size} users; RecTools "
                     f"{BATCHES} of {n_batches} batches, scaled; {threads} threads, median of {TURNS} turns",
                 )
             )

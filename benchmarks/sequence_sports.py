@@ -11,7 +11,7 @@ CONTEST = sequences.Contest(
     best=(0.0600, 0.0345),
     published="published: SASRec with sampled softmax .0569 / .0314, eSASRec .0560 / .0323",
     settings=sequences.TOWER,
-    neighbours={"neighbours": 200, "shrinkage": 40.0, "decay": 0.8},
+    neighbours={"neighbours": 200, "shrinkage": 40.0, "history_decay": 0.8},
     weight=0.05,
 )
 

@@ -11,7 +11,7 @@ CONTEST = sequences.Contest(
     best=(0.1150, 0.0710),
     published="published: SASRec with sampled softmax .0970 / .0580, eSASRec .0939 / .0538",
     settings=sequences.TOWER,
-    neighbours={"neighbours": 100, "shrinkage": 40.0, "decay": 0.6},
+    neighbours={"neighbours": 100, "shrinkage": 40.0, "history_decay": 0.6},
     weight=0.05,
 )
 

@@ -36,7 +36,7 @@ from pasand.contracts import Model, Retriever
 from pasand.data.dataset import Dataset
 from pasand.evaluation.evaluate import evaluate
 from pasand.evaluation.intervals import Interval
-from pasand.evaluation.protocols import inside
+from pasand.evaluation.protocols import validation_protocol
 from pasand.evaluation.protocols.leave_last_out import LeaveLastOut
 from pasand.evaluation.split import Split
 from pasand.models.classical.item_knn import ItemKNN
@@ -70,8 +70,8 @@ class Contest:
 TOWER: dict[str, Any] = {
     "dimensions": 64,
     "batch_size": 512,
-    "ahead": 4,
-    "fading": 0.6,
+    "horizon": 4,
+    "horizon_decay": 0.6,
     "averaging": 0.998,
     "epochs": 36,
     "patience": 0,
@@ -79,7 +79,7 @@ TOWER: dict[str, Any] = {
 """Settings of all three towers; what is not named here is SASRec's default."""
 TRIALS: dict[str, tuple[Any, ...]] = {
     "batch_size": (768, 1536),
-    "ahead": (1, 2),
+    "horizon": (1, 2),
     "averaging": (0.0, 0.999),
     "epochs": (24, 48),
     "negatives": (256,),
@@ -123,7 +123,7 @@ def run(contest: Contest) -> list[Row]:
     neighbours = ItemKNN(**contest.neighbours).fit(split.train, rng=np.random.default_rng(0))
     detail = f"the tower and item kNN, weights 1 and {contest.weight:g}"
     rows += _rows("best recommender", blend(model, neighbours, contest.weight), split, contest.best, detail)
-    without = tower(contest, inside(LeaveLastOut()).split(split.train)[0].train)
+    without = tower(contest, validation_protocol(LeaveLastOut()).split(split.train)[0].train)
     rows += _rows("one tower, without the validation item", without, split, None, contest.published)
     rows += _rows("item kNN", neighbours, split, None, f"{_told(contest.neighbours)}, chosen on the validation")
     popular = Popularity().fit(split.train, rng=np.random.default_rng(0))
@@ -147,7 +147,7 @@ def _rows(what: str, answers: Model | Recommender, split: Split, limits: Limits 
 
 def search(contest: Contest) -> None:
     """Print the validation figures of every trial: tower settings one at a time, item kNN, and weights of the blend."""
-    split = inside(LeaveLastOut()).split(questions(contest).train)[0]
+    split = validation_protocol(LeaveLastOut()).split(questions(contest).train)[0]
     model = tower(contest, split.train)
     _tell("tower", fallback_chain(model), split)
     for name, values in TRIALS.items():

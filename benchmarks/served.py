@@ -196,7 +196,7 @@ SCRIPT = """
 local n = {number}
 request = function()
   n = (n * 1103515245 + 12345) % 2147483648
-  local body = string.format('{{"user":"u%06d","k":20}}', n % {users})
+  local body = string.format('{{"user_id":"u%06d","k":20}}', n % {users})
   return wrk.format("POST", "/v1/recommend", {{["content-type"]="application/json"}}, body)
 end
 """
@@ -249,7 +249,7 @@ async def _stream(server: Server, rate: float, seconds: float, connections: int)
     async def one(due: float, user: int) -> None:
         nonlocal failed
         reader, writer = await free.get()
-        body = b'{"user":"u%06d","k":20}' % user
+        body = b'{"user_id":"u%06d","k":20}' % user
         head = b"POST /v1/recommend HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
         writer.write(head + b"content-length: %d\r\n\r\n" % len(body) + body)
         status = await reader.readuntil(b"\r\n\r\n")

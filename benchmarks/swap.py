@@ -17,7 +17,7 @@ OTHER = RECIPE.replace("half_life_days = 30", "half_life_days = 10")
 def call(served: Server, ended: threading.Event, digests: set[str], faults: list[str], times: list[float]) -> None:
     """Ask for three users in one call until the end; note bundles that answered, and what went wrong."""
     connection = HTTPConnection("127.0.0.1", served.port, timeout=60)
-    body = json.dumps({"requests": [{"user": f"u{number:06}"} for number in range(3)]})
+    body = json.dumps({"requests": [{"user_id": f"u{number:06}"} for number in range(3)]})
     while not ended.is_set():
         began = time.perf_counter()
         try:
@@ -31,7 +31,7 @@ def call(served: Server, ended: threading.Event, digests: set[str], faults: list
         if answer.status != 200:
             faults.append(str(told))
             continue
-        several = {one["bundle"] for one in told["answers"]}
+        several = {one["bundle"] for one in told["responses"]}
         if len(several) > 1:
             faults.append("mixed")
         digests |= several

@@ -74,7 +74,7 @@ def run() -> list[Row]:
             value=speed(data, **options),
             limit=limit,
             better="higher",
-            detail=f"{data.n_users:,} users, {data.n_items:,} items, {int(data.liked.sum()):,} likings",
+            detail=f"{data.n_users:,} users, {data.n_items:,} items, {int(data.is_positive.sum()):,} likings",
         )
         for what, limit, options in (
             ("ids and histories", LIMIT, {}),

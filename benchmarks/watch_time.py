@@ -8,7 +8,7 @@ is taken if its utility plus Gumbel noise exceeds that of leaving, 2 plus Gumbel
 1 / (1 + exp(2 - utility)); positions are left out, as they are those of the lists, not of the films.
 
 Calibration: what was shown after the cut, in ten parts of equal size by predicted minutes. The network is the one that
-was learnt before the cut; histories and the counts of what is popular go up to each impression (`follow`), as in a
+was learnt before the cut; histories and the counts of what is popular go up to each impression (`update_counts`), as in a
 system in use. Predicted minutes are held against those watched, with standard errors over viewers, and against the
 truth: the chance that the film is taken out of its slate, from its place, times the minutes then watched.
 """
@@ -27,7 +27,7 @@ from pasand.training.ranking_examples import Examples, Objective, examples
 from pasand.types import Array, Mask, Queries, Rows, Scores
 
 WORLD = World(n_users=2000)
-SETTINGS = {"layers": (256, 128), "dropout": 0.2, "l2": 0.01, "averaging": 0.998, "epochs": 4, "strangers": 0.1}
+SETTINGS = {"layers": (256, 128), "dropout": 0.2, "l2": 0.01, "averaging": 0.998, "epochs": 4, "id_dropout": 0.1}
 K = 10
 
 
@@ -55,7 +55,7 @@ def best(model: YouTubeRanking, queries: Queries, allowed: Mask) -> Rows:
 def expected(asked: Examples) -> Array:
     """Return the true expected minutes of each impression among its slate, (n,)."""
     assert asked.position is not None
-    minutes = WORLD.chance(asked.user, asked.items, asked.position) * WORLD.expected_minutes(asked.user, asked.items)
+    minutes = WORLD.click_probability(asked.user, asked.items, asked.position) * WORLD.expected_minutes(asked.user, asked.items)
     true: Array = minutes[asked.items >= 0]
     return true
 
@@ -104,9 +104,9 @@ def run() -> list[Row]:
     whole = examples(data, "minutes", 4, 10**9, np.random.default_rng(0))
     later = whole.select(whole.time >= cut)
     _, stale = by_tenth(by_minutes, later)
-    by_minutes.follow(data)
+    by_minutes.update_counts(data)
     watched, true = by_tenth(by_minutes, later)
-    event_positions = by_minutes._learnt["weights.places.weight"][1:21, 0]
+    event_positions = by_minutes._learnt["weights.position_biases.weight"][1:21, 0]
     slope = float(np.polyfit(np.log(np.arange(1, 21)), event_positions, 1)[0])
     means = {name: float(worths.mean()) for name, worths in value.items()}
     told = f"{means['minutes']:.1f} against {means['clicks']:.1f} minutes, best possible {ideal:.1f}"

@@ -1,4 +1,4 @@
-"""Settings of all tests: one thread for each library, since the tests themselves run side by side."""
+"""Settings of all tests: one thread per library, since the tests themselves run in parallel."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ import torch  # noqa: E402
 
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
-    """Numba's pool, once started, gives torch as many threads as there are cores, and so other last bits of sums."""
+    """Keep torch on one thread; Numba's thread pool would raise it to all cores and change the last bits of sums."""
     torch.set_num_threads(1)

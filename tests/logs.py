@@ -12,7 +12,7 @@ from pasand.data.vocabulary import Vocabulary
 
 
 def log(events: list[tuple[str, str, int, float]], *, positive_from: float = 4, **more: object) -> Dataset:
-    """Return a log of (user, item, time, rating) events, given in order of time."""
+    """Return a log of (user, item, time, rating) events, which must be in order of time."""
     users = Vocabulary({user for user, *_ in events})
     items = Vocabulary({item for _, item, *_ in events})
     return Dataset(
@@ -39,7 +39,7 @@ def tastes(n_users: int = 60, n_items: int = 30, n_groups: int = 3, per_user: in
         events += [(f"u{user:03}", f"i{item:03}", 5.0) for item in chosen]
         events.append((f"u{user:03}", f"i{rng.integers(n_items):03}", 2.0))
     order = rng.permutation(len(events))
-    data = log([(*events[place][:2], 1_000_000 + 60 * n, events[place][2]) for n, place in enumerate(order)])
+    data = log([(*events[i][:2], 1_000_000 + 60 * n, events[i][2]) for n, i in enumerate(order)])
     titles = Feature(
         kind="text", values=np.array([f"Film {name}" for name in data.items.ids(np.arange(data.n_items))], "T")
     )

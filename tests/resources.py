@@ -1,4 +1,4 @@
-"""What some tests need and a machine may lack; a test without it skips and says what is missing."""
+"""Optional resources of tests: data sets, programs, disks, Milvus. A test skips if its resource is missing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DATA = Path(os.environ.get("PASAND_DATA", Path(__file__).resolve().parents[2] / 
 
 
 def missing(what: str) -> NoReturn:
-    """Skip the test, or fail it where PASAND_REQUIRE_ALL says that everything is installed."""
+    """Skip the test, or fail it if PASAND_REQUIRE_ALL is set."""
     if os.environ.get("PASAND_REQUIRE_ALL"):
         pytest.fail(f"{what} is missing though PASAND_REQUIRE_ALL is set")
     pytest.skip(f"{what} is missing")
@@ -32,7 +32,7 @@ def real_data(name: str) -> Path:
 
 
 def program(*names: str) -> Path:
-    """Return the first of the programs that is installed."""
+    """Return the path of the first of these programs that is installed."""
     extra = ":".join(str(path) for path in sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True))
     for name in names:
         found = shutil.which(name) or shutil.which(name, path=extra)
@@ -43,7 +43,7 @@ def program(*names: str) -> Path:
 
 @contextmanager
 def small_disk(folder: Path, size: str) -> Iterator[Path]:
-    """Give the folder, which is made, as a disk of its own of so many bytes, as `mount` has them: 64k, 2m."""
+    """Create the folder as a separate disk of this size, in the syntax of `mount`: 64k, 2m."""
     folder.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], capture_output=True)
     if mounted.returncode:
@@ -56,7 +56,7 @@ def small_disk(folder: Path, size: str) -> Iterator[Path]:
 
 @contextmanager
 def milvus(folder: Path) -> Iterator[str]:
-    """Give the URI of a Milvus of its own, in a file of the folder."""
+    """Give the URI of a new Milvus database in a file of the folder."""
     for package in ("pymilvus", "milvus_lite"):
         if importlib.util.find_spec(package) is None:
             missing(package)

@@ -1,4 +1,4 @@
-"""Rankers and hybrids given what they were not made for: an error that says what to do, or an answer with sense."""
+"""Rankers and hybrids with unusual input: they raise an error that names the cure, or return sensible scores."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def rng() -> np.random.Generator:
 
 
 @cache
-def shown() -> Dataset:
-    """Return a small world with impressions, and a number and a vector of each user."""
+def world() -> Dataset:
+    """Return a small simulated log with impressions, and a numeric and a vector feature of users."""
     data = World(n_users=40, n_items=30, days=20).dataset()
     age = Feature(kind="number", values=np.linspace(18, 80, 40, dtype=np.float32))
     taste = Feature(kind="vector", values=rng().normal(size=(40, 3)).astype(np.float32))
@@ -59,11 +59,11 @@ def shown() -> Dataset:
 
 @cache
 def fitted(ranker: type[ContextualRanker]) -> ContextualRanker:
-    return ranker(**FEW).fit(shown(), rng=rng())
+    return ranker(**FEW).fit(world(), rng=rng())
 
 
-def asked(features: Mapping[str, Array] | None = None, k: int = 5) -> Queries:
-    queries = shown().queries(np.array([0, 7, -1], np.int32), k=k)
+def make_queries(features: Mapping[str, Array] | None = None, k: int = 5) -> Queries:
+    queries = world().queries(np.array([0, 7, -1], np.int32), k=k)
     return replace(queries, features={**queries.features, **(features or {})})
 
 
@@ -74,7 +74,7 @@ ITEMS = np.array([[0, 5, 9], [9, 2, -1], [1, 0, 29]], np.int32)
 
 
 @every_ranker
-def test_a_feature_that_is_not_told_counts_as_not_known(ranker: type[ContextualRanker]) -> None:
+def test_a_missing_feature_counts_as_unknown(ranker: type[ContextualRanker]) -> None:
     model = fitted(ranker)
     missing = {
         "age": np.full(3, np.nan, np.float32),
@@ -82,27 +82,29 @@ def test_a_feature_that_is_not_told_counts_as_not_known(ranker: type[ContextualR
         "city_tier": np.full(3, -1, np.int32),
         "languages": np.full((3, 2), -1, np.int32),
     }
-    left = {name: values for name, values in asked().features.items() if name not in missing}
-    told = model.score(asked(missing), ITEMS)
-    np.testing.assert_array_equal(model.score(replace(asked(), features=left), ITEMS), told)
-    np.testing.assert_array_equal(np.isfinite(told), ITEMS >= 0)
+    left = {name: values for name, values in make_queries().features.items() if name not in missing}
+    scores = model.score(make_queries(missing), ITEMS)
+    np.testing.assert_array_equal(model.score(replace(make_queries(), features=left), ITEMS), scores)
+    np.testing.assert_array_equal(np.isfinite(scores), ITEMS >= 0)
 
 
 @every_ranker
-def test_an_unseen_category_and_a_feature_nobody_learnt_are_not_known(ranker: type[ContextualRanker]) -> None:
+def test_unseen_categories_and_features_count_as_unknown(ranker: type[ContextualRanker]) -> None:
     model = fitted(ranker)
-    unseen = model.score(asked({"city_tier": np.array([99, 1000, -7], np.int32)}), ITEMS)
-    nothing = model.score(asked({"city_tier": np.full(3, -1, np.int32), "shoe_size": np.ones(3)}), ITEMS)
+    unseen = model.score(make_queries({"city_tier": np.array([99, 1000, -7], np.int32)}), ITEMS)
+    nothing = model.score(make_queries({"city_tier": np.full(3, -1, np.int32), "shoe_size": np.ones(3)}), ITEMS)
     np.testing.assert_array_equal(unseen, nothing)
 
 
 @every_ranker
-def test_numbers_out_of_range_count_as_far_and_infinite_ones_as_not_known(ranker: type[ContextualRanker]) -> None:
+def test_numbers_out_of_range_are_clipped_and_infinite_ones_count_as_unknown(ranker: type[ContextualRanker]) -> None:
     model = fitted(ranker)
-    far, farther = (model.score(asked({"age": np.full(3, years)}), ITEMS) for years in (1e6, 1e30))
+    far, farther = (model.score(make_queries({"age": np.full(3, years)}), ITEMS) for years in (1e6, 1e30))
     np.testing.assert_array_equal(far, farther)
     assert np.isfinite(far[ITEMS >= 0]).all()
-    infinite, beyond, nan = (model.score(asked({"age": np.full(3, years)}), ITEMS) for years in (np.inf, 1e300, np.nan))
+    infinite, beyond, nan = (
+        model.score(make_queries({"age": np.full(3, years)}), ITEMS) for years in (np.inf, 1e300, np.nan)
+    )
     np.testing.assert_array_equal(infinite, nan)
     np.testing.assert_array_equal(beyond, nan)
 
@@ -124,34 +126,36 @@ def test_numbers_out_of_range_count_as_far_and_infinite_ones_as_not_known(ranker
 def test_features_of_a_wrong_type_or_shape_are_refused(
     ranker: type[ContextualRanker], change: dict[str, Any], words: tuple[str, ...]
 ) -> None:
-    with pytest.raises(ValueError, match=r"user|feature") as told:
-        fitted(ranker).score(asked(change), ITEMS)
-    assert all(word in str(told.value) for word in words), str(told.value)
+    with pytest.raises(ValueError, match=r"user|feature") as error:
+        fitted(ranker).score(make_queries(change), ITEMS)
+    assert all(word in str(error.value) for word in words), str(error.value)
 
 
 # impressions
 
 
 @every_ranker
-def test_rankers_read_no_propensities(ranker: type[ContextualRanker]) -> None:
-    data = shown()
+def test_propensities_do_not_change_rankers(ranker: type[ContextualRanker]) -> None:
+    data = world()
     assert data.impressions is not None
     assert data.impressions.propensity is None
-    chance = np.linspace(0.01, 1, len(data.impressions), dtype=np.float32)
-    with_them = ranker(**FEW).fit(replace(data, impressions=replace(data.impressions, propensity=chance)), rng=rng())
-    np.testing.assert_array_equal(with_them.score(asked(), ITEMS), fitted(ranker).score(asked(), ITEMS))
+    propensity = np.linspace(0.01, 1, len(data.impressions), dtype=np.float32)
+    with_them = ranker(**FEW).fit(
+        replace(data, impressions=replace(data.impressions, propensity=propensity)), rng=rng()
+    )
+    np.testing.assert_array_equal(with_them.score(make_queries(), ITEMS), fitted(ranker).score(make_queries(), ITEMS))
 
 
 def table(folder: Path, cells: list[tuple[str, str]]) -> Path:
-    """Write events and impressions of 40 users whose cells of watched_seconds and propensity are given in turn."""
+    """Write events and impressions of 40 users, with these watched_seconds and propensities in rotation."""
     (folder / "log").mkdir()
     lines = [f"u{n % 40},i{n % 11},{1000 + n}" for n in range(400)]
     (folder / "log" / "items.csv").write_text("id,minutes\n" + "".join(f"i{n},{100 + n}\n" for n in range(11)))
     (folder / "log" / "events.csv").write_text("user,item,time\n" + "\n".join(lines) + "\n")
     rows = []
     for n, line in enumerate(lines):
-        seconds, chance = cells[n % len(cells)]
-        rows.append(f"{line},{n % 2},{seconds if n % 2 else '0'},{chance}")
+        seconds, propensity = cells[n % len(cells)]
+        rows.append(f"{line},{n % 2},{seconds if n % 2 else '0'},{propensity}")
     (folder / "shown.csv").write_text("user,item,time,taken,watched_seconds,propensity\n" + "\n".join(rows) + "\n")
     return folder
 
@@ -160,7 +164,7 @@ def read(folder: Path) -> Dataset:
     return load(folder / "log", impressions=folder / "shown.csv")
 
 
-def test_rows_with_a_propensity_of_0_are_dropped_and_the_rest_is_learnt_from(tmp_path: Path) -> None:
+def test_rows_with_a_propensity_of_0_are_dropped(tmp_path: Path) -> None:
     data = read(table(tmp_path, [("600", "0.5")] * 99 + [("600", "0")]))
     assert data.impressions is not None
     assert len(data.impressions) == 396
@@ -187,8 +191,8 @@ def test_a_negative_watch_time_is_dropped_and_one_beyond_the_film_is_cut(tmp_pat
 
 
 @pytest.mark.parametrize("seconds", [-1.0, np.inf])
-def test_impressions_made_by_hand_are_checked_too(seconds: float) -> None:
-    found = shown().impressions
+def test_impressions_built_in_code_are_checked_too(seconds: float) -> None:
+    found = world().impressions
     assert found is not None
     assert found.watched_seconds is not None
     watched = found.watched_seconds.copy()
@@ -198,14 +202,14 @@ def test_impressions_made_by_hand_are_checked_too(seconds: float) -> None:
 
 
 def with_watched(change: Any) -> Dataset:
-    """Return the world with watched seconds changed by a function of the impressions."""
-    data = shown()
+    """Return the world with changed impressions."""
+    data = world()
     assert data.impressions is not None
     assert data.impressions.watched_seconds is not None
     return replace(data, impressions=change(data.impressions))
 
 
-def test_minutes_far_beyond_all_others_are_learnt_from_without_harm() -> None:
+def test_extreme_minutes_do_no_harm() -> None:
     def absurd(found: Impressions) -> Impressions:
         assert found.watched_seconds is not None
         watched = found.watched_seconds.copy()
@@ -213,10 +217,10 @@ def test_minutes_far_beyond_all_others_are_learnt_from_without_harm() -> None:
         return replace(found, watched_seconds=watched)
 
     model = YouTubeRanking(**FEW, layers=(8,)).fit(with_watched(absurd), rng=rng())
-    assert np.isfinite(model.minutes(asked(), ITEMS)).all()
+    assert np.isfinite(model.minutes(make_queries(), ITEMS)).all()
 
 
-def test_what_was_watched_nobody_knows_how_long_is_no_example_of_minutes() -> None:
+def test_clicks_without_a_watch_time_are_no_examples_of_minutes() -> None:
     def unknown(found: Impressions) -> Impressions:
         assert found.watched_seconds is not None
         watched = found.watched_seconds.copy()
@@ -227,12 +231,12 @@ def test_what_was_watched_nobody_knows_how_long_is_no_example_of_minutes() -> No
     assert data.impressions is not None
     assert data.impressions.watched_seconds is not None
     n_unknown = int(np.isnan(data.impressions.watched_seconds).sum())
-    made = {objective: examples(data, objective, 4, 10**6, rng()) for objective in ("minutes", "clicked")}
-    assert (made["clicked"].items >= 0).sum() - (made["minutes"].items >= 0).sum() == n_unknown > 0
-    minutes = made["minutes"].minutes
+    by_objective = {objective: examples(data, objective, 4, 10**6, rng()) for objective in ("minutes", "clicked")}
+    assert (by_objective["clicked"].items >= 0).sum() - (by_objective["minutes"].items >= 0).sum() == n_unknown > 0
+    minutes = by_objective["minutes"].minutes
     assert minutes is not None
     assert np.isfinite(minutes).all()
-    np.testing.assert_array_equal(made["clicked"].shown, made["minutes"].shown)
+    np.testing.assert_array_equal(by_objective["clicked"].shown_not_clicked, by_objective["minutes"].shown_not_clicked)
 
 
 @every_ranker
@@ -240,15 +244,15 @@ def test_what_was_watched_nobody_knows_how_long_is_no_example_of_minutes() -> No
 @pytest.mark.parametrize("clicked", [False, True])
 def test_labels_that_are_all_equal_are_refused(ranker: type[ContextualRanker], objective: Any, clicked: bool) -> None:
     def same(found: Impressions) -> Impressions:
-        all_taken = np.full(len(found), clicked)
-        return replace(found, clicked=all_taken, watched_seconds=np.where(all_taken, 60, 0).astype(np.float32))
+        all_clicked = np.full(len(found), clicked)
+        return replace(found, clicked=all_clicked, watched_seconds=np.where(all_clicked, 60, 0).astype(np.float32))
 
     with pytest.raises(InputError, match=rf"bollywood.*{objective}.*labels are equal.*another objective"):
         ranker(**FEW, objective=objective).fit(with_watched(same), rng=rng())
 
 
-def test_where_everything_shown_is_watched_minutes_can_still_be_told_apart() -> None:
-    """As where films play by themselves: all are taken, but some are left soon."""
+def test_minutes_are_learnt_where_every_impression_is_clicked() -> None:
+    """As with autoplay: all impressions are clicked, but some are left soon."""
 
     def everything(found: Impressions) -> Impressions:
         seconds = np.where(found.item % 2 == 0, 6000, 60).astype(np.float32)
@@ -256,7 +260,9 @@ def test_where_everything_shown_is_watched_minutes_can_still_be_told_apart() -> 
 
     data = with_watched(everything)
     model = YouTubeRanking(epochs=5, patience=0, layers=(16,), batch_size=256, learning_rate=0.01).fit(data, rng=rng())
-    long, short = model.minutes(asked(), np.tile(np.arange(30, dtype=np.int32), (3, 1))).reshape(3, 15, 2).mean(1).T
+    long, short = (
+        model.minutes(make_queries(), np.tile(np.arange(30, dtype=np.int32), (3, 1))).reshape(3, 15, 2).mean(1).T
+    )
     assert (long > 5 * short).all()
 
 
@@ -266,27 +272,27 @@ def test_where_everything_shown_is_watched_minutes_can_still_be_told_apart() -> 
 @every_ranker
 def test_lists_of_none_and_of_one(ranker: type[ContextualRanker]) -> None:
     model = fitted(ranker)
-    assert model.score(asked(), ITEMS[:, :0]).shape == (3, 0)
-    one = model.score(asked(), ITEMS[:, :1])
-    np.testing.assert_allclose(one, model.score(asked(), ITEMS)[:, :1], rtol=1e-5)
-    nobody = shown().queries(np.empty(0, np.int32), k=1)
-    assert model.score(nobody, np.empty((0, 3), np.int32)).shape == (0, 3)
-    assert model.score(nobody, None).shape == (0, 30)
+    assert model.score(make_queries(), ITEMS[:, :0]).shape == (3, 0)
+    single = model.score(make_queries(), ITEMS[:, :1])
+    np.testing.assert_allclose(single, model.score(make_queries(), ITEMS)[:, :1], rtol=1e-5)
+    no_queries = world().queries(np.empty(0, np.int32), k=1)
+    assert model.score(no_queries, np.empty((0, 3), np.int32)).shape == (0, 3)
+    assert model.score(no_queries, None).shape == (0, 30)
     for width in (0, 1):
         given = Candidates(items=ITEMS[:, :width], scores=np.zeros((3, width), np.float32))
-        assert Rank(model)(asked(), given).items.tolist() == ITEMS[:, :width].tolist()
+        assert Rank(model)(make_queries(), given).items.tolist() == ITEMS[:, :width].tolist()
     padding = Candidates(items=np.full((3, 1), -1, np.int32), scores=np.full((3, 1), -np.inf, np.float32))
-    ranked = Rank(model)(asked(), padding)
+    ranked = Rank(model)(make_queries(), padding)
     assert ranked.items.tolist() == [[-1]] * 3
     assert np.isneginf(ranked.scores).all()
 
 
-# hybrids whose parts know different items
+# hybrids whose parts have different catalogues
 
 
 @cache
 def parts() -> tuple[Dataset, Dataset, TwoTower, EASE, IALS]:
-    """Return a log, the same with two items more, and models of 32 items (a tower that took them) and of 30."""
+    """Return a log, the log with two more items, a tower of 32 items, and two models of 30 items."""
     data = tastes()
     group = Feature(kind="categorical", values=np.array([0, 1], np.int32), names=("a", "b", "c"))
     tower = TwoTower(epochs=3, patience=0, use_ids=False, batch_size=64).fit(data, rng=rng())
@@ -296,7 +302,7 @@ def parts() -> tuple[Dataset, Dataset, TwoTower, EASE, IALS]:
 
 
 def few(n: int) -> Popularity:
-    """Return popularity of a log that knows the first n items alone."""
+    """Return popularity fitted to a log of the first n items only."""
     data = tastes()
     kept = data.select(data.item < n)
     fewer = replace(kept, items=type(data.items)(data.items.ids(range(n))), item_features={})
@@ -321,7 +327,7 @@ def test_a_blend_of_models_of_different_catalogues(reverse: bool) -> None:
     assert (np.sort(found.items[:3], axis=1) == np.arange(32)).all()
     alone = Blend([tower]).score(lists())
     own, other = alone[0, 30] - alone[0, 31], scores[0, 30] - scores[0, 31]
-    assert own == pytest.approx(other, abs=1e-4), "of the new items the tower alone has an opinion"
+    assert own == pytest.approx(other, abs=1e-4), "only the tower scores the new items"
 
 
 def test_merge_switch_and_fallback_of_different_catalogues() -> None:
@@ -339,7 +345,7 @@ def test_merge_switch_and_fallback_of_different_catalogues() -> None:
 
 
 @pytest.mark.parametrize("narrow", [True, False])
-def test_ranking_what_only_the_retriever_knows_keeps_it_behind_in_its_order(narrow: bool) -> None:
+def test_candidates_unknown_to_the_ranking_model_stay_behind_in_order(narrow: bool) -> None:
     _, _, tower, ease, _ = parts()
     given = FromModel(tower)(lists())
     known = 20 if narrow else 30
@@ -350,9 +356,9 @@ def test_ranking_what_only_the_retriever_knows_keeps_it_behind_in_its_order(narr
     assert (np.diff(ranked.scores[:3], axis=1) <= 0).all()
 
 
-def test_boosted_trees_answer_with_parts_that_know_fewer_or_more_items() -> None:
+def test_boosted_trees_score_with_base_models_of_different_catalogues() -> None:
     data, _, tower, ease, _ = parts()
-    boosted = Boosted(models=[ease, few(20), tower], trees=5, smallest=5, candidates=5).fit(data, rng=rng())
+    boosted = Boosted(models=[ease, few(20), tower], trees=5, min_leaf_examples=5, n_candidates=5).fit(data, rng=rng())
     scores = boosted.score(lists(), None)
     assert not np.isnan(scores).any()
     every = np.tile(np.arange(34, dtype=np.int32), (4, 1))
@@ -365,7 +371,7 @@ def test_boosted_trees_answer_with_parts_that_know_fewer_or_more_items() -> None
 
 
 @pytest.mark.parametrize("source_grows", [True, False])
-def test_augmented_takes_items_that_its_source_may_not_know(source_grows: bool) -> None:
+def test_augmented_accepts_items_that_its_source_may_not(source_grows: bool) -> None:
     data = parts()[0]
     source = TwoTower(**FEW, use_ids=False) if source_grows else IALS(dimensions=4)
     model = Augmented(model=YouTubeRanking(**FEW, layers=(8,), objective="clicked"), source=source).fit(data, rng=rng())

@@ -1,3 +1,5 @@
+"""Bundles: loading restores every bit, changed or foreign files are refused, and saves are atomic."""
+
 from __future__ import annotations
 
 import json
@@ -11,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pasand import bundle, recipe
+from pasand import bundle, bundle_files, recipe
 from pasand.data.dataset import Dataset
 from pasand.data.features import Feature
 from pasand.errors import InputError
@@ -25,18 +27,18 @@ def saved(path: Path, seed: int = 0) -> Dataset:
     return data
 
 
-def answers(loaded: bundle.Bundle) -> Candidates:
+def recommendations(loaded: bundle.Bundle) -> Candidates:
     return loaded.assembly.recommender(loaded.data.queries(np.arange(-1, 20, dtype=np.int32), k=7))
 
 
-def test_a_loaded_bundle_answers_to_the_same_bits(tmp_path: Path) -> None:
+def test_a_loaded_bundle_recommends_the_same_bit_for_bit(tmp_path: Path) -> None:
     data = tastes()
     assembly = recipe.read("classic").fit(data, seed=0)
     bundle.write(tmp_path / "b", assembly, data, seed=0)
     loaded = bundle.read(tmp_path / "b")
     before = assembly.recommender(data.queries(np.arange(-1, 20, dtype=np.int32), k=7))
-    assert np.array_equal(answers(loaded).items, before.items)
-    assert np.array_equal(answers(loaded).scores, before.scores)
+    assert np.array_equal(recommendations(loaded).items, before.items)
+    assert np.array_equal(recommendations(loaded).scores, before.scores)
     assert loaded.data.fingerprint == data.fingerprint == loaded.manifest["data"]["fingerprint"]
     assert loaded.data.item_features["title"].show(3) == data.item_features["title"].show(3)
     assert loaded.data.item_features["group"].names == ("a", "b", "c")
@@ -45,79 +47,77 @@ def test_a_loaded_bundle_answers_to_the_same_bits(tmp_path: Path) -> None:
 def test_a_changed_byte_in_any_file_is_refused(tmp_path: Path) -> None:
     saved(tmp_path / "b")
     for file in sorted((tmp_path / "b").iterdir()):
-        whole = file.read_bytes()
-        place = len(whole) // 2
-        file.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
-        if file.name == bundle.MANIFEST and _harmless(whole, file.read_bytes()):
-            file.write_bytes(whole)
+        content = file.read_bytes()
+        middle = len(content) // 2
+        file.write_bytes(content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :])
+        if file.name == bundle_files.MANIFEST and _harmless(content, file.read_bytes()):
+            file.write_bytes(content)
             continue
         with pytest.raises(InputError):
             bundle.read(tmp_path / "b")
-        file.write_bytes(whole)
+        file.write_bytes(content)
     bundle.read(tmp_path / "b")
 
 
 def _harmless(old: bytes, new: bytes) -> bool:
-    """Whether the manifest still says the same of format, files and recipe."""
+    """Return whether format, files and recipe are the same in both manifests."""
     try:
-        one, two = json.loads(old), json.loads(new)
-        return all(one[key] == two[key] for key in ("format", "files", "recipe"))
+        before, after = json.loads(old), json.loads(new)
+        return all(before[key] == after[key] for key in ("format", "files", "recipe"))
     except (ValueError, KeyError):
         return False
 
 
-def test_another_format_is_refused(tmp_path: Path) -> None:
-    saved(tmp_path / "b")
-    manifest = tmp_path / "b" / bundle.MANIFEST
-    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "format": 99}))
-    with pytest.raises(InputError, match="format 99"):
-        bundle.read(tmp_path / "b")
+@pytest.mark.parametrize("version", [1, 2, 99])
+def test_another_format_is_refused_with_the_command_that_rebuilds_the_bundle(tmp_path: Path, version: int) -> None:
+    path = tmp_path / "b"
+    saved(path)
+    manifest = path / bundle_files.MANIFEST
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "format": version}))
+    with pytest.raises(InputError) as error:
+        bundle.read(path)
+    assert f"a bundle of format {version}, and this release of pasand reads format 3 only" in str(error.value)
+    assert f"pasand fit LOG --recipe RECIPE --out {path}" in str(error.value)
+    assert (f"a release of pasand that reads format {version}" in str(error.value)) == (version > bundle.FORMAT)
 
 
-def test_what_format_1_wrote_is_read(tmp_path: Path) -> None:
-    data = saved(tmp_path / "b")
-    manifest = tmp_path / "b" / bundle.MANIFEST
-    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "format": 1}))
-    assert bundle.read(tmp_path / "b").data.fingerprint == data.fingerprint
-
-
-def test_a_class_outside_pasand_is_refused_even_with_the_right_sums(tmp_path: Path) -> None:
+def test_a_class_outside_pasand_is_refused_even_with_the_right_checksums(tmp_path: Path) -> None:
     import hashlib
 
     saved(tmp_path / "b")
-    manifest = json.loads((tmp_path / "b" / bundle.MANIFEST).read_text())
+    manifest = json.loads((tmp_path / "b" / bundle_files.MANIFEST).read_text())
     entry = manifest["files"]["recipe.toml"]
     file = tmp_path / "b" / entry["file"]
     file.write_text(file.read_text() + '\n[evil]\nclass = "os:system"\n')
     entry["sha256"] = manifest["recipe"] = hashlib.sha256(file.read_bytes()).hexdigest()
-    (tmp_path / "b" / bundle.MANIFEST).write_text(json.dumps(manifest))
+    (tmp_path / "b" / bundle_files.MANIFEST).write_text(json.dumps(manifest))
     with pytest.raises(InputError, match="only classes of pasand"):
         bundle.read(tmp_path / "b")
 
 
 def test_a_file_outside_the_folder_is_refused(tmp_path: Path) -> None:
     saved(tmp_path / "b")
-    manifest = json.loads((tmp_path / "b" / bundle.MANIFEST).read_text())
+    manifest = json.loads((tmp_path / "b" / bundle_files.MANIFEST).read_text())
     manifest["files"]["recipe.toml"]["file"] = "../../etc/passwd"
-    (tmp_path / "b" / bundle.MANIFEST).write_text(json.dumps(manifest))
+    (tmp_path / "b" / bundle_files.MANIFEST).write_text(json.dumps(manifest))
     with pytest.raises(InputError, match="own folder"):
         bundle.read(tmp_path / "b")
 
 
 @pytest.mark.parametrize("what", ["nothing", "empty", "file", "folder"])
-def test_what_is_no_bundle_is_refused(tmp_path: Path, what: str) -> None:
-    place = tmp_path / "b"
+def test_folders_that_are_not_bundles_are_refused(tmp_path: Path, what: str) -> None:
+    path = tmp_path / "b"
     if what == "file":
-        place.write_text("hello")
+        path.write_text("hello")
     elif what != "nothing":
-        place.mkdir()
+        path.mkdir()
         if what == "folder":
-            (place / "letter.txt").write_text("mine")
+            (path / "letter.txt").write_text("mine")
     with pytest.raises(InputError, match="not a bundle"):
-        bundle.read(place)
+        bundle.read(path)
 
 
-def test_a_folder_of_something_else_is_never_overwritten(tmp_path: Path) -> None:
+def test_other_folders_are_never_overwritten(tmp_path: Path) -> None:
     (tmp_path / "letter.txt").write_text("mine")
     with pytest.raises(InputError, match="not a bundle"):
         saved(tmp_path)
@@ -127,17 +127,17 @@ def test_a_folder_of_something_else_is_never_overwritten(tmp_path: Path) -> None
 SAVER = """
 import sys
 from pathlib import Path
-from pasand import bundle, recipe
+from pasand import bundle, bundle_files, recipe
 from tests.logs import tastes
 data = tastes()
-both = [recipe.read("classic").fit(data, seed=seed) for seed in (0, 1)]
+assemblies = [recipe.read("classic").fit(data, seed=seed) for seed in (0, 1)]
 print("ready", flush=True)
 for turn in range(100000):
-    bundle.write(Path(sys.argv[1]), both[turn % 2], data, seed=turn % 2)
+    bundle.write(Path(sys.argv[1]), assemblies[turn % 2], data, seed=turn % 2)
 """
 
 
-def test_a_save_that_is_killed_leaves_a_whole_bundle(tmp_path: Path) -> None:
+def test_a_killed_save_leaves_a_complete_bundle(tmp_path: Path) -> None:
     path = tmp_path / "b"
     saved(path)
     chance = random.Random(0)
@@ -176,7 +176,7 @@ def test_a_full_disk_leaves_the_old_bundle(tmp_path: Path) -> None:
     assert bundle.read(path).manifest["seed"] == 0
 
 
-def test_a_save_that_never_was_a_bundle_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_first_save_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def stopped(*_: object) -> None:
         raise KeyboardInterrupt
 
@@ -217,7 +217,7 @@ class = "pasand.recommender:Recommender"
 retriever = "@fallback"
 """
 
-ASKED = """
+LOAD_AND_RECOMMEND = """
 import sys
 from pathlib import Path
 blocked = sys.argv[2].split(",")
@@ -234,7 +234,7 @@ print(found.items.tolist())
 
 @pytest.fixture(scope="module")
 def deep(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Candidates]:
-    """Return a bundle of a deep model, and what it answered before it was saved."""
+    """Return a bundle of a deep model, and its recommendations before it was saved."""
     path, data = tmp_path_factory.mktemp("deep") / "b", tastes()
     assembly = recipe.build(DEEP).fit(data, seed=0)
     bundle.write(path, assembly, data, seed=0)
@@ -242,50 +242,52 @@ def deep(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Candidates]:
 
 
 @pytest.mark.parametrize("blocked", ["torch,onnx,onnxscript", "onnxruntime"])
-def test_a_deep_bundle_answers_without_torch_and_without_onnxruntime(
+def test_a_deep_bundle_recommends_without_torch_and_without_onnxruntime(
     deep: tuple[Path, Candidates], blocked: str
 ) -> None:
     path, before = deep
-    done = subprocess.run([sys.executable, "-c", ASKED, str(path), blocked], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", LOAD_AND_RECOMMEND, str(path), blocked], capture_output=True, text=True
+    )
     assert done.stderr == ""
     assert json.loads(done.stdout) == before.items.tolist()
 
 
-def test_a_deep_bundle_with_neither_says_what_to_install(deep: tuple[Path, Candidates]) -> None:
-    call = [sys.executable, "-c", ASKED, str(deep[0]), "torch,onnxruntime"]
+def test_a_deep_bundle_with_neither_names_what_to_install(deep: tuple[Path, Candidates]) -> None:
+    call = [sys.executable, "-c", LOAD_AND_RECOMMEND, str(deep[0]), "torch,onnxruntime"]
     done = subprocess.run(call, capture_output=True, text=True)
     assert "InputError" in done.stderr
     assert "pip install 'pasand[serve]'" in done.stderr
 
 
 def test_a_deep_bundle_is_the_same_saved_again(deep: tuple[Path, Candidates], tmp_path: Path) -> None:
-    """Its graphs are passed on, not exported anew."""
+    """Its graphs are copied, not exported again."""
     loaded = bundle.read(deep[0])
     bundle.write(tmp_path / "b", loaded.assembly, loaded.data, seed=0)
-    again = json.loads((tmp_path / "b" / bundle.MANIFEST).read_text())["files"]
+    again = json.loads((tmp_path / "b" / bundle_files.MANIFEST).read_text())["files"]
     assert again == loaded.manifest["files"]
     assert {"tower.query.onnx", "tower.item.onnx", "from_tower.index"} <= set(again)
 
 
 def test_a_changed_byte_in_a_graph_or_an_index_is_refused(deep: tuple[Path, Candidates]) -> None:
     for file in [*deep[0].glob("*.onnx"), *deep[0].glob("*.index")]:
-        whole = file.read_bytes()
-        file.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+        content = file.read_bytes()
+        file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
         with pytest.raises(InputError, match="changed since it was saved"):
             bundle.read(deep[0])
-        file.write_bytes(whole)
+        file.write_bytes(content)
     assert len(list(deep[0].glob("*.onnx"))) == 2
     assert len(list(deep[0].glob("*.index"))) == 1
 
 
-def test_an_older_save_is_swept_with_its_graphs_and_indexes(deep: tuple[Path, Candidates], tmp_path: Path) -> None:
+def test_files_of_an_older_save_are_removed(deep: tuple[Path, Candidates], tmp_path: Path) -> None:
     loaded = bundle.read(deep[0])
     bundle.write(tmp_path / "b", loaded.assembly, loaded.data, seed=0)
     saved(tmp_path / "b")
     assert {file.suffix for file in (tmp_path / "b").iterdir()} == {".json", ".toml", ".safetensors"}
 
 
-def test_items_that_were_added_are_there_after_saving(deep: tuple[Path, Candidates], tmp_path: Path) -> None:
+def test_added_items_are_part_of_a_saved_bundle(deep: tuple[Path, Candidates], tmp_path: Path) -> None:
     group = Feature(kind="categorical", values=np.array([0, 1], np.int32), names=("b", "a"))
     loaded = bundle.read(deep[0]).add_items(["z first", "a second"], {"group": group})
     bundle.write(tmp_path / "b", loaded.assembly, loaded.data, seed=0)
@@ -293,14 +295,14 @@ def test_items_that_were_added_are_there_after_saving(deep: tuple[Path, Candidat
     assert again.data.items.rows(["z first", "a second"]).tolist() == [30, 31]
     assert again.data.item_features["group"].show(30) == "b"
     assert again.data.fingerprint == loaded.data.fingerprint != bundle.read(deep[0]).data.fingerprint
-    before, after = answers(loaded), answers(again)
+    before, after = recommendations(loaded), recommendations(again)
     assert np.array_equal(after.items, before.items)
     assert np.array_equal(after.scores, before.scores)
     assert {30, 31} & set(after.items.ravel().tolist())
 
 
-def test_a_first_save_that_was_killed_is_no_obstacle(tmp_path: Path) -> None:
+def test_a_killed_first_save_can_be_repeated(tmp_path: Path) -> None:
     saved(tmp_path / "b")
-    (tmp_path / "b" / bundle.MANIFEST).unlink()
+    (tmp_path / "b" / bundle_files.MANIFEST).unlink()
     saved(tmp_path / "b")
     assert bundle.read(tmp_path / "b").manifest["seed"] == 0

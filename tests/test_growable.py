@@ -1,4 +1,4 @@
-"""Tables that grow: what was extended before stays as it was, whoever extends what."""
+"""Appending rows: earlier tables keep their values, whichever of them is extended."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pasand import growable
 from pasand.growable import extended
 
 
-def test_a_large_table_is_copied_once_and_a_fork_has_rows_of_its_own() -> None:
-    table = np.arange(3 * growable.LEAST // 8, dtype=np.float64).reshape(-1, 3)
+def test_a_large_table_is_copied_once_and_forks_have_separate_rows() -> None:
+    table = np.arange(3 * growable.MIN_BYTES // 8, dtype=np.float64).reshape(-1, 3)
     one = extended(table, np.ones((2, 3)))
     two = extended(one, np.full((1, 3), 2.0))
     assert two.base is one.base
@@ -29,20 +29,20 @@ def test_a_large_table_is_copied_once_and_a_fork_has_rows_of_its_own() -> None:
     assert part.base is not two.base
 
 
-def test_tables_that_are_gone_leave_nothing_behind() -> None:
+def test_deleted_tables_free_their_bookkeeping() -> None:
     gc.collect()
     before = len(growable._used)
-    made = extended(np.zeros(growable.LEAST), np.ones(1))
+    table = extended(np.zeros(growable.MIN_BYTES), np.ones(1))
     assert len(growable._used) == before + 1
-    del made
+    del table
     assert len(growable._used) == before
 
 
 @given(st.lists(st.tuples(st.integers(0, 8), st.lists(st.integers(0, 99), max_size=40)), max_size=30))
-def test_any_order_of_extensions_gives_what_joining_gives(steps: list[tuple[int, list[int]]]) -> None:
-    tables = [(extended(np.zeros(growable.LEAST // 4, np.int32), np.array([7], np.int32)), [7])]
+def test_any_order_of_extensions_equals_concatenation(steps: list[tuple[int, list[int]]]) -> None:
+    tables = [(extended(np.zeros(growable.MIN_BYTES // 4, np.int32), np.array([7], np.int32)), [7])]
     for which, more in steps:
-        table, told = tables[which % len(tables)]
-        tables.append((extended(table, np.array(more, np.int32)), told + more))
-    for table, told in tables:
-        assert table[growable.LEAST // 4 :].tolist() == told
+        table, expected = tables[which % len(tables)]
+        tables.append((extended(table, np.array(more, np.int32)), expected + more))
+    for table, expected in tables:
+        assert table[growable.MIN_BYTES // 4 :].tolist() == expected

@@ -1,15 +1,20 @@
+"""Recipes: packaged ones recommend to all users, and errors in one are named, earlier names included."""
+
 from __future__ import annotations
 
+import dataclasses
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from pasand import recipe
+from pasand import default_recipe, recipe
 from pasand.data.dataset import Dataset
 from pasand.data.features import Feature
 from pasand.errors import InputError
+from pasand.renamed import RENAMED_CLASSES, RENAMED_KEYS, RENAMED_VALUES
 from tests.logs import tastes
 
 SMALL = """
@@ -24,16 +29,16 @@ model = "@items"
 [b]
 class = "pasand.stages.retrieval:FromModel"
 model = "@popular"
-[ladder]
+[fallback]
 class = "pasand.stages.retrieval:Fallback"
 retrievers = ["@a", "@b"]
 [recommender]
 class = "pasand.recommender:Recommender"
-retriever = "@ladder"
+retriever = "@fallback"
 """
 
 
-def test_a_recipe_answers_every_user_with_full_lists() -> None:
+def test_a_recipe_gives_every_user_full_lists() -> None:
     data = tastes()
     assembly = recipe.build(SMALL).fit(data, seed=0)
     found = assembly.recommender(data.queries(np.array([-1, 0, 5], np.int32), k=10))
@@ -43,8 +48,8 @@ def test_a_recipe_answers_every_user_with_full_lists() -> None:
     assert not set(found.items[1].tolist()) & set(seen.tolist())
 
 
-def with_the_features_of_users(data: Dataset) -> Dataset:
-    """Return the data with what two recipes read of users; those that fit any source need none of it."""
+def with_user_features(data: Dataset) -> Dataset:
+    """Return the data with the user and item features that two of the recipes need."""
     age = np.arange(data.n_users, dtype=np.float32) % 40 + 18
     gender = np.arange(data.n_users, dtype=np.int32) % 2
     genres = np.arange(data.n_items, dtype=np.int32)[:, None] % 3
@@ -61,9 +66,9 @@ def with_the_features_of_users(data: Dataset) -> Dataset:
 
 
 @pytest.mark.parametrize("path", sorted(recipe.PACKAGED.glob("*.toml")), ids=lambda path: path.stem)
-def test_every_recipe_that_comes_along_fits_and_answers(path: Path) -> None:
-    told = path.stem in ("textbook", "languages")
-    data = with_the_features_of_users(tastes()) if told else tastes()
+def test_every_packaged_recipe_fits_and_recommends(path: Path) -> None:
+    needs_features = path.stem in ("textbook", "languages")
+    data = with_user_features(tastes()) if needs_features else tastes()
     assembly = recipe.read(path.stem).fit(data, seed=0)
     found = assembly.recommender(data.queries(np.arange(-1, data.n_users, dtype=np.int32), k=10))
     assert (found.items >= 0).all()
@@ -80,7 +85,7 @@ def test_every_recipe_that_comes_along_fits_and_answers(path: Path) -> None:
         (
             "pasand.models.classical.item_knn:ItemKNN",
             "pasand.models.classical.item_knn:Pairs",
-            "dataclass where it is defined",
+            "not a component",
         ),
         ("pasand.models.classical.item_knn:ItemKNN", "pasand.models.nothing:ItemKNN", "no such class"),
         ("[recommender]", "[other]", r"no table \[recommender\]"),
@@ -88,17 +93,17 @@ def test_every_recipe_that_comes_along_fits_and_answers(path: Path) -> None:
         ('class = "pasand.models.classical.popularity:Popularity"', "", "no class"),
     ],
 )
-def test_what_is_wrong_in_a_recipe_is_named(old: str, new: str, message: str) -> None:
+def test_errors_in_a_recipe_are_named(old: str, new: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         recipe.build(SMALL.replace(old, new, 1))
 
 
-def test_a_missing_recipe_names_those_there_are(tmp_path: Path) -> None:
+def test_the_error_of_a_missing_recipe_lists_the_packaged_ones(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="classic"):
         recipe.read(tmp_path / "none.toml")
 
 
-def test_a_component_learns_the_same_whatever_stands_beside_it() -> None:
+def test_a_component_learns_the_same_beside_other_components() -> None:
     data = tastes()
     extra = SMALL.replace("[items]", '[other]\nclass = "pasand.models.classical.ials:IALS"\ndimensions = 4\n[items]')
     one, two = recipe.build(SMALL).fit(data, seed=3), recipe.build(extra).fit(data, seed=3)
@@ -106,15 +111,62 @@ def test_a_component_learns_the_same_whatever_stands_beside_it() -> None:
         assert np.array_equal(values, two.fitted["items"].state()[name])
 
 
-def test_hyperparameters_are_the_plain_fields() -> None:
+def test_hyperparameters_are_the_fields_of_plain_values() -> None:
     part = recipe.build(SMALL).components["items"]
     assert recipe.hyperparameters(part)["neighbours"] == 5
 
 
-def test_the_recipe_that_suits_the_data() -> None:
+def test_the_default_recipe_depends_on_the_data() -> None:
     many = tastes(n_users=3000, per_user=8)
-    assert recipe.suited(many)[0] == "best"
-    assert recipe.suited(replace(many, order="none"))[0] == "classic"
-    name, why = recipe.suited(tastes())
+    assert default_recipe.for_data(many)[0] == "best"
+    assert default_recipe.for_data(replace(many, order="none"))[0] == "classic"
+    name, cause = default_recipe.for_data(tastes())
     assert name == "classic"
-    assert "likings are too few" in why
+    assert "positive interactions are too few" in cause
+
+
+NEW_CLASSES = {path.partition(":")[2]: path for path in RENAMED_CLASSES.values()} | {
+    "Boosted": "pasand.stages.boosting:Boosted",
+    "HNSW": "pasand.index.hnsw:HNSW",
+    "IVF": "pasand.index.ivf_pq:IVF",
+    "Merge": "pasand.stages.retrieval:Merge",
+    "Recommender": "pasand.recommender:Recommender",
+    "Switch": "pasand.stages.switching:Switch",
+}
+"""Path of every class of the tables of renamed options, by name."""
+
+
+@pytest.mark.parametrize(("old", "new"), RENAMED_CLASSES.items())
+def test_an_earlier_class_path_is_refused_with_the_new_one(old: str, new: str) -> None:
+    assert recipe.component_class(new, where="recipe").__name__ == old.partition(":")[2]
+    with pytest.raises(InputError, match=re.escape(f'the class has moved. Cure: write class = "{new}"')):
+        recipe.build(f'[part]\nclass = "{old}"')
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"), [(n, o, k) for n, keys in RENAMED_KEYS.items() for o, k in keys.items()]
+)
+def test_an_earlier_option_is_refused_with_the_new_one(name: str, old: str, new: str) -> None:
+    fields = [field.name for field in dataclasses.fields(recipe.component_class(NEW_CLASSES[name], where="recipe"))]
+    assert new in fields
+    assert old not in fields
+    message = re.escape(f"'{old}' is wrong: the option of {name} was renamed. Cure: write {new}")
+    with pytest.raises(InputError, match=message):
+        recipe.build(f'[part]\nclass = "{NEW_CLASSES[name]}"\n{old} = 1')
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "old", "new"),
+    [
+        (name, option, old, new)
+        for name, options in RENAMED_VALUES.items()
+        for option, values in options.items()
+        for old, new in values.items()
+    ],
+)
+def test_an_earlier_value_is_refused_with_the_new_one(name: str, option: str, old: str, new: str) -> None:
+    table = f'class = "{NEW_CLASSES[name]}"\n{option} = "{{}}"'
+    with pytest.raises(InputError, match=re.escape(f"'{old}' is wrong: the value was renamed. Cure: write \"{new}\"")):
+        recipe.build("[part]\n" + table.format(old))
+    with pytest.raises(InputError, match=r"no table \[recommender\]"):
+        recipe.build("[part]\n" + table.format(new))

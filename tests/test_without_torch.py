@@ -1,4 +1,4 @@
-"""What is promised to who has not installed torch, or has and does not want to wait for it."""
+"""Serving and the command line work without torch, or without loading it where it is installed."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class = "pasand.recommender:Recommender"
 retriever = "@from_popular"
 """
 
-ANSWER = """
+RECOMMEND = """
 import sys
 from pathlib import Path
 import numpy as np
@@ -67,11 +67,11 @@ print(" ".join(sorted(loaded.assembly.exported)))
 ALONE = """
 import sys
 from pasand.cli.main import application
-named = application("serve")
+single = application("serve")
 assert not {"numpy", "pasand.cli.compare"} & set(sys.modules)
-assert [one.name for one in named.registered_commands] == ["serve"]
-whole = [one.name for one in application("srve").registered_commands]
-assert {"compare", "fit", "serve"} <= set(whole)
+assert [command.name for command in single.registered_commands] == ["serve"]
+names = [command.name for command in application("srve").registered_commands]
+assert {"compare", "fit", "serve"} <= set(names)
 """
 
 
@@ -81,10 +81,10 @@ def run(program: str, *arguments: str) -> str:
     return done.stdout
 
 
-def test_training_says_what_to_install() -> None:
-    told = run(FIT).splitlines()
-    assert {line.split()[0] for line in told} >= {"bpr_mf", "sasrec", "two_tower", "youtube"}
-    for line in told:
+def test_training_names_what_to_install() -> None:
+    lines = run(FIT).splitlines()
+    assert {line.split()[0] for line in lines} >= {"bpr_mf", "sasrec", "two_tower", "youtube"}
+    for line in lines:
         assert line.endswith("torch: training needs torch. Cure: pip install 'pasand[train]'.")
 
 
@@ -96,8 +96,8 @@ def test_a_command_is_loaded_without_the_others() -> None:
     run(ALONE)
 
 
-def test_every_ranker_answers_from_its_bundle_without_loading_torch(tmp_path: Path) -> None:
-    """Torch is installed here, and would take seconds and hundreds of megabytes of every server that loads it."""
+def test_every_ranker_scores_from_its_bundle_without_loading_torch(tmp_path: Path) -> None:
+    """Loading torch would cost every server seconds and hundreds of megabytes."""
     rankers = {name: model for name, model in models.classes().items() if issubclass(model, ContextualRanker)}
     tables = [
         f'[{name}]\nclass = "{model.__module__}:{model.__name__}"\nepochs = 1\npatience = 0\nlayers = [8]\n'
@@ -106,4 +106,4 @@ def test_every_ranker_answers_from_its_bundle_without_loading_torch(tmp_path: Pa
     text = "\n".join(table.replace("layers = [8]\n", "") if "[fm]" in table else table for table in tables) + RANKED
     data = tastes()
     bundle.write(tmp_path / "b", recipe.build(text).fit(data, seed=0), data, seed=0)
-    assert run(ANSWER, str(tmp_path / "b")).split() == sorted(rankers)
+    assert run(RECOMMEND, str(tmp_path / "b")).split() == sorted(rankers)

@@ -12,7 +12,7 @@ import tempfile
 from itertools import product
 from pathlib import Path
 
-from surprise import SVD, Dataset, RankingFeatures, SVDpp, accuracy
+from surprise import SVD, Dataset, Reader, SVDpp, accuracy
 from surprise.model_selection import PredefinedKFold, train_test_split
 
 GRID = [
@@ -21,7 +21,7 @@ GRID = [
 ]
 
 folder, fold = Path(sys.argv[1]), int(sys.argv[2])
-reader = RankingFeatures("ml-100k")
+reader = Reader("ml-100k")
 with tempfile.TemporaryDirectory() as place:
     files = []
     for part in ("base", "test"):

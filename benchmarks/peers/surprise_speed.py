@@ -9,11 +9,11 @@ import json
 import sys
 import time
 
-from surprise import SVD, Dataset, RankingFeatures, accuracy
+from surprise import SVD, Dataset, Reader, accuracy
 from surprise.model_selection import PredefinedKFold
 
 train_file, test_file, factors, epochs = sys.argv[1:]
-reader = RankingFeatures(line_format="user item rating", sep="\t")
+reader = Reader(line_format="user item rating", sep="\t")
 data = Dataset.load_from_folds([(train_file, test_file)], reader)
 train, test = next(PredefinedKFold().split(data))
 model = SVD(n_factors=int(factors), n_epochs=int(epochs), random_state=0)

@@ -16,7 +16,7 @@ from pasand.types import Arrays, Queries, Rows, Scores
 def epoch(
     parameters: Arrays, visits: Arrays, mean: float, learning_rate: float, l2: float = 0.06, l2_bias: float = 0.03
 ) -> float:
-    """Visit the ratings one after the other, each moving its two biases and vectors; return the RMSE met on the way."""
+    """Update the biases and vectors of each rating in turn, and return the RMSE before each update."""
     user_bias, item_bias = parameters["user_bias"], parameters["item_bias"]
     user_vectors, item_vectors = parameters["user_vectors"], parameters["item_vectors"]
     total = 0.0
@@ -49,7 +49,7 @@ class BiasedMF:
             "user_vectors": rng.normal(0, 0.02, (data.n_users, self.dimensions)),
             "item_vectors": rng.normal(0, 0.02, (data.n_items, self.dimensions)),
         }
-        # whoever has no rating here never moves, and is predicted by the mean and the other one's bias alone
+        # users and items without ratings keep zeros, so their predictions are the mean and the other side's bias
         self.parameters["user_vectors"][np.bincount(data.user, minlength=data.n_users) == 0] = 0
         self.parameters["item_vectors"][np.bincount(data.item, minlength=data.n_items) == 0] = 0
         for n in range(self.epochs):

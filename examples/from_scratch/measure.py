@@ -1,4 +1,4 @@
-"""What the examples print: a log cut once in time, learnt from on one side, and asked about on the other."""
+"""The evaluation of the examples: models are fitted before one cut in time and tested on the events after it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pasand.types import Queries, Rows, Scores
 
 
 class MeanByItem:
-    """Predicts an item's mean rating, pulled to the mean of all as if 10 such ratings had been seen besides."""
+    """Predicts an item's mean rating, shrunk towards the global mean as if by 10 more ratings of that value."""
 
     def __init__(self, split: Split) -> None:
         train = split.train
@@ -35,12 +35,12 @@ class MeanByItem:
 def table(source: str, models: Mapping[str, Any], seed: int = 0) -> None:
     """Fit models on the first 80 % of the events and print their NDCG@10, and RMSE where they predict ratings.
 
-    Beside them stand popularity (its RMSE is that of the items' mean ratings) and 95 % intervals over users.
+    The table includes popularity (with the RMSE of item means) and 95 % intervals over users.
     """
     split = Temporal().split(load(source))[0]
     print(f"{source}: {split.name}")
     popularity = Popularity().fit(split.train, rng=np.random.default_rng(seed))
-    rated = split.ratings is not None
+    rated = split.rating_queries is not None
     rows: list[tuple[str, Any, Any]] = [
         ("popularity", fallback_chain(popularity), MeanByItem(split) if rated else None)
     ]
@@ -50,7 +50,7 @@ def table(source: str, models: Mapping[str, Any], seed: int = 0) -> None:
         rows.append((name, fallback_chain(fitted, popularity), fitted if isinstance(fitted, PredictsRatings) else None))
     print(f"\n{'':14}{'NDCG@10 [95 %]':28}RMSE [95 %]")
     for name, recommender, model in rows:
-        told = evaluate(recommender, split, ["ndcg@10", "rmse"], model=model, rng=np.random.default_rng(seed)).overall
-        found = [told.get("ndcg@10"), told.get("rmse") if model is not None else None]
+        overall = evaluate(recommender, split, ["ndcg@10", "rmse"], model=model, rng=np.random.default_rng(seed)).overall
+        found = [overall.get("ndcg@10"), overall.get("rmse") if model is not None else None]
         cells = [f"{f.mean:.4f} [{f.low:.4f}, {f.high:.4f}]" if f else "-" for f in found]
         print(f"{name:14}{cells[0]:28}{cells[1]}")

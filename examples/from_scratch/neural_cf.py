@@ -1,7 +1,7 @@
 """Neural collaborative filtering in plain NumPy, with backpropagation by hand.
 
-The vectors of user and item stand side by side; two dense layers, 64 and 32 wide, and one output say how likely it is
-that the user likes the item. He et al., "Neural Collaborative Filtering", WWW 2017 (the MLP of section 3.3).
+The vectors of user and item are concatenated; two dense layers of 64 and 32 units and one output predict whether the user
+likes the item. He et al., "Neural Collaborative Filtering", WWW 2017 (the MLP of section 3.3).
 Run: python examples/from_scratch/neural_cf.py [SOURCE], where SOURCE is a log that pasand reads (default: bollywood).
 """
 
@@ -16,7 +16,7 @@ from pasand.types import Array, Arrays, Queries, Rows, Scores
 
 
 def start(n_users: int, n_items: int, dimensions: int, rng: Generator) -> dict[str, Array]:
-    """Return random parameters: small vectors, He's normal start for the layers under a ReLU, biases 0."""
+    """Return random parameters: small embeddings, He initialisation for the ReLU layers, biases 0."""
     wide = (2 * dimensions, 64, 32, 1)
     parameters = {
         "users": rng.normal(0, 0.1, (n_users, dimensions)),
@@ -29,7 +29,7 @@ def start(n_users: int, n_items: int, dimensions: int, rng: Generator) -> dict[s
 
 
 def forward(parameters: Arrays, users: Rows, items: Rows) -> list[Array]:
-    """Return the values of every layer, of which the last are the logits; (B, 2 D), (B, 64), (B, 32), (B, 1)."""
+    """Return the output of every layer, the logits last; (B, 2 D), (B, 64), (B, 32), (B, 1)."""
     layers = [np.hstack([parameters["users"][users], parameters["items"][items]])]
     for n in range(3):
         z = layers[-1] @ parameters[f"weight{n}"] + parameters[f"bias{n}"]
@@ -49,7 +49,7 @@ def loss_and_gradients(parameters: Arrays, users: Rows, items: Rows, liked: Arra
         gradients[f"bias{n}"] = above.sum(axis=0)
         above = above @ parameters[f"weight{n}"].T
         if n:
-            above = above * (layers[n] > 0)  # the ReLU lets pass what it let pass on the way up
+            above = above * (layers[n] > 0)  # the ReLU passes the gradient where it passed the input
     dimensions = parameters["users"].shape[1]
     for name, rows, part in (("users", users, above[:, :dimensions]), ("items", items, above[:, dimensions:])):
         gradients[name] = np.zeros_like(parameters[name])
@@ -58,7 +58,7 @@ def loss_and_gradients(parameters: Arrays, users: Rows, items: Rows, liked: Arra
 
 
 class Adam:
-    """Moves parameters in place: Kingma & Ba, "Adam: A Method for Stochastic Optimization", ICLR 2015."""
+    """Updates parameters in place: Kingma & Ba, "Adam: A Method for Stochastic Optimization", ICLR 2015."""
 
     def __init__(self, parameters: Arrays, learning_rate: float) -> None:
         self.parameters, self.learning_rate, self.n = parameters, learning_rate, 0
@@ -66,7 +66,7 @@ class Adam:
         self.square = {name: np.zeros_like(values) for name, values in parameters.items()}
 
     def step(self, gradients: Arrays) -> None:
-        """Take one step down."""
+        """Take one step against the gradients."""
         self.n += 1
         for name, gradient in gradients.items():
             self.mean[name] += 0.1 * (gradient - self.mean[name])
@@ -76,17 +76,17 @@ class Adam:
 
 
 class NeuralCF:
-    """Learns from what was liked, against four items drawn at random for each liking."""
+    """Learns from positives and four uniformly sampled negatives for each."""
 
     def __init__(self, dimensions: int = 16, epochs: int = 10, batch_size: int = 256, negatives: int = 4) -> None:
         self.dimensions, self.epochs, self.batch_size, self.negatives = dimensions, epochs, batch_size, negatives
 
     def fit(self, data: Dataset, *, rng: Generator) -> "NeuralCF":
-        """Learn by Adam from mixed batches of likings (1) and drawn items (0), and return itself."""
+        """Train with Adam on batches of positives (label 1) and sampled items (label 0), and return itself."""
         self.parameters = start(data.n_users, data.n_items, self.dimensions, rng)
-        self.known = np.bincount(data.user[data.liked], minlength=data.n_users) > 0
+        self.known = np.bincount(data.user[data.is_positive], minlength=data.n_users) > 0
         adam = Adam(self.parameters, 0.001)
-        liked_user, liked_item = data.user[data.liked], data.item[data.liked]
+        liked_user, liked_item = data.user[data.is_positive], data.item[data.is_positive]
         for n in range(self.epochs):
             drawn = rng.integers(0, data.n_items, len(liked_user) * self.negatives)
             users = np.concatenate([liked_user, np.repeat(liked_user, self.negatives)])
@@ -101,7 +101,7 @@ class NeuralCF:
         return self
 
     def score(self, queries: Queries, items: Rows | None) -> Scores:
-        """Return the logits of items, (B, K), or of the whole catalogue, (B, N); -inf for users without a liking."""
+        """Return the logits of items, (B, K), or of the whole catalogue, (B, N); -inf for users without positives."""
         given = np.arange(len(self.parameters["items"]))[None, :] if items is None else items
         users, rows = np.broadcast_arrays(queries.users[:, None], given)
         logits = forward(self.parameters, users.ravel(), rows.ravel())[-1].reshape(users.shape)

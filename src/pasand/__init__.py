@@ -1,3 +1,3 @@
-"""pasand: from an interaction log to a recommender that is honestly evaluated, fair by policy and fast."""
+"""pasand, a recommender system library: from interaction logs to evaluated, explained and served recommendations."""
 
 __version__ = "0.1.0"

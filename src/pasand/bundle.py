@@ -1,8 +1,8 @@
-"""Bundles: a fitted recommender as a folder of plain arrays, checksummed; loading one runs no code from it.
+"""Bundles: a fitted recommender as a folder of plain arrays with checksums; loading one runs no code from it.
 
-`manifest.json` names every other file together with its sha256, and the files' names hold part of that sum. So a save
-writes new files beside the old ones and then replaces the manifest in one step: a reader, or a save that was killed,
-finds the old bundle or the new one, whole.
+`manifest.json` lists every other file with its sha256, and file names hold part of that checksum. A save writes new
+files beside the old ones and then replaces the manifest in one step. So a reader always sees a complete bundle, the old
+one or the new one, even if the save is killed.
 """
 
 from __future__ import annotations
@@ -11,10 +11,8 @@ import hashlib
 import importlib.metadata
 import json
 import logging
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,18 @@ import numpy as np
 from safetensors.numpy import save
 
 from pasand import __version__, mapped, recipe
+from pasand.bundle_files import (
+    MANIFEST,
+    check_target,
+    file_digest,
+    named_by_digest,
+    publish,
+    read_manifest,
+    remove_incomplete,
+    sweep,
+    verified_files,
+    write_file,
+)
 from pasand.contracts import AddsItems, TowerModel
 from pasand.data.dataset import Dataset
 from pasand.data.features import Feature, Features, pack, unpack
@@ -34,19 +44,15 @@ from pasand.types import Array, Arrays, Mask, Rows
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 2
-"""Version of the layout that is written; 2 added graphs, indexes, and items in another order than that of their ids."""
-READS = (1, 2)
-"""Versions that are read; another one is refused."""
-MANIFEST = "manifest.json"
-READERS = 4
-"""Threads that prove files at most; one reads and sums a gigabyte and a half a second."""
+FORMAT = 3
+"""Version of the layout, the only one that is read. Version 3 renamed classes, hyper-parameters and arrays."""
 PACKAGES = ("numpy", "scipy", "numba", "polars", "safetensors")
+"""Packages whose versions the manifest records."""
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A loaded bundle: the recommender, and the data it was fitted on (ids, histories, features)."""
+    """A loaded bundle: the recommender, and the dataset it was fitted to (ids, histories, features)."""
 
     assembly: Assembly
     data: Dataset
@@ -54,92 +60,98 @@ class Bundle:
 
     @property
     def digest(self) -> str:
-        """sha256 of what was saved, hexadecimal: equal for bundles of equal files."""
+        """sha256 of the saved files, hexadecimal; equal for bundles of equal files."""
         return hashlib.sha256(json.dumps(self.manifest["files"], sort_keys=True).encode()).hexdigest()
 
     def add_items(self, ids: Sequence[str], features: Features) -> Bundle:
-        """Return the bundle with items appended to its catalogue; what can be known of them is recommended at once.
+        """Return the bundle with items appended to its catalogue; models that accept new items recommend them at once.
 
-        `features` are named as the data's item features and hold a row for each id, with categories by names of their
-        own; a name that the data do not have counts as not known. Warnings say so, and how many items no model knows.
-        The components are not copied: they take the items in, so go on with the returned bundle alone. Raises
-        InputError for an id that is there already or comes twice, and for a feature of another kind or width than the
-        data's, before anything changes.
+        `features` have the names of the dataset's item features and one row per id; categories may be in an order of
+        their own. Names and categories that the dataset does not have are ignored, with a warning. Another warning
+        counts the items that no model can score. Components are not copied: they are changed in place, so use only the
+        returned bundle from here on.
+
+        Raises InputError, before anything changes, for an id that is in the catalogue already or is given twice, and
+        for a feature whose kind, width or number of rows does not fit.
         """
-        coded: dict[str, Feature] = {}
-        strange = [name for name in features if name not in self.data.item_features]
-        if strange:
-            logger.warning("left out, since the data have no such item features: %s", ", ".join(strange))
+        encoded: dict[str, Feature] = {}
+        unknown = [name for name in features if name not in self.data.item_features]
+        if unknown:
+            logger.warning("ignored: the dataset has no item features of these names: %s", ", ".join(unknown))
         for name, known in self.data.item_features.items():
             if name in features:
                 try:
-                    coded[name], unseen = features[name].coded_as(known)
+                    encoded[name], unseen = features[name].coded_as(known)
                 except ValueError as error:
                     cure = "give it as in the data that were fitted"
                     raise InputError("new items", column=name, cause=str(error), cure=cure) from None
                 if unseen:
-                    told = "not known of the new items, since the data have no such %s: %s"
-                    logger.warning(told, name, ", ".join(unseen))
+                    message = "ignored: the dataset has no such values of %s: %s"
+                    logger.warning(message, name, ", ".join(unseen))
             else:
-                coded[name] = replace(known, values=known.values[:0]).extended(None, len(ids))
-            if len(coded[name]) != len(ids):
-                cause = f"{len(coded[name])} values for {len(ids)} items"
+                encoded[name] = replace(known, values=known.values[:0]).extended(None, len(ids))
+            if len(encoded[name]) != len(ids):
+                cause = f"{len(encoded[name])} values for {len(ids)} items"
                 raise InputError("new items", column=name, cause=cause, cure="give a value for each item")
         try:
-            data = self.data.with_items(ids, coded)
+            data = self.data.with_items(ids, encoded)
         except ValueError as error:
-            cause, cure = f"{error}: it is in the catalogue already, or comes twice", "give each new item once"
+            cause, cure = f"{error}: it is in the catalogue already, or is given twice", "give each new item once"
             raise InputError("new items", cause=cause, cure=cure) from None
         rows = np.arange(self.data.n_items, data.n_items, dtype=np.int32)
-        self.assembly.add_items(coded, rows)
-        silent = len(rows) - int(self._known(rows).sum())
-        if silent:
-            told = "no model has a vector for %d of %d new items, so they will not be recommended"
-            logger.warning(told, silent, len(rows))
+        self.assembly.add_items(encoded, rows)
+        n_unscored = len(rows) - int(self._scored(rows).sum())
+        if n_unscored:
+            message = "no model can score %d of %d new items, so they will not be recommended"
+            logger.warning(message, n_unscored, len(rows))
         return replace(self, data=data)
 
-    def _known(self, rows: Rows) -> Mask:
-        """Return which items that were added a model has taken in; (n,)."""
-        known = np.zeros(len(rows), np.bool_)
+    def _scored(self, rows: Rows) -> Mask:
+        """Return which of the added items at least one model can score, (n,)."""
+        scored = np.zeros(len(rows), np.bool_)
         for part in self.assembly.components.values():
             if isinstance(part, AddsItems):
-                known |= part.embed_items(rows).any(axis=-1) if isinstance(part, TowerModel) else True
-        return known
+                scored |= part.embed_items(rows).any(axis=-1) if isinstance(part, TowerModel) else True
+        return scored
 
 
 def write(
     path: str | Path, assembly: Assembly, data: Dataset, *, seed: int, about: Mapping[str, Any] | None = None
 ) -> None:
-    """Save a fitted recommender; an older bundle at `path` stays whole until the new one is.
+    """Save a fitted recommender as a bundle; an older bundle at `path` stays complete until the new one is.
 
-    `about` is further knowledge for the manifest, such as up to which event of a state store the data go.
+    `about` holds further entries for the manifest, such as the last event of a state store that the data include.
 
-    Raises InputError where the folder holds something else or cannot be written (a full disk), leaving it as it was.
+    Raises InputError if the folder holds something else or cannot be written (a full disk), and leaves it as it was.
     """
     folder = Path(path)
-    check_place(folder)
+    check_target(folder)
     contents = _contents(assembly, data)
     files: dict[str, dict[str, str]] = {}
     written: list[Path] = []
+
+    def enter(name: str, digest: str) -> Path | None:
+        """Enter a file into the manifest and return its path; None if it is there already."""
+        file = named_by_digest(folder, name, digest)
+        files[name] = {"file": file.name, "sha256": digest}
+        if file.exists() and file_digest(file) == digest:
+            return None
+        written.append(file)
+        return file
+
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in track(contents.items(), "saving", len(contents)):
-            digest = hashlib.sha256(content).hexdigest()
-            file = _named(folder, name, digest)
-            files[name] = {"file": file.name, "sha256": digest}
-            if not file.exists() or _digest(file) != digest:
-                written.append(file)
-                _write(file, content)
+            file = enter(name, hashlib.sha256(content).hexdigest())
+            if file is not None:
+                write_file(file, content)
         for name, part in assembly.stored.items():
             temporary = folder / f"{name}.index.part"
             try:
                 part.save(temporary)
-                digest = _digest(temporary)
-                file = _named(folder, f"{name}.index", digest)
-                files[f"{name}.index"] = {"file": file.name, "sha256": digest}
-                if not file.exists() or _digest(file) != digest:
-                    written.append(file)
-                    _publish(temporary, file)
+                file = enter(f"{name}.index", file_digest(temporary))
+                if file is not None:
+                    publish(temporary, file)
             finally:
                 temporary.unlink(missing_ok=True)
         manifest = {
@@ -152,72 +164,69 @@ def write(
             "files": files,
             **(about or {}),
         }
-        _write(folder / MANIFEST, json.dumps(manifest, indent=1).encode())
+        write_file(folder / MANIFEST, json.dumps(manifest, indent=1).encode())
     except BaseException as error:
-        _undo(folder, written)
+        remove_incomplete(folder, written)
         if not isinstance(error, OSError):
             raise
         cause = f"cannot be written: {error.strerror or error}"
-        raise InputError(folder, cause=cause, cure="make room or name another place") from None
-    _sweep(folder, {entry["file"] for entry in files.values()})
-
-
-def check_place(path: str | Path) -> None:
-    """Raise InputError where a bundle may not be written because something else is there."""
-    folder = Path(path)
-    if folder.exists() and not (folder / MANIFEST).exists() and not (folder.is_dir() and all(_ours(folder))):
-        raise InputError(folder, cause="exists and is not a bundle", cure="name a new folder")
+        raise InputError(folder, cause=cause, cure="free some space or name another folder") from None
+    sweep(folder, {entry["file"] for entry in files.values()})
 
 
 def read(path: str | Path) -> Bundle:
-    """Load a bundle, whose arrays stay in its files and are mapped into memory; those files may be replaced or removed.
+    """Load a bundle. Its arrays are mapped into memory from the files, which may be replaced or removed afterwards.
 
-    Raises InputError, naming the reason, where the folder is no bundle, of another format, incomplete or changed in
-    any byte, or where its recipe names a class outside pasand.
+    Raises InputError if the folder is not a bundle, is of another format, is incomplete or changed in any byte, or if
+    its recipe names a class outside pasand.
     """
     folder = Path(path)
-    try:
-        manifest = json.loads((folder / MANIFEST).read_bytes())
-        version, files = manifest["format"], manifest["files"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        cure = "give a folder that `pasand fit` wrote"
-        raise InputError(folder, cause=f"not a bundle ({MANIFEST}: {error})", cure=cure) from None
-    if version not in READS:
-        cure = f"fit again, or use a release of pasand that reads format {version}"
-        reads = " and ".join(map(str, READS))
-        raise InputError(folder, cause=f"bundle of format {version}, this release reads {reads}", cure=cure)
-    with _proofs(folder, files) as proofs:
-        return Bundle(*_loaded(folder, manifest, proofs), manifest)
+    manifest = read_manifest(folder)
+    _check_format(folder, manifest["format"])
+    with verified_files(folder, manifest["files"]) as files:
+        return Bundle(*_loaded(folder, manifest, files), manifest)
 
 
-def _loaded(folder: Path, manifest: dict[str, Any], proofs: Mapping[str, Future[Path]]) -> tuple[Assembly, Dataset]:
-    """Return what the files hold; none is looked into before it is proven."""
+def _check_format(folder: Path, version: object) -> None:
+    """Raise InputError for a bundle of another format, with the command that rebuilds it as the cure."""
+    if version == FORMAT:
+        return
+    cure = f"rebuild it: pasand fit LOG --recipe RECIPE --out {folder}"
+    if isinstance(version, int) and version > FORMAT:
+        cure += f"; or use a release of pasand that reads format {version}"
+    cause = f"a bundle of format {version}, and this release of pasand reads format {FORMAT} only"
+    raise InputError(folder, cause=cause, cure=cure)
 
-    def checked(name: str) -> Path:
-        if name not in proofs:
-            raise InputError(folder, cause=f"the manifest names no {name}", cure="fit again")
-        return proofs[name].result()
 
-    assembly = recipe.build(checked("recipe.toml").read_text(encoding="utf-8"), where=f"{folder}, recipe")
+def _loaded(folder: Path, manifest: dict[str, Any], files: Mapping[str, Future[Path]]) -> tuple[Assembly, Dataset]:
+    """Return the content of the files; each file is read only after it is verified."""
+
+    def verified(name: str) -> Path:
+        if name not in files:
+            raise InputError(folder, cause=f"the manifest lists no {name}", cure="fit again")
+        return files[name].result()
+
+    assembly = recipe.build(verified("recipe.toml").read_text(encoding="utf-8"), where=f"{folder}, recipe")
     if assembly.digest != manifest["recipe"]:
         raise InputError(folder, cause="recipe and manifest do not belong together", cure="fit again")
-    about = json.loads(checked("data.json").read_text(encoding="utf-8"))
-    data = _data(mapped.arrays(checked("data.safetensors")), about)
+    about = json.loads(verified("data.json").read_text(encoding="utf-8"))
+    data = _dataset(mapped.arrays(verified("data.safetensors")), about)
     for name, part in assembly.fitted.items():
         try:
-            part.load_state(_state(mapped.arrays(checked(f"{name}.safetensors"))))
+            part.load_state(_without_placeholder(mapped.arrays(verified(f"{name}.safetensors"))))
         except KeyError as error:
             raise InputError(folder, cause=f"the state of [{name}] lacks {error}", cure="fit again") from None
     for name, model in assembly.exported.items():
-        graphs = {found: checked(file).read_bytes() for found, file in _graphs(name, proofs)}
+        graphs = {graph: verified(file).read_bytes() for graph, file in _graph_files(name, files)}
         if graphs:
             model.use(graphs)
     for name, stored in assembly.stored.items():
-        stored.load(checked(f"{name}.index"))
+        stored.load(verified(f"{name}.index"))
     return assembly, data
 
 
 def _contents(assembly: Assembly, data: Dataset) -> dict[str, bytes]:
+    """Return the files of a bundle by name, without the files that components write themselves."""
     arrays: dict[str, Array] = {"user": data.user, "item": data.item, "time": data.time}
     if data.value is not None:
         arrays["value"] = data.value
@@ -237,15 +246,17 @@ def _contents(assembly: Assembly, data: Dataset) -> dict[str, bytes]:
     contents = {
         "recipe.toml": assembly.text.encode(),
         "data.json": json.dumps(about, ensure_ascii=False).encode(),
-        "data.safetensors": _tensors(arrays),
+        "data.safetensors": _safetensors(arrays),
     }
-    contents |= {f"{name}.safetensors": _tensors(part.state()) for name, part in assembly.fitted.items()}
+    contents |= {f"{name}.safetensors": _safetensors(part.state()) for name, part in assembly.fitted.items()}
     for name, model in assembly.exported.items():
-        contents |= {f"{name}.{found}.onnx": graph for found, graph in model.export().items()}
+        contents |= {f"{name}.{graph}.onnx": content for graph, content in model.export().items()}
     return contents
 
 
-def _data(arrays: dict[str, Array], about: dict[str, Any]) -> Dataset:
+def _dataset(arrays: dict[str, Array], about: dict[str, Any]) -> Dataset:
+    """Return the dataset of the arrays and of the content of data.json."""
+
     def under(prefix: str) -> dict[str, Array]:
         return {name[len(prefix) :]: values for name, values in arrays.items() if name.startswith(prefix)}
 
@@ -267,113 +278,20 @@ def _data(arrays: dict[str, Array], about: dict[str, Any]) -> Dataset:
     )
 
 
-def _tensors(arrays: Arrays) -> bytes:
-    """Return arrays as one safetensors file; an empty set needs a stand-in, since the format knows none."""
+def _safetensors(arrays: Arrays) -> bytes:
+    """Return arrays as a safetensors file; an empty set gets a placeholder, since the format needs an array."""
     plain = {name: np.asarray(values, order="C") for name, values in arrays.items()}
     content: bytes = save(plain or {"": np.zeros(0, np.uint8)})
     return content
 
 
-def _state(arrays: dict[str, Array]) -> dict[str, Array]:
+def _without_placeholder(arrays: dict[str, Array]) -> dict[str, Array]:
     return {name: values for name, values in arrays.items() if name}
 
 
-def _graphs(component: str, names: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Yield the graphs of a component among the names of files: its name, and that of the file."""
+def _graph_files(component: str, names: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Yield the name of each graph of a component and the name of its file, out of the names of all files."""
     for name in names:
         graph = name.removeprefix(f"{component}.").removesuffix(".onnx")
         if name == f"{component}.{graph}.onnx":
             yield graph, name
-
-
-def _named(folder: Path, name: str, digest: str) -> Path:
-    stem, _, suffix = name.rpartition(".")
-    return folder / f"{stem}-{digest[:12]}.{suffix}"
-
-
-def _write(file: Path, content: bytes) -> None:
-    """Write under a temporary name, then publish."""
-    part = file.with_name(file.name + ".part")
-    try:
-        part.write_bytes(content)
-        _publish(part, file)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _publish(part: Path, file: Path) -> None:
-    """Push a file to the disk, then give it its name."""
-    with part.open("rb") as written:
-        os.fsync(written.fileno())
-    part.replace(file)
-
-
-def _digest(file: Path) -> str:
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
-
-
-@contextmanager
-def _proofs(folder: Path, files: Mapping[str, dict[str, str]]) -> Iterator[dict[str, Future[Path]]]:
-    """Give for each file of the manifest a promise of its path, kept once `_checked` holds; in the end all of them do.
-
-    Files are read on threads of their own, so that where there are cores for them the rest of the work goes on.
-    """
-    with ThreadPoolExecutor(min(READERS, _cores())) as threads:
-        proofs = {name: threads.submit(_checked, folder, entry) for name, entry in files.items()}
-        try:
-            yield proofs
-            for proof in proofs.values():
-                proof.result()
-        finally:
-            threads.shutdown(cancel_futures=True)
-
-
-def _cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _checked(folder: Path, entry: dict[str, str]) -> Path:
-    """Return the path of a file of the manifest once its bytes are proven to be the saved ones."""
-    file = folder / entry["file"]
-    if file.name != entry["file"]:
-        raise InputError(folder, value=entry["file"], cause="a bundle's files lie in its own folder", cure="fit again")
-    try:
-        found = _digest(file)
-    except OSError as error:
-        raise InputError(folder, cause=f"file missing or unreadable ({error})", cure="copy the whole folder") from None
-    if found != entry["sha256"]:
-        raise InputError(file, cause="changed since it was saved (sha256 differs)", cure="copy it again or fit again")
-    return file
-
-
-def _undo(folder: Path, written: list[Path]) -> None:
-    """Remove what a save that failed wrote, unless it came as far as the manifest; and the folder, if it is empty."""
-    if not folder.is_dir():
-        return
-    try:
-        manifest = json.loads((folder / MANIFEST).read_bytes())
-        kept = {entry["file"] for entry in manifest["files"].values()}
-    except (OSError, ValueError, KeyError, TypeError):
-        kept = set()
-    for file in written:
-        if file.name not in kept:
-            file.unlink(missing_ok=True)
-    if not any(folder.iterdir()):
-        folder.rmdir()
-
-
-def _ours(folder: Path) -> Iterator[bool]:
-    """Yield for each file of a folder whether its name is one that saves give."""
-    for file in folder.iterdir():
-        yield file.name.endswith(".part") or (
-            file.stem[-13:-12] == "-" and file.suffix in {".toml", ".json", ".safetensors", ".onnx", ".index"}
-        )
-
-
-def _sweep(folder: Path, keep: set[str]) -> None:
-    """Remove what an older save left behind; only names that saves give."""
-    for file, ours in zip(list(folder.iterdir()), list(_ours(folder)), strict=True):
-        if ours and file.name not in keep:
-            file.unlink(missing_ok=True)

@@ -1,7 +1,8 @@
-"""A client of the service, synchronous and asynchronous: the same methods, and answers as typed structures.
+"""Clients of the HTTP service, synchronous and asynchronous, with the same methods and typed responses.
 
-What can be repeated without harm is tried again where the service is busy or cannot be reached: questions, and events,
-which get their ids here, so that one that arrived twice is kept once. Changes of the catalogue and of bundles are not.
+Calls that are safe to repeat are retried where the service is busy or unreachable: requests that change nothing, and
+events, which get their ids here so that one that arrives twice is stored once. Changes of the catalogue, of users and
+of bundles are sent once.
 """
 
 from __future__ import annotations
@@ -74,64 +75,64 @@ __all__ = [
 T = TypeVar("T")
 Json: TypeAlias = dict[str, Any]
 
-BUSY = (429, 503)
-"""Statuses after which a call that can be repeated is."""
-BROKEN = (httpx.NetworkError, httpx.RemoteProtocolError, httpx.ConnectTimeout)
-"""Failures after which a call that can be repeated is; not one that is late, as asking again makes it later."""
-FIRST_WAIT, LONGEST_WAIT = 0.1, 5.0
-"""Seconds before the first repetition, and before any; between them they double."""
-MOST_PATIENT = 60.0
-"""Seconds that the service may ask to wait; it is not asked again where it wants more."""
+RETRY_STATUSES = (429, 503)
+"""HTTP statuses after which a safe call is retried."""
+RETRY_ERRORS = (httpx.NetworkError, httpx.RemoteProtocolError, httpx.ConnectTimeout)
+"""Errors after which a safe call is retried; not a read timeout, since a retry adds to the load."""
+FIRST_WAIT, MAX_WAIT = 0.1, 5.0
+"""Seconds before the first retry, and the most before any; the wait doubles each time."""
+MAX_RETRY_AFTER = 60.0
+"""Longest wait in seconds that the service may demand by Retry-After; a longer one ends the retries."""
 
 
 class ServiceError(Exception):
-    """A call that got no answer, and why."""
+    """Raised where a call fails."""
 
     def __init__(self, status: int | None, code: str, message: str, field: str | None = None) -> None:
         where = f" ({field})" if field else ""
         super().__init__(f"{code}{f' [{status}]' if status else ''}: {message}{where}")
         self.status = status
-        """HTTP status; None where no response came."""
+        """HTTP status; None where no response arrived."""
         self.code = code
-        """For programs: the service's own, or unreachable, timeout, not_understood."""
+        """For programs: the code of the service, or unreachable, timeout or invalid_response."""
         self.message = message
-        """A sentence for people."""
+        """For people."""
         self.field = field
-        """What of the call is at fault; None: nothing in particular."""
+        """Field of the request at fault; None where no field is."""
 
 
 @dataclass(frozen=True)
 class _Call(Generic[T]):
-    """What is sent, and what comes back."""
+    """A request and the type of its response."""
 
     method: str
     path: str
-    kind: Any
-    """Structure of the answer, T."""
-    told: Any = None
-    """Structure of the body; None: there is none."""
+    response_type: Any
+    """T, as a runtime value."""
+    body: Any = None
+    """Structure of the request body; None: there is no body."""
     query: Mapping[str, Any] = field(default_factory=dict)
     safe: bool = True
-    """Whether doing it twice is the same as doing it once."""
+    """Whether a repetition does no harm."""
 
     def request(self, client: httpx.Client | httpx.AsyncClient) -> httpx.Request:
         query = {name: value for name, value in self.query.items() if value is not None}
-        body = None if self.told is None else msgspec.json.encode(self.told)
-        headers = {} if body is None else {"content-type": "application/json"}
-        return client.build_request(self.method, self.path, params=query, content=body, headers=headers)
+        content = None if self.body is None else msgspec.json.encode(self.body)
+        headers = {} if content is None else {"content-type": "application/json"}
+        return client.build_request(self.method, self.path, params=query, content=content, headers=headers)
 
 
-def _recommend_one(ask: RecommendRequest) -> _Call[RecommendResponse]:
-    return _Call("POST", "/v1/recommend", RecommendResponse, ask)
+def _recommend_one(request: RecommendRequest) -> _Call[RecommendResponse]:
+    return _Call("POST", "/v1/recommend", RecommendResponse, request)
 
 
-def _recommend_many(asks: Sequence[RecommendRequest]) -> _Call[BatchResponse]:
-    return _Call("POST", "/v1/recommend", BatchResponse, BatchRequest(list(asks)))
+def _recommend_many(requests: Sequence[RecommendRequest]) -> _Call[BatchResponse]:
+    return _Call("POST", "/v1/recommend", BatchResponse, BatchRequest(list(requests)))
 
 
-def _recommendations(user: str, k: int, explain: bool) -> _Call[RecommendResponse]:
+def _recommendations(user_id: str, k: int, explain: bool) -> _Call[RecommendResponse]:
     query = {"k": k, "explain": int(explain)}
-    return _Call("GET", f"/v1/users/{_escaped(user)}/recommendations", RecommendResponse, query=query)
+    return _Call("GET", f"/v1/users/{_escaped(user_id)}/recommendations", RecommendResponse, query=query)
 
 
 def _home(visitor: str | HomeRequest) -> _Call[Home]:
@@ -140,42 +141,42 @@ def _home(visitor: str | HomeRequest) -> _Call[Home]:
     return _Call("POST", "/v1/home", Home, visitor)
 
 
-def _view(user: str) -> _Call[Json]:
-    return _Call("GET", f"/v1/users/{_escaped(user)}/view", Json)
+def _view(user_id: str) -> _Call[Json]:
+    return _Call("GET", f"/v1/users/{_escaped(user_id)}/view", Json)
 
 
-def _similar(item: str, k: int) -> _Call[SimilarItems]:
-    return _Call("GET", f"/v1/items/{_escaped(item)}/similar", SimilarItems, query={"k": k})
+def _similar(item_id: str, k: int) -> _Call[SimilarItems]:
+    return _Call("GET", f"/v1/items/{_escaped(item_id)}/similar", SimilarItems, query={"k": k})
 
 
-def _item(item: str) -> _Call[CatalogueItem]:
-    return _Call("GET", f"/v1/items/{_escaped(item)}", CatalogueItem)
+def _item(item_id: str) -> _Call[CatalogueItem]:
+    return _Call("GET", f"/v1/items/{_escaped(item_id)}", CatalogueItem)
 
 
 def _items(search: str | None, language: str | None, k: int) -> _Call[SearchResult]:
     return _Call("GET", "/v1/items", SearchResult, query={"search": search or None, "language": language, "k": k})
 
 
-def _explain(item: str, user: str | None, k: int) -> _Call[Json]:
-    return _Call("GET", "/v1/explain", Json, query={"item": item, "user": user, "k": k})
+def _explain(item_id: str, user_id: str | None, k: int) -> _Call[Json]:
+    return _Call("GET", "/v1/explain", Json, query={"item_id": item_id, "user_id": user_id, "k": k})
 
 
 def _events(events: Event | Sequence[Event]) -> _Call[Accepted]:
-    listed = [events] if isinstance(events, Event) else events
-    named = [one if one.id else msgspec.structs.replace(one, id=secrets.token_hex(12)) for one in listed]
-    return _Call("POST", "/v1/events", Accepted, Events(named))
+    several = [events] if isinstance(events, Event) else events
+    with_ids = [event if event.id else msgspec.structs.replace(event, id=secrets.token_hex(12)) for event in several]
+    return _Call("POST", "/v1/events", Accepted, Events(with_ids))
 
 
-def _put_item(item: str, features: Mapping[str, Any]) -> _Call[ChangeResult]:
-    return _Call("PUT", f"/v1/items/{_escaped(item)}", ChangeResult, Item(dict(features)), safe=False)
+def _put_item(item_id: str, features: Mapping[str, Any]) -> _Call[ChangeResult]:
+    return _Call("PUT", f"/v1/items/{_escaped(item_id)}", ChangeResult, Item(dict(features)), safe=False)
 
 
-def _remove_item(item: str) -> _Call[ChangeResult]:
-    return _Call("DELETE", f"/v1/items/{_escaped(item)}", ChangeResult, safe=False)
+def _remove_item(item_id: str) -> _Call[ChangeResult]:
+    return _Call("DELETE", f"/v1/items/{_escaped(item_id)}", ChangeResult, safe=False)
 
 
-def _forget(user: str) -> _Call[ChangeResult]:
-    return _Call("DELETE", f"/v1/users/{_escaped(user)}", ChangeResult, safe=False)
+def _forget(user_id: str) -> _Call[ChangeResult]:
+    return _Call("DELETE", f"/v1/users/{_escaped(user_id)}", ChangeResult, safe=False)
 
 
 def _reload(bundle: str | None, variant: str | None) -> _Call[SwapResult]:
@@ -194,30 +195,30 @@ def _ready() -> _Call[Json]:
     return _Call("GET", "/readyz", Json, safe=False)
 
 
-def _escaped(name: str) -> str:
-    """Return an id as a piece of a path; dots alone would be taken for a way upwards."""
-    return quote(name, safe="") if name.strip(".") else name.replace(".", "%2E")
+def _escaped(text: str) -> str:
+    """Return an id as a segment of a path; an id of dots alone would otherwise mean a parent folder."""
+    return quote(text, safe="") if text.strip(".") else text.replace(".", "%2E")
 
 
-def _wait(call: _Call[Any], outcome: httpx.Response | httpx.TransportError, tries: int, most: int) -> float | None:
-    """Return the seconds after which a call that was tried so many times is tried again; None: it is not."""
-    if not call.safe or tries > most:
+def _wait(call: _Call[Any], outcome: httpx.Response | httpx.TransportError, tries: int, retries: int) -> float | None:
+    """Return the seconds to wait before a call is retried after that many tries; None: it is not retried."""
+    if not call.safe or tries > retries:
         return None
-    asked = 0.0
+    retry_after = 0.0
     if isinstance(outcome, httpx.Response):
-        if outcome.status_code not in BUSY:
+        if outcome.status_code not in RETRY_STATUSES:
             return None
-        asked = _retry_after(outcome.headers.get("retry-after", ""))
-    elif not isinstance(outcome, BROKEN):
+        retry_after = _retry_after(outcome.headers.get("retry-after", ""))
+    elif not isinstance(outcome, RETRY_ERRORS):
         return None
-    if asked > MOST_PATIENT:
+    if retry_after > MAX_RETRY_AFTER:
         return None
-    # by chance, so that those who were turned away together do not come back together
-    return max(asked, random.uniform(0.5, 1) * min(FIRST_WAIT * 2.0 ** (tries - 1), LONGEST_WAIT))
+    # with jitter, so that clients that were refused together do not return together
+    return max(retry_after, random.uniform(0.5, 1) * min(FIRST_WAIT * 2.0 ** (tries - 1), MAX_WAIT))
 
 
 def _retry_after(text: str) -> float:
-    """Return the seconds of a header Retry-After, a number of them or a date; 0 where it is neither.
+    """Return the seconds that a Retry-After header demands, as a number or a date; 0 where it is neither.
 
     >>> _retry_after("2"), _retry_after("Thu, 01 Jan 1970 00:00:00 GMT"), _retry_after("soon")
     (2.0, 0.0, 0.0)
@@ -231,19 +232,19 @@ def _retry_after(text: str) -> float:
 
 
 def _read(call: _Call[T], outcome: httpx.Response | httpx.TransportError) -> T:
-    """Return what came back as its structure; raises ServiceError where it is a failure."""
+    """Return the response as its structure; raises ServiceError where the call failed."""
     if isinstance(outcome, httpx.TransportError):
         code = "timeout" if isinstance(outcome, httpx.TimeoutException) else "unreachable"
         raise ServiceError(None, code, str(outcome) or type(outcome).__name__) from outcome
     try:
         if outcome.is_success:
-            found: T = msgspec.json.decode(outcome.content, type=call.kind)
-            return found
-        fault = msgspec.json.decode(outcome.content, type=ErrorResponse).error
+            result: T = msgspec.json.decode(outcome.content, type=call.response_type)
+            return result
+        error = msgspec.json.decode(outcome.content, type=ErrorResponse).error
     except (msgspec.MsgspecError, UnicodeDecodeError):
-        told = f"{call.method} {call.path} gave no answer of pasand: {outcome.text[:200]}"
-        raise ServiceError(outcome.status_code, "not_understood", told) from None
-    raise ServiceError(outcome.status_code, fault.code, fault.message, fault.field)
+        message = f"{call.method} {call.path} returned no valid response of pasand: {outcome.text[:200]}"
+        raise ServiceError(outcome.status_code, "invalid_response", message) from None
+    raise ServiceError(outcome.status_code, error.code, error.message, error.field)
 
 
 def _headers(key: str | None) -> dict[str, str]:
@@ -251,7 +252,7 @@ def _headers(key: str | None) -> dict[str, str]:
 
 
 class Client:
-    """Asks a service; may be used by several threads. Every method raises ServiceError where there is no answer."""
+    """Client of a service, safe to use from several threads; every method raises ServiceError where the call fails."""
 
     def __init__(
         self,
@@ -262,10 +263,10 @@ class Client:
         retries: int = 3,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        """Prepare to ask the service at an address.
+        """Prepare a client of the service at an address; connects at the first call.
 
-        `timeout`: seconds to wait for a connection, or for the next bytes; `retries`: repetitions of a call at most,
-        where it can be repeated; `transport`: another way to send, such as through a proxy.
+        `key`: API key; `timeout`: seconds to wait for a connection, or for the next bytes; `retries`: most retries of
+        a safe call; `transport`: replaces the HTTP transport, for a proxy, say.
         """
         self._retries = retries
         self._http = httpx.Client(base_url=url, headers=_headers(key), timeout=timeout, transport=transport)
@@ -277,7 +278,7 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         self._http.close()
 
     def _send(self, call: _Call[T]) -> T:
@@ -294,80 +295,80 @@ class Client:
         return _read(call, outcome)
 
     @overload
-    def recommend(self, asks: RecommendRequest) -> RecommendResponse: ...
+    def recommend(self, requests: RecommendRequest) -> RecommendResponse: ...
     @overload
-    def recommend(self, asks: Sequence[RecommendRequest]) -> list[RecommendResponse]: ...
+    def recommend(self, requests: Sequence[RecommendRequest]) -> list[RecommendResponse]: ...
     def recommend(
-        self, asks: RecommendRequest | Sequence[RecommendRequest]
+        self, requests: RecommendRequest | Sequence[RecommendRequest]
     ) -> RecommendResponse | list[RecommendResponse]:
-        """Return the answer to a request, or the answers to several (at most 256) in their order."""
-        if isinstance(asks, RecommendRequest):
-            return self._send(_recommend_one(asks))
-        return self._send(_recommend_many(asks)).answers if asks else []
+        """Return the response to a request, or the responses to several (at most 256) in their order."""
+        if isinstance(requests, RecommendRequest):
+            return self._send(_recommend_one(requests))
+        return self._send(_recommend_many(requests)).responses if requests else []
 
-    def recommendations(self, user: str, *, k: int = 10, explain: bool = False) -> RecommendResponse:
-        """Return the k best items for a user; `explain`: with the items of the history that speak for them."""
-        return self._send(_recommendations(user, k, explain))
+    def recommendations(self, user_id: str, *, k: int = 10, explain: bool = False) -> RecommendResponse:
+        """Return the k best items for a user; `explain`: with the items of the history that support each of them."""
+        return self._send(_recommendations(user_id, k, explain))
 
     def home(self, visitor: str | HomeRequest) -> Home:
-        """Return the rows of a home page, for a user's id or for somebody who tells what they like."""
+        """Return the rows of a home page, for a user's id or for a visitor with a history and features."""
         return self._send(_home(visitor))
 
-    def view(self, user: str) -> Json:
-        """Return what stands behind a user's answer: history, sources, and each item's way through the stages."""
-        return self._send(_view(user))
+    def view(self, user_id: str) -> Json:
+        """Return how a user's list was made: history, candidates of each source, rank and score after each stage."""
+        return self._send(_view(user_id))
 
-    def similar(self, item: str, *, k: int = 10) -> SimilarItems:
-        """Return items like one."""
-        return self._send(_similar(item, k))
+    def similar(self, item_id: str, *, k: int = 10) -> SimilarItems:
+        """Return the k items most similar to one."""
+        return self._send(_similar(item_id, k))
 
-    def item(self, item: str) -> CatalogueItem:
-        """Return what is known of an item."""
-        return self._send(_item(item))
+    def item(self, item_id: str) -> CatalogueItem:
+        """Return the title and the features of an item."""
+        return self._send(_item(item_id))
 
     def items(self, search: str | None = None, *, language: str | None = None, k: int = 20) -> list[CatalogueItem]:
-        """Return items whose title contains a text, or what is popular."""
+        """Return items whose title contains a text, or popular items."""
         return self._send(_items(search, language, k)).items
 
-    def explain(self, item: str, *, user: str | None = None, k: int = 10) -> Json:
-        """Return why an item stands where it stands for a user, or for nobody in particular."""
-        return self._send(_explain(item, user, k))
+    def explain(self, item_id: str, *, user_id: str | None = None, k: int = 10) -> Json:
+        """Return how an item got its rank in the list of a user, or of an anonymous user."""
+        return self._send(_explain(item_id, user_id, k))
 
     def events(self, events: Event | Sequence[Event]) -> Accepted:
-        """Have events kept, all or none; those without an id get one."""
+        """Store events, all or none; those without an id get one."""
         return self._send(_events(events)) if events else Accepted(0, 0, 0, [])
 
-    def put_item(self, item: str, features: Mapping[str, Any]) -> ChangeResult:
-        """Put an item into the catalogue, or change what is known of it."""
-        return self._send(_put_item(item, features))
+    def put_item(self, item_id: str, features: Mapping[str, Any]) -> ChangeResult:
+        """Add an item to the catalogue, or update its features."""
+        return self._send(_put_item(item_id, features))
 
-    def remove_item(self, item: str) -> ChangeResult:
-        """Take an item out of the catalogue."""
-        return self._send(_remove_item(item))
+    def remove_item(self, item_id: str) -> ChangeResult:
+        """Remove an item from the catalogue."""
+        return self._send(_remove_item(item_id))
 
-    def forget(self, user: str) -> ChangeResult:
-        """Have a user forgotten: events, history, logs."""
-        return self._send(_forget(user))
+    def forget(self, user_id: str) -> ChangeResult:
+        """Delete the data of a user: events, history, logs."""
+        return self._send(_forget(user_id))
 
     def reload(self, bundle: str | None = None, *, variant: str | None = None) -> SwapResult:
-        """Have a variant answer from the bundle in a folder of the service's machine; None: what its own holds now."""
+        """Make a variant serve the bundle in a folder of the service's machine; None: reload its own folder."""
         return self._send(_reload(bundle, variant))
 
     def rollback(self, variant: str | None = None) -> SwapResult:
-        """Have a variant answer from the bundle before."""
+        """Make a variant serve its previous bundle again."""
         return self._send(_rollback(variant))
 
     def about(self) -> Json:
-        """Return what is served, and how fast."""
+        """Return a description of the service: bundles, catalogue and latency."""
         return self._send(_about())
 
     def ready(self) -> Json:
-        """Return that requests are answered, and from which bundles; it is asked once, whatever comes back."""
+        """Return the readiness of the service and its active bundles; never retried."""
         return self._send(_ready())
 
 
 class AsyncClient:
-    """Asks a service without blocking the event loop: every method is that of `Client`, to be awaited."""
+    """Client of a service for asyncio: the methods of `Client`, to be awaited."""
 
     def __init__(
         self,
@@ -378,7 +379,7 @@ class AsyncClient:
         retries: int = 3,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        """Prepare to ask the service at an address; see `Client`."""
+        """Prepare a client; see `Client`."""
         self._retries = retries
         self._http = httpx.AsyncClient(base_url=url, headers=_headers(key), timeout=timeout, transport=transport)
 
@@ -389,7 +390,7 @@ class AsyncClient:
         await self.close()
 
     async def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         await self._http.aclose()
 
     async def _send(self, call: _Call[T]) -> T:
@@ -406,36 +407,36 @@ class AsyncClient:
         return _read(call, outcome)
 
     @overload
-    async def recommend(self, asks: RecommendRequest) -> RecommendResponse: ...
+    async def recommend(self, requests: RecommendRequest) -> RecommendResponse: ...
     @overload
-    async def recommend(self, asks: Sequence[RecommendRequest]) -> list[RecommendResponse]: ...
+    async def recommend(self, requests: Sequence[RecommendRequest]) -> list[RecommendResponse]: ...
     async def recommend(
-        self, asks: RecommendRequest | Sequence[RecommendRequest]
+        self, requests: RecommendRequest | Sequence[RecommendRequest]
     ) -> RecommendResponse | list[RecommendResponse]:
         """See `Client.recommend`."""
-        if isinstance(asks, RecommendRequest):
-            return await self._send(_recommend_one(asks))
-        return (await self._send(_recommend_many(asks))).answers if asks else []
+        if isinstance(requests, RecommendRequest):
+            return await self._send(_recommend_one(requests))
+        return (await self._send(_recommend_many(requests))).responses if requests else []
 
-    async def recommendations(self, user: str, *, k: int = 10, explain: bool = False) -> RecommendResponse:
+    async def recommendations(self, user_id: str, *, k: int = 10, explain: bool = False) -> RecommendResponse:
         """See `Client.recommendations`."""
-        return await self._send(_recommendations(user, k, explain))
+        return await self._send(_recommendations(user_id, k, explain))
 
     async def home(self, visitor: str | HomeRequest) -> Home:
         """See `Client.home`."""
         return await self._send(_home(visitor))
 
-    async def view(self, user: str) -> Json:
+    async def view(self, user_id: str) -> Json:
         """See `Client.view`."""
-        return await self._send(_view(user))
+        return await self._send(_view(user_id))
 
-    async def similar(self, item: str, *, k: int = 10) -> SimilarItems:
+    async def similar(self, item_id: str, *, k: int = 10) -> SimilarItems:
         """See `Client.similar`."""
-        return await self._send(_similar(item, k))
+        return await self._send(_similar(item_id, k))
 
-    async def item(self, item: str) -> CatalogueItem:
+    async def item(self, item_id: str) -> CatalogueItem:
         """See `Client.item`."""
-        return await self._send(_item(item))
+        return await self._send(_item(item_id))
 
     async def items(
         self, search: str | None = None, *, language: str | None = None, k: int = 20
@@ -443,25 +444,25 @@ class AsyncClient:
         """See `Client.items`."""
         return (await self._send(_items(search, language, k))).items
 
-    async def explain(self, item: str, *, user: str | None = None, k: int = 10) -> Json:
+    async def explain(self, item_id: str, *, user_id: str | None = None, k: int = 10) -> Json:
         """See `Client.explain`."""
-        return await self._send(_explain(item, user, k))
+        return await self._send(_explain(item_id, user_id, k))
 
     async def events(self, events: Event | Sequence[Event]) -> Accepted:
         """See `Client.events`."""
         return await self._send(_events(events)) if events else Accepted(0, 0, 0, [])
 
-    async def put_item(self, item: str, features: Mapping[str, Any]) -> ChangeResult:
+    async def put_item(self, item_id: str, features: Mapping[str, Any]) -> ChangeResult:
         """See `Client.put_item`."""
-        return await self._send(_put_item(item, features))
+        return await self._send(_put_item(item_id, features))
 
-    async def remove_item(self, item: str) -> ChangeResult:
+    async def remove_item(self, item_id: str) -> ChangeResult:
         """See `Client.remove_item`."""
-        return await self._send(_remove_item(item))
+        return await self._send(_remove_item(item_id))
 
-    async def forget(self, user: str) -> ChangeResult:
+    async def forget(self, user_id: str) -> ChangeResult:
         """See `Client.forget`."""
-        return await self._send(_forget(user))
+        return await self._send(_forget(user_id))
 
     async def reload(self, bundle: str | None = None, *, variant: str | None = None) -> SwapResult:
         """See `Client.reload`."""

@@ -1,8 +1,13 @@
-"""What each family promises. Protocols only: a member satisfies its contract by shape, not by inheritance."""
+"""Contracts of pasand's components, as protocols: models, indexes, retrievers, filters, stages and metrics.
+
+A class satisfies a contract by having its methods; nothing is inherited or registered. To write a model, implement
+`Model` as a dataclass whose fields are the hyper-parameters. Then add the optional contracts that the model can satisfy,
+such as `Explains` or `AddsItems`: callers test for them with `isinstance`. Shapes use the legend of `pasand.types`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, Self, runtime_checkable
@@ -18,60 +23,133 @@ from pasand.types import Arrays, Candidates, Mask, Queries, Rows, Scores, Vector
 
 
 @runtime_checkable
-class Model(Protocol):
-    """Hyper-parameters are dataclass fields; what is learnt is arrays."""
+class Fits(Protocol):
+    """A component that learns from data: a model, an index, or a filter that looks up item ids."""
 
     def fit(self, data: Dataset, *, rng: Generator) -> Self:
-        """Learn from the events and return itself; same data and same generator state give the same model."""
+        """Learn from the dataset and return itself.
 
-    def score(self, queries: Queries, items: Rows | None) -> Scores:
-        """Return how well items suit queries: (B, K) -> (B, K); None: the whole catalogue, (B, N).
-
-        Never nan. -inf where the model has nothing to say: item row -1, and a query that lacks what it needs. Rows
-        at or beyond the catalogue, of items that came after training, count as -1.
+        The same data and the same generator state give the same component, bit for bit.
         """
 
     def state(self) -> Arrays:
-        """Return what was learnt, enough for `load_state` on an equal instance to score to the same bits."""
+        """Return the learnt arrays by name, enough for `load_state` on an instance with equal hyper-parameters."""
 
     def load_state(self, arrays: Arrays) -> None:
-        """Take over what `state` gave."""
+        """Restore what `state` returned; outputs are then the same, bit for bit."""
+
+
+@runtime_checkable
+class Model(Fits, Protocol):
+    """A model that scores items for queries. Hyper-parameters are dataclass fields; learnt parameters are arrays."""
+
+    def score(self, queries: Queries, items: Rows | None) -> Scores:
+        """Return the score of each item for each query, higher is better: (B, K) -> (B, K).
+
+        With `items` None, return scores of the whole catalogue, (B, N). Scores are never nan. They are -inf where the
+        model cannot score: at padding (row -1), at rows at or beyond N (items added after training), and for queries
+        that lack the inputs that the model needs.
+        """
 
 
 @runtime_checkable
 class EmbedsItems(Model, Protocol):
-    """A model that has a vector for every item."""
+    """A model that has an embedding vector for every item."""
 
     def embed_items(self, items: Rows) -> Vectors:
-        """Return the items' vectors, (...) -> (..., D); all 0 at row -1."""
+        """Return the items' vectors, (...) -> (..., D); zeros at row -1 and for items without a vector."""
 
 
 @runtime_checkable
 class TowerModel(EmbedsItems, Protocol):
-    """A model whose score is the inner product of two towers, so that an index can search it."""
+    """A model whose scores are inner products of query and item vectors, so that an index can search it."""
 
     def embed_queries(self, queries: Queries) -> Vectors:
-        """Return the queries' vectors, (B, D); all 0 where the query lacks what the model needs."""
-
-
-@runtime_checkable
-class Owns(Protocol):
-    """A component that fits other components of its recipe itself, and hands them what it learns or adds."""
-
-    @property
-    def owned(self) -> tuple[object, ...]:
-        """The components that nobody else may fit."""
+        """Return the queries' vectors, (B, D); zeros for queries that lack the inputs that the model needs."""
 
 
 @runtime_checkable
 class AddsItems(Protocol):
-    """A model that can take items into its catalogue after training, from what is known of them beyond the log."""
+    """A model that accepts new items after training, from their features."""
 
     def add_items(self, features: Features) -> None:
-        """Append items, a row of every feature each, after the rows that there are; they are embedded at once.
+        """Append items to the catalogue, one per row of the features; they can be scored at once.
 
-        A feature that is missing there counts as not known; one that the model does not read is ignored.
+        A feature that the model reads and `features` lacks counts as unknown. Features that the model does not read are
+        ignored.
         """
+
+
+@runtime_checkable
+class Explains(Protocol):
+    """A model that names the history items behind a recommendation, from the computation that made the score."""
+
+    def reasons(self, queries: Queries, items: Rows) -> list[list[list[Reason]]]:
+        """Return the reasons for each of the (B, K) items, strongest first; an empty list where there are none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One reason for a recommendation: a history item and its share of the score."""
+
+    item: int
+    """Row of the history item."""
+    weight: float
+    """Contribution to the score, in the units of the score."""
+
+
+@runtime_checkable
+class Influences(Protocol):
+    """A model that attributes its scores to input features, such as `pasand.stages.boosting.Boosted`."""
+
+    def influences(self, queries: Queries, items: Rows) -> list[list[list[tuple[str, float]]]]:
+        """Return features and their contributions to the score of each of the (B, K) items, strongest first."""
+
+
+@runtime_checkable
+class Matches(Protocol):
+    """A content model that names the words, genres or people that the query and the item share."""
+
+    def matches(self, queries: Queries, items: Rows) -> list[list[list[tuple[str, float]]]]:
+        """Return shared features and their contributions to the score of each of the (B, K) items, strongest first."""
+
+
+@runtime_checkable
+class ScoresWithout(Protocol):
+    """A model that can score as if one of its inputs were unknown."""
+
+    def features_read(self) -> Sequence[str]:
+        """Return the names of the inputs that can be left out."""
+
+    def score_without(self, queries: Queries, items: Rows, feature: str) -> Scores:
+        """Return the scores with one input unknown, (B, K) -> (B, K)."""
+
+
+@runtime_checkable
+class PredictsRatings(Protocol):
+    """A model that also predicts ratings, in units of the rating scale."""
+
+    def predict(self, queries: Queries, items: Rows) -> Scores:
+        """Return predicted ratings, (B, K) -> (B, K), finite for every query and item, unknown ones included."""
+
+
+@runtime_checkable
+class PredictsMinutes(Protocol):
+    """A model that also predicts watch time, and whose popularity counts can be updated without retraining."""
+
+    def minutes(self, queries: Queries, items: Rows) -> Scores:
+        """Return the expected watch minutes of each item once it is shown, at least 0; (B, K) -> (B, K)."""
+
+    def update_counts(self, data: Dataset) -> None:
+        """Recompute the popularity counts from `data`, which continue the training data; learn nothing."""
+
+
+@runtime_checkable
+class RecordsCurves(Protocol):
+    """A model that records its learning curves."""
+
+    def curves(self) -> dict[str, list[float]]:
+        """Return the curves by name, such as "train rmse" and "validation rmse", with one value per epoch."""
 
 
 @runtime_checkable
@@ -79,135 +157,120 @@ class ExportsONNX(Protocol):
     """A model that also runs as ONNX graphs, without the library that trained it."""
 
     def export(self) -> dict[str, bytes]:
-        """Return the graphs by name ("query", "item"), whose large weights stay in the state; {} before `fit`."""
+        """Return the graphs by name ("query", "item"); {} before `fit`. Large weights stay in the state."""
 
     def use(self, graphs: Mapping[str, bytes]) -> None:
-        """Answer from these graphs from now on; call after `load_state`."""
+        """Score with these graphs from now on; call it after `load_state`."""
+
+
+@runtime_checkable
+class Owns(Protocol):
+    """A component that fits other components of its recipe itself, and forwards new items to them."""
+
+    @property
+    def owned(self) -> tuple[object, ...]:
+        """The components that no other component may fit."""
+
+
+@runtime_checkable
+class SavesFile(Protocol):
+    """A component that keeps a file of its own beside its state, such as an index."""
+
+    def save(self, path: Path) -> None:
+        """Write the file."""
+
+    def load(self, path: Path) -> object:
+        """Restore what `save` wrote."""
+
+
+@runtime_checkable
+class Refreshes(Protocol):
+    """A component that depends on the models' item vectors, such as a retriever with an index."""
+
+    def refresh(self, rows: Rows) -> None:
+        """Read the vectors of these items again, (n,); they were added or have changed."""
 
 
 @runtime_checkable
 class Index(Protocol):
-    """Finds the items whose vectors have the largest inner products with a query's.
+    """An index of item vectors: finds the items with the largest inner products with a query vector.
 
-    Rows are those of the catalogue. Every search returns Candidates with the inner products as scores.
+    Rows are those of the catalogue. Searches return Candidates whose scores are the inner products.
     """
 
     def build(self, vectors: Vectors, *, rng: Generator, queries: Vectors | None = None) -> Self:
-        """Index (N, D) vectors as rows 0..N-1, in place of whatever was there, and return itself.
+        """Index (N, D) vectors as rows 0..N-1, replacing any earlier content, and return itself.
 
-        `queries`, (Q, D), are vectors such as will be asked, to choose and measure recall by; None: made of the items.
+        `queries`, (Q, D), are a sample of the queries to expect; settings are chosen and recall is measured by them.
+        None: use item vectors as queries.
         """
 
     def search(
         self, vectors: Vectors, k: int, *, allowed: Mask | None = None, exclude: Rows | None = None
     ) -> Candidates:
-        """Return the k best rows for each of the (B, D) vectors, (B, k), padded with -1 where fewer may be returned.
+        """Return the k best rows for each of the (B, D) vectors, (B, k), padded with -1 if fewer may be returned.
 
-        `allowed`, (1, N) or (B, N), and `exclude`, (B, X) padded with -1, hold inside the search: k rows come back
-        while so many are allowed and not excluded. Rows at or beyond the width of `allowed` are not allowed.
+        The filters `allowed`, (1, N) or (B, N), and `exclude`, (B, X) padded with -1, apply during the search: k rows
+        are returned whenever k rows are allowed and not excluded. Rows at or beyond the width of `allowed` are not
+        allowed.
         """
 
     def add(self, rows: Rows, vectors: Vectors) -> None:
-        """Take in the (n, D) vectors of rows at once; a row that is there already gets the new vector."""
+        """Add rows with their (n, D) vectors, effective at once; the vectors of rows in the index are replaced."""
 
     def remove(self, rows: Rows) -> None:
-        """Forget rows at once; one that is not there is ignored."""
+        """Remove rows, effective at once; rows that are not in the index are ignored."""
 
     def __len__(self) -> int:
         """Return the number of rows that can be found."""
 
     @property
     def recall(self) -> float:
-        """Share of the true 100 best that a search finds, measured when it was built; 1 for an exact one."""
+        """Share of the exact top 100 that a search finds, measured by `build`; 1 for an exact index."""
 
     def save(self, path: Path) -> None:
         """Write the index to one file."""
 
     def load(self, path: Path) -> Self:
-        """Take over what `save` wrote, mapped into memory rather than read where the kind allows, and return itself."""
-
-
-@runtime_checkable
-class PredictsRatings(Protocol):
-    """A model that also answers in units of the rating scale."""
-
-    def predict(self, queries: Queries, items: Rows) -> Scores:
-        """Return expected ratings, (B, K) -> (B, K), finite for every query and item, unknown ones included."""
-
-
-@runtime_checkable
-class PredictsMinutes(Protocol):
-    """A model that also answers in minutes, and whose counts of what is popular can follow the log."""
-
-    def minutes(self, queries: Queries, items: Rows) -> Scores:
-        """Return the minutes expected to be watched of each item once it is shown, at least 0; (B, K) -> (B, K)."""
-
-    def follow(self, data: Dataset) -> None:
-        """Count by `data`, which go on from those learnt from, without learning anew."""
-
-
-@runtime_checkable
-class RecordsCurves(Protocol):
-    """A model that keeps its learning curves."""
-
-    def curves(self) -> dict[str, list[float]]:
-        """Return one list per curve, a value per epoch, under names such as "train rmse", "validation rmse"."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reason:
-    """One cause of a recommendation: an item of the history, and its share of the score."""
-
-    item: int
-    """Row of the history item."""
-    weight: float
-    """Contribution to the score, in the score's units."""
-
-
-@runtime_checkable
-class Explains(Protocol):
-    """A model that can say why, from what it really used."""
-
-    def reasons(self, queries: Queries, items: Rows) -> list[list[list[Reason]]]:
-        """Return for each query and each of its (B, K) items the reasons, strongest first; empty: none known."""
+        """Restore what `save` wrote and return itself; the file is mapped into memory where the kind allows."""
 
 
 class Retriever(Protocol):
-    """Gives the first candidates: exactly k different allowed items a query while so many exist."""
+    """Retrieves the first candidates: k different allowed items per query, fewer only where fewer can be scored."""
 
     def __call__(self, queries: Queries) -> Candidates: ...
 
 
 class Filter(Protocol):
-    """Narrows a query (what is seen, denied, allowed) before anything is retrieved, so that lists are never short."""
+    """Restricts queries before retrieval (items seen, denied, allowed), so that lists stay full."""
 
     def __call__(self, queries: Queries) -> Queries: ...
 
 
 class Stage(Protocol):
-    """Ranks, blends or re-ranks: no item twice, nothing new, padding last."""
+    """Ranks or re-ranks candidates. It adds no item, repeats no item, and keeps padding last."""
 
     def __call__(self, queries: Queries, candidates: Candidates) -> Candidates: ...
 
 
 class ListMetric(Protocol):
-    """One value per query, nan where undefined; means and intervals are taken in one place."""
+    """A metric of recommendation lists: one value per query, nan where undefined. Callers average."""
 
     def __call__(self, candidates: Candidates, relevant: Relevance) -> NDArray[np.float64]: ...
 
 
 class RunMetric(Protocol):
-    """One value for a whole run, from how often each item of the catalogue was shown."""
+    """A metric of a whole run: one value from how often each item of the catalogue was recommended."""
 
     def __call__(self, exposure: NDArray[np.float64]) -> float:
-        """Map exposure, (N,) at least 0, to one number."""
+        """Return the metric of the exposure counts, (N,) at least 0."""
 
 
 class RatingMetric(Protocol):
-    """An error of predicted ratings: a loss per rating, and what is made of the mean loss."""
+    """A metric of predicted ratings: a loss per rating, and a function of the mean loss."""
 
     def loss(self, predicted: Scores, actual: Scores) -> NDArray[np.float64]:
         """Return one loss per rating, (n,) -> (n,)."""
 
     def finish(self, mean_loss: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Turn mean losses into the metric, elementwise (a square root for RMSE)."""
+        """Return the metric of mean losses, elementwise: their square root for RMSE, for instance."""

@@ -1,10 +1,10 @@
-"""The one error that means "the user's input is at fault"; the command line prints it without a traceback."""
+"""InputError, the exception for wrong input; the command line prints it without a traceback."""
 
 from __future__ import annotations
 
 
 class InputError(ValueError):
-    """Raised for bad input; the message says where, what was found, why that cannot be, and what to do.
+    """Raised for wrong input; the message names the location, the value, the cause and the cure.
 
     >>> raise InputError("ratings.csv", row=3, column="rating", value="five", cause="not a number", cure="write 1-5")
     Traceback (most recent call last):
@@ -21,11 +21,11 @@ class InputError(ValueError):
         column: str | None = None,
         value: object = None,
     ) -> None:
-        place = str(where)
+        location = str(where)
         if row is not None:
-            place += f", row {row}"
+            location += f", row {row}"
         if column is not None:
-            place += f", column {column!r}"
+            location += f", column {column!r}"
         found = "" if value is None else f"{value!r} is wrong: "
         remedy = f" Cure: {cure.rstrip('.')}." if cure else ""
-        super().__init__(f"{place}: {found}{cause.rstrip('.')}.{remedy}")
+        super().__init__(f"{location}: {found}{cause.rstrip('.')}.{remedy}")

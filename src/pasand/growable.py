@@ -1,4 +1,4 @@
-"""Tables that grow by a row now and then, without being copied each time."""
+"""Appending rows to an array without copying it each time: large arrays get spare capacity."""
 
 from __future__ import annotations
 
@@ -8,39 +8,39 @@ import numpy as np
 
 from pasand.types import Array
 
-LEAST = 1 << 20
-"""Bytes from which on a table gets room to grow."""
-ROOM = 1024
-"""Rows that it gets room for at least; more where it is large."""
+MIN_BYTES = 1 << 20
+"""Size from which a table gets spare capacity."""
+MIN_SPARE_ROWS = 1024
+"""Least spare capacity in rows; a sixteenth of the table if that is more."""
 
 _used: dict[int, int] = {}
-"""Rows in use of each table with room, by its address; what is behind them belongs to nobody yet."""
+"""Rows in use of each buffer with spare capacity, by the buffer's id; later rows are free."""
 
 
 def extended(table: Array, more: Array) -> Array:
-    """Return a table with further rows, (n, ...) and (m, ...) -> (n + m, ...).
+    """Return the table with `more` rows appended, (n, ...) and (m, ...) -> (n + m, ...).
 
-    Where the table has room and nobody has extended it before, they are written behind it, which copies nothing.
-    Either way the given table stays as it is, and so does what else was made of it.
+    If the table's buffer has spare capacity and the rows behind the table are free, they are written there and nothing
+    is copied. Either way the given table and all earlier results keep their values.
 
     >>> extended(np.array([1, 2]), np.array([3]))
     array([1, 2, 3])
     """
-    count, whole, room = len(table), len(table) + len(more), table.base
+    count, total, buffer = len(table), len(table) + len(more), table.base
     if (
-        isinstance(room, np.ndarray)
-        and _used.get(id(room)) == count
-        and whole <= len(room)
-        and room.shape[1:] == more.shape[1:]
-        and room.ctypes.data == table.ctypes.data
+        isinstance(buffer, np.ndarray)
+        and _used.get(id(buffer)) == count
+        and total <= len(buffer)
+        and buffer.shape[1:] == more.shape[1:]
+        and buffer.ctypes.data == table.ctypes.data
     ):
-        room[count:whole] = more
-        _used[id(room)] = whole
-        return room[:whole]
-    if table.nbytes < LEAST or table.shape[1:] != more.shape[1:] or table.dtype.kind not in "biuf":
+        buffer[count:total] = more
+        _used[id(buffer)] = total
+        return buffer[:total]
+    if table.nbytes < MIN_BYTES or table.shape[1:] != more.shape[1:] or table.dtype.kind not in "biuf":
         return np.concatenate([table, more.astype(table.dtype, copy=False)])
-    room = np.empty((whole + max(ROOM, whole // 16), *table.shape[1:]), table.dtype)
-    room[:count], room[count:whole] = table, more
-    _used[id(room)] = whole
-    weakref.finalize(room, _used.pop, id(room), None)
-    return room[:whole]
+    buffer = np.empty((total + max(MIN_SPARE_ROWS, total // 16), *table.shape[1:]), table.dtype)
+    buffer[:count], buffer[count:total] = table, more
+    _used[id(buffer)] = total
+    weakref.finalize(buffer, _used.pop, id(buffer), None)
+    return buffer[:total]

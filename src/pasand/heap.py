@@ -1,4 +1,4 @@
-"""A heap of the best found so far, the worst of them at the root: worse is a lower score, then a higher row."""
+"""A heap of the best (score, row) pairs, with the worst pair at the root: lower score, then higher row."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from pasand.types import Rows, Scores
 
 @njit(cache=True, nogil=True)
 def sink(scores: Scores, rows: Rows, size: int, score: float, row: int) -> None:
-    """Put (score, row) in place of the root of the heap that the first `size` places hold, and order it again."""
-    place = 0
+    """Replace the root of the heap in the first `size` elements by (score, row) and restore the heap order."""
+    node = 0
     while True:
-        child = 2 * place + 1
+        child = 2 * node + 1
         if child >= size:
             break
-        other = child + 1
-        if other < size and (
-            scores[other] < scores[child] or (scores[other] == scores[child] and rows[other] > rows[child])
+        sibling = child + 1
+        if sibling < size and (
+            scores[sibling] < scores[child] or (scores[sibling] == scores[child] and rows[sibling] > rows[child])
         ):
-            child = other
+            child = sibling
         if scores[child] > score or (scores[child] == score and rows[child] < row):
             break
-        scores[place], rows[place] = scores[child], rows[child]
-        place = child
-    scores[place], rows[place] = score, row
+        scores[node], rows[node] = scores[child], rows[child]
+        node = child
+    scores[node], rows[node] = score, row

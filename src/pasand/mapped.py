@@ -1,4 +1,4 @@
-"""Files of arrays (safetensors) that are read where they lie: mapped into memory, which processes share."""
+"""Memory-mapped reading of safetensors files; processes that map the same file share its memory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from pasand.types import Array
 
-KINDS = {
+DTYPES = {
     "BOOL": np.bool_,
     "U8": np.uint8,
     "I8": np.int8,
@@ -25,26 +25,26 @@ KINDS = {
     "F32": np.float32,
     "F64": np.float64,
 }
-"""What safetensors calls the types of NumPy."""
+"""NumPy types by their names in safetensors."""
 
 
 def arrays(path: Path) -> dict[str, Array]:
-    """Return the arrays of a safetensors file; what is written to them stays in this process, and out of the file.
+    """Return the arrays of a safetensors file by name, mapped copy-on-write: writes stay in this process.
 
-    Only what is looked at is read from the disk, and the system may forget it again. The file must not be changed in
-    place from here on; it may be replaced or removed. Raises ValueError where it is no such file.
+    Pages are read from disk when they are used, and the system may drop them again. While the arrays exist, the file
+    may be replaced or removed, but its bytes must not change. Raises ValueError if the file is not safetensors.
     """
     with path.open("rb") as file:
-        whole = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
-    begin = 8 + int.from_bytes(whole[:8], "little")
-    if begin > len(whole):
-        raise ValueError(f"{path}: cut short")
-    described: dict[str, Any] = json.loads(whole[8:begin])
+        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+    begin = 8 + int.from_bytes(content[:8], "little")
+    if begin > len(content):
+        raise ValueError(f"{path}: truncated")
+    header: dict[str, Any] = json.loads(content[8:begin])
     found = {}
-    for name, told in described.items():
+    for name, entry in header.items():
         if name != "__metadata__":
-            kind, (first, end) = np.dtype(KINDS[told["dtype"]]), told["data_offsets"]
-            flat: Array = np.frombuffer(whole, kind, (end - first) // kind.itemsize, begin + first)
-            array = flat.reshape(told["shape"])
+            dtype, (first, end) = np.dtype(DTYPES[entry["dtype"]]), entry["data_offsets"]
+            flat: Array = np.frombuffer(content, dtype, (end - first) // dtype.itemsize, begin + first)
+            array = flat.reshape(entry["shape"])
             found[name] = array if array.flags.aligned else array.copy()
     return found

@@ -1,4 +1,4 @@
-"""Progress of long work: loops say where they stand, and whoever listens (the command line) shows it."""
+"""Progress reports of long work: loops report their steps to a listener, such as the command line's progress bar."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import TypeAlias, TypeVar
 
 T = TypeVar("T")
 Listener: TypeAlias = Callable[[str, int, int | None], None]
-"""Called with a label, the steps done and the steps in all (None: unknown); done == total closes the label."""
+"""Called with a label, the number of steps done and the total (None: unknown); done == total closes the label."""
 
 _listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
 
 
 @contextmanager
 def listening(listener: Listener | None) -> Iterator[None]:
-    """Send all progress inside the block to `listener`; None silences it."""
+    """Send all progress reports inside the block to `listener`; None drops them."""
     token = _listener.set(listener)
     try:
         yield
@@ -25,14 +25,14 @@ def listening(listener: Listener | None) -> Iterator[None]:
 
 
 def step(label: str, done: int, total: int | None) -> None:
-    """Report that `done` of `total` steps of `label` are finished; nothing happens when nobody listens."""
+    """Report that `done` of `total` steps of `label` are finished; without a listener this does nothing."""
     listener = _listener.get()
     if listener is not None:
         listener(label, done, total)
 
 
 def track(items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:
-    """Yield the items and report after each one.
+    """Yield the items, and report progress after each one.
 
     >>> with listening(lambda label, done, total: print(label, done, total)):
     ...     sum(track([1, 2], "adding"))

@@ -13,32 +13,35 @@ from pasand.types import Candidates, Queries, Rows
 
 @dataclass(frozen=True)
 class Recommender:
-    """Answers queries with their k best items: no item twice, none that a filter bars, padding last.
+    """Returns the k best items of each query: no item twice, no item that a filter excludes, padding last.
 
-    A list holds fewer than k items only where fewer are allowed, or where the retriever has no more to say; end its
-    ladder of fallbacks with a model that scores everything, such as popularity.
+    A list holds fewer than k items only where fewer are allowed or the retriever finds fewer. For full lists, end the
+    fallback chain of the retriever with a model that scores every item, such as popularity.
     """
 
     retriever: Retriever
     stages: Sequence[Stage] = ()
-    """Rank and re-rank what was retrieved, in order."""
+    """Rank and re-rank the retrieved candidates, in this order."""
     filters: Sequence[Filter] = (DropSeen(),)
-    """Narrow the query before retrieval, in order."""
+    """Restrict the query before retrieval, in this order."""
     n_candidates: int = 0
-    """Candidates retrieved for the stages to choose from; 0 or fewer than k: k."""
+    """Candidates retrieved for the stages; k if that is more. 0: k."""
 
     def __call__(self, queries: Queries) -> Candidates:
         *_, (_, candidates) = self.steps(self.narrowed(queries))
         return candidates.top(queries.k)
 
     def narrowed(self, queries: Queries) -> Queries:
-        """Return the queries behind all filters."""
+        """Return the queries with all filters applied."""
         for narrow in self.filters:
             queries = narrow(queries)
         return queries
 
     def steps(self, narrowed: Queries) -> Iterator[tuple[Retriever | Stage, Candidates]]:
-        """Yield the retriever, then each stage, with the lists as it leaves them; the last, cut to k, is the answer."""
+        """Yield the retriever and then each stage with the lists that it returns; the last, cut to k, is the result.
+
+        `narrowed` are queries with the filters applied.
+        """
         candidates = self.retriever(replace(narrowed, k=max(self.n_candidates, narrowed.k)))
         yield self.retriever, candidates
         for stage in self.stages:
@@ -47,19 +50,19 @@ class Recommender:
 
 
 def fallback_chain(*models: Model) -> Recommender:
-    """Return the plain recommender of models that step in for each other, first choice first, without seen items."""
+    """Return a recommender of unseen items from a chain of models: each fills what the models before it left empty."""
     return Recommender(Fallback([FromModel(model) for model in models]))
 
 
 def reasons(recommender: Recommender, queries: Queries, items: Rows) -> list[list[list[Reason]]]:
-    """Return why each of the (B, K) items: the reasons of the first model inside the recommender that has any.
+    """Return the reasons for each of the (B, K) items, from the first model inside the recommender that gives any.
 
-    An empty list means that no history item speaks for it: it is popular, or drawn.
+    An empty list means that no history item contributed: the item is popular, or was drawn at random.
     """
     found: list[list[list[Reason]]] = [[[] for _ in row] for row in items]
     for model in _explaining(recommender):
-        for whole, more in zip(found, model.reasons(queries, items), strict=True):
-            whole[:] = [old or new for old, new in zip(whole, more, strict=True)]
+        for per_item, additional in zip(found, model.reasons(queries, items), strict=True):
+            per_item[:] = [old or new for old, new in zip(per_item, additional, strict=True)]
     return found
 
 
@@ -67,8 +70,8 @@ def _explaining(part: object) -> Iterator[Explains]:
     if isinstance(part, Explains):
         yield part
     elif isinstance(part, list | tuple):
-        for one in part:
-            yield from _explaining(one)
+        for element in part:
+            yield from _explaining(element)
     elif is_dataclass(part):
         for field in fields(part):
             yield from _explaining(getattr(part, field.name, None))

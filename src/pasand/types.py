@@ -1,9 +1,9 @@
-"""The words that every package shares: a request, an answer, and the arrays they are made of.
+"""Types that every package shares: queries, candidates, and aliases of array types.
 
 Legend of shape letters, used in all of pasand's documentation:
 B queries, K candidates, N items, U users, H history, D dimensions, G groups, E events, R relevant items.
 
-Row ``-1`` is padding or unknown; score ``-inf`` is padding or "nothing to say". External ids never appear here.
+Row ``-1`` is padding or unknown. Score ``-inf`` is padding or "cannot be scored". External ids never appear here.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def within(rows: Rows, n: int) -> Rows: ...
 @overload
 def within(rows: Rows | None, n: int) -> Rows | None: ...
 def within(rows: Rows | None, n: int) -> Rows | None:
-    """Return rows as one sees them who knows 0..n - 1 alone: those from n on are unknown, -1; None stays None.
+    """Return the rows with those at or beyond n, which are unknown, replaced by -1; None stays None.
 
     >>> within(np.array([0, 7, -1], np.int32), 5)
     array([ 0, -1, -1], dtype=int32)
@@ -40,26 +40,26 @@ def within(rows: Rows | None, n: int) -> Rows | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Queries:
-    """A batch of requests "the k best items for these users, now", the same form offline and online."""
+    """A batch of requests for the k best items of users at a time; the same type offline and online."""
 
     users: Rows
-    """(B,) row of the user, -1: never seen."""
+    """(B,) row of the user, -1: not in the training data."""
     history: Rows
-    """(B, H) items of the user's events before `time`, oldest first, left-padded with -1; every event, liked or not."""
+    """(B, H) items of the user's events before `time`, oldest first, left-padded with -1; positive or not."""
     history_time: Times
     """(B, H) seconds since 1970, UTC; 0 at padding and where the log has no time."""
     history_value: Scores
-    """(B, H) rating or strength of each event; nan at padding and where none was given."""
+    """(B, H) rating or strength of each event; nan at padding and where the event has none."""
     time: Times
-    """(B,) now, in seconds since 1970, UTC."""
+    """(B,) time of the query, in seconds since 1970, UTC."""
     features: Mapping[str, Array] = field(default_factory=dict)
-    """(B, ...) what the request tells beyond the log, coded as in the dataset's user features; a row for each query."""
+    """(B, ...) user features given with the query, encoded as in the dataset's user features; one row per query."""
     exclude: Rows | None = None
     """(B, X) items that must not be returned, padded with -1; None: none."""
     allowed: Mask | None = None
     """(1, N) or (B, N) items that may be returned; None: all."""
     k: int
-    """Number of items wanted, at least 1; it stands here only, never inside a component."""
+    """Number of items to return, at least 1. List length is set here only, never inside a component."""
 
     def __post_init__(self) -> None:
         if self.k < 1:
@@ -87,28 +87,28 @@ class Queries:
         )
 
     def within(self, n_items: int) -> Queries:
-        """Return the queries as a model sees them that knows the first `n_items` items alone; the others are -1."""
+        """Return the queries for a model of the first `n_items` items: other items of the history become -1."""
         history = within(self.history, n_items)
         return self if history is self.history else replace(self, history=history)
 
     def liked(self, positive_from: float) -> Rows:
         """Return `history` with the events valued below `positive_from` replaced by -1; (B, H).
 
-        An event without a value counts as liked: it was watched, bought or played, and nothing worse is known.
+        An event without a value counts as positive: it was a view, a purchase or a play.
         """
         return np.where(self.history_value < positive_from, np.int32(-1), self.history)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidates:
-    """What passes between stages: for each query a list of items, best first."""
+    """Lists of items, one per query, best first; what retrievers and stages exchange."""
 
     items: Rows
     """(B, K) rows, -1 at padding; padding comes last."""
     scores: Scores
-    """(B, K) falling within a list; -inf at padding."""
+    """(B, K) non-increasing within a list; -inf at padding."""
     propensity: Scores | None = None
-    """(B, K) probability that the item stood here, where a stage drew it at random."""
+    """(B, K) probability of the item at this position, if a stage randomises the list; else None."""
 
     def __len__(self) -> int:
         return len(self.items)

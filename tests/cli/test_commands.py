@@ -126,7 +126,7 @@ def test_every_protocol_names_itself(log: Path, capsys: Output, protocol: str) -
     assert pasand("compare", log, "--models", "item_knn", "--protocol", protocol, "--json", "-") == 0
     told = json.loads(capsys.readouterr().out)
     assert told["protocol"].startswith(protocol)
-    assert (told["leaks"] is None) == (protocol == "temporal")
+    assert (told["leakage"] is None) == (protocol == "temporal")
 
 
 def test_tune_finds_and_tests_the_best(log: Path, tmp_path: Path, capsys: Output) -> None:
@@ -149,12 +149,12 @@ def test_fit_and_recommend_for_known_new_and_nobody(bundle: Path, capsys: Output
     known = json.loads(capsys.readouterr().out)
     assert known["known"] is True
     assert len(known["items"]) == 5
-    assert known["items"][0]["because"]
+    assert known["items"][0]["reason"]
     assert pasand("recommend", bundle, "--history", "i000,i003", "--json", "-") == 0
     new = json.loads(capsys.readouterr().out)
     assert new["known"] is False
-    assert not {"i000", "i003"} & {line["item"] for line in new["items"]}
-    first = [int(line["item"][1:]) % 3 for line in new["items"][:3]]
+    assert not {"i000", "i003"} & {line["item_id"] for line in new["items"]}
+    first = [int(line["item_id"][1:]) % 3 for line in new["items"][:3]]
     assert first == [0, 0, 0], "somebody who took two items of one group is offered that group"
     assert pasand("recommend", bundle, "--user", "nobody") == 0
     assert "not in the log, answered by what is popular" in capsys.readouterr().out
@@ -162,12 +162,12 @@ def test_fit_and_recommend_for_known_new_and_nobody(bundle: Path, capsys: Output
 
 def test_one_model_is_fitted_by_name_with_its_fields(log: Path, tmp_path: Path, capsys: Output) -> None:
     out = tmp_path / "tower"
-    fields = ["epochs=1", "layers=8,4", "item_features=none", "learning_rate=1e-05", "use_ids=true", "draw=popularity"]
+    fields = ["epochs=1", "layers=8,4", "item_features=none", "learning_rate=1e-05", "use_ids=true", "negative_sampling=popularity"]
     told = [word for field in fields for word in ("--set", field)]
     assert pasand("fit", log, "--model", "two_tower", *told, "--out", out) == 0
     model = bundles.read(out).assembly.components["model"]
     assert (model.epochs, model.layers, model.item_features, model.learning_rate) == (1, (8, 4), (), 1e-5)
-    assert (model.use_ids, model.draw) == (True, "popularity")
+    assert (model.use_ids, model.negative_sampling) == (True, "popularity")
     capsys.readouterr()
     assert pasand("recommend", out, "--history", "i000,i003", "--json", "-") == 0
     assert len(json.loads(capsys.readouterr().out)["items"]) == 10
@@ -252,7 +252,7 @@ def test_a_narrow_terminal_keeps_what_matters(capsys: Output) -> None:
     head = ["model", "ndcg@10 [95 %]", "recall@10", "rmse", "warm", "cold", "beats popularity", "fit s", "MB"]
     row = ["popularity_recent", "0.1000 [0.0000, 0.2000]", *["0.5000"] * 4, "NO (p < .05)", "1.00", "300"]
     for width, left in ((140, head), (100, [*head[:2], *head[3:7]]), (40, [head[0], head[1], head[6]])):
-        table = compare.board(head, [row], width)
+        table = compare.leaderboard(head, [row], width)
         assert [str(column.header) for column in table.columns] == left
 
 

@@ -42,7 +42,7 @@ model = "@factors"
 class = "pasand.recommender:Recommender"
 retriever = "@ladder"
 stages = ["@ranking"]
-width = 40
+n_candidates = 40
 """
 USER = "user 00001"
 
@@ -74,20 +74,20 @@ def test_the_place_is_that_of_the_recommended_list(kind: str, request: pytest.Fi
     folder = request.getfixturevalue(kind)
     shown = told(capsys, "recommend", folder, "--user", USER, "--why")["items"]
     for line in (shown[0], shown[6]):
-        found = told(capsys, "explain", folder, "--user", USER, "--item", line["item"])
+        found = told(capsys, "explain", folder, "--user", USER, "--item", line["item_id"])
         assert found["rank"] == line["rank"]
-        assert [above["item"] for above in found["above"]] == [item["item"] for item in shown[: line["rank"] - 1]]
+        assert [above["item_id"] for above in found["above"]] == [item["item_id"] for item in shown[: line["rank"] - 1]]
         assert found["steps"][-1]["rank"] == line["rank"]
         assert found["steps"][-1]["score"] == line["score"]
-        assert [cause["item"] for cause in found["because"]][:3] == [cause["item"] for cause in line["because"]]
+        assert [cause["item_id"] for cause in found["reason"]][:3] == [cause["item_id"] for cause in line["reason"]]
         assert any(source["proposed"] for source in found["sources"])
-        assert found["barred_by"] == []
+        assert found["excluded_by"] == []
 
 
 def test_sources_have_the_names_of_the_recipe(classic: Path, capsys: Output) -> None:
-    item = told(capsys, "recommend", classic, "--user", USER)["items"][0]["item"]
+    item = told(capsys, "recommend", classic, "--user", USER)["items"][0]["item_id"]
     sources = told(capsys, "explain", classic, "--user", USER, "--item", item)["sources"]
-    assert [(source["name"], source["kind"], source["asked"]) for source in sources] == [
+    assert [(source["name"], source["kind"], source["used"]) for source in sources] == [
         ("from_items", "ItemKNN", True),
         ("from_factors", "IALS", True),
         ("from_recent", "Popularity", False),
@@ -97,14 +97,14 @@ def test_sources_have_the_names_of_the_recipe(classic: Path, capsys: Output) -> 
 
 def test_a_stage_that_moves_an_item_says_from_where_to_where(staged: Path, capsys: Output) -> None:
     shown = told(capsys, "recommend", staged, "--user", USER, "-k", 40)["items"]
-    found = told(capsys, "explain", staged, "--user", USER, "--item", shown[14]["item"])
+    found = told(capsys, "explain", staged, "--user", USER, "--item", shown[14]["item_id"])
     assert found["rank"] is None
     assert [step["name"] for step in found["steps"]] == ["ladder", "ranking"]
     assert found["steps"][0]["rank"] == found["sources"][0]["rank"]
     assert found["steps"][1]["rank"] == 15
     assert len(found["above"]) == 10
     capsys.readouterr()
-    assert pasand("explain", staged, "--user", USER, "--item", shown[14]["item"]) == 0
+    assert pasand("explain", staged, "--user", USER, "--item", shown[14]["item_id"]) == 0
     printed = capsys.readouterr().out
     assert "not shown: it came to rank 15, and 10 are shown" in printed
     assert "ranking (Rank)" in printed
@@ -113,17 +113,17 @@ def test_a_stage_that_moves_an_item_says_from_where_to_where(staged: Path, capsy
 
 def test_what_was_seen_is_barred_and_a_newcomer_is_answered(classic: Path, capsys: Output) -> None:
     found = told(capsys, "explain", classic, "--history", "Lagaan,Swades", "--item", "Lagaan")
-    assert (found["known"], found["barred_by"], found["rank"]) == (False, ["seen"], None)
+    assert (found["known"], found["excluded_by"], found["rank"]) == (False, ["seen"], None)
     other = told(capsys, "explain", classic, "--history", "Lagaan,Swades", "--item", "Don", "-k", 90)
-    assert other["barred_by"] == []
-    assert {cause["item"] for cause in other["because"]} <= {"Lagaan", "Swades"}
+    assert other["excluded_by"] == []
+    assert {cause["item_id"] for cause in other["reason"]} <= {"Lagaan", "Swades"}
     assert pasand("explain", classic, "--history", "Lagaan,Swades", "--item", "Lagaan") == 0
     assert "barred by seen" in capsys.readouterr().out
 
 
 def test_nobody_is_answered_by_what_is_popular(classic: Path, capsys: Output) -> None:
     found = told(capsys, "explain", classic, "--item", "Don", "-k", 90)
-    assert found["because"] == []
+    assert found["reason"] == []
     assert {source["name"] for source in found["sources"] if source["proposed"]} <= {"from_recent", "from_popular"}
     assert pasand("explain", classic, "--item", "Don") == 0
     assert "no item of the history speaks for it" in capsys.readouterr().out
@@ -147,7 +147,7 @@ def test_unknown_ids_are_told_with_near_matches(
 
 def test_an_unknown_user_with_a_history_is_answered(classic: Path, capsys: Output) -> None:
     found = told(capsys, "explain", classic, "--user", "who", "--history", "Lagaan", "--item", "Don", "-k", 50)
-    assert (found["user"], found["known"]) == ("who", False)
+    assert (found["user_id"], found["known"]) == ("who", False)
 
 
 def test_near_matches_are_ids_with_their_titles(classic: Path) -> None:
@@ -156,4 +156,4 @@ def test_near_matches_are_ids_with_their_titles(classic: Path) -> None:
 
     data = bundle.read(classic).data
     with pytest.raises(InputError, match=r"did you mean Kahaani, "):
-        explain.known(data.items, "Kahani", "--item", data)
+        explain.row_of(data.items, "Kahani", "--item", data)

@@ -43,7 +43,7 @@ def fit(folder: Path, out: str) -> int:
 def test_an_interrupted_fit_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(loop, "KEEP", 0.0)
+    monkeypatch.setattr(loop, "CHECKPOINT_INTERVAL", 0.0)
     data = clusters()[0]
     rows = [f"u{u},i{i},5,{t}\n" for u, i, t in zip(data.user, data.item, data.time, strict=True)]
     (tmp_path / "log.csv").write_text("user,item,rating,timestamp\n" + "".join(rows))

@@ -29,22 +29,22 @@ def files(tmp_path: Path) -> tuple[Path, Path]:
 
 def test_data_check_reports_impressions(files: tuple[Path, Path], capsys: Output) -> None:
     events, shown = files
-    told = ("--impressions", shown, "--column", "impressions.taken=hit")
+    told = ("--impressions", shown, "--column", "impressions.clicked=hit")
     assert pasand("data", "check", events, *told, "--json", "-") == 0
     report = json.loads(capsys.readouterr().out)
-    assert report["shown"]["impressions"] == 80
-    assert report["shown"]["clicked"] == pytest.approx(27 / 80)
-    assert report["shown"]["taken_by_position"] == {"1": pytest.approx(14 / 40), "2": pytest.approx(13 / 40)}
+    assert report["impressions"]["impressions"] == 80
+    assert report["impressions"]["clicked"] == pytest.approx(27 / 80)
+    assert report["impressions"]["clicks_by_position"] == {"1": pytest.approx(14 / 40), "2": pytest.approx(13 / 40)}
     assert report["items"] == 12, "one item was only shown"
     assert pasand("data", "check", events, "--json", "-") == 0
-    assert json.loads(capsys.readouterr().out)["shown"] is None
+    assert json.loads(capsys.readouterr().out)["impressions"] is None
 
 
 def test_compare_and_fit_take_impressions(files: tuple[Path, Path], tmp_path: Path, capsys: Output) -> None:
     events, shown = files
-    told = ("--impressions", shown, "--column", "impressions.taken=hit")
+    told = ("--impressions", shown, "--column", "impressions.clicked=hit")
     assert pasand("compare", events, "--models", "item_knn", *told) == 0
-    assert "impressions: 80, 33.8% taken" in capsys.readouterr().out
+    assert "impressions: 80, 33.8% clicked" in capsys.readouterr().out
     assert pasand("fit", events, "--model", "item_knn", "--out", tmp_path / "bundle", *told) == 0
     assert pasand("recommend", tmp_path / "bundle", "--user", "u1", "--json", "-") == 0
 
@@ -62,7 +62,7 @@ def test_tune_cuts_impressions_with_the_events(
         return fit(self, data, rng=rng)
 
     monkeypatch.setattr(ItemKNN, "fit", noted)
-    told = ("--impressions", shown, "--column", "impressions.taken=hit", "--protocol", protocol)
+    told = ("--impressions", shown, "--column", "impressions.clicked=hit", "--protocol", protocol)
     assert pasand("tune", events, "--model", "item_knn", "--grid", "neighbours=2,3", *told) == 0
     first, second, outer = learnt
     for data in learnt:
@@ -80,7 +80,7 @@ def test_tune_cuts_impressions_with_the_events(
 def test_tune_lets_rankers_learn_from_impressions(files: tuple[Path, Path], capsys: Output) -> None:
     pytest.importorskip("torch")
     events, shown = files
-    told = ("--impressions", shown, "--column", "impressions.taken=hit")
+    told = ("--impressions", shown, "--column", "impressions.clicked=hit")
     asked = ("tune", events, "--model", "fm", "--grid", "epochs=1,2", "--grid", "patience=0", "--json", "-")
 
     def tuned(*more: object) -> dict[str, Any]:
@@ -97,7 +97,7 @@ def test_tune_lets_rankers_learn_from_impressions(files: tuple[Path, Path], caps
 
 
 def test_names_of_columns_need_a_table(files: tuple[Path, Path], capsys: Output) -> None:
-    assert pasand("compare", files[0], "--column", "impressions.taken=hit") != 0
+    assert pasand("compare", files[0], "--column", "impressions.clicked=hit") != 0
     assert "--impressions FILE" in " ".join(capsys.readouterr().err.split())
     assert pasand("compare", files[0], "--impressions", files[1]) != 0
-    assert "impressions.taken=NAME" in " ".join(capsys.readouterr().err.split())
+    assert "impressions.clicked=NAME" in " ".join(capsys.readouterr().err.split())

@@ -1,4 +1,4 @@
-"""Catalogues that grow: rows keep their meaning, and what is added is found."""
+"""Growing catalogues: existing rows keep their meaning, and added items are found."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ names = st.text("abé0 _", min_size=0, max_size=4)
 @settings(deadline=None)
 @given(st.lists(names, unique=True, max_size=20), st.integers(0, 20))
 def test_appended_ids_come_after_the_sorted_ones(ids: list[str], cut: int) -> None:
-    base, more = ids[:cut], ids[cut:]
-    grown = Vocabulary(base).appended(more)
-    assert grown.series.to_list() == [*sorted(base, key=str.encode), *more]
+    base, new = ids[:cut], ids[cut:]
+    grown = Vocabulary(base).appended(new)
+    assert grown.series.to_list() == [*sorted(base, key=str.encode), *new]
     assert grown.rows([*ids, "not there"]).tolist() == [grown.series.to_list().index(i) for i in ids] + [-1]
     assert grown.ids(np.arange(len(ids))) == grown.series.to_list()
     assert Vocabulary.in_order(grown.series) == grown
@@ -27,8 +27,8 @@ def test_appended_ids_come_after_the_sorted_ones(ids: list[str], cut: int) -> No
 
 
 @pytest.mark.parametrize("ids", [["a"], ["c", "c"]])
-def test_an_id_that_is_there_or_comes_twice_is_refused(ids: list[str]) -> None:
-    with pytest.raises(ValueError, match=f"ids must differ, got '{ids[0]}' twice"):
+def test_existing_and_repeated_ids_are_rejected(ids: list[str]) -> None:
+    with pytest.raises(ValueError, match=f"ids must be unique, got '{ids[0]}' twice"):
         Vocabulary(["b", "a"]).appended(ids)
 
 
@@ -55,7 +55,7 @@ def test_categories_take_the_codes_of_the_same_names() -> None:
     assert unknown == ["bn"]
 
 
-def test_bags_lose_unknown_parts_and_are_as_wide_as_the_widest() -> None:
+def test_bags_lose_unknown_members_and_are_as_wide_as_the_widest() -> None:
     old = Feature(kind="bag", values=np.array([[0, 1, 2], [1, -1, -1]], np.int32), names=("x", "y", "z"))
     new = Feature(kind="bag", values=np.array([[0, 2], [1, -1]], np.int32), names=("?", "y", "z"))
     coded, unknown = new.coded_as(old)
@@ -77,16 +77,16 @@ def test_bags_lose_unknown_parts_and_are_as_wide_as_the_widest() -> None:
     ],
     ids=lambda feature: feature.kind,
 )
-def test_what_is_not_told_of_new_rows_is_absent(old: Feature) -> None:
+def test_features_of_new_rows_are_missing_unless_given(old: Feature) -> None:
     grown = old.extended(None, 2)
-    assert grown.absent().tolist() == [False, True, True]
+    assert grown.is_missing().tolist() == [False, True, True]
     assert grown.values.dtype == old.values.dtype
     assert grown.values[1:].shape == (2, *old.values.shape[1:])
     if old.kind == "time":
         assert grown.values[2] == TIME_UNKNOWN
 
 
-def test_another_kind_or_width_is_refused() -> None:
+def test_another_kind_or_width_is_rejected() -> None:
     three = Feature(kind="vector", values=np.ones((1, 3), np.float32))
     number = Feature(kind="number", values=np.ones(1, np.float32))
     with pytest.raises(ValueError, match="it is number, and was vector"):

@@ -1,4 +1,4 @@
-"""Downloads from a server on this machine that breaks, lies and stalls."""
+"""Downloads from a local server that breaks off, ignores ranges and serves wrong checksums."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pasand.data.download import Published, get, unzip
+from pasand.data.download import PublishedDataset, get, unzip
 from pasand.errors import InputError
 from pasand.progress import listening
 
@@ -28,14 +28,14 @@ def archive(**files: bytes) -> bytes:
 
 
 CONTENT = np.random.default_rng(0).bytes(1_500_000)
-WHOLE = archive(**{"set/u.data": CONTENT, "set/README": b"read me"})
+ARCHIVE = archive(**{"set/u.data": CONTENT, "set/README": b"read me"})
 
 
 class Server(ThreadingHTTPServer):
-    """Serves `body`; the first `breaks` answers end after half of what they promise."""
+    """Serves `body`; the first `breaks` responses end after half of their promised length."""
 
-    body, breaks, ranges, status, md5 = WHOLE, 0, True, 200, ""
-    asked: list[str]
+    body, breaks, ranges, status, md5 = ARCHIVE, 0, True, 200, ""
+    ranges_requested: list[str]
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -49,7 +49,7 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(found)
             return
         wanted = self.headers.get("Range", "")
-        self.server.asked.append(wanted)
+        self.server.ranges_requested.append(wanted)
         match = re.fullmatch(r"bytes=(\d+)-", wanted) if self.server.ranges else None
         start = int(match[1]) if match else 0
         if start >= len(self.server.body):
@@ -71,7 +71,7 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def server() -> Iterator[Server]:
     with Server(("127.0.0.1", 0), Handler) as running:
-        running.asked = []
+        running.ranges_requested = []
         thread = threading.Thread(target=running.serve_forever, args=(0.01,))
         thread.start()
         yield running
@@ -79,25 +79,25 @@ def server() -> Iterator[Server]:
         thread.join()
 
 
-def published(server: Server, checksum: str = "") -> Published:
-    return Published(url=f"http://127.0.0.1:{server.server_port}/set.zip", checksum=checksum)
+def published(server: Server, checksum: str = "") -> PublishedDataset:
+    return PublishedDataset(url=f"http://127.0.0.1:{server.server_port}/set.zip", checksum=checksum)
 
 
-SHA = "sha256:" + hashlib.sha256(WHOLE).hexdigest()
+SHA = "sha256:" + hashlib.sha256(ARCHIVE).hexdigest()
 
 
-def test_a_set_is_fetched_once(server: Server, tmp_path: Path) -> None:
+def test_a_data_set_is_downloaded_once(server: Server, tmp_path: Path) -> None:
     seen: list[tuple[int, int | None]] = []
     with listening(lambda label, done, total: seen.append((done, total))):
         folder = get("set", tmp_path, published=published(server, SHA))
     assert (folder / "u.data").read_bytes() == CONTENT
-    assert seen[-1] == (len(WHOLE), len(WHOLE))
+    assert seen[-1] == (len(ARCHIVE), len(ARCHIVE))
     assert [path.name for path in tmp_path.iterdir()] == ["set"]
     assert get("set", tmp_path, published=published(server, SHA)) == folder
-    assert len(server.asked) == 1
+    assert len(server.ranges_requested) == 1
 
 
-def test_a_mirror_serves_the_folder_where_names_are_looked_up(
+def test_a_mirror_is_downloaded_to_the_default_folder(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PASAND_DATA", str(tmp_path))
@@ -108,62 +108,62 @@ def test_a_broken_transfer_is_resumed(server: Server, tmp_path: Path) -> None:
     server.breaks = 2
     folder = get("set", tmp_path, published=published(server, SHA), wait=0)
     assert (folder / "u.data").read_bytes() == CONTENT
-    half = len(WHOLE) // 2
-    assert server.asked == ["", f"bytes={half}-", f"bytes={half + (len(WHOLE) - half) // 2}-"]
+    half = len(ARCHIVE) // 2
+    assert server.ranges_requested == ["", f"bytes={half}-", f"bytes={half + (len(ARCHIVE) - half) // 2}-"]
 
 
-def test_what_was_fetched_stays_for_the_next_call(server: Server, tmp_path: Path) -> None:
+def test_a_partial_download_is_kept_for_the_next_call(server: Server, tmp_path: Path) -> None:
     server.breaks = 1
     with pytest.raises(InputError, match="transfer failed 1 times"):
         get("set", tmp_path, published=published(server, SHA), attempts=1)
-    assert (tmp_path / "set.zip.part").stat().st_size == len(WHOLE) // 2
+    assert (tmp_path / "set.zip.part").stat().st_size == len(ARCHIVE) // 2
     get("set", tmp_path, published=published(server, SHA), attempts=1)
-    assert server.asked[1] == f"bytes={len(WHOLE) // 2}-"
+    assert server.ranges_requested[1] == f"bytes={len(ARCHIVE) // 2}-"
 
 
-def test_a_server_without_ranges_sends_all_again(server: Server, tmp_path: Path) -> None:
+def test_a_server_without_ranges_sends_the_whole_file_again(server: Server, tmp_path: Path) -> None:
     server.breaks, server.ranges = 1, False
     assert (get("set", tmp_path, published=published(server, SHA), wait=0) / "u.data").read_bytes() == CONTENT
 
 
-def test_a_part_that_is_whole_already_is_used(server: Server, tmp_path: Path) -> None:
-    (tmp_path / "set.zip.part").write_bytes(WHOLE)
+def test_a_complete_part_is_used(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "set.zip.part").write_bytes(ARCHIVE)
     assert (get("set", tmp_path, published=published(server, SHA)) / "README").read_bytes() == b"read me"
 
 
-def test_wrong_checksums_are_refused(server: Server, tmp_path: Path) -> None:
+def test_wrong_checksums_are_rejected(server: Server, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="its sha256 is"):
         get("set", tmp_path, published=published(server, "sha256:" + "0" * 64))
     server.md5 = f"MD5 (set.zip) = {'0' * 32}"
     with pytest.raises(InputError, match="its md5 is"):
         get("set", tmp_path, published=published(server))
     assert not list(tmp_path.iterdir())
-    server.md5 = f"{hashlib.md5(WHOLE, usedforsecurity=False).hexdigest()}  set.zip"
+    server.md5 = f"{hashlib.md5(ARCHIVE, usedforsecurity=False).hexdigest()}  set.zip"
     assert get("set", tmp_path, published=published(server)).is_dir()
 
 
-def test_refusals_of_the_server_are_told(server: Server, tmp_path: Path) -> None:
+def test_server_errors_are_reported(server: Server, tmp_path: Path) -> None:
     server.status = 404
-    with pytest.raises(InputError, match="the server says 404"):
+    with pytest.raises(InputError, match="the server returned 404"):
         get("set", tmp_path, published=published(server))
     with pytest.raises(InputError, match="choose one of ml-100k"):
         get("unknown", tmp_path)
-    gone = Published(url="http://127.0.0.1:9/set.zip")
+    gone = PublishedDataset(url="http://127.0.0.1:9/set.zip")
     with pytest.raises(InputError, match="transfer failed 2 times"):
         get("set", tmp_path, published=gone, attempts=2, wait=0)
 
 
 @pytest.mark.parametrize("name", ["../evil", "/evil", "a/../../evil", "..\\evil", "C:evil"])
-def test_archives_that_point_outside_are_refused(tmp_path: Path, name: str) -> None:
+def test_archives_that_point_outside_are_rejected(tmp_path: Path, name: str) -> None:
     path = tmp_path / "bad.zip"
     path.write_bytes(archive(**{"good": b"", name: b"evil"}))
-    with pytest.raises(InputError, match="points out of the folder"):
+    with pytest.raises(InputError, match="points outside the folder"):
         unzip(path, tmp_path / "out")
     assert [found.name for found in tmp_path.rglob("*")] == ["bad.zip"]
 
 
-def test_what_is_no_archive_is_refused(tmp_path: Path) -> None:
+def test_an_incomplete_archive_is_rejected(tmp_path: Path) -> None:
     path = tmp_path / "bad.zip"
-    path.write_bytes(WHOLE[:1000])
-    with pytest.raises(InputError, match="no whole zip archive"):
+    path.write_bytes(ARCHIVE[:1000])
+    with pytest.raises(InputError, match="not a complete zip archive"):
         unzip(path, tmp_path / "out")

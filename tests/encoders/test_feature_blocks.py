@@ -1,4 +1,4 @@
-"""Blocks of columns: rows by hand, what is missing, and what comes after the fit."""
+"""Feature blocks: rows computed by hand, missing features, and state."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from pasand.data.features import TIME_UNKNOWN, Feature, Features
-from pasand.encoders.feature_blocks import Blocks
+from pasand.encoders.feature_blocks import FeatureBlocks
 
 
 def features() -> dict[str, Feature]:
-    """Four films; of the last one nothing is known."""
+    """Features of four films; all features of the last one are missing."""
     strings = np.dtypes.StringDType()
     return {
         "language": Feature(kind="categorical", values=np.array([0, 0, 1, -1], np.int32), names=("hi", "ta")),
@@ -27,18 +27,18 @@ def features() -> dict[str, Feature]:
     }
 
 
-def table(blocks: Blocks, given: Features, n: int) -> dict[str, np.ndarray]:
-    """Return the columns by what they stand for; those of one name added up as squares."""
+def table(blocks: FeatureBlocks, given: Features, n: int) -> dict[str, np.ndarray]:
+    """Return the columns by label, (n,) each; columns of the same label are added up."""
     rows = blocks.rows(given, n).toarray()
     found: dict[str, np.ndarray] = {}
-    for column, name in enumerate(blocks.columns()):
+    for column, name in enumerate(blocks.column_names()):
         found[name] = found.get(name, 0) + rows[:, column]
     return found
 
 
 def test_rows_by_hand() -> None:
-    blocks = Blocks().fit(features())
-    assert blocks.features() == ["added", "cast", "language", "plot", "poster", "year"]  # the studio tells none apart
+    blocks = FeatureBlocks().fit(features())
+    assert blocks.feature_names() == ["added", "cast", "language", "plot", "poster", "year"]  # all studios are the same
     found = table(blocks, features(), 4)
     np.testing.assert_allclose(found["language: hi"], [1, 1, 0, 0])
     np.testing.assert_allclose(found["language: ta"], [0, 0, 1, 0])
@@ -53,7 +53,7 @@ def test_rows_by_hand() -> None:
 
 def test_a_number_lies_between_its_two_quantiles() -> None:
     values = np.array([0, 8, 1, 100, -5, np.nan, np.inf], np.float32)
-    blocks = Blocks().fit({"minutes": Feature(kind="number", values=np.arange(9, dtype=np.float32))})
+    blocks = FeatureBlocks().fit({"minutes": Feature(kind="number", values=np.arange(9, dtype=np.float32))})
     rows = blocks.rows({"minutes": Feature(kind="number", values=values)}, 7).toarray()
     assert rows.shape == (7, 9)
     np.testing.assert_allclose(rows[[0, 1, 2, 3, 4]], np.eye(9)[[0, 8, 1, 8, 0]])
@@ -62,36 +62,36 @@ def test_a_number_lies_between_its_two_quantiles() -> None:
     np.testing.assert_allclose(half[0, 2:4], [np.sqrt(0.5)] * 2, rtol=1e-6)
 
 
-def test_every_block_has_length_one_or_nothing() -> None:
-    blocks = Blocks().fit(features())
-    rows, of_column = blocks.rows(features(), 4).toarray(), blocks.of_column()
+def test_every_block_has_length_one_or_zero() -> None:
+    blocks = FeatureBlocks().fit(features())
+    rows, feature = blocks.rows(features(), 4).toarray(), blocks.feature_of_column()
     assert not rows[3].any()
-    for place in range(len(blocks.features())):
-        length = np.linalg.norm(rows[:, of_column == place], axis=1)
+    for block in range(len(blocks.feature_names())):
+        length = np.linalg.norm(rows[:, feature == block], axis=1)
         assert np.all((np.abs(length - 1) < 1e-6) | (length == 0))
 
 
-def test_what_is_missing_or_of_another_kind_is_not_known() -> None:
-    blocks = Blocks().fit(features())
+def test_features_that_are_missing_or_of_another_kind_have_zero_rows() -> None:
+    blocks = FeatureBlocks().fit(features())
     given = {
         "year": Feature(kind="categorical", values=np.array([0], np.int32), names=("1960",)),
         "cast": Feature(kind="bag", values=np.array([[7, 0]], np.int32), names=tuple("abcdefgh")),
         "poster": Feature(kind="vector", values=np.ones((1, 5), np.float32)),
     }
     found = table(blocks, given, 1)
-    assert found.pop("cast: Nutan") == pytest.approx(1)  # a code beyond those that were learnt says nothing
+    assert found.pop("cast: Nutan") == pytest.approx(1)  # codes beyond those of the fit are ignored
     assert not any(column.any() for column in found.values())
 
 
-def test_nothing_to_learn() -> None:
-    blocks = Blocks().fit({})
-    assert blocks.features() == blocks.columns() == []
+def test_without_features_there_are_no_columns() -> None:
+    blocks = FeatureBlocks().fit({})
+    assert blocks.feature_names() == blocks.column_names() == []
     assert blocks.rows({}, 3).shape == (3, 0)
 
 
-def test_state_comes_back() -> None:
-    blocks = Blocks().fit(features())
-    again = Blocks()
+def test_the_state_restores_the_encoding() -> None:
+    blocks = FeatureBlocks().fit(features())
+    again = FeatureBlocks()
     again.load_state(blocks.state())
-    assert again.columns() == blocks.columns()
+    assert again.column_names() == blocks.column_names()
     np.testing.assert_array_equal(again.rows(features(), 4).toarray(), blocks.rows(features(), 4).toarray())

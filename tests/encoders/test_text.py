@@ -1,4 +1,4 @@
-"""Texts to vectors: by hand, against scikit-learn, and in scripts whose vowels are marks."""
+"""Text encoders: by hand, against scikit-learn, and in scripts whose vowels are combining marks."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_words_of_many_scripts_stay_whole(text: str, expected: list[str]) -> Non
 
 
 def test_weights_by_hand() -> None:
-    """Two of three texts hold "red", one "blue"; the second says "blue" twice."""
+    """Two of three texts contain "red", one "blue"; the second contains "blue" twice."""
     weights = TfidfText(min_texts=1).fit(["red", "blue red blue", "green"]).weights(["red", "blue red blue"]).toarray()
     red, blue = log(4 / 3) + 1, 2 * (log(4 / 2) + 1)
     length = sqrt(red**2 + blue**2)
@@ -44,39 +44,41 @@ def test_weights_by_hand() -> None:
 
 def test_weights_agree_with_scikit_learn() -> None:
     peer = pytest.importorskip("sklearn.feature_extraction.text").TfidfVectorizer()
-    ours = TfidfText(min_texts=1).fit(PLOTS[:3])
-    np.testing.assert_allclose(ours.weights(PLOTS).toarray(), peer.fit(PLOTS[:3]).transform(PLOTS).toarray(), atol=1e-9)
-    assert ours.names() == peer.get_feature_names_out().tolist()
+    encoder = TfidfText(min_texts=1).fit(PLOTS[:3])
+    np.testing.assert_allclose(
+        encoder.weights(PLOTS).toarray(), peer.fit(PLOTS[:3]).transform(PLOTS).toarray(), atol=1e-9
+    )
+    assert encoder.names() == peer.get_feature_names_out().tolist()
 
 
 def test_axes_are_those_of_the_exact_decomposition() -> None:
     rng = np.random.default_rng(3)
     texts = [" ".join(f"w{word:02}" for word in rng.zipf(1.5, 20) % 40) for _ in range(60)]
-    ours = TfidfText(dimensions=5, min_texts=1).fit(texts)
-    dense = ours.weights(texts).toarray()
+    encoder = TfidfText(dimensions=5, min_texts=1).fit(texts)
+    dense = encoder.weights(texts).toarray()
     exact = np.linalg.svd(dense)[2][:5].T
-    axes = ours.state()["axes"]
+    axes = encoder.state()["axes"]
     np.testing.assert_allclose(np.linalg.norm(dense @ axes, axis=0), np.linalg.svd(dense)[1][:5], rtol=1e-3)
     assert np.abs((axes * exact).sum(axis=0))[:2].min() > 0.999
     assert (axes[np.abs(axes).argmax(axis=0), np.arange(5)] > 0).all()
 
 
 def test_all_axes_keep_the_cosines() -> None:
-    ours = TfidfText(min_texts=1).fit(PLOTS)
-    weights, vectors = ours.weights(PLOTS).toarray(), ours.encode(PLOTS)
+    encoder = TfidfText(min_texts=1).fit(PLOTS)
+    weights, vectors = encoder.weights(PLOTS).toarray(), encoder.encode(PLOTS)
     np.testing.assert_allclose(vectors @ vectors.T, weights @ weights.T, atol=1e-6)
 
 
-def test_empty_texts_and_empty_catalogues_have_vectors_of_zero() -> None:
+def test_empty_texts_have_zero_vectors_and_empty_catalogues_none() -> None:
     assert not TfidfText(min_texts=1).fit(PLOTS).encode(["", "zzz"]).any()
     assert TfidfText().fit([]).encode(["a word"]).shape == (1, 0)
 
 
 def test_the_state_encodes_the_same() -> None:
-    ours, again = TfidfText(min_texts=1).fit(PLOTS), TfidfText(min_texts=1)
-    again.load_state(ours.state())
-    np.testing.assert_array_equal(again.encode(PLOTS), ours.encode(PLOTS))
-    assert again.fingerprint() == ours.fingerprint() != TfidfText(min_texts=1).fit(PLOTS[:2]).fingerprint()
+    encoder, again = TfidfText(min_texts=1).fit(PLOTS), TfidfText(min_texts=1)
+    again.load_state(encoder.state())
+    np.testing.assert_array_equal(again.encode(PLOTS), encoder.encode(PLOTS))
+    assert again.fingerprint() == encoder.fingerprint() != TfidfText(min_texts=1).fit(PLOTS[:2]).fingerprint()
 
 
 def test_both_satisfy_the_contract() -> None:
@@ -84,53 +86,53 @@ def test_both_satisfy_the_contract() -> None:
     assert isinstance(SentenceText(), Encoder)
 
 
-def test_a_missing_library_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_library_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)
     with pytest.raises(InputError, match="not installed"):
         SentenceText().encode(["a"])
 
 
-class Counting(TfidfText):
-    asked: list[str]
+class RecordingText(TfidfText):
+    encoded: list[str]
 
     def encode(self, texts: Sequence[str]) -> Vectors:
-        self.asked = list(texts)
+        self.encoded = list(texts)
         return super().encode(texts)
 
 
 def test_only_new_texts_are_encoded(tmp_path: Path) -> None:
-    ours = Counting(min_texts=1)
-    ours.fit(PLOTS)
-    first = vector_cache.encode(ours, PLOTS[:2], tmp_path)
-    np.testing.assert_array_equal(first, TfidfText.encode(ours, PLOTS[:2]))
-    second = vector_cache.encode(ours, [PLOTS[2], PLOTS[0], PLOTS[2]], tmp_path)
-    assert ours.asked == [PLOTS[2]]
-    np.testing.assert_allclose(second, TfidfText.encode(ours, [PLOTS[2], PLOTS[0], PLOTS[2]]), atol=1e-6)
+    encoder = RecordingText(min_texts=1)
+    encoder.fit(PLOTS)
+    first = vector_cache.encode(encoder, PLOTS[:2], tmp_path)
+    np.testing.assert_array_equal(first, TfidfText.encode(encoder, PLOTS[:2]))
+    second = vector_cache.encode(encoder, [PLOTS[2], PLOTS[0], PLOTS[2]], tmp_path)
+    assert encoder.encoded == [PLOTS[2]]
+    np.testing.assert_allclose(second, TfidfText.encode(encoder, [PLOTS[2], PLOTS[0], PLOTS[2]]), atol=1e-6)
     assert [file.suffix for file in tmp_path.iterdir()] == [".npz"]
 
 
 @pytest.mark.parametrize("keep", [0, 30, -30])
-def test_a_damaged_file_is_made_anew(tmp_path: Path, keep: int) -> None:
-    ours = Counting(min_texts=1)
-    ours.fit(PLOTS)
-    first = vector_cache.encode(ours, PLOTS, tmp_path)
+def test_a_damaged_file_is_rebuilt(tmp_path: Path, keep: int) -> None:
+    encoder = RecordingText(min_texts=1)
+    encoder.fit(PLOTS)
+    first = vector_cache.encode(encoder, PLOTS, tmp_path)
     (file,) = tmp_path.iterdir()
     file.write_bytes(file.read_bytes()[:keep])
-    np.testing.assert_array_equal(vector_cache.encode(ours, PLOTS, tmp_path), first)
-    assert ours.asked == PLOTS
-    ours.asked = []
-    vector_cache.encode(ours, PLOTS, tmp_path)
-    assert ours.asked == []
+    np.testing.assert_array_equal(vector_cache.encode(encoder, PLOTS, tmp_path), first)
+    assert encoder.encoded == PLOTS
+    encoder.encoded = []
+    vector_cache.encode(encoder, PLOTS, tmp_path)
+    assert encoder.encoded == []
 
 
-def test_a_changed_byte_is_noticed(tmp_path: Path) -> None:
-    ours = Counting(min_texts=1)
-    ours.fit(PLOTS)
-    first = vector_cache.encode(ours, PLOTS, tmp_path)
+def test_a_changed_byte_is_detected(tmp_path: Path) -> None:
+    encoder = RecordingText(min_texts=1)
+    encoder.fit(PLOTS)
+    first = vector_cache.encode(encoder, PLOTS, tmp_path)
     (file,) = tmp_path.iterdir()
     data = bytearray(file.read_bytes())
     at = data.find(first[0].tobytes())
     assert at > 0
     data[at] ^= 255
     file.write_bytes(data)
-    np.testing.assert_array_equal(vector_cache.encode(ours, PLOTS, tmp_path), first)
+    np.testing.assert_array_equal(vector_cache.encode(encoder, PLOTS, tmp_path), first)

@@ -1,4 +1,4 @@
-"""Small logs for the tests of evaluation, and a model whose lists can be told by heart."""
+"""Small logs for the tests of evaluation, and a model whose lists are obvious."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Event = tuple[str, str, int, float]
 
 
 def log(events: list[Event], order: Order = "time", positive_from: float = 4) -> Dataset:
-    """The dataset of (user, item, time, rating)."""
+    """Return the dataset of events (user, item, time, rating)."""
     events = sorted(events, key=lambda event: event[2]) if order == "time" else events
     users, items = Vocabulary(event[0] for event in events), Vocabulary(event[1] for event in events)
     time = [event[2] if order == "time" else 0 for event in events]
@@ -37,7 +37,7 @@ def log(events: list[Event], order: Order = "time", positive_from: float = 4) ->
 
 
 def random_log(seed: int, n_users: int = 6, n_items: int = 8, n_events: int = 60, order: Order = "time") -> Dataset:
-    """A log with repeated pairs, users of one event, and several events a moment."""
+    """Return a log with repeated pairs, users of one event, and several events at the same time."""
     rng = np.random.default_rng(seed)
     user = np.minimum(rng.geometric(0.35, n_events) - 1, n_users - 1)
     item, time, rating = rng.integers(0, n_items, n_events), rng.integers(0, 25, n_events), rng.integers(1, 6, n_events)
@@ -49,13 +49,13 @@ SEEDS = st.integers(0, 2**32 - 1)
 
 
 @dataclass
-class Ladder:
+class ByRow:
     """Scores item i with -i and predicts the same rating for everything."""
 
     rating: float = 3.0
-    """What it predicts."""
+    """The predicted rating."""
     backwards: bool = False
-    """Scores item i with i instead."""
+    """Score item i with i instead."""
     depth: int = 1
     _n_items: int = field(default=0, init=False)
 
@@ -90,8 +90,8 @@ def counting(model: type[Any], fitted: list[str]) -> Any:
     """Return a context in which every fit of a model adds its name to the list."""
     fit = model.fit
 
-    def counted(self: Any, data: Dataset, **more: Any) -> Any:
+    def counted(self: Any, data: Dataset, **options: Any) -> Any:
         fitted.append(model.__name__)
-        return fit(self, data, **more)
+        return fit(self, data, **options)
 
     return patch.object(model, "fit", counted)

@@ -1,4 +1,4 @@
-"""Evaluation by hand on a log small enough to follow."""
+"""Evaluation against values computed by hand on a small log."""
 
 from __future__ import annotations
 
@@ -10,54 +10,54 @@ import pytest
 from hypothesis import assume, given, settings
 
 from pasand.data.relevance import Relevance
-from pasand.evaluation.evaluate import Evaluation, evaluate, pooled, ties_against
+from pasand.evaluation.evaluate import Evaluation, break_ties_pessimistically, evaluate, evaluate_pooled
 from pasand.evaluation.protocols import SplitsData, protocol
 from pasand.evaluation.protocols.strong_generalisation import StrongGeneralisation
 from pasand.evaluation.protocols.temporal import Temporal
 from pasand.evaluation.split import Split, TestQueries
 from pasand.recommender import Recommender, fallback_chain
 from pasand.types import Candidates, Queries
-from tests.evaluation.logs import SEEDS, Ladder, log, random_log
+from tests.evaluation.logs import SEEDS, ByRow, log, random_log
 from tests.evaluation.test_protocols import EVENTS
 
 NAMES = ["ndcg@1", "hit_rate@2", "auc", "coverage@1", "gini@1", "rmse", "mae", "average_popularity@1"]
 RNG: Callable[[], np.random.Generator] = lambda: np.random.default_rng(0)  # noqa: E731
 
 
-def ladder_of(split: Split) -> tuple[Recommender, Ladder]:
-    model = Ladder().fit(split.train, rng=RNG())
+def fitted_recommender(split: Split) -> tuple[Recommender, ByRow]:
+    model = ByRow().fit(split.train, rng=RNG())
     return fallback_chain(model), model
 
 
 def by_hand(histories: str = "live") -> Evaluation:
     (split,) = protocol("temporal", train_share=0.5, histories=histories).split(log(EVENTS))
-    recommender, model = ladder_of(split)
+    recommender, model = fitted_recommender(split)
     return evaluate(recommender, split, NAMES, model=model, rng=RNG())
 
 
 def test_live_by_hand() -> None:
-    # the list is a b c d e without what was seen. ann asks for d, cat for e, then for b with e and a seen
+    # the list is a b c d e without seen items. targets: d of ann, e of cat, then b of cat with e and a seen
     found = by_hand()
     assert found.overall["ndcg@1"].mean == pytest.approx((1 + (0 + 1) / 2) / 2)
     assert found.warm["ndcg@1"].mean == 1
     assert found.cold["ndcg@1"].mean == 0.5
     assert found.cold["hit_rate@2"].mean == 0.5
     assert found.overall["auc"].mean == pytest.approx((1 + (0 + 1) / 2) / 2)
-    # shown: d, a, b
+    # recommended: d, a, b
     assert found.overall["coverage@1"].mean == pytest.approx(3 / 5)
     assert found.overall["gini@1"].mean == pytest.approx(2 / 5)
     assert found.exposure[[0, 1, 3]].min() >= 1
     # ratings after the cut: bob 5, ann 4, cat 5 2 5, all predicted 3
     assert found.overall["rmse"].mean == pytest.approx(np.sqrt((4 + 1 + 4 + 1 + 4) / 5))
     assert found.cold["mae"].mean == pytest.approx((2 + 1 + 2) / 3)
-    # two users trained on: d 0, a 1, b 1/2
+    # two users in train: d 0, a 1, b 1/2
     assert found.overall["average_popularity@1"].mean == pytest.approx((0 + (1 + 0.5) / 2) / 2)
     assert found.n_users == {"overall": 2, "warm": 1, "cold": 1, "cold_items": 2}
     assert [(group.name, group.n_users) for group in found.groups] == [("cold", 1), ("1 to 3 events", 1)]
 
 
 def test_frozen_by_hand() -> None:
-    # ann asks for d, cat for b and e; the lists are d e and a b c d e
+    # targets: d of ann, b and e of cat; the lists are d e and a b c d e
     found = by_hand("frozen")
     assert found.overall["ndcg@1"].mean == 0.5
     assert found.overall["hit_rate@2"].mean == 1
@@ -65,7 +65,7 @@ def test_frozen_by_hand() -> None:
 
 
 def test_cold_items_by_hand() -> None:
-    # trained on a b c, so that d and e are new. live: ann's list is d e, cat's a b c d e; cat's question for b is out
+    # train has a b c, so d and e are cold. live: ann's list is d e, cat's a b c d e; cat's query for b is left out
     found = by_hand()
     assert found.n_cold_items == 2
     assert found.cold_items["ndcg@1"].mean == 0.5
@@ -74,50 +74,52 @@ def test_cold_items_by_hand() -> None:
     # rated after the cut: d 4, e 5, both predicted 3
     assert found.cold_items["rmse"].mean == pytest.approx(np.sqrt((1 + 4) / 2))
     assert "coverage@1" not in found.cold_items
-    # frozen: cat asks for b and e at once, and only e counts, fifth of a b c d e
+    # frozen: b and e are targets of one query of cat, and only e counts, fifth of a b c d e
     (split,) = Temporal(train_share=0.5, histories="frozen").split(log(EVENTS))
-    frozen = evaluate(ladder_of(split)[0], split, ["ndcg@5", "recall@4"], rng=RNG())
+    frozen = evaluate(fitted_recommender(split)[0], split, ["ndcg@5", "recall@4"], rng=RNG())
     assert frozen.cold_items["ndcg@5"].mean == pytest.approx((1 + 1 / np.log2(6)) / 2)
     assert frozen.cold_items["recall@4"].mean == 0.5
-    # the last likings: c of bob and b of cat are also in ann's train events, d of ann is in nobody's
+    # the last positives: c of bob and b of cat are also in ann's train events, d of ann is in no train event
     (split,) = protocol("leave-last-out").split(log(EVENTS))
-    last = evaluate(ladder_of(split)[0], split, ["ndcg@1"], rng=RNG())
+    last = evaluate(fitted_recommender(split)[0], split, ["ndcg@1"], rng=RNG())
     assert (last.n_users["cold_items"], last.n_cold_items) == (1, 1)
     assert last.cold_items["ndcg@1"].mean == 1
 
 
-def test_without_cold_items_there_are_no_figures_of_them() -> None:
+def test_without_cold_items_there_are_no_metrics_of_them() -> None:
     events = [("ann", "a", 1, 5.0), ("bob", "b", 2, 5.0), ("ann", "b", 3, 5.0)]
     (split,) = Temporal(train_share=0.7).split(log(events))
-    found = evaluate(ladder_of(split)[0], split, ["ndcg@2", "rmse"], rng=RNG())
+    found = evaluate(fitted_recommender(split)[0], split, ["ndcg@2", "rmse"], rng=RNG())
     assert found.n_users["overall"] == 1
     assert (found.cold_items, found.n_cold_items, found.n_users["cold_items"]) == ({}, 0, 0)
 
 
 @settings(max_examples=20, deadline=None)
 @given(seed=SEEDS)
-@pytest.mark.parametrize("asks", [Temporal(), Temporal(histories="frozen"), StrongGeneralisation(held_out=0.6)])
-def test_cold_items_are_as_if_nothing_else_was_asked_for(asks: SplitsData, seed: int) -> None:
-    (split,) = asks.split(random_log(seed, n_users=12, n_items=80, n_events=150))
-    asked = split.lists
-    cold = ~np.isin(asked.item, split.train.item)
+@pytest.mark.parametrize(
+    "splitter", [Temporal(), Temporal(histories="frozen"), StrongGeneralisation(holdout_share=0.6)]
+)
+def test_metrics_of_cold_items_equal_those_with_only_cold_targets(splitter: SplitsData, seed: int) -> None:
+    (split,) = splitter.split(random_log(seed, n_users=12, n_items=80, n_events=150))
+    test = split.test_queries
+    cold = ~np.isin(test.item, split.train.item)
     assume(cold.any())
-    start = np.concatenate([[0], np.cumsum(cold)])[asked.start]
-    alone = replace(split, lists=replace(asked, start=start, item=asked.item[cold], value=asked.value[cold]))
+    start = np.concatenate([[0], np.cumsum(cold)])[test.start]
+    alone = replace(split, test_queries=replace(test, start=start, item=test.item[cold], value=test.value[cold]))
     names = ["ndcg@5", "recall@5", "mrr@5", "auc"]
-    recommender, _ = ladder_of(split)
+    recommender, _ = fitted_recommender(split)
     found, expected = (evaluate(recommender, part, names, rng=RNG()) for part in (split, alone))
     for metric in names:
         assert found.cold_items[metric].mean == pytest.approx(expected.overall[metric].mean)
         assert found.cold_items[metric].low <= found.cold_items[metric].mean <= found.cold_items[metric].high
-    assert found.n_cold_items == len(set(asked.item[cold].tolist()))
+    assert found.n_cold_items == len(set(test.item[cold].tolist()))
     assert found.n_users["cold_items"] == (~np.isnan(expected.user_values["ndcg@5"])).sum()
 
 
 def test_cold_items_of_folds_are_pooled() -> None:
     data = random_log(5, n_items=40, n_events=100)
     splits = protocol("folds", n=3).split(data)
-    found = pooled([(*ladder_of(split), split) for split in splits], ["rmse"], rng=RNG())
+    found = evaluate_pooled([(*fitted_recommender(split), split) for split in splits], ["rmse"], rng=RNG())
     assert data.value is not None
     once = np.bincount(data.item)[data.item] == 1
     assert once.any()
@@ -139,8 +141,8 @@ def test_a_query_without_relevant_items_or_a_user_without_queries_counts_nowhere
 @pytest.mark.parametrize("name", ["temporal", "leave-last-out", "strong-generalisation"])
 def test_every_user_counts_once(name: str, seed: int) -> None:
     (split,) = protocol(name).split(random_log(seed, n_users=12, n_items=30, n_events=150))
-    assume(len(split.lists))
-    recommender, model = ladder_of(split)
+    assume(len(split.test_queries))
+    recommender, model = fitted_recommender(split)
     found = evaluate(recommender, split, ["ndcg@3", "recall@3"], model=model, rng=RNG())
     expected = [
         np.nanmean(found.query_values["recall@3"][found.query_user == user]) for user in np.unique(found.query_user)
@@ -157,10 +159,10 @@ def test_every_user_counts_once(name: str, seed: int) -> None:
 
 def test_batches_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     (split,) = Temporal().split(random_log(3, n_users=12, n_items=40, n_events=200))
-    recommender, model = ladder_of(split)
+    recommender, model = fitted_recommender(split)
     names = [*NAMES, "ndcg@3", "novelty@3", "intra_list_diversity@3"]
     whole = evaluate(recommender, split, names, model=model, rng=RNG())
-    monkeypatch.setattr("pasand.evaluation.split.CELLS", 20)
+    monkeypatch.setattr("pasand.evaluation.split.MAX_CELLS", 20)
     pieces = evaluate(recommender, split, names, model=model, rng=RNG())
     assert whole.overall == pieces.overall
     for name in whole.query_values:
@@ -170,8 +172,8 @@ def test_batches_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_folds_are_pooled() -> None:
     data = random_log(5, n_events=200)
     splits = protocol("folds", n=3).split(data)
-    runs = [(*ladder_of(split), split) for split in splits]
-    found = pooled(runs, ["rmse", "coverage@2", "ndcg@2"], rng=RNG())
+    runs = [(*fitted_recommender(split), split) for split in splits]
+    found = evaluate_pooled(runs, ["rmse", "coverage@2", "ndcg@2"], rng=RNG())
     assert data.value is not None
     assert found.overall["rmse"].mean == pytest.approx(np.sqrt(np.mean((data.value - 3.0) ** 2)))
     alone = [evaluate(recommender, split, ["coverage@2"], rng=RNG()) for recommender, _, split in runs]
@@ -181,7 +183,7 @@ def test_folds_are_pooled() -> None:
 def test_sampled_candidates_are_ranked_among_themselves_and_ties_count_against() -> None:
     (split,) = Temporal(train_share=0.5, histories="frozen").split(log(EVENTS))
     user = split.train.users.rows(["ann"])
-    questions = TestQueries(
+    test_queries = TestQueries(
         log=split.train,
         user=user,
         upto=np.array([3]),
@@ -190,7 +192,7 @@ def test_sampled_candidates_are_ranked_among_themselves_and_ties_count_against()
         start=np.array([0, 1]),
         item=split.train.items.rows(["d"]),
         value=np.ones(1, np.float32),
-        among=split.train.items.rows(["d", "e"])[None, :],
+        candidates=split.train.items.rows(["d", "e"])[None, :],
     )
 
     def flat(queries: Queries) -> Candidates:
@@ -200,23 +202,26 @@ def test_sampled_candidates_are_ranked_among_themselves_and_ties_count_against()
         return Candidates(items=items, scores=np.ones(items.shape, np.float32))
 
     found = evaluate(
-        flat, replace(split, lists=questions, ratings=None), ["hit_rate@1", "hit_rate@2", "auc"], rng=RNG()
+        flat,
+        replace(split, test_queries=test_queries, rating_queries=None),
+        ["hit_rate@1", "hit_rate@2", "auc"],
+        rng=RNG(),
     )
     assert [found.overall[name].mean for name in ("hit_rate@1", "hit_rate@2", "auc")] == [0, 1, 0]
 
 
-def test_ties_against_moves_only_tied_items() -> None:
+def test_pessimistic_ties_move_only_tied_items() -> None:
     candidates = Candidates(items=np.array([[4, 1, 2, 3]], np.int32), scores=np.array([[9, 5, 5, 1]], np.float32))
     relevant = Relevance(
         items=np.array([[1, 3]], np.int32), gains=np.ones((1, 2), np.float32), catalogue=np.array([4], np.int32)
     )
-    assert ties_against(candidates, relevant).items.tolist() == [[4, 2, 1, 3]]
+    assert break_ties_pessimistically(candidates, relevant).items.tolist() == [[4, 2, 1, 3]]
 
 
-def test_without_questions_everything_is_undefined() -> None:
+def test_without_test_queries_metrics_are_undefined() -> None:
     events = [("ann", "a", 1, 5.0), ("ann", "b", 2, 5.0), ("bob", "a", 3, 1.0)]
     (split,) = Temporal(train_share=0.7).split(log(events))
-    recommender, model = ladder_of(split)
+    recommender, model = fitted_recommender(split)
     found = evaluate(recommender, split, ["ndcg@2", "coverage@2", "rmse"], model=model, rng=RNG())
     assert found.n_users["overall"] == 0
     assert np.isnan(found.overall["ndcg@2"].mean)

@@ -1,4 +1,4 @@
-"""Hybrids beside their parts: which parts there are, what they share, and who is better."""
+"""Hybrids compared with their parts: what the parts are, what they share, and which is better."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import pytest
 from pasand import recipe
 from pasand.cli.compare import contenders
 from pasand.evaluation.compare import Entry, compare
-from pasand.evaluation.hybrid_parts import against_parts, parts, reached
+from pasand.evaluation.hybrid_parts import compare_with_parts, parts, reachable
 from pasand.evaluation.protocols import protocol
-from pasand.evaluation.recipe_entries import Shared
+from pasand.evaluation.recipe_entries import ComponentCache
 from pasand.models.classical.content import Content
 from pasand.models.classical.ials import IALS
 from pasand.models.towers.two_tower import TwoTower
@@ -51,17 +51,17 @@ def read(name: str) -> str:
 
 
 @pytest.mark.parametrize("name", PARTS)
-def test_parts_are_the_models_that_are_asked(name: str) -> None:
+def test_parts_are_the_base_models(name: str) -> None:
     assert list(parts(name, read(name))) == PARTS[name]
 
 
-def test_a_part_answers_alone_with_the_filters_and_the_fallbacks_of_the_recipe() -> None:
+def test_a_part_keeps_the_filters_and_the_fallbacks_of_the_recipe() -> None:
     found = recipe.build(parts("weighted", read("weighted"))["factors: IALS"])
     fallback_chain = found.recommender.retriever
     assert isinstance(fallback_chain, Fallback)
-    assert all(isinstance(rung, FromModel) for rung in fallback_chain.retrievers)
+    assert all(isinstance(retriever, FromModel) for retriever in fallback_chain.retrievers)
     named = {name: part for name, part in found.components.items() if name in ("factors", "recent", "popular")}
-    assert [getattr(rung, "model", None) for rung in fallback_chain.retrievers] == list(named.values())
+    assert [getattr(retriever, "model", None) for retriever in fallback_chain.retrievers] == list(named.values())
     assert list(found.recommender.filters) == [found.components["seen"]]
     assert "content" not in found.components
     before = recipe.build(parts("meta", read("meta"))["meta without stages"])
@@ -69,7 +69,7 @@ def test_a_part_answers_alone_with_the_filters_and_the_fallbacks_of_the_recipe()
     assert (before.recommender.n_candidates, list(before.recommender.stages)) == (200, [])
 
 
-def test_what_recipes_share_is_fitted_once_and_gives_the_same_as_alone() -> None:
+def test_shared_components_are_fitted_once_with_the_same_results() -> None:
     fitted: list[str] = []
 
     names = ["weighted", "switching", "cascade"]
@@ -85,12 +85,12 @@ def test_what_recipes_share_is_fitted_once_and_gives_the_same_as_alone() -> None
     assert seconds["cascade"] >= max(seconds["content: Content"], seconds["factors: IALS"])
 
 
-def test_what_another_component_fits_is_not_shared() -> None:
-    text = recipe.changed(read("augmented"), {"tower.epochs": 1, "content.dimensions": 4})
-    shared, data = Shared(), tastes()
-    augmented, _ = shared.fitted(text, data)
-    plain, _ = shared.fitted(recipe.changed(read("two_tower"), {"tower.epochs": 1}), data)
-    wider, _ = shared.fitted(recipe.changed(text, {"content.dimensions": 8}), data)
+def test_owned_components_are_not_shared() -> None:
+    text = recipe.with_options(read("augmented"), {"tower.epochs": 1, "content.dimensions": 4})
+    cache, data = ComponentCache(), tastes()
+    augmented, _ = cache.fitted(text, data)
+    plain, _ = cache.fitted(recipe.with_options(read("two_tower"), {"tower.epochs": 1}), data)
+    wider, _ = cache.fitted(recipe.with_options(text, {"content.dimensions": 8}), data)
     towers = [assembly.components["tower"] for assembly in (augmented, plain, wider)]
     assert len({id(tower) for tower in towers}) == 3
     for assembly, tower in zip((augmented, plain, wider), towers, strict=True):
@@ -98,11 +98,11 @@ def test_what_another_component_fits_is_not_shared() -> None:
     assert plain.components["recent"] is augmented.components["recent"]
     assert isinstance(towers[0], TwoTower)
     assert "content" in augmented.components["augmented"].name
-    other, spared = shared.fitted(text, tastes(seed=1))
-    assert (spared, other.components["recent"] is augmented.components["recent"]) == (0, False)
+    other, reused_seconds = cache.fitted(text, tastes(seed=1))
+    assert (reused_seconds, other.components["recent"] is augmented.components["recent"]) == (0, False)
 
 
-def test_parts_of_one_name_that_differ_say_whose_they_are() -> None:
+def test_different_parts_of_the_same_name_are_labelled_by_recipe() -> None:
     found = contenders(tastes(), ["classic", "best", "weighted"], parts=True)
     by_name = {one.name: one for one in found}
     assert len(by_name) == len(found)
@@ -111,7 +111,7 @@ def test_parts_of_one_name_that_differ_say_whose_they_are() -> None:
     assert by_name["weighted"].parts == ("content: Content", "factors: IALS")
 
 
-def test_a_hybrid_is_held_against_the_best_of_its_parts() -> None:
+def test_a_hybrid_is_compared_with_the_best_of_its_parts() -> None:
     rng = np.random.default_rng(0)
     low, high = rng.random(200), rng.random(200) + 0.3
     values = {
@@ -123,37 +123,37 @@ def test_a_hybrid_is_held_against_the_best_of_its_parts() -> None:
     }
     values["high"] = np.where(np.arange(200) < 3, np.nan, high)
     every = {"good": ("low", "high"), "bad": ("low", "high"), "alone": (), "absent": ("low",), "lost": ("gone",)}
-    good, bad = against_parts(values, every, seed=0)
-    assert (good.name, good.best, good.parts, good.verdict) == ("good", "high", ("low", "high"), "better")
+    good, bad = compare_with_parts(values, every, seed=0)
+    assert (good.name, good.best_part, good.parts, good.verdict) == ("good", "high", ("low", "high"), "better")
     assert good.difference.mean == pytest.approx((values["good"] - high)[3:].mean())
-    assert good.test.n_users == 197
-    assert (bad.best, bad.verdict) == ("high", "WORSE")
+    assert good.paired_test.n_users == 197
+    assert (bad.best_part, bad.verdict) == ("high", "WORSE")
     assert bad.difference.low < bad.difference.mean < bad.difference.high < 0
-    (same,) = against_parts({"a": low, "b": low}, {"a": ("b",)}, seed=0)
-    assert same.verdict == "no difference shown"
-    assert against_parts({"a": low}, {"a": ()}, seed=0) == []
-    told = json.loads(json.dumps(good.as_json(), allow_nan=False))
-    assert (told["best_part"], told["parts"]) == ("high", ["low", "high"])
+    (same,) = compare_with_parts({"a": low, "b": low}, {"a": ("b",)}, seed=0)
+    assert same.verdict == "no significant difference"
+    assert compare_with_parts({"a": low}, {"a": ()}, seed=0) == []
+    output = json.loads(json.dumps(good.as_json(), allow_nan=False))
+    assert (output["best_part"], output["parts"]) == ("high", ["low", "high"])
 
 
-def test_tables_that_a_table_leads_to() -> None:
+def test_reachable_tables() -> None:
     tables: dict[str, dict[str, Any]] = {"a": {"x": ["@b", 1]}, "b": {"y": "@c"}, "c": {"z": "c"}, "d": {"y": "@a"}}
-    assert reached(tables, ["a"]) == {"a", "b", "c"}
+    assert reachable(tables, ["a"]) == {"a", "b", "c"}
 
 
 def test_one_command_shows_hybrids_beside_their_parts(tmp_path: Path, capsys: Output) -> None:
     out = tmp_path / "out.json"
     arguments = ["--models", "weighted,switching", "--parts", "--set", "weighted.blend.weights=1,3", "--json", out]
     assert pasand("compare", "bollywood:n_users=60", *arguments) == 0
-    told = json.loads(out.read_text())
-    names = {model["name"] for model in told["models"]}
+    output = json.loads(out.read_text())
+    names = {model["name"] for model in output["models"]}
     assert {"weighted", "switching", *BOTH} <= names
-    assert [(one["name"], one["parts"]) for one in told["hybrids"]] == [("weighted", BOTH), ("switching", BOTH)]
+    assert [(one["name"], one["parts"]) for one in output["hybrids"]] == [("weighted", BOTH), ("switching", BOTH)]
     printed = capsys.readouterr().out
-    assert "hybrids against the best of their parts" in printed
+    assert "best of their parts" in printed
     changed = contenders(tastes(), ["weighted"], {"weighted.blend.weights": "1,3"})
     plain = contenders(tastes(), ["weighted"])
     assert isinstance(changed[0], Entry)
     assert changed[0].hyperparameters != plain[0].hyperparameters
-    for wrong in ("weighted.blend.heights=1", "weighted.mix.weights=1,2", "switching.switch.least=2,3"):
+    for wrong in ("weighted.blend.heights=1", "weighted.mix.weights=1,2", "switching.switch.min_history=2,3"):
         assert pasand("compare", "bollywood:n_users=60", "--models", "weighted,switching", "--set", wrong) == 2

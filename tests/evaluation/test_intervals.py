@@ -1,4 +1,4 @@
-"""Intervals cover the truth as often as they say, and paired tests reject as seldom as they should."""
+"""Intervals cover the true value at their level, and paired tests keep their level of false positives."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pasand.evaluation.intervals import of_ratios, weights
+from pasand.evaluation.intervals import bootstrap_weights, ratio_intervals
 from pasand.evaluation.significance import holm, paired
 
 
 def test_weights_draw_every_replicate_with_replacement() -> None:
-    drawn = np.vstack(list(weights(7, np.random.default_rng(0), 500)))
+    drawn = np.vstack(list(bootstrap_weights(7, np.random.default_rng(0), 500)))
     assert drawn.shape == (500, 7)
     assert (drawn.sum(axis=1) == 7).all()
     assert drawn.mean(axis=0) == pytest.approx(np.ones(7), abs=0.2)
@@ -19,7 +19,7 @@ def test_weights_draw_every_replicate_with_replacement() -> None:
 
 def test_the_interval_of_a_mean_is_that_of_theory() -> None:
     values = np.random.default_rng(1).normal(3, 2, (400, 1))
-    mean, low, high = of_ratios(values, np.ones_like(values), np.random.default_rng(0))
+    mean, low, high = ratio_intervals(values, np.ones_like(values), np.random.default_rng(0))
     error = 1.96 * values.std() / np.sqrt(400)
     assert mean == pytest.approx([values.mean()])
     assert low == pytest.approx([values.mean() - error], abs=0.05)
@@ -30,20 +30,20 @@ def test_intervals_cover_the_truth_about_19_times_of_20() -> None:
     rng, covered = np.random.default_rng(2), 0
     for _ in range(200):
         values = rng.exponential(1, (80, 1))
-        _, low, high = of_ratios(values, np.ones_like(values), rng)
+        _, low, high = ratio_intervals(values, np.ones_like(values), rng)
         covered += bool(low[0] <= 1 <= high[0])
     assert 0.88 <= covered / 200 <= 0.99
 
 
 def test_ratios_weigh_users_by_their_ratings() -> None:
     loss, ratings = np.array([[8.0], [1.0]]), np.array([[4.0], [1.0]])
-    mean, low, high = of_ratios(loss, ratings, np.random.default_rng(0))
+    mean, low, high = ratio_intervals(loss, ratings, np.random.default_rng(0))
     assert (mean[0], low[0], high[0]) == (9 / 5, 1, 2)
 
 
 def test_nothing_defined_is_nan() -> None:
     for n in (0, 3):
-        assert np.isnan(of_ratios(np.zeros((n, 1)), np.zeros((n, 1)), np.random.default_rng(0))).all()
+        assert np.isnan(ratio_intervals(np.zeros((n, 1)), np.zeros((n, 1)), np.random.default_rng(0))).all()
 
 
 def test_paired_agrees_with_scipy_and_drops_undefined_users() -> None:

@@ -1,4 +1,4 @@
-"""Every protocol: hand-made logs, and what must hold for any log."""
+"""All protocols on hand-made logs, and properties that hold for any log."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from pasand.data.dataset import Dataset
 from pasand.data.vocabulary import Vocabulary
 from pasand.errors import InputError
-from pasand.evaluation.protocols import default_protocol, inside, names, protocol
+from pasand.evaluation.protocols import default_protocol, names, protocol, validation_protocol
 from pasand.evaluation.protocols.folds import Folds
 from pasand.evaluation.protocols.leave_last_out import LeaveLastOut
 from pasand.evaluation.protocols.sampled_negatives import SampledNegatives
@@ -38,7 +38,7 @@ EVENTS: list[Event] = [
     ("cat", "a", 8, 2),
     ("cat", "b", 9, 5),
 ]
-"""Cut at 50 %, time 6: before it 5 events of ann and bob, from it on bob repeats c, ann likes d, cat arrives."""
+"""Cut at 50 %, time 6: before it 5 events of ann and bob; from then on bob repeats c, ann likes d, cat is new."""
 
 
 def pairs(data: Dataset) -> Counter[tuple[str, str, int]]:
@@ -49,10 +49,10 @@ def known(data: Dataset, rows: Rows) -> list[str]:
     return data.items.ids([row for row in rows.tolist() if row >= 0])
 
 
-def asked(split: Split) -> list[tuple[str, list[str], list[str], int]]:
-    """User, history, relevant items, size of the catalogue; in order of user and time."""
+def queries_of(split: Split) -> list[tuple[str, list[str], list[str], int]]:
+    """Return user, history, relevant items and size of the catalogue of each query, in order of user and time."""
     out = []
-    for batch in split.queries(3, size=2):
+    for batch in split.list_batches(3, size=2):
         for b in range(len(batch.which)):
             data, queries = split.train, batch.queries
             history = known(data, queries.history[b])
@@ -66,19 +66,19 @@ def asked(split: Split) -> list[tuple[str, list[str], list[str], int]]:
 def test_temporal_live_by_hand() -> None:
     (split,) = Temporal(train_share=0.5).split(log(EVENTS))
     assert len(split.train) == 5
-    assert split.leaks is None
+    assert split.leakage is None
     assert "live" in split.name
-    assert asked(split) == [
+    assert queries_of(split) == [
         ("ann", ["a", "b", "c"], ["d"], 2),
         ("cat", [], ["e"], 5),
         ("cat", ["e", "a"], ["b"], 3),
     ]
-    assert split.lists.activity[np.argsort(split.lists.user)].tolist() == [3, 0, 0]
+    assert split.test_queries.activity[np.argsort(split.test_queries.user)].tolist() == [3, 0, 0]
 
 
 def test_temporal_frozen_by_hand() -> None:
     (split,) = Temporal(train_share=0.5, histories="frozen").split(log(EVENTS))
-    assert asked(split) == [("ann", ["a", "b", "c"], ["d"], 2), ("cat", [], ["b", "e"], 5)]
+    assert queries_of(split) == [("ann", ["a", "b", "c"], ["d"], 2), ("cat", [], ["b", "e"], 5)]
 
 
 @pytest.mark.parametrize("name", ["temporal", "leave-last-out", "strong-generalisation", "folds"])
@@ -87,54 +87,54 @@ def test_items_of_the_test_part_or_of_the_item_table_alone_stay_in_the_catalogue
     items = Vocabulary([*known.items.series.to_list(), "x"])
     data = replace(known, items=items, item=items.rows(known.items.ids(known.item)))
     for split in protocol(name).split(data):
-        assert split.train.items == split.test.items == split.lists.log.items == items
+        assert split.train.items == split.test.items == split.test_queries.log.items == items
         assert split.cold_items[items.rows(["x"])[0]]
         assert np.array_equal(np.flatnonzero(~split.cold_items), np.unique(split.train.item))
-        for asked_batch in split.queries(0):
-            free = [6 - len(set(row) - {-1}) for row in asked_batch.queries.history.tolist()]
-            assert asked_batch.relevant.catalogue.tolist() == free
+        for batch in split.list_batches(0):
+            free = [6 - len(set(row) - {-1}) for row in batch.queries.history.tolist()]
+            assert batch.relevant.catalogue.tolist() == free
 
 
-def test_events_of_the_same_moment_are_no_history() -> None:
+def test_events_at_the_same_time_are_no_history() -> None:
     events: list[Event] = [("ann", "a", 1, 5), ("ann", "b", 2, 5), ("ann", "c", 2, 5)]
     (split,) = Temporal(train_share=0.4).split(log(events))
-    assert asked(split) == [("ann", ["a"], ["b"], 2), ("ann", ["a"], ["c"], 2)]
+    assert queries_of(split) == [("ann", ["a"], ["b"], 2), ("ann", ["a"], ["c"], 2)]
 
 
-def test_temporal_bounds_the_questions_of_a_user() -> None:
+def test_temporal_bounds_the_queries_of_a_user() -> None:
     events: list[Event] = [("ann", f"i{n}", n, 5) for n in range(100)]
-    (split,) = Temporal(train_share=0.5, per_user=5).split(log(events))
-    assert split.lists.time.tolist() == [50, 60, 70, 80, 90]
-    assert split.ratings is not None
-    assert split.ratings.time.tolist() == [50, 60, 70, 80, 90]
-    assert len(split.ratings.item) == 50
+    (split,) = Temporal(train_share=0.5, queries_per_user=5).split(log(events))
+    assert split.test_queries.time.tolist() == [50, 60, 70, 80, 90]
+    assert split.rating_queries is not None
+    assert split.rating_queries.time.tolist() == [50, 60, 70, 80, 90]
+    assert len(split.rating_queries.item) == 50
 
 
 def test_leave_last_out_by_hand() -> None:
     (split,) = LeaveLastOut().split(log(EVENTS))
-    assert asked(split) == [
+    assert queries_of(split) == [
         ("ann", ["a", "b", "c"], ["d"], 2),
         ("bob", ["a"], ["c"], 4),
         ("cat", ["e", "a"], ["b"], 3),
     ]
     (inner,) = LeaveLastOut().split(split.train)
-    assert asked(inner) == [("ann", ["a", "b"], ["c"], 3)]
+    assert queries_of(inner) == [("ann", ["a", "b"], ["c"], 3)]
 
 
 def test_leave_last_out_needs_no_times() -> None:
     events: list[Event] = [("ann", item, 0, 5) for item in "cab"]
     (split,) = LeaveLastOut().split(log(events, order="sequence"))
-    assert asked(split) == [("ann", ["c", "a"], ["b"], 1)]
+    assert queries_of(split) == [("ann", ["c", "a"], ["b"], 1)]
 
 
 def test_strong_generalisation_by_hand() -> None:
     events: list[Event] = [(user, item, n, 5) for user in ("ann", "bob") for n, item in enumerate("abcde")]
-    (split,) = StrongGeneralisation(held_out=0.5).split(log(events))
-    held = asked(split)
+    (split,) = StrongGeneralisation(holdout_share=0.5).split(log(events))
+    held = queries_of(split)
     assert [found[1:] for found in held] == [(list("abcd"), ["e"], 1)]
     assert set(split.train.users.ids(split.train.user)) == {"ann", "bob"} - {held[0][0]}
-    assert split.ratings is not None
-    assert split.ratings.item.tolist() == [4]
+    assert split.rating_queries is not None
+    assert split.rating_queries.item.tolist() == [4]
 
 
 def test_folds_of_files(tmp_path: Path) -> None:
@@ -143,8 +143,8 @@ def test_folds_of_files(tmp_path: Path) -> None:
     (tmp_path / "splits" / "u1.test").write_text("ann\tc\t5\t4\ncat\te\t5\t7\n")
     (tmp_path / "splits" / "u2.test.gz").write_bytes(gzip.compress(b"bob\ta\t4\t3\n"))
     first, second = Folds(folder=tmp_path).split(data)
-    assert asked(first) == [("ann", ["a", "b", "d"], ["c"], 2), ("cat", ["a", "b"], ["e"], 3)]
-    assert asked(second) == [("bob", ["c", "c"], ["a"], 4)]
+    assert queries_of(first) == [("ann", ["a", "b", "d"], ["c"], 2), ("cat", ["a", "b"], ["e"], 3)]
+    assert queries_of(second) == [("bob", ["c", "c"], ["a"], 4)]
     assert "published folds, 1 of 2" in first.name
     (tmp_path / "splits" / "u1.test").write_text("ann\tc\t5\t4\nzoe\te\t5\t7\n")
     with pytest.raises(InputError, match=r"row 2.*zoe"):
@@ -161,19 +161,19 @@ def test_sampled_negatives_by_hand(tmp_path: Path) -> None:
     data = log(EVENTS)
     (tmp_path / "x.test.negative").write_text("(ann,d)\te\tgone\n(cat,b)\tc\tb\n")
     (split,) = SampledNegatives(folder=tmp_path).split(data)
-    assert asked(split) == [("ann", ["a", "b", "c"], ["d"], 3), ("cat", ["e", "a"], ["b"], 2)]
-    assert split.leaks
-    assert split.train.n_items == 6  # "gone" has no event and can be answered all the same
-    assert split.lists.among is not None
-    assert [known(split.train, rows) for rows in split.lists.among] == [
+    assert queries_of(split) == [("ann", ["a", "b", "c"], ["d"], 3), ("cat", ["e", "a"], ["b"], 2)]
+    assert split.leakage
+    assert split.train.n_items == 6  # "gone" has no event but can be recommended
+    assert split.test_queries.candidates is not None
+    assert [known(split.train, rows) for rows in split.test_queries.candidates] == [
         ["d", "e", "gone"],
         ["b", "c"],
     ]
     (same,) = SampledNegatives(folder=tmp_path).split(split.train)
-    assert asked(same) == asked(split)
-    (second,) = inside(SampledNegatives(folder=tmp_path)).split(split.train)
-    assert [(found[0], found[2]) for found in asked(second)] == [("ann", ["c"]), ("cat", ["a"])]
-    assert "second hold-out" in second.name
+    assert queries_of(same) == queries_of(split)
+    (second,) = validation_protocol(SampledNegatives(folder=tmp_path)).split(split.train)
+    assert [(found[0], found[2]) for found in queries_of(second)] == [("ann", ["c"]), ("cat", ["a"])]
+    assert "second holdout" in second.name
     (tmp_path / "x.test.negative").write_text("(ann,d)\te\nnothing\n")
     with pytest.raises(InputError, match="row 2"):
         SampledNegatives(folder=tmp_path).split(data)
@@ -186,20 +186,20 @@ def test_sampled_negatives_by_hand(tmp_path: Path) -> None:
 @pytest.mark.parametrize("histories", ["live", "frozen"])
 def test_temporal_never_shows_the_future(histories: str, seed: int) -> None:
     data = random_log(seed)
-    (split,) = protocol("temporal", histories=histories, per_user=3).split(data)
+    (split,) = protocol("temporal", histories=histories, queries_per_user=3).split(data)
     cut = int(split.test.time[0])
     assert split.train.time.max() < cut
     assert pairs(split.train) + pairs(split.test) == pairs(data)
-    for batch in split.queries(4):
+    for batch in split.list_batches(4):
         real = batch.queries.history >= 0
         limit = batch.queries.time if histories == "live" else np.full(len(batch.which), cut)
         assert (np.where(real, batch.queries.history_time, -1) < limit[:, None]).all()
-    assert max(Counter(split.lists.user.tolist()).values(), default=0) <= (3 if histories == "live" else 1)
+    assert max(Counter(split.test_queries.user.tolist()).values(), default=0) <= (3 if histories == "live" else 1)
 
 
 def nested(name: str, train: Dataset) -> list[Split]:
     try:
-        return inside(protocol(name)).split(train)[:1]
+        return validation_protocol(protocol(name)).split(train)[:1]
     except InputError:  # too little is left
         return []
 
@@ -207,15 +207,15 @@ def nested(name: str, train: Dataset) -> list[Split]:
 @settings(max_examples=25, deadline=None)
 @given(seed=SEEDS)
 @pytest.mark.parametrize("name", ["temporal", "leave-last-out", "strong-generalisation", "folds"])
-def test_any_log_gives_fair_questions(name: str, seed: int) -> None:
+def test_test_queries_are_valid_for_any_log(name: str, seed: int) -> None:
     data = random_log(seed)
     for outer in protocol(name).split(data):
         for split in [outer, *nested(name, outer.train)]:
             train, test = pairs(split.train), pairs(split.test)
             assert not (train + test) - pairs(data)
-            assert (split.leaks is None) == (name == "temporal")
-            assert {"relevant", "seen", "warm", "cold", "asked"} <= set(split.rules)
-            for batch in split.queries(4):
+            assert (split.leakage is None) == (name == "temporal")
+            assert {"relevant", "seen", "warm", "cold", "test queries"} <= set(split.rules)
+            for batch in split.list_batches(4):
                 for b in range(len(batch.which)):
                     history = set(batch.queries.history[b].tolist()) - {-1}
                     relevant = [row for row in batch.relevant.items[b].tolist() if row >= 0]
@@ -224,25 +224,25 @@ def test_any_log_gives_fair_questions(name: str, seed: int) -> None:
                     assert not history & set(relevant)
                     assert batch.relevant.catalogue[b] == data.n_items - len(history)
             if name != "temporal":
-                assert max(Counter(split.lists.user.tolist()).values(), default=0) <= 1
-            positives = {(u, i) for u, i in zip(data.user[data.liked], data.item[data.liked], strict=True)}
-            owners = np.repeat(split.lists.user, np.diff(split.lists.start))
-            assert set(zip(owners.tolist(), split.lists.item.tolist(), strict=True)) <= positives
-            rated = [b for batch in split.rated(3) for b in batch.actual[batch.items >= 0].tolist()]
+                assert max(Counter(split.test_queries.user.tolist()).values(), default=0) <= 1
+            positives = {(u, i) for u, i in zip(data.user[data.is_positive], data.item[data.is_positive], strict=True)}
+            owners = np.repeat(split.test_queries.user, np.diff(split.test_queries.start))
+            assert set(zip(owners.tolist(), split.test_queries.item.tolist(), strict=True)) <= positives
+            rated = [b for batch in split.rating_batches(3) for b in batch.actual[batch.items >= 0].tolist()]
             if name in ("temporal", "folds"):
                 assert sorted(rated) == sorted([] if split.test.value is None else split.test.value.tolist())
 
 
-def test_protocols_are_found_by_name_and_explain_themselves() -> None:
+def test_protocols_are_found_by_name_and_list_their_options() -> None:
     expected = {"temporal", "leave-last-out", "strong-generalisation", "folds", "sampled-negatives"}
     assert set(names()) == expected
     with pytest.raises(InputError, match="leave-last-out"):
         protocol("random")
-    with pytest.raises(InputError, match="per_user"):
+    with pytest.raises(InputError, match="queries_per_user"):
         protocol("temporal", share=0.5)
 
 
-def test_data_without_times_are_told_what_works() -> None:
+def test_data_without_times_get_a_list_of_protocols() -> None:
     events: list[Event] = [("ann", "a", 0, 5), ("ann", "b", 0, 5), ("bob", "a", 0, 5), ("bob", "b", 0, 5)]
     for order in ("sequence", "none"):
         data = log(events, order=order)
@@ -252,15 +252,15 @@ def test_data_without_times_are_told_what_works() -> None:
     with pytest.raises(InputError, match="strong-generalisation"):
         LeaveLastOut().split(log(events, order="none"))
     assert isinstance(default_protocol(log(EVENTS)), Temporal)
-    with pytest.raises(InputError, match="one moment"):
+    with pytest.raises(InputError, match="the same time"):
         Temporal().split(log(events))
 
 
-def test_options_out_of_range_are_refused() -> None:
+def test_options_out_of_range_are_rejected() -> None:
     with pytest.raises(ValueError, match="train_share must be between 0 and 1, got 1"):
         Temporal(train_share=1)
-    with pytest.raises(ValueError, match="held_out"):
-        StrongGeneralisation(held_out=0)
+    with pytest.raises(ValueError, match="holdout_share"):
+        StrongGeneralisation(holdout_share=0)
     with pytest.raises(ValueError, match="n must be at least 2, got 1"):
         Folds(n=1)
 

@@ -1,4 +1,4 @@
-"""Minutes foreseen are held against minutes watched after the cut, with what a system in use would know by then."""
+"""Predicted minutes are compared with minutes watched after the cut, with live histories as in serving."""
 
 from __future__ import annotations
 
@@ -33,75 +33,78 @@ def split() -> Split:
     return protocol("temporal").split(data())[0]
 
 
-class Foreseer:
-    """Foresees as many minutes as the history is long, and notes what it is told."""
+class PredictsHistoryLength:
+    """Predicts as many minutes as the history has events, and records the data of `update_counts`."""
 
-    def __init__(self, told: list[object]) -> None:
-        self.told = told
+    def __init__(self, received: list[object]) -> None:
+        self.received = received
 
-    def __deepcopy__(self, memo: object) -> Foreseer:
-        return Foreseer(self.told)
+    def __deepcopy__(self, memo: object) -> PredictsHistoryLength:
+        return PredictsHistoryLength(self.received)
 
     def minutes(self, queries: Queries, items: Rows) -> Scores:
         assert (queries.history_time < queries.time[:, None]).all()
         length = (queries.history >= 0).sum(axis=1, keepdims=True)
         return np.where(items >= 0, length, 0).astype(np.float32)
 
-    def follow(self, data: Dataset) -> None:
-        self.told.append(data)
+    def update_counts(self, data: Dataset) -> None:
+        self.received.append(data)
 
 
-def test_all_impressions_from_the_cut_on_are_asked_about_with_live_histories() -> None:
-    told: list[object] = []
-    found = watch_minutes.of_minutes(Foreseer(told), split())
+def test_all_impressions_from_the_cut_on_are_predicted_with_live_histories() -> None:
+    received: list[object] = []
+    found = watch_minutes.minutes_calibration(PredictsHistoryLength(received), split())
     shown = split().test.impressions
     assert found is not None
     assert shown is not None
     assert shown.watched_seconds is not None
     assert found.count.sum() == len(shown)
-    assert found.count @ found.came == pytest.approx(shown.watched_seconds.sum() / 60, rel=1e-5)
+    assert found.count @ found.observed == pytest.approx(shown.watched_seconds.sum() / 60, rel=1e-5)
     log = data()
     earlier = [int(((log.user == u) & (log.time < t)).sum()) for u, t in zip(shown.user, shown.time, strict=True)]
-    assert found.count @ found.predicted_and_watched == pytest.approx(sum(earlier))
-    (refreshed,) = told
+    assert found.count @ found.predicted == pytest.approx(sum(earlier))
+    (refreshed,) = received
     assert isinstance(refreshed, Dataset)
     assert len(refreshed) == len(log)
 
 
-def test_of_many_impressions_whole_requests_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch_minutes, "MOST", 400)
-    found = watch_minutes.of_minutes(Foreseer([]), split())
+def test_of_many_impressions_whole_requests_are_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch_minutes, "MAX_IMPRESSIONS", 400)
+    found = watch_minutes.minutes_calibration(PredictsHistoryLength([]), split())
     assert found is not None
     assert 200 < found.count.sum() <= 400, "20 slates of at most 20"
 
 
-def test_nothing_is_said_where_there_is_nothing_to_hold_against() -> None:
+def test_no_calibration_without_watched_minutes() -> None:
     bare = protocol("temporal").split(replace(data(), impressions=None))[0]
     frozen = protocol("temporal", histories="frozen").split(data())[0]
-    assert watch_minutes.of_minutes(Foreseer([]), bare) is None
-    assert watch_minutes.of_minutes(Foreseer([]), frozen) is None, "what was watched since is not known"
-    assert watch_minutes.of_minutes(Popularity().fit(split().train, rng=np.random.default_rng(0)), split()) is None
+    assert watch_minutes.minutes_calibration(PredictsHistoryLength([]), bare) is None
+    assert watch_minutes.minutes_calibration(PredictsHistoryLength([]), frozen) is None, "histories end at the cut"
+    assert (
+        watch_minutes.minutes_calibration(Popularity().fit(split().train, rng=np.random.default_rng(0)), split())
+        is None
+    )
 
 
-def test_compare_tells_how_minutes_come_true(capsys: Output) -> None:
+def test_compare_reports_the_calibration_of_minutes(capsys: Output) -> None:
     pytest.importorskip("torch")
     few = ("--set", "youtube_ranking.epochs=1", "--set", "youtube_ranking.layers=8")
-    asked = ("compare", WORLD, "--models", "youtube_ranking", *few)
+    arguments = ("compare", WORLD, "--models", "youtube_ranking", *few)
     minutes_too = ("--set", "youtube_ranking.objective=minutes")
-    assert pasand(*asked, *minutes_too) == 0
-    told = " ".join(capsys.readouterr().out.split())
-    assert "minutes foreseen of" in told
-    assert "by tenth, least foreseen first" in told
-    assert pasand(*asked, *minutes_too, "--json", "-") == 0
+    assert pasand(*arguments, *minutes_too) == 0
+    output = " ".join(capsys.readouterr().out.split())
+    assert "watched" in output
+    assert "decile" in output
+    assert pasand(*arguments, *minutes_too, "--json", "-") == 0
     models = {model["name"]: model for model in json.loads(capsys.readouterr().out)["models"]}
     assert len(models["youtube_ranking"]["minutes"]["error"]) == 10
     assert "minutes" not in models["popularity"]
-    assert pasand(*asked, "--set", "youtube_ranking.objective=taken", "--json", "-") == 0
+    assert pasand(*arguments, "--set", "youtube_ranking.objective=clicked", "--json", "-") == 0
     models = {model["name"]: model for model in json.loads(capsys.readouterr().out)["models"]}
-    assert "minutes" not in models["youtube_ranking"], "chances are no minutes"
+    assert "minutes" not in models["youtube_ranking"], "probabilities are not minutes"
 
 
-def test_what_is_popular_follows_the_log_and_nothing_else_changes() -> None:
+def test_popularity_counts_follow_the_log_and_nothing_else_changes() -> None:
     pytest.importorskip("torch")
     from pasand.features import ranking_statistics
     from pasand.features.ranking_features import RankingFeatures
@@ -116,12 +119,12 @@ def test_what_is_popular_follows_the_log_and_nothing_else_changes() -> None:
     early = split().train.queries(np.array([1], np.int32), k=1, time=np.array([int(data().time[len(data()) // 2])]))
     late = data().queries(np.array([1], np.int32), k=1)
     before, stale = model.score(early, items), model.score(late, items)
-    model.follow(data())
+    model.update_counts(data())
     np.testing.assert_array_equal(model.score(early, items), before)
     assert (model.score(late, items) != stale).any()
-    popular = RankingFeatures(model._learnt).raw(late, items)[:, ranking_statistics.BASE.index("popular")]
+    popular = RankingFeatures(model._learnt).raw_of_pairs(late, items)[:, ranking_statistics.BASE.index("popularity")]
     liked = data().positives()
     today = liked.time // 86_400 < late.time[0] // 86_400
     np.testing.assert_allclose(popular, np.log1p(np.bincount(liked.item[today], minlength=30)), rtol=1e-6)
     with pytest.raises(InputError, match="31 items, but 30 are known"):
-        model.follow(data().with_items(["new"], {}))
+        model.update_counts(data().with_items(["new"], {}))

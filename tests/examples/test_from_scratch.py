@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from pasand.models.ratings import biased_mf as library
+from pasand.models.ratings import sgd
 from pasand.types import Array
 from tests.logs import tastes
 
@@ -45,7 +46,7 @@ def test_an_epoch_of_mf_is_the_kernel_of_the_library() -> None:
     theirs = [values.copy() for values in parameters.values()]
     for rate in (0.05, 0.02, 0.01):
         rmse = mf.epoch(parameters, visits, 3.2, rate, 0.1, 0.04)
-        total = library.descend(*theirs, *visits.values(), 3.2, rate, 0.1, 0.04)
+        total = sgd.run_epoch(*theirs, *visits.values(), 3.2, rate, 0.1, 0.04)
         assert rmse == pytest.approx(np.sqrt(total / n), abs=1e-9)
     for (name, mine), other in zip(parameters.items(), theirs, strict=True):
         np.testing.assert_allclose(mine, other, atol=1e-9, err_msg=name)
@@ -55,7 +56,7 @@ def test_mf_learns_what_the_librarys_fit_learns() -> None:
     """Same start and same order of the ratings, which the library's generator draws: then the same parameters."""
     data, epochs = tastes(), 4
     assert data.value is not None
-    fitted = library.BiasedMF(dimensions=6, epochs=epochs, validation=0).fit(data, rng=np.random.default_rng(7))
+    fitted = library.BiasedMF(dimensions=6, epochs=epochs, validation_share=0).fit(data, rng=np.random.default_rng(7))
     rng, mean = np.random.default_rng(7), float(np.mean(data.value, dtype=np.float64))
     parameters: dict[str, Array] = {"user_bias": np.zeros(data.n_users), "item_bias": np.zeros(data.n_items)}
     for side, n in (("user_vectors", data.n_users), ("item_vectors", data.n_items)):
@@ -66,11 +67,11 @@ def test_mf_learns_what_the_librarys_fit_learns() -> None:
     visits = (data.user[order], data.item[order], data.value[order])
     for n in range(epochs):
         codes = [
-            code[rng.integers(0, library.BLOCKS, rows)]
-            for code, rows in ((library.USER_CODES, data.n_users), (library.ITEM_CODES, data.n_items))
+            code[rng.integers(0, sgd.GROUPS, rows)]
+            for code, rows in ((sgd.USER_CODES, data.n_users), (sgd.ITEM_CODES, data.n_items))
         ]
         with ThreadPoolExecutor(2) as pool:
-            visits, ends = library.deal(pool, visits, codes[0], codes[1])
+            visits, ends = sgd.sort_by_block(pool, visits, codes[0], codes[1])
         quarters = [np.arange(ends[64 * q], ends[64 * q + 64]) for q in (0, 3, 1, 2)]
         user, item, value = (column[np.concatenate(quarters)] for column in visits)
         mf.epoch(parameters, {"user": user, "item": item, "value": value.astype(float)}, mean, 0.02 * 0.98**n)

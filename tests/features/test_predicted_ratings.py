@@ -1,4 +1,4 @@
-"""What ratings so far foresee of an item: no rating has a say in what is learnt from it."""
+"""Predicted ratings as features: informative, and without leakage from the predicted rating itself."""
 
 from __future__ import annotations
 
@@ -31,53 +31,53 @@ def rated(n_users: int = 120, n_items: int = 40) -> Dataset:
 
 
 def predicted(learnt: dict[str, Array], data: Dataset) -> tuple[Array, Array]:
-    """What is foreseen of each rating by those before it, and the rating, of histories of ten and more."""
-    told, labels = [], []
+    """Return the prediction of each rating from those before it, and the rating, for histories of ten and more."""
+    predictions, labels = [], []
     made = ranking_examples.examples(data, "ratings", 1, len(data), rng())
     made = made.select(made.upto >= 10)
     for part, queries in made.batches():
-        told.append(predicted_ratings.of_pairs(learnt, queries, made.items[part])[:, 0])
+        predictions.append(predicted_ratings.of_pairs(learnt, queries, made.items[part])[:, 0])
         labels.append(made.label[part, 0])
-    return np.concatenate(told), np.concatenate(labels)
+    return np.concatenate(predictions), np.concatenate(labels)
 
 
-def test_ratings_foresee_those_that_follow() -> None:
+def test_ratings_predict_later_ratings() -> None:
     data = rated()
-    told, label = predicted(predicted_ratings.learn(data), data)
-    assert np.sqrt(np.mean((told - label) ** 2)) < 0.6  # half a star is chance, and the mean alone misses by 1.6
+    prediction, label = predicted(predicted_ratings.learn(data), data)
+    assert np.sqrt(np.mean((prediction - label) ** 2)) < 0.6  # half a star is noise, and the mean alone misses by 1.6
     queries = replace(data.queries(np.array([0], np.int32), k=1), users=np.array([-1], np.int32))
     own = predicted_ratings.of_pairs(predicted_ratings.learn(data), queries, np.array([[0, 1]], np.int32))
     assert abs(own[0, 0] - own[0, 1]) > 1
 
 
-def test_of_noise_nothing_is_foreseen_in_training_either() -> None:
-    """Parameters learnt from everybody would foresee ratings that are pure chance, as each rating moved them."""
+def test_random_ratings_are_not_predicted_in_training_either() -> None:
+    """Parameters learnt from all users would predict random ratings, since each rating changed them."""
     data = rated(240)
     data = replace(data, value=rng().integers(1, 6, len(data)).astype(np.float32))
     learnt = predicted_ratings.learn(data)
-    told, label = predicted(learnt, data)
-    assert abs(np.corrcoef(told, label)[0, 1]) < 0.05
-    everybody = {**learnt, "predicted_ratings.fold": np.full(data.n_users, predicted_ratings.FOLDS)}
-    assert np.corrcoef(*predicted(everybody, data))[0, 1] > 0.08
+    prediction, label = predicted(learnt, data)
+    assert abs(np.corrcoef(prediction, label)[0, 1]) < 0.05
+    all_users = {**learnt, "predicted_rating.fold": np.full(data.n_users, predicted_ratings.FOLDS)}
+    assert np.corrcoef(*predicted(all_users, data))[0, 1] > 0.08
 
 
-def test_unknown_items_are_not_known_and_new_ones_may_be_added() -> None:
+def test_unknown_and_new_items_have_no_prediction() -> None:
     data = rated()
-    learnt = ranking_statistics.learn(data, ranking_statistics.Reads(expected=True))
-    assert ranking_statistics.names(learnt)[-1] == "rating.expected"
-    grown = learnt | ranking_statistics.grown(learnt, {}, 2)
+    learnt = ranking_statistics.learn(data, ranking_statistics.FeatureSelection(predicted_rating=True))
+    assert ranking_statistics.pair_features(learnt)[-1] == "predicted_rating"
+    extended = learnt | ranking_statistics.extended_with_items(learnt, {}, 2)
     queries = data.queries(np.array([0], np.int32), k=1)
-    asked = np.array([[0, data.n_items, data.n_items + 1, -1]], np.int32)
-    told = RankingFeatures(grown).raw(queries, asked)
-    assert np.isfinite(told[:, -1]).tolist() == [True, False, False, False]
-    assert told[0, -1] == RankingFeatures(learnt).raw(queries, asked[:, :1])[0, -1]
+    items = np.array([[0, data.n_items, data.n_items + 1, -1]], np.int32)
+    features = RankingFeatures(extended).raw_of_pairs(queries, items)
+    assert np.isfinite(features[:, -1]).tolist() == [True, False, False, False]
+    assert features[0, -1] == RankingFeatures(learnt).raw_of_pairs(queries, items[:, :1])[0, -1]
 
 
-def test_models_of_ratings_and_likings_read_it() -> None:
+def test_rankers_of_rated_logs_read_it() -> None:
     pytest.importorskip("torch")
     from pasand.models.rankers.fm import FM
 
     data = rated(40, 20)
     for objective, reads in (("liked", True), ("ratings", True), ("clicked", False)):
         model = FM(epochs=1, patience=0, objective=objective).fit(data, rng=rng())  # type: ignore[arg-type]
-        assert ("rating.expected" in model.features_read()) == reads
+        assert ("predicted_rating" in model.features_read()) == reads

@@ -1,4 +1,4 @@
-"""What rankers read, by hand, and alike in training and in answers."""
+"""Features of rankers against hand-computed values, and equal in training and in serving."""
 
 from __future__ import annotations
 
@@ -39,25 +39,25 @@ def small() -> Dataset:
     return replace(data, item_features={"genre": genre})
 
 
-def test_numbers_by_hand() -> None:
+def test_pair_features_by_hand() -> None:
     data = small()
-    learnt = ranking_statistics.learn(data, ranking_statistics.Reads())
-    assert ranking_statistics.names(learnt) == [
-        "age",
-        "popular",
-        "recent",
-        "length",
-        "again",
-        "shown",
-        "rating.item",
-        "rating.user",
-        "since.genre",
-        "match.genre",
-        "rating.genre",
+    learnt = ranking_statistics.learn(data, ranking_statistics.FeatureSelection())
+    assert ranking_statistics.pair_features(learnt) == [
+        "item_age",
+        "popularity",
+        "recent_popularity",
+        "history_length",
+        "days_since_item",
+        "times_shown",
+        "mean_rating.item",
+        "mean_rating.user",
+        "days_since.genre",
+        "history_share.genre",
+        "mean_rating.genre",
     ]
     queries = data.queries(np.array([0], np.int32), k=1, time=np.array([55 * DAY]))
     queries = replace(queries, features={"shown_not_clicked": np.array([[3, 3, 1]], np.int32)})
-    told = RankingFeatures(learnt).raw(queries, np.array([[0, 2, 3, -1]], np.int32))
+    features = RankingFeatures(learnt).raw_of_pairs(queries, np.array([[0, 2, 3, -1]], np.int32))
     nan = np.nan
     # before day 55 the mean of all is 4; that of w's 5 and 5 counts 2/7 more, of x's 5 1/6 more, of y's 1 3/6 less
     w, x, y = 5 - 4 - 2 / 7, 5 - 4 - 1 / 6, 1 - 4 + 3 / 6
@@ -67,59 +67,63 @@ def test_numbers_by_hand() -> None:
         [np.log1p(45), np.log1p(2), 0, np.log1p(3), np.log1p(45), 0, 2 / 7, user, np.log1p(3), 1, (w + x + y) / 8],
         # y is of "a" too, of which u had three of three, and of "b", as was y alone
         [np.log1p(3), 0, 0, np.log1p(3), np.log1p(3), 0, -3 / 6, user, np.log1p(3), 1, (w + x + 2 * y) / 9],
-        # z comes later, and its liking too; shown twice
+        # z comes later, and its positive too; shown twice
         [0, 0, 0, np.log1p(3), nan, 2, nan, user, nan, nan, nan],
         [nan, nan, nan, np.log1p(3), nan, 0, nan, user, nan, nan, nan],
     ]
-    np.testing.assert_allclose(told, np.array(expected, np.float32), rtol=1e-6)
+    np.testing.assert_allclose(features, np.array(expected, np.float32), rtol=1e-6)
 
 
-def test_without_ratings_there_are_no_numbers_of_them() -> None:
+def test_without_ratings_there_are_no_rating_features() -> None:
     data = replace(small(), value=None, values="none")
-    learnt = ranking_statistics.learn(data, ranking_statistics.Reads())
-    assert not any(name.startswith("rating.") for name in ranking_statistics.names(learnt))
+    learnt = ranking_statistics.learn(data, ranking_statistics.FeatureSelection())
+    assert not any("rating" in name for name in ranking_statistics.pair_features(learnt))
     queries = data.queries(np.array([0], np.int32), k=1, time=np.array([55 * DAY]))
-    assert RankingFeatures(learnt).raw(queries, np.array([[0]], np.int32)).shape == (
+    assert RankingFeatures(learnt).raw_of_pairs(queries, np.array([[0]], np.int32)).shape == (
         1,
-        len(ranking_statistics.names(learnt)),
+        len(ranking_statistics.pair_features(learnt)),
     )
 
 
-def test_ratings_of_the_same_day_and_unrated_events_say_nothing() -> None:
+def test_ratings_of_the_same_day_and_unrated_events_are_not_read() -> None:
     data = log([("u", "w", 9, 5), ("v", "w", 10, 1), ("v", "x", DAY + 1, np.nan), ("u", "x", DAY + 2, 2)])
-    learnt = ranking_statistics.learn(data, ranking_statistics.Reads())
-    places = [ranking_statistics.names(learnt).index(name) for name in ranking_statistics.RATED]
+    learnt = ranking_statistics.learn(data, ranking_statistics.FeatureSelection())
+    columns = [ranking_statistics.pair_features(learnt).index(name) for name in ranking_statistics.RATED]
 
-    def told(user: int, time: int, upto: int) -> Array:
+    def rating_features(user: int, time: int, upto: int) -> Array:
         queries = data.queries(np.array([user], np.int32), k=1, time=np.array([time]), upto=np.array([upto]))
-        return RankingFeatures(learnt).raw(queries, np.array([[0, 1]], np.int32))[:, places]
+        return RankingFeatures(learnt).raw_of_pairs(queries, np.array([[0, 1]], np.int32))[:, columns]
 
     nan = np.nan
-    np.testing.assert_equal(told(1, 20, 1), [[nan, nan], [nan, nan]])  # nothing was rated on the days before
-    np.testing.assert_allclose(told(1, DAY + 3, 2), [[0, -2 / 6], [nan, -2 / 6]])  # x was rated on this day alone
-    np.testing.assert_allclose(told(0, 3 * DAY, 0), [[2 * (3 - 8 / 3) / 7, nan], [(2 - 8 / 3) / 6, nan]], rtol=1e-5)
+    np.testing.assert_equal(rating_features(1, 20, 1), [[nan, nan], [nan, nan]])  # nothing was rated on the days before
+    np.testing.assert_allclose(
+        rating_features(1, DAY + 3, 2), [[0, -2 / 6], [nan, -2 / 6]]
+    )  # x was rated on this day alone
+    np.testing.assert_allclose(
+        rating_features(0, 3 * DAY, 0), [[2 * (3 - 8 / 3) / 7, nan], [(2 - 8 / 3) / 6, nan]], rtol=1e-5
+    )
 
 
-def test_what_comes_after_the_question_is_not_read() -> None:
+def test_events_after_the_query_are_not_read() -> None:
     data = small()
     at = 55 * DAY
-    asked = [
-        RankingFeatures(ranking_statistics.learn(one, ranking_statistics.Reads())).raw(
-            one.queries(np.array([0], np.int32), k=1, time=np.array([at]), upto=np.array([2])),
+    features = [
+        RankingFeatures(ranking_statistics.learn(part, ranking_statistics.FeatureSelection())).raw_of_pairs(
+            part.queries(np.array([0], np.int32), k=1, time=np.array([at]), upto=np.array([2])),
             np.array([[0, 1, 2]], np.int32),
         )
-        for one in (data, data.select(slice(0, 4)))
+        for part in (data, data.select(slice(0, 4)))
     ]
-    np.testing.assert_array_equal(asked[0], asked[1])
+    np.testing.assert_array_equal(features[0], features[1])
 
 
-def test_features_are_alike_to_the_bit_in_training_and_in_answers() -> None:
+def test_features_are_equal_to_the_bit_in_training_and_in_serving() -> None:
     torch = pytest.importorskip("torch")
     from pasand.models.rankers.fm import FM
 
     data = tastes()
     model = FM(epochs=1, patience=0).fit(data, rng=rng())
-    made = model._examples_of(data)
+    made = model._training_examples(data)
     task = model._task(data, model._build(), torch.device("cpu"))
     trained = task.inputs(torch.arange(int((made.items >= 0).sum())))  # type: ignore[attr-defined]
     served = FM(epochs=1, patience=0)
@@ -128,14 +132,14 @@ def test_features_are_alike_to_the_bit_in_training_and_in_answers() -> None:
     for q in range(len(made)):
         queries = data.queries(made.user[[q]], k=1, time=made.time[[q]], upto=made.upto[[q]])
         items = made.items[[q]][:, made.items[q] >= 0]
-        told = served._inputs(queries, items)
-        assert set(told) == set(trained)
-        for name, values in told.items():
+        inputs = served._inputs(queries, items)
+        assert set(inputs) == set(trained)
+        for name, values in inputs.items():
             assert np.array_equal(values, trained[name][at : at + items.shape[1]].numpy()), name
         at += items.shape[1]
 
 
-def test_examples_of_impressions_remember_what_was_passed_over() -> None:
+def test_examples_of_impressions_have_the_items_shown_before_and_not_clicked() -> None:
     data = small()
     shown = Impressions(
         user=np.array([0, 0, 0, 1], np.int32),
@@ -151,8 +155,8 @@ def test_examples_of_impressions_remember_what_was_passed_over() -> None:
     assert made.minutes is not None
     assert made.minutes[0].tolist() == [0, 10]
     assert made.upto.tolist() == [1, 2, 2]
-    assert made.shown is not None
-    assert [row[row >= 0].tolist() for row in made.shown] == [[], [3], []]
+    assert made.shown_not_clicked is not None
+    assert [row[row >= 0].tolist() for row in made.shown_not_clicked] == [[], [3], []]
     with pytest.raises(InputError, match="labels are equal"):
         ranking_examples.examples(replace(data, impressions=shown.select(slice(2, 4))), "clicked", 4, 100, rng())
     without = replace(shown, watched_seconds=None)
@@ -160,10 +164,10 @@ def test_examples_of_impressions_remember_what_was_passed_over() -> None:
         ranking_examples.examples(replace(data, impressions=without), "minutes", 4, 100, rng())
 
 
-def test_examples_of_likings_and_of_ratings() -> None:
+def test_examples_of_positives_and_of_ratings() -> None:
     data = small()
     made = ranking_examples.examples(data, "clicked", 20, 1000, rng())
-    assert made.items[:, 0].tolist() == [0, 0, 1, 3]  # the rating 1 is no liking
+    assert made.items[:, 0].tolist() == [0, 0, 1, 3]  # the rating 1 is no positive
     assert made.upto.tolist() == [0, 0, 1, 1]
     own = {0: {0, 1}, 1: {0, 3}}
     assert all(

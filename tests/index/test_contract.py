@@ -109,8 +109,8 @@ def check(found: Candidates, scores: Scores, may: Mask, k: int, *, share: float)
         size = np.abs(scores[b]).max()
         np.testing.assert_allclose(given_scores[:full], scores[b, rows], atol=2e-3 * size)
         assert (np.diff(given_scores[:full]) <= 0).all()
-        least = np.sort(scores[b][may[b]])[::-1][full - 1] if full else 0
-        hits += int((scores[b, rows] >= least - 2e-3 * size).sum())
+        threshold = np.sort(scores[b][may[b]])[::-1][full - 1] if full else 0
+        hits += int((scores[b, rows] >= threshold - 2e-3 * size).sum())
         wanted += full
     assert hits >= share * wanted
 
@@ -188,10 +188,10 @@ def test_any_mask_and_any_exclusion_hold(index: Index, data: st.DataObject) -> N
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
     rows = data.draw(st.sampled_from([1, n]))
     allowed = data.draw(st.none() | st.just(rng.random((rows, 800)) < data.draw(st.sampled_from([0, 0.002, 0.3, 1]))))
-    barred = data.draw(st.none() | st.just(rng.integers(-1, 800, (n, data.draw(st.integers(0, 40)))).astype(np.int32)))
+    exclude = data.draw(st.none() | st.just(rng.integers(-1, 800, (n, data.draw(st.integers(0, 40)))).astype(np.int32)))
     k = data.draw(st.integers(1, 60))
-    expected = exact(ITEMS, QUERIES[:n], allowed, barred)
-    check(index.search(QUERIES[:n], k, allowed=allowed, exclude=barred), *expected, k, share=0.9)
+    expected = exact(ITEMS, QUERIES[:n], allowed, exclude)
+    check(index.search(QUERIES[:n], k, allowed=allowed, exclude=exclude), *expected, k, share=0.9)
 
 
 def test_k_beyond_the_index_pads(make: Make) -> None:

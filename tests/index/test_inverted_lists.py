@@ -71,7 +71,7 @@ def test_small_catalogues_are_scanned_whole(items: Vectors) -> None:
 @pytest.mark.parametrize("wanted", [0.8, 0.99, 1])
 def test_the_recall_asked_for_is_reached_on_other_queries(items: Vectors, wanted: float) -> None:
     asked = clusters(1000, seed=1)
-    index = IVF(exact_below=1000, recall_wanted=wanted).build(items, rng=np.random.default_rng(0), queries=asked)
+    index = IVF(exact_below=1000, target_recall=wanted).build(items, rng=np.random.default_rng(0), queries=asked)
     queries = clusters(300, seed=2)
     recall = share(index.search(queries, 100).items, best(items, queries, 100))
     assert recall >= wanted - 0.01
@@ -88,8 +88,8 @@ def test_recall_holds_where_the_allowed_items_are_of_another_taste(index: IVF, i
     queries = clusters(100, seed=2)
     scores = queries @ items.T
     for low, high in ((0, 0.02), (0, 0.3), (0.3, 0.6)):
-        least, most = np.quantile(scores, [low, high], axis=1)
-        allowed = (scores >= least[:, None]) & (scores <= most[:, None])
+        threshold, most = np.quantile(scores, [low, high], axis=1)
+        allowed = (scores >= threshold[:, None]) & (scores <= most[:, None])
         found = index.search(queries, 50, allowed=allowed)
         # below the half the scores lie as densely as half floats can tell them apart: count what is as good
         last = np.sort(np.where(allowed, scores, -np.inf), axis=1)[:, -50]

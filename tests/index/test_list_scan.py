@@ -6,13 +6,13 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pasand.index.list_scan import _keep, _key, _score_of, scan
+from pasand.index.list_scan import _select_top, _key, _score_of, scan
 
 
 @given(st.lists(st.integers(-50, 50), max_size=60, unique=True), st.integers(1, 20))
 def test_the_largest_keys_come_first_and_the_least_of_them_last(keys: list[int], k: int) -> None:
     array = np.array(keys, np.int64)
-    kept = _keep(array, len(keys), k)
+    kept = _select_top(array, len(keys), k)
     expected = sorted(keys, reverse=True)[:k]
     assert kept == len(expected)
     assert sorted(array[:kept].tolist(), reverse=True) == expected

@@ -33,7 +33,7 @@ def test_a_collection_that_is_gone_is_missed(uri: str, tmp_path: Path) -> None:
     index = Milvus(uri=uri, collection="gone").build(VECTORS, rng=np.random.default_rng(0))
     index.save(tmp_path / "file")
     assert Milvus(uri=uri).load(tmp_path / "file").search(VECTORS[:1], 1).items.tolist()
-    index._ask("drop_collection")
+    index._call("drop_collection")
     with pytest.raises(InputError, match="the collection 'gone' that file names is not there"):
         Milvus(uri=uri).load(tmp_path / "file")
     with pytest.raises(InputError, match="Milvus says"):
@@ -42,7 +42,7 @@ def test_a_collection_that_is_gone_is_missed(uri: str, tmp_path: Path) -> None:
 
 def test_more_than_milvus_returns_is_refused(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     index = Milvus(uri=uri, collection="most").build(VECTORS, rng=np.random.default_rng(0))
-    monkeypatch.setattr(milvus, "MOST", 30)
+    monkeypatch.setattr(milvus, "MAX_RESULTS", 30)
     with pytest.raises(InputError, match=r"40 items for a query.*at most 30"):
         index.search(VECTORS[:1], 50)
 

@@ -1,3 +1,5 @@
+"""Self-attention towers equal a reference written position by position in float64."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -5,7 +7,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from pasand.layers.attention import Block, ClozeTower, HistoryTower, dropped
+from pasand.layers.attention import ClozeTower, HistoryTower, TransformerBlock, fast_dropout
 
 N_ITEMS, WIDTH, LONGEST = 20, 12, 7
 Matrix = NDArray[np.float64]
@@ -21,7 +23,7 @@ def tower(blocks: int = 2, heads: int = 3, gated: bool = True) -> HistoryTower:
 
 
 def right_padded(histories: list[list[int]], width: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return items and places counted from the end."""
+    """Return items and positions counted from the end."""
     items = torch.tensor([h + [0] * (width - len(h)) for h in histories])
     count = torch.tensor([len(h) for h in histories])
     return items, (count[:, None] - 1 - torch.arange(width)).clamp(min=0)
@@ -57,26 +59,26 @@ def gelu(x: Matrix) -> Matrix:
 
 
 def reference(made: HistoryTower, history: list[int]) -> Matrix:
-    """The tower by the book, a place at a time, for one history without padding; (L, D) in float64."""
+    """Return the states of one history without padding, computed one position at a time; (L, D) in float64."""
     length = len(history)
     table = plain(made.items.weight)
-    places = plain(made.places.weight)
-    x = np.stack([table[item] + places[length - 1 - t] for t, item in enumerate(history)])
+    positions = plain(made.positions.weight)
+    x = np.stack([table[item] + positions[length - 1 - t] for t, item in enumerate(history)])
     for block in made.blocks:
-        assert isinstance(block, Block)
+        assert isinstance(block, TransformerBlock)
         normal = normed(block.attention_norm, x)
-        asked, told = dense(block.asks, normal), dense(block.tells, normal)
-        joined = np.zeros_like(x)
+        queries, keys_values = dense(block.query, normal), dense(block.key_value, normal)
+        attended = np.zeros_like(x)
         size = WIDTH // block.heads
         for t in range(length):
             for head in range(block.heads):
                 part = slice(head * size, (head + 1) * size)
-                scores = np.array([asked[t, part] @ told[s, part] / np.sqrt(size) for s in range(t + 1)])
+                scores = np.array([queries[t, part] @ keys_values[s, part] / np.sqrt(size) for s in range(t + 1)])
                 share = np.exp(scores) / np.exp(scores).sum()
-                joined[t, part] = sum(share[s] * told[s, WIDTH:][part] for s in range(t + 1))
-        added = dense(block.joins, joined)
+                attended[t, part] = sum(share[s] * keys_values[s, WIDTH:][part] for s in range(t + 1))
+        added = dense(block.output, attended)
         x = x + (added * sigmoid(dense(block.attention_gate, x)) if block.gated else added)
-        added = dense(block.narrows, gelu(dense(block.widens, normed(block.dense_norm, x))))
+        added = dense(block.dense_out, gelu(dense(block.dense_in, normed(block.dense_norm, x))))
         x = x + (added * sigmoid(dense(block.dense_gate, x)) if block.gated else added)
     return normed(made.norm, x)
 
@@ -85,35 +87,35 @@ HISTORIES = [[3, 1, 4, 1, 5, 9, 2], [6], [5, 3, 5], [8, 9, 7, 9, 3]]
 
 
 @pytest.mark.parametrize(("blocks", "heads", "gated"), [(1, 1, False), (2, 3, True)])
-def test_both_ways_agree_with_the_reference(blocks: int, heads: int, gated: bool) -> None:
+def test_both_methods_agree_with_the_reference(blocks: int, heads: int, gated: bool) -> None:
     made = tower(blocks, heads, gated)
-    items, places = right_padded(HISTORIES, LONGEST)
-    states, queries = made.states(made.items(items), places).detach(), made.query(left_padded(HISTORIES)).detach()
+    items, positions = right_padded(HISTORIES, LONGEST)
+    states, queries = made.states(made.items(items), positions).detach(), made.query(left_padded(HISTORIES)).detach()
     for b, history in enumerate(HISTORIES):
         expected = reference(made, history)
         np.testing.assert_allclose(states[b, : len(history)], expected, atol=1e-5)
         np.testing.assert_allclose(queries[b], expected[-1], atol=1e-5)
 
 
-def test_a_later_item_changes_nothing_before_it() -> None:
+def test_a_later_item_changes_no_earlier_state() -> None:
     made = tower()
-    items, places = right_padded([[3, 1, 4, 1, 5, 9, 2]], LONGEST)
+    items, positions = right_padded([[3, 1, 4, 1, 5, 9, 2]], LONGEST)
     changed = items.clone()
     changed[0, 4] = 11
-    one, other = (made.states(made.items(which), places)[0].detach() for which in (items, changed))
+    one, other = (made.states(made.items(which), positions)[0].detach() for which in (items, changed))
     torch.testing.assert_close(one[:4], other[:4], rtol=0, atol=0)
     assert (one[4:] - other[4:]).abs().amax(dim=1).gt(1e-3).all()
 
 
 def test_padding_on_the_right_changes_nothing() -> None:
     made = tower()
-    items, places = right_padded([[5, 3, 5]], 3)
+    items, positions = right_padded([[5, 3, 5]], 3)
     wider, more = right_padded([[5, 3, 5]], LONGEST)
-    short, long = made.states(made.items(items), places), made.states(made.items(wider), more)
+    short, long = made.states(made.items(items), positions), made.states(made.items(wider), more)
     torch.testing.assert_close(short[0], long[0, :3], atol=1e-6, rtol=0)
 
 
-def test_an_empty_history_gives_numbers() -> None:
+def test_an_empty_history_gives_finite_vectors() -> None:
     assert torch.isfinite(tower().query(left_padded([[], [1]]))).all()
 
 
@@ -124,19 +126,19 @@ def test_order_matters() -> None:
 
 
 @pytest.mark.parametrize("share", [0.0, 0.2, 0.5])
-def test_dropped_keeps_the_mean_and_a_share(share: float) -> None:
+def test_dropout_keeps_the_mean_and_a_share(share: float) -> None:
     torch.manual_seed(0)
     x = torch.ones(101, 103, requires_grad=True)
-    out = dropped(x, share)
+    out = fast_dropout(x, share)
     assert abs(float((out.detach() == 0).float().mean()) - share) < 0.02
     assert abs(float(out.detach().mean()) - 1) < 0.03
     out.sum().backward()
     torch.testing.assert_close(x.grad, out.detach())
 
 
-def test_dropped_numbers_lie_anywhere() -> None:
+def test_dropout_is_independent_of_the_column() -> None:
     torch.manual_seed(0)
-    rows = dropped(torch.ones(400, 16), 0.5)
+    rows = fast_dropout(torch.ones(400, 16), 0.5)
     assert ((rows == 0).float().mean(dim=0) - 0.5).abs().max() < 0.12
     assert np.abs(np.corrcoef((rows == 0).T.double().numpy()) - np.eye(16)).max() < 0.25
 
@@ -150,30 +152,30 @@ def cloze() -> ClozeTower:
     return made
 
 
-def filled(made: ClozeTower, histories: list[list[int]], gaps: list[int], width: int) -> torch.Tensor:
-    """Return what each place expects, with one gap in each history."""
-    items, places = right_padded(histories, width)
+def masked_states(made: ClozeTower, histories: list[list[int]], at: list[int], width: int) -> torch.Tensor:
+    """Return the state at each position, with one masked position in each history."""
+    items, positions = right_padded(histories, width)
     real = torch.arange(width) < torch.tensor([len(h) for h in histories])[:, None]
-    hidden = torch.arange(width) == torch.tensor(gaps)[:, None]
-    return made.filled(made.items(items), places, hidden, real).detach()
+    masked = torch.arange(width) == torch.tensor(at)[:, None]
+    return made.masked_states(made.items(items), positions, masked, real).detach()
 
 
-def test_a_gap_at_the_end_is_what_a_query_asks() -> None:
+def test_a_query_is_the_state_of_a_mask_at_the_end() -> None:
     made = cloze()
-    states = filled(made, [[*h, 0] for h in HISTORIES], [len(h) for h in HISTORIES], LONGEST + 1)
+    states = masked_states(made, [[*h, 0] for h in HISTORIES], [len(h) for h in HISTORIES], LONGEST + 1)
     expected = torch.stack([states[b, len(h)] for b, h in enumerate(HISTORIES)])
     torch.testing.assert_close(made.query(left_padded(HISTORIES)).detach(), expected, atol=1e-5, rtol=1e-5)
 
 
-def test_a_gap_sees_both_sides_and_not_what_it_hides() -> None:
+def test_a_masked_position_sees_both_sides_and_not_its_own_item() -> None:
     made = cloze()
-    base = filled(made, [[3, 1, 4, 1, 5]], [2], 5)[0, 2]
-    assert torch.equal(base, filled(made, [[3, 1, 9, 1, 5]], [2], 5)[0, 2])
+    base = masked_states(made, [[3, 1, 4, 1, 5]], [2], 5)[0, 2]
+    assert torch.equal(base, masked_states(made, [[3, 1, 9, 1, 5]], [2], 5)[0, 2])
     for other in ([[7, 1, 4, 1, 5]], [[3, 1, 4, 1, 8]]):
-        assert (base - filled(made, other, [2], 5)[0, 2]).abs().max() > 1e-3
+        assert (base - masked_states(made, other, [2], 5)[0, 2]).abs().max() > 1e-3
 
 
-def test_padding_changes_no_gap() -> None:
+def test_padding_changes_no_masked_state() -> None:
     made = cloze()
-    short, long = filled(made, [[3, 1, 4]], [1], 3), filled(made, [[3, 1, 4]], [1], LONGEST)
+    short, long = masked_states(made, [[3, 1, 4]], [1], 3), masked_states(made, [[3, 1, 4]], [1], LONGEST)
     torch.testing.assert_close(short[0], long[0, :3], atol=1e-6, rtol=0)

@@ -1,4 +1,4 @@
-"""By hand as by automatic differentiation: loss and gradients of neural collaborative filtering."""
+"""Hand-written loss and gradients of neural collaborative filtering equal those of automatic differentiation."""
 
 from __future__ import annotations
 
@@ -9,67 +9,67 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from pasand.layers import ncf_gradients
-from pasand.layers.ncf import NCF, Layers, Product
+from pasand.layers.ncf import NCF, DensePath, ProductPath
 
 USERS, ITEMS = 5, 9
 
 
 def network(paths: tuple[str, ...], widths: tuple[int, ...] = (8, 6), dropout: float = 0.0) -> NCF:
     torch.manual_seed(0)
-    built: dict[str, Product | Layers] = {}
+    built: dict[str, ProductPath | DensePath] = {}
     if "product" in paths:
-        built["product"] = Product(USERS, ITEMS, 4)
+        built["product"] = ProductPath(USERS, ITEMS, 4)
     if "layers" in paths:
-        built["layers"] = Layers(USERS, ITEMS, {}, 4, widths, dropout)
+        built["layers"] = DensePath(USERS, ITEMS, {}, 4, widths, dropout)
     return NCF(built)
 
 
-def batch(users: int, many: int, seed: int = 0) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+def batch(users: int, n_items: int, seed: int = 0) -> tuple[dict[str, Tensor], Tensor, Tensor]:
     draw = torch.Generator().manual_seed(seed)
-    told = {
+    inputs = {
         "user": torch.randint(USERS + 1, (users,), generator=draw),
-        "item": torch.randint(ITEMS + 1, (users * many,), generator=draw),
+        "item": torch.randint(ITEMS + 1, (users * n_items,), generator=draw),
     }
-    label = torch.rand((users, many), generator=draw).round()
-    return told, label, torch.randint(3, (users, many), generator=draw).float()
+    label = torch.rand((users, n_items), generator=draw).round()
+    return inputs, label, torch.randint(3, (users, n_items), generator=draw).float()
 
 
-def gradients(of: NCF, told: dict[str, Tensor], label: Tensor, counts: Tensor) -> list[Tensor]:
-    of.zero_grad()
-    (of.cross_entropy(told, label, counts) / counts.sum().clamp(min=1)).backward()
-    return [weight.grad.clone() for weight in of.parameters() if weight.grad is not None]
+def gradients(net: NCF, inputs: dict[str, Tensor], label: Tensor, counts: Tensor) -> list[Tensor]:
+    net.zero_grad()
+    (net.cross_entropy(inputs, label, counts) / counts.sum().clamp(min=1)).backward()
+    return [weight.grad.clone() for weight in net.parameters() if weight.grad is not None]
 
 
 @pytest.mark.parametrize("paths", [("product",), ("layers",), ("product", "layers")], ids="+".join)
-@given(users=st.integers(1, 12), many=st.integers(1, 5), seed=st.integers(0, 9))
+@given(users=st.integers(1, 12), n_items=st.integers(1, 5), seed=st.integers(0, 9))
 @settings(max_examples=20, deadline=None)
 def test_gradients_are_those_of_automatic_differentiation(
-    paths: tuple[str, ...], users: int, many: int, seed: int
+    paths: tuple[str, ...], users: int, n_items: int, seed: int
 ) -> None:
-    net, (told, label, counts) = network(paths), batch(users, many, seed)
-    by_hand = net.cross_entropy(told, label, counts), gradients(net, told, label, counts)
+    net, (inputs, label, counts) = network(paths), batch(users, n_items, seed)
+    manual = net.cross_entropy(inputs, label, counts), gradients(net, inputs, label, counts)
     for path in net.paths.values():
         path.plain = False
-    usual = net.cross_entropy(told, label, counts), gradients(net, told, label, counts)
-    torch.testing.assert_close(by_hand, usual, rtol=1e-4, atol=1e-5)
-    assert len(by_hand[1]) == len(list(net.parameters()))
+    automatic = net.cross_entropy(inputs, label, counts), gradients(net, inputs, label, counts)
+    torch.testing.assert_close(manual, automatic, rtol=1e-4, atol=1e-5)
+    assert len(manual[1]) == len(list(net.parameters()))
 
 
-def test_parts_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    net, (told, label, counts) = network(("product", "layers")), batch(12, 3)
-    whole = net.cross_entropy(told, label, counts), gradients(net, told, label, counts)
-    monkeypatch.setattr(ncf_gradients, "PART", 7)
-    parts = net.cross_entropy(told, label, counts), gradients(net, told, label, counts)
-    torch.testing.assert_close(parts, whole, rtol=1e-4, atol=1e-5)
+def test_chunks_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    net, (inputs, label, counts) = network(("product", "layers")), batch(12, 3)
+    whole = net.cross_entropy(inputs, label, counts), gradients(net, inputs, label, counts)
+    monkeypatch.setattr(ncf_gradients, "CHUNK", 7)
+    chunked = net.cross_entropy(inputs, label, counts), gradients(net, inputs, label, counts)
+    torch.testing.assert_close(chunked, whole, rtol=1e-4, atol=1e-5)
 
 
-def test_networks_with_dropout_or_without_layers_take_the_usual_way() -> None:
-    told, label, counts = batch(6, 2)
+def test_networks_with_dropout_or_without_layers_use_automatic_differentiation() -> None:
+    inputs, label, counts = batch(6, 2)
     for widths, dropout in (((8,), 0.5), ((), 0.0)):
         net = network(("layers",), widths, dropout).eval()
-        logits = net.rank({"user": told["user"].repeat_interleave(2), "item": told["item"]}).view_as(label)
+        logits = net.rank({"user": inputs["user"].repeat_interleave(2), "item": inputs["item"]}).view_as(label)
         losses = torch.nn.functional.binary_cross_entropy_with_logits(logits, label, reduction="none")
-        torch.testing.assert_close(net.cross_entropy(told, label, counts), (losses * counts).sum())
+        torch.testing.assert_close(net.cross_entropy(inputs, label, counts), (losses * counts).sum())
 
 
 def test_equal_codes_add_their_gradients() -> None:

@@ -13,7 +13,7 @@ from pasand.data.vocabulary import Vocabulary
 from pasand.errors import InputError
 from pasand.metrics.diversity import AveragePopularity, IntraListDiversity, Novelty
 from pasand.metrics.exposure import Coverage, Gini
-from pasand.metrics.names import known, metrics
+from pasand.metrics.names import metric_classes, metrics
 from pasand.metrics.rating import MAE, RMSE
 from tests.metrics.test_accuracy import lists, truth
 
@@ -61,16 +61,16 @@ def test_novelty_and_popularity_by_hand() -> None:
     train = had([0, 1], [0, 0], [0, 1], [0, 2])
     found, nothing = lists([0, 1, 3], [2], []), truth({}, {}, {})
     # items 0..3 were had by 4, 2, 1 and 0 of 4 users; nobody counts as half a user: 3 bits
-    assert Novelty(3).knowing(train)(found, nothing) == pytest.approx([(0 + 1 + 3) / 3, 2, np.nan], nan_ok=True)
-    assert Novelty(1).knowing(train)(found, nothing)[0] == 0
-    popularity = AveragePopularity(3).knowing(train)(found, nothing)
+    assert Novelty(3).fitted(train)(found, nothing) == pytest.approx([(0 + 1 + 3) / 3, 2, np.nan], nan_ok=True)
+    assert Novelty(1).fitted(train)(found, nothing)[0] == 0
+    popularity = AveragePopularity(3).fitted(train)(found, nothing)
     assert popularity == pytest.approx([(1 + 0.5 + 0) / 3, 0.25, np.nan], nan_ok=True)
 
 
 def test_diversity_by_users_in_common() -> None:
     train = had([0, 1], [0, 1], [0, 2], [3])
     # cosines: 0 1 2/sqrt(6), 0 2 1/sqrt(3), 1 2 none; item 4 unknown
-    values = IntraListDiversity(3).knowing(train)(lists([0, 1, 2], [0, 4], [3, 1, 0], [2]), truth({}, {}, {}, {}))
+    values = IntraListDiversity(3).fitted(train)(lists([0, 1, 2], [0, 4], [3, 1, 0], [2]), truth({}, {}, {}, {}))
     expected = [1 - (2 / np.sqrt(6) + 1 / np.sqrt(3)) / 3, 1, 1 - 2 / np.sqrt(6) / 3, np.nan]
     assert values == pytest.approx(expected, nan_ok=True)
 
@@ -81,7 +81,7 @@ def test_diversity_by_features() -> None:
     )
     year = Feature(kind="number", values=np.arange(5, dtype=np.float32))
     train = had([0], genres=genres, year=year)
-    values = IntraListDiversity(2).knowing(train)(lists([0, 3], [0, 1], [1, 4], [1, 2]), truth({}, {}, {}, {}))
+    values = IntraListDiversity(2).fitted(train)(lists([0, 3], [0, 1], [1, 4], [1, 2]), truth({}, {}, {}, {}))
     assert values == pytest.approx([0, 1 - np.sqrt(0.5), 1, 1], abs=1e-6)
 
 
@@ -89,7 +89,7 @@ def test_every_metric_is_found_by_its_name() -> None:
     expected = (
         "auc average_popularity capped_recall coverage gini hit_rate intra_list_diversity mae map mrr ndcg novelty"
     )
-    assert sorted(known()) == [*expected.split(), "precision", "recall", "rmse"]
+    assert sorted(metric_classes()) == [*expected.split(), "precision", "recall", "rmse"]
     found = metrics(["ndcg@10", "novelty@3", "coverage@20", "rmse"], had([0]))
     assert (list(found.lists), list(found.runs), list(found.ratings)) == (
         ["ndcg@10", "novelty@3"],

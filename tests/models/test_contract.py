@@ -1,4 +1,4 @@
-"""The contract of every model: a new file in `pasand/models` is tested here without being named."""
+"""The contract of every model: a new file in `pasand/models` is tested here without being listed."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ import numpy as np
 import pytest
 
 import pasand.models
-from pasand.contracts import Explains, Model, PredictsRatings, TowerModel
+from pasand.contracts import Explains, Model, PredictsRatings, Refreshes, TowerModel
 from pasand.data.dataset import Dataset
 from pasand.data.features import Feature
 from pasand.data.vocabulary import Vocabulary
 from pasand.errors import InputError
-from pasand.recipe import Refreshes
 from pasand.types import Queries, Rows, Scores
 
 IMPERSONAL = {"Popularity", "Random"}
@@ -51,7 +50,7 @@ def members() -> list[type[Model]]:
 MODELS = members()
 
 OF_FEATURES = {"Content"}
-"""Models of what is known of items; they refuse data that tell nothing."""
+"""Models that read only item features; they refuse data without any."""
 
 
 def of_models(models: list[type[Model]]) -> pytest.MarkDecorator:
@@ -85,21 +84,21 @@ def clusters() -> tuple[Dataset, Rows]:
     Returned with one liked item for each user that is not in the data.
     """
     rng = np.random.default_rng(5)
-    events, held = [], np.empty(160, np.int32)
+    events, held_out = [], np.empty(160, np.int32)
     for user in range(160):
         taste = user % 4
         own = 15 * taste + rng.permutation(15)
         strange = rng.permutation(np.setdiff1d(np.arange(60), own))
-        held[user] = own[0]
+        held_out[user] = own[0]
         events += [(user, item, rng.integers(4, 6)) for item in own[1:9]]
         events += [(user, item, rng.integers(1, 4)) for item in strange[:4]]
     order = rng.permutation(len(events))
     user, item, value = np.array(events)[order].T
-    return dataset(user.astype(np.int32), item.astype(np.int32), value.astype(np.float32), n_items=60), held
+    return dataset(user.astype(np.int32), item.astype(np.int32), value.astype(np.float32), n_items=60), held_out
 
 
 def log_for(model: type[Model], data: Dataset) -> Dataset:
-    """Return the data, with a feature that tells the tastes apart for models that cannot do without."""
+    """Return the data, with a feature that separates the tastes for models that need one."""
     if model.__name__ not in OF_FEATURES:
         return data
     taste = Feature(kind="categorical", values=np.arange(data.n_items, dtype=np.int32) // 15, names=tuple("abcd"))
@@ -137,12 +136,12 @@ def refuses(model: type[Model], data: Dataset) -> bool:
 
 
 def hit_rate(model: Model) -> float:
-    data, held = clusters()
+    data, held_out = clusters()
     queries = data.queries(np.arange(160, dtype=np.int32), k=5)
     scores = model.score(queries, None).copy()
     scores[data.user, data.item] = -np.inf
     top = np.argsort(-scores, axis=1, kind="stable")[:, :5]
-    return float((top == held[:, None]).any(axis=1).mean())
+    return float((top == held_out[:, None]).any(axis=1).mean())
 
 
 def test_the_folder_is_found() -> None:
@@ -179,7 +178,7 @@ def test_scores_do_not_depend_on_the_batch(model: type[Model]) -> None:
 
 
 @every_model
-def test_padding_says_nothing(model: type[Model]) -> None:
+def test_padding_changes_nothing(model: type[Model]) -> None:
     queries = some_queries()
     wider = replace(
         queries,
@@ -206,7 +205,7 @@ def test_state_comes_back_to_the_bit(model: type[Model]) -> None:
 
 @every_model
 def test_rows_beyond_the_catalogue_are_unknown(model: type[Model]) -> None:
-    """So it is where items were added that the model cannot take in."""
+    """Such rows exist once items were added that the model cannot take."""
     queries, rng, small = some_queries(), np.random.default_rng(3), fitted(model)
     drawn = (rng.random(queries.history.shape) < 0.4) & (queries.history >= 0)
     beyond = np.where(rng.random(queries.history.shape) < 0.5, 60, 70_000).astype(np.int32)
@@ -228,7 +227,7 @@ def test_rows_beyond_the_catalogue_are_unknown(model: type[Model]) -> None:
 
 
 @every_model
-def test_no_model_passes_for_what_depends_on_the_vectors_of_others(model: type[Model]) -> None:
+def test_no_model_has_a_method_named_refresh(model: type[Model]) -> None:
     """An assembly that takes new items calls `refresh(rows)` of whatever has a method of that name."""
     assert not issubclass(model, Refreshes)
 
@@ -256,7 +255,7 @@ def test_small_data_are_safe(model: type[Model], data: Dataset) -> None:
     rated = data.value is not None and len(data) > 0
     refusing = (issubclass(model, PredictsRatings) and not rated) or model.__name__ in OF_FEATURES
     if refusing and refuses(model, data):
-        return  # it says so in a sentence, which is safe
+        return  # a clear error is safe, too
     small = model().fit(data, rng=np.random.default_rng(0))
     queries = data.queries(np.array([0, -1], np.int32), k=1)
     well_formed(small.score(queries, None), (2, data.n_items))
@@ -298,8 +297,8 @@ def test_towers_multiply_to_the_score(model: type[Model]) -> None:
     queries, every = some_queries(), np.arange(60, dtype=np.int32)
     product = tower.embed_queries(queries) @ tower.embed_items(every).T
     scores = tower.score(queries, None)
-    answered = np.isfinite(scores).all(axis=1)
-    np.testing.assert_allclose(product[answered], scores[answered], rtol=1e-4, atol=1e-5)
+    scored = np.isfinite(scores).all(axis=1)
+    np.testing.assert_allclose(product[scored], scores[scored], rtol=1e-4, atol=1e-5)
     assert (tower.embed_items(np.array([[-1]], np.int32)) == 0).all()
 
 

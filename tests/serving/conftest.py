@@ -1,4 +1,4 @@
-"""A real server for the tests of what is served: `pasand serve` as a process of its own."""
+"""A real server for the tests of serving: `pasand serve` as a process of its own."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from typing import Any
 import httpx
 import pytest
 
-from pasand import bundle, recipe
+from pasand import bundle as bundle_files
+from pasand import recipe
 from pasand.sources import load
 from tests.serving.recipes import CONTENT
 
@@ -28,28 +29,28 @@ class Served:
         self.process, self.url, self.folder, self.output = process, url, folder, output
         self.client = httpx.Client(base_url=url, timeout=30)
 
-    def figure(self, name: str) -> float:
-        """Return a figure of /metrics by its name and labels, 0 where it is not there."""
+    def metric(self, name: str) -> float:
+        """Return a value of /metrics by its name and labels, 0 if it is missing."""
         text = self.client.get("/metrics").text
         found = re.search(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE)
         return float(found[1]) if found else 0.0
 
-    def ask(self, method: str, path: str, status: int = 200, **more: Any) -> Any:
-        """Return the JSON of an answer, which must have this status."""
-        answer = self.client.request(method, path, **more)
-        assert answer.status_code == status, answer.text
-        return answer.json()
+    def request(self, method: str, path: str, status: int = 200, **options: Any) -> Any:
+        """Return the JSON of a response, which must have this status."""
+        response = self.client.request(method, path, **options)
+        assert response.status_code == status, response.text
+        return response.json()
 
 
 def free_port() -> int:
-    with socket.socket() as clicked:
-        clicked.bind(("127.0.0.1", 0))
-        return int(clicked.getsockname()[1])
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
 
 
 @contextmanager
-def serving(place: Path, folder: Path, *options: str, environment: dict[str, str] | None = None) -> Iterator[Served]:
-    """Give a service of a bundle, whose state lies in a folder; it is ended by SIGTERM, or is dead already."""
+def serving(bundle: Path, folder: Path, *options: str, environment: dict[str, str] | None = None) -> Iterator[Served]:
+    """Give a service of a bundle that keeps its state in a folder; it is ended by SIGTERM if it still runs."""
     port = free_port()
     folder.mkdir(parents=True, exist_ok=True)
     output = folder / "output"
@@ -58,7 +59,7 @@ def serving(place: Path, folder: Path, *options: str, environment: dict[str, str
         "-c",
         "from pasand.cli.main import run; run()",
         "serve",
-        str(place),
+        str(bundle),
         "--port",
         str(port),
         "--clock",
@@ -89,15 +90,17 @@ def serving(place: Path, folder: Path, *options: str, environment: dict[str, str
 
 @pytest.fixture(scope="session")
 def bundles(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
-    """Return the folder of a bundle of content and popularity, fitted to bollywood, another one for each number."""
-    made: dict[int, Path] = {}
+    """Return the folder of a bundle of content and popularity, fitted to bollywood, a different one for each seed."""
+    folders: dict[int, Path] = {}
 
     def of(seed: int) -> Path:
-        if seed not in made:
+        if seed not in folders:
             data = load("bollywood", impressions="none")
-            made[seed] = tmp_path_factory.mktemp("bundle") / f"seed{seed}"
-            bundle.write(made[seed], recipe.build(CONTENT.format(days=30 + seed)).fit(data, seed=seed), data, seed=seed)
-        return made[seed]
+            folders[seed] = tmp_path_factory.mktemp("bundle") / f"seed{seed}"
+            bundle_files.write(
+                folders[seed], recipe.build(CONTENT.format(days=30 + seed)).fit(data, seed=seed), data, seed=seed
+            )
+        return folders[seed]
 
     return of
 
@@ -109,20 +112,20 @@ def bundle_folder(bundles: Callable[[int], Path]) -> Path:
 
 @pytest.fixture
 def server(bundle_folder: Path, tmp_path: Path) -> Iterator[Served]:
-    """A service with a state of its own."""
+    """A service with its own state."""
     with serving(bundle_folder, tmp_path) as served:
         yield served
 
 
 @pytest.fixture(scope="session")
 def shared(bundle_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """A service for tests that change nothing."""
+    """A service for tests that do not change it."""
     with serving(bundle_folder, tmp_path_factory.mktemp("shared")) as served:
         yield served
 
 
 @pytest.fixture(scope="session")
 def served(bundle_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a service that the tests of the page share."""
+    """The address of a service shared by the tests of the web page."""
     with serving(bundle_folder, tmp_path_factory.mktemp("page")) as service:
         yield service.url

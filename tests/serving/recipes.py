@@ -1,4 +1,4 @@
-"""Recipes for the tests of what is served, which need no torch: one knows new items by features, one has an index."""
+"""Recipes for the tests of serving, without torch: one scores new items by features, one has an index."""
 
 CONTENT = """
 [content]
@@ -16,7 +16,7 @@ model = "@content"
 class = "pasand.stages.retrieval:FromModel"
 model = "@popular"
 
-[ladder]
+[fallback]
 class = "pasand.stages.retrieval:Fallback"
 retrievers = ["@from_content", "@from_popular"]
 
@@ -26,7 +26,7 @@ class = "pasand.stages.filtering:DropSeen"
 [recommender]
 class = "pasand.recommender:Recommender"
 filters = ["@seen"]
-retriever = "@ladder"
+retriever = "@fallback"
 """
 
 INDEXED = """
@@ -48,12 +48,12 @@ index = "@exact"
 class = "pasand.stages.retrieval:FromModel"
 model = "@popular"
 
-[ladder]
+[fallback]
 class = "pasand.stages.retrieval:Fallback"
 retrievers = ["@from_ials", "@from_popular"]
 
 [recommender]
 class = "pasand.recommender:Recommender"
 filters = []
-retriever = "@ladder"
+retriever = "@fallback"
 """

@@ -1,4 +1,4 @@
-"""The client, against a real server; what it does when a call fails, against one that fails as told."""
+"""The clients against a real server, and their retries against a server that fails by a script."""
 
 from __future__ import annotations
 
@@ -20,96 +20,102 @@ from pasand.client import AsyncClient, Between, Client, Event, HistoryItem, Home
 from tests.serving.conftest import Served, free_port, serving
 
 USER = "user 00001"
-DONE = b'{"accepted": 1, "duplicates": 0, "unknown_items": 0, "ids": ["x"]}'
+STORED = b'{"accepted": 1, "duplicates": 0, "unknown_items": 0, "ids": ["x"]}'
 BUSY = b'{"error": {"code": "overloaded", "message": "too many"}}'
 
 
-def told(name: str, method: Any) -> tuple[str, list[tuple[str, Any, Any]]]:
+def signature(name: str, method: Any) -> tuple[str, list[tuple[str, Any, Any]]]:
     parameters = inspect.signature(method).parameters.values()
-    return name, [(one.name, one.kind, one.default) for one in parameters]
+    return name, [(each.name, each.kind, each.default) for each in parameters]
 
 
 def test_both_clients_have_the_same_methods() -> None:
-    sync, other = (
-        [told(name, one) for name, one in inspect.getmembers(kind, inspect.isfunction) if not name.startswith("_")]
+    synchronous, asynchronous = (
+        [
+            signature(name, method)
+            for name, method in inspect.getmembers(kind, inspect.isfunction)
+            if not name.startswith("_")
+        ]
         for kind in (Client, AsyncClient)
     )
-    assert sync == other
+    assert synchronous == asynchronous
 
 
-def test_questions(shared: Served) -> None:
+def test_requests_that_change_nothing(shared: Served) -> None:
     with Client(shared.url) as client:
-        one = client.recommend(RecommendRequest(user=USER, k=3, explain=True))
-        assert [item.rank for item in one.items] == [1, 2, 3]
-        assert one.known
+        full = client.recommend(RecommendRequest(user_id=USER, k=3, explain=True))
+        assert [item.rank for item in full.items] == [1, 2, 3]
+        assert full.known
         short = client.recommendations(USER, k=3, explain=True)
-        assert (short.items, short.bundle) == (one.items, one.bundle)
+        assert (short.items, short.bundle) == (full.items, full.bundle)
         several = client.recommend(
             [
-                RecommendRequest(user=USER, k=3),
-                RecommendRequest(history=["Sholay", HistoryItem(item="PK", value=2)], k=4),
+                RecommendRequest(user_id=USER, k=3),
+                RecommendRequest(history=["Sholay", HistoryItem(item_id="PK", value=2)], k=4),
             ]
         )
-        assert [len(answer.items) for answer in several] == [3, 4]
+        assert [len(response.items) for response in several] == [3, 4]
         assert client.recommend([]) == []
         old = client.recommend(RecommendRequest(k=100, filters={"year": Between(max=1980), "language": "Hindi"}))
-        years = [client.item(item.item).features["year"] for item in old.items]
+        years = [client.item(item.item_id).features["year"] for item in old.items]
         assert years
         assert max(years) <= 1980
         assert client.home(USER).rows[0].kind == "for_you"
-        assert client.home(HomeRequest(history=["Sholay"])).user is None
-        assert client.view(USER)["items"][0]["item"] == one.items[0].item
+        assert client.home(HomeRequest(history=["Sholay"])).user_id is None
+        assert client.view(USER)["items"][0]["item_id"] == full.items[0].item_id
         assert len(client.similar("Sholay", k=2).items) == 2
-        assert client.items("shol")[0].item == "Sholay"
+        assert client.items("shol")[0].item_id == "Sholay"
         assert {item.features["language"] for item in client.items(language="Tamil", k=5)} == {"Tamil"}
-        assert client.explain(one.items[0].item, user=USER)["rank"] == 1
-        assert client.about()["variants"][0]["bundle"] == client.ready()["bundles"]["main"] == one.bundle
+        assert client.explain(full.items[0].item_id, user_id=USER)["rank"] == 1
+        assert client.about()["variants"][0]["bundle"] == client.ready()["bundles"]["main"] == full.bundle
 
 
 def test_changes(server: Served) -> None:
     with Client(server.url) as client:
-        kept = client.events([Event(user="new", item="Sholay"), Event(user="new", item="PK", id="mine")])
+        kept = client.events([Event(user_id="new", item_id="Sholay"), Event(user_id="new", item_id="PK", id="mine")])
         assert (kept.accepted, kept.ids[1]) == (2, "mine")
-        again = client.events(Event(user="new", item="Sholay", id=kept.ids[0]))
+        again = client.events(Event(user_id="new", item_id="Sholay", id=kept.ids[0]))
         assert (again.accepted, again.duplicates) == (0, 1)
         assert client.events([]).accepted == 0
-        assert {one["item"] for one in client.view("new")["history"]} == {"Sholay", "PK"}
+        assert {event["item_id"] for event in client.view("new")["history"]} == {"Sholay", "PK"}
         name = "50 % ü/ü?#&..%2F"
         assert client.put_item(name, {"title": "Odd", "language": "Tamil"}).found
         assert client.item(name).features["language"] == "Tamil"
-        assert client.similar(name, k=2).item == name
+        assert client.similar(name, k=2).item_id == name
         assert client.remove_item(name).found
         with pytest.raises(ServiceError) as caught:
             client.item(name)
-        assert (caught.value.status, caught.value.code, caught.value.field) == (404, "unknown_item", "item")
+        assert (caught.value.status, caught.value.code, caught.value.field) == (404, "unknown_item", "item_id")
         assert client.forget("new").found
         assert client.view("new")["history"] == []
 
 
 @pytest.mark.parametrize("name", [".", "..", "a/../b", "%", "+"])
-def test_ids_of_any_kind_arrive_as_they_are(shared: Served, name: str) -> None:
+def test_ids_of_any_kind_are_unchanged(shared: Served, name: str) -> None:
     with Client(shared.url) as client, pytest.raises(ServiceError) as caught:
         client.item(name)
     assert caught.value.message == f"there is no item {name!r}"
 
 
-def test_bundles_are_changed_and_changed_back(server: Served, bundles: Any) -> None:
+def test_bundles_are_activated_and_rolled_back(server: Served, bundles: Any) -> None:
     with Client(server.url) as client:
         first = client.ready()["bundles"]["main"]
         other = client.reload(str(bundles(1)))
-        assert other.before == first
+        assert other.previous == first
         assert client.recommend(RecommendRequest()).bundle == other.bundle
         assert client.rollback().bundle == first
         with pytest.raises(ServiceError, match="not a bundle") as caught:
             client.reload("/nothing")
-        assert caught.value.code == "bundle_refused"
+        assert caught.value.code == "bundle_rejected"
 
 
-def test_the_same_without_blocking(server: Served) -> None:
-    async def ask() -> None:
+def test_all_methods_of_the_asynchronous_client(server: Served) -> None:
+    async def calls() -> None:
         async with AsyncClient(server.url) as client:
-            answers = await asyncio.gather(*(client.recommend(RecommendRequest(user=USER, k=k)) for k in range(1, 20)))
-            assert [len(answer.items) for answer in answers] == list(range(1, 20))
+            responses = await asyncio.gather(
+                *(client.recommend(RecommendRequest(user_id=USER, k=k)) for k in range(1, 20))
+            )
+            assert [len(response.items) for response in responses] == list(range(1, 20))
             assert (await client.recommend([RecommendRequest(k=2)]))[0].items == (
                 await client.recommend(RecommendRequest(k=2))
             ).items
@@ -119,20 +125,20 @@ def test_the_same_without_blocking(server: Served) -> None:
             assert (await client.view(USER))["items"]
             assert (await client.similar("Sholay")).items
             assert (await client.item("Sholay")).title == "Sholay"
-            assert (await client.items("sholay"))[0].item == "Sholay"
-            assert (await client.explain("Sholay"))["user"] is None
-            assert (await client.events(Event(user="new", item="Sholay"))).accepted == 1
+            assert (await client.items("sholay"))[0].item_id == "Sholay"
+            assert (await client.explain("Sholay"))["user_id"] is None
+            assert (await client.events(Event(user_id="new", item_id="Sholay"))).accepted == 1
             assert (await client.put_item("fresh", {"language": "Tamil"})).found
             assert (await client.remove_item("fresh")).found
             assert (await client.forget("new")).found
-            assert (await client.reload()).before == (await client.ready())["bundles"]["main"]
+            assert (await client.reload()).previous == (await client.ready())["bundles"]["main"]
             assert (await client.rollback()).variant == "main"
             assert (await client.about())["name"] == "bollywood"
             with pytest.raises(ServiceError) as caught:
                 await client.item("nothing")
             assert caught.value.status == 404
 
-    asyncio.run(ask())
+    asyncio.run(calls())
 
 
 def test_keys(bundle_folder: Path, tmp_path: Path) -> None:
@@ -145,13 +151,13 @@ def test_keys(bundle_folder: Path, tmp_path: Path) -> None:
         with Client(served.url, key="reading-0123456789abcdef") as client:
             assert client.recommend(RecommendRequest()).items
             with pytest.raises(ServiceError) as caught:
-                client.events(Event(user="a", item="PK"))
+                client.events(Event(user_id="a", item_id="PK"))
             assert (caught.value.status, caught.value.code) == (403, "scope")
 
 
 @contextmanager
 def failing(*script: tuple[int, str, bytes] | None) -> Iterator[tuple[str, list[bytes]]]:
-    """Give the address of a server that answers as told, None by hanging up, and the bodies that it got."""
+    """Yield the address of a server that responds by a script (None: it hangs up), and the bodies it received."""
     bodies: list[bytes] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -183,26 +189,26 @@ def failing(*script: tuple[int, str, bytes] | None) -> Iterator[tuple[str, list[
             thread.join()
 
 
-def test_events_are_sent_again_under_the_same_ids() -> None:
-    with failing(None, (503, "0", BUSY), (429, "", BUSY), (200, "", DONE)) as (url, bodies), Client(url) as client:
-        assert client.events([Event(user="a", item="b"), Event(user="a", item="b")]).accepted == 1
+def test_events_are_retried_with_the_same_ids() -> None:
+    with failing(None, (503, "0", BUSY), (429, "", BUSY), (200, "", STORED)) as (url, bodies), Client(url) as client:
+        assert client.events([Event(user_id="a", item_id="b"), Event(user_id="a", item_id="b")]).accepted == 1
     assert len(bodies) == 4
     assert len(set(bodies)) == 1
-    ids = [one["id"] for one in msgspec.json.decode(bodies[0])["events"]]
+    ids = [event["id"] for event in msgspec.json.decode(bodies[0])["events"]]
     assert len(set(ids)) == 2
 
 
-def test_events_are_sent_again_without_blocking() -> None:
-    async def ask() -> int:
+def test_events_are_retried_by_the_asynchronous_client() -> None:
+    async def send() -> int:
         async with AsyncClient(url) as client:
-            return (await client.events(Event(user="a", item="b"))).accepted
+            return (await client.events(Event(user_id="a", item_id="b"))).accepted
 
-    with failing((503, "0", BUSY), None, (200, "", DONE)) as (url, bodies):
-        assert asyncio.run(ask()) == 1
+    with failing((503, "0", BUSY), None, (200, "", STORED)) as (url, bodies):
+        assert asyncio.run(send()) == 1
     assert len(bodies) == 3
 
 
-def test_only_what_is_safe_is_repeated_and_only_so_often() -> None:
+def test_only_safe_calls_are_retried_and_not_too_often() -> None:
     changes: list[Callable[[Client], object]] = [
         lambda client: client.put_item("a", {}),
         lambda client: client.remove_item("a"),
@@ -231,23 +237,23 @@ def test_only_what_is_safe_is_repeated_and_only_so_often() -> None:
         assert len(bodies) == 1
 
 
-def test_what_comes_back_may_be_of_somebody_else() -> None:
+def test_responses_of_other_servers_are_reported() -> None:
     with failing((502, "", b"<html>Bad gateway</html>")) as (url, _), Client(url) as client:
         with pytest.raises(ServiceError, match="Bad gateway") as caught:
             client.about()
-        assert (caught.value.status, caught.value.code) == (502, "not_understood")
+        assert (caught.value.status, caught.value.code) == (502, "invalid_response")
     with failing((200, "", b'{"items": 3}')) as (url, _), Client(url) as client:
         with pytest.raises(ServiceError) as caught:
             client.similar("a")
-        assert (caught.value.status, caught.value.code) == (200, "not_understood")
+        assert (caught.value.status, caught.value.code) == (200, "invalid_response")
 
 
-def test_nobody_there() -> None:
+def test_an_unreachable_server() -> None:
     with Client(f"http://127.0.0.1:{free_port()}", retries=1) as client, pytest.raises(ServiceError) as caught:
         client.recommend(RecommendRequest())
     assert (caught.value.status, caught.value.code) == (None, "unreachable")
 
 
-def test_the_library_does_not_load_it() -> None:
+def test_importing_pasand_does_not_import_the_client() -> None:
     code = "import sys, pasand; sys.exit('httpx' in sys.modules or 'msgspec' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -12,7 +12,7 @@ import pytest
 from pasand.data.encoding.encode import encode
 from pasand.data.log import Options
 from pasand.errors import InputError
-from pasand.simulation.choice_model import MOST_TAKEN, SLATE, Effects
+from pasand.simulation.choice_model import MAX_CLICKS, SLATE_SIZE, Effects
 from pasand.simulation.population import STATES, facts
 from pasand.sources.bollywood import DAY, START, Events, World, read, recognises, world_of
 from pasand.training.ranking_examples import examples
@@ -78,7 +78,7 @@ def test_liking_is_a_probability_and_moves_with_its_causes() -> None:
     absent = SMALL.preference(np.array([-1, 0], np.int32), np.array([[0], [-1]], np.int32))
     assert np.isnan(absent).all()
     # without taste, era, star and quality the main language alone decides, and exactly
-    plain = replace(SMALL, effects=Effects(taste=0, language=3, era=0, star=0, quality=0, base=-2))
+    plain = replace(SMALL, effects=Effects(factors=0, language=3, era=0, star=0, quality=0, base=-2))
     people, films = plain.viewers, plain.films
     share = people.languages / people.languages.max(axis=1, keepdims=True)
     assert np.allclose(truth(plain), 1 / (1 + np.exp(2 - 3 * share[:, films.language])), atol=1e-5)
@@ -98,8 +98,8 @@ def test_same_seed_same_events_and_another_seed_others() -> None:
 
 def test_parts_are_bounded_and_add_up_to_the_whole() -> None:
     parts = list(SMALL.events(chunk=7))
-    assert max(len(part.user) for part in parts) <= 7 * MOST_TAKEN
-    assert max(len(part.user) for part in SMALL.impressions(chunk=7)) <= 7 * SLATE
+    assert max(len(part.user) for part in parts) <= 7 * MAX_CLICKS
+    assert max(len(part.user) for part in SMALL.impressions(chunk=7)) <= 7 * SLATE_SIZE
     whole, pieces = everything(list(SMALL.events())), everything(parts)
     assert all(np.array_equal(whole[name], pieces[name]) for name in whole)
 
@@ -113,7 +113,7 @@ def test_events_keep_their_ranges() -> None:
     assert set(np.unique(events["rating"])) <= {1, 2, 3, 4, 5}
     assert (events["watched_seconds"] <= 60 * SMALL.films.minutes[events["item"]]).all()
     assert events["position"].min() >= 1
-    assert events["position"].max() <= SLATE
+    assert events["position"].max() <= SLATE_SIZE
     pairs = set(zip(events["user"].tolist(), events["item"].tolist(), strict=True))
     assert len(pairs) == len(events["user"]), "a remembered film is not shown again"
 
@@ -180,37 +180,37 @@ def test_the_dataset_and_the_encoded_log_hold_the_same_impressions() -> None:
 
 
 def test_a_world_that_shows_much_keeps_a_random_part_of_whole_visits() -> None:
-    whole, part = SMALL.dataset(), SMALL.dataset(most=5_000)
+    whole, part = SMALL.dataset(), SMALL.dataset(max_impressions=5_000)
     assert np.array_equal(part.item, whole.item), "the events are the same"
     assert part.impressions is not None
     assert whole.impressions is not None
     assert len(whole.impressions) > 15_000
     assert 3_500 < len(part.impressions) < 6_500
     slates = pl.DataFrame({"u": part.impressions.user, "t": part.impressions.time}).group_by("u", "t").len()["len"]
-    assert set(slates.to_list()) <= {SLATE, 2 * SLATE} | set(range(1, SLATE))
-    assert (slates == SLATE).sum() > 0.5 * len(slates)
+    assert set(slates.to_list()) <= {SLATE_SIZE, 2 * SLATE_SIZE} | set(range(1, SLATE_SIZE))
+    assert (slates == SLATE_SIZE).sum() > 0.5 * len(slates)
     assert part.impressions.clicked.mean() == pytest.approx(whole.impressions.clicked.mean(), abs=0.01)
     assert any("% of the visits, drawn at random" in note for note in part.notes)
-    frame = pl.concat(list(SMALL.shown_frames(most=5_000)))
+    frame = pl.concat(list(SMALL.impression_frames(max_impressions=5_000)))
     assert len(frame) == len(part.impressions), "the log keeps the same visits"
 
 
 def test_attention_is_the_position_effect_of_the_choice() -> None:
     place = np.array([1, 2, 10, 0], np.int32)
-    assert SMALL.attention(place)[:3].tolist() == pytest.approx([1, 2**-0.3, 10**-0.3])
-    assert np.isnan(SMALL.attention(place)[3])
-    assert replace(SMALL, position_bias=0).attention(place)[:3].tolist() == [1, 1, 1]
+    assert SMALL.examination(place)[:3].tolist() == pytest.approx([1, 2**-0.3, 10**-0.3])
+    assert np.isnan(SMALL.examination(place)[3])
+    assert replace(SMALL, position_bias=0).examination(place)[:3].tolist() == [1, 1, 1]
     # where all films please alike, exp(-2), a place is taken first with its share of the pull beside that of leaving,
     # exp(2) (multinomial logit); a second film, whose leaving pulls exp(3.5), is taken in 1 visit of 2000
-    alike = Effects(taste=0, language=0, era=0, star=0, quality=0, base=-2)
+    alike = Effects(factors=0, language=0, era=0, star=0, quality=0, base=-2)
     world = World(n_users=2000, n_items=400, days=60, feedback=0, position_bias=0.8, new_films=0, effects=alike)
     shown = world.dataset().impressions
     assert shown is not None
-    places = np.arange(1, SLATE + 1, dtype=np.int32)
-    pull = np.exp(-2) * world.attention(places)
+    places = np.arange(1, SLATE_SIZE + 1, dtype=np.int32)
+    pull = np.exp(-2) * world.examination(places)
     expected = pull / (pull.sum() + np.exp(2))
-    visits = np.bincount(shown.position, minlength=SLATE + 1)[1:]
-    share = np.bincount(shown.position[shown.clicked], minlength=SLATE + 1)[1:] / visits
+    visits = np.bincount(shown.position, minlength=SLATE_SIZE + 1)[1:]
+    share = np.bincount(shown.position[shown.clicked], minlength=SLATE_SIZE + 1)[1:] / visits
     assert visits.min() > 40_000
     assert np.all(np.abs(share - expected) < 5 * np.sqrt(expected / visits) + 0.05 * expected)
     assert share[0] / share[9] == pytest.approx(10**0.8, rel=0.2)
@@ -222,15 +222,15 @@ def test_the_chance_of_being_taken_is_that_of_the_log() -> None:
     for world in (World(n_users=300, n_items=60, days=60), World(n_users=300, n_items=4, days=60, effects=loved)):
         asked = examples(world.dataset(), "clicked", 1, 10**7, np.random.default_rng(0))
         assert asked.position is not None
-        chance = world.chance(asked.user, asked.items, asked.position)
+        click_probability = world.click_probability(asked.user, asked.items, asked.position)
         real = asked.items >= 0
-        assert (chance[~real] == 0).all()
-        chance, clicked = chance[real].astype(np.float64), asked.label[real]
-        for part in np.array_split(np.argsort(chance), 10):
-            error = np.sqrt((chance[part] * (1 - chance[part])).sum())
-            assert abs(clicked[part].sum() - chance[part].sum()) < 4 * error + 1
+        assert (click_probability[~real] == 0).all()
+        click_probability, clicked = click_probability[real].astype(np.float64), asked.label[real]
+        for part in np.array_split(np.argsort(click_probability), 10):
+            error = np.sqrt((click_probability[part] * (1 - click_probability[part])).sum())
+            assert abs(clicked[part].sum() - click_probability[part].sum()) < 4 * error + 1
     with pytest.raises(ValueError, match="rows of this world"):
-        SMALL.chance(np.array([99], np.int32), np.array([[0]], np.int32), np.array([[1]], np.int32))
+        SMALL.click_probability(np.array([99], np.int32), np.array([[0]], np.int32), np.array([[1]], np.int32))
 
 
 def test_popularity_feedback_makes_the_popular_more_popular() -> None:
@@ -291,10 +291,10 @@ def test_personal_taste_can_be_learnt_and_people_arrive_cold() -> None:
         out[user, item] = True
         return out
 
-    train = data.liked[:cut]
+    train = data.is_positive[:cut]
     seen = table(data.user[:cut], data.item[:cut])
     liked = table(data.user[:cut][train], data.item[:cut][train]).astype(float)
-    later = table(data.user[cut:][data.liked[cut:]], data.item[cut:][data.liked[cut:]])
+    later = table(data.user[cut:][data.is_positive[cut:]], data.item[cut:][data.is_positive[cut:]])
     warm = liked.any(axis=1)
     assert (later.any(axis=1) & ~warm).sum() >= 10, "users arrive cold"
     assert later[:, liked.sum(axis=0) == 0].sum() >= 10, "films arrive cold"

@@ -71,7 +71,7 @@ def test_ncf_gives_training_events_and_the_questions_apart(tmp_path: Path) -> No
     )
     assert len(load(folder)) == 2
     assert ncf.negatives(folder) == (["0"], ["3"], [["1", "4"]])
-    held = ncf.held_out(folder)
+    held = ncf.read_test_events(folder)
     assert held is not None
     assert held.row(0) == ("0", "3", "5", "9")
     (folder / "a.test.negative").write_text("0 3 1 4\n")

@@ -79,7 +79,7 @@ def test_options_override_what_is_found(tmp_path: Path) -> None:
     data = load(path, user="who", item="what", value="n", values="strength", positive_from=8)
     assert data.value is not None
     assert data.value.tolist() == [7, 9]
-    assert data.liked.tolist() == [False, True]
+    assert data.is_positive.tolist() == [False, True]
     assert data.columns["rating"].tolist() == [1, 5]
     assert load(path, user="who", item="what", values="none").value is None
 
@@ -101,7 +101,7 @@ def test_bad_rows_are_counted_with_their_reasons(tmp_path: Path) -> None:
         "time is before 1970 (first: row 48, '-5'",
         "time cannot be read (first: row 49, 'soon'",
         "time is missing (first: row 50",
-        "1 rows dropped: exact repetitions",
+        "1 rows dropped: exact duplicates",
     ):
         assert said in notes
     with pytest.raises(InputError, match=r"row 42, column 'rating': 'five' is wrong: .* 9 are bad, more than 5%"):
@@ -119,7 +119,7 @@ def test_bad_rows_are_counted_with_their_reasons(tmp_path: Path) -> None:
         ("missing.csv", "user,rating\n1,2\n", "no column looks like the item"),
         ("words.csv", HEADER + "1,2,good,978300760\n" * 3, "row 2, column 'rating': 'good' is wrong"),
         ("times.csv", HEADER + "1,2,3,soon\n", "row 2, column 'time': 'soon' is wrong"),
-        ("cut.csv.gz", gzip.compress(b"user,item\n" + bytes(range(256)) * 99, mtime=0)[:-99], "cut off or damaged"),
+        ("cut.csv.gz", gzip.compress(b"user,item\n" + bytes(range(256)) * 99, mtime=0)[:-99], "truncated or damaged"),
         ("latin.csv", "user,item\né,ü\n".encode("latin-1"), "not UTF-8"),
         ("latin.csv", b"user,item\n" + b"1,2\n" * 50_000 + "é,ü\n".encode("latin-1"), "not UTF-8"),
         ("nul.csv", b"user,item\n\0\0,1\n", "binary"),

@@ -42,13 +42,13 @@ RECIPE = """
 """
 
 
-class Reader:
-    """Keeps what it is given; its scores are 0."""
+class Recorder:
+    """Records the features that it receives; its scores are 0."""
 
     def __init__(self) -> None:
         self.seen: list[Feature] = []
 
-    def fit(self, data: Dataset, *, rng: np.random.Generator) -> Reader:
+    def fit(self, data: Dataset, *, rng: np.random.Generator) -> Recorder:
         self.seen.append(data.item_features["factors"])
         return self
 
@@ -65,8 +65,8 @@ class Reader:
         pass
 
 
-def told() -> Dataset:
-    """Return two clusters whose items say in a text which one they are of."""
+def with_plots() -> Dataset:
+    """Return two clusters of items whose texts name their cluster."""
     data, _ = clusters()
     texts = np.array(
         [f"cluster{int(row >= data.n_items // 2)} film" for row in range(data.n_items)], np.dtypes.StringDType()
@@ -76,23 +76,23 @@ def told() -> Dataset:
 
 def test_the_model_reads_the_vectors_of_the_source() -> None:
     data, _ = clusters()
-    reader, source = Reader(), IALS(dimensions=3)
-    Augmented(model=reader, source=source, name="factors").fit(data, rng=np.random.default_rng(0))
-    assert reader.seen[0].kind == "vector"
-    np.testing.assert_array_equal(reader.seen[0].values, source.embed_items(np.arange(data.n_items, dtype=np.int32)))
+    recorder, source = Recorder(), IALS(dimensions=3)
+    Augmented(model=recorder, source=source, name="factors").fit(data, rng=np.random.default_rng(0))
+    assert recorder.seen[0].kind == "vector"
+    np.testing.assert_array_equal(recorder.seen[0].values, source.embed_items(np.arange(data.n_items, dtype=np.int32)))
 
 
-def test_of_an_item_that_the_source_does_not_take_the_vector_is_not_known() -> None:
+def test_the_vector_is_unknown_where_the_source_does_not_accept_items() -> None:
     data, _ = clusters()
-    reader = Reader()
-    model = Augmented(model=reader, source=IALS(dimensions=3), name="factors").fit(data, rng=np.random.default_rng(0))
+    recorder = Recorder()
+    model = Augmented(model=recorder, source=IALS(dimensions=3), name="factors").fit(data, rng=np.random.default_rng(0))
     model.add_items({"year": Feature(kind="number", values=np.array([1990.0, 2000.0], np.float32))})
-    assert reader.seen[1].absent().tolist() == [True, True]
+    assert recorder.seen[1].is_missing().tolist() == [True, True]
 
 
-def test_texts_teach_towers_by_way_of_content(tmp_path: Path) -> None:
+def test_towers_learn_from_texts_through_content_vectors(tmp_path: Path) -> None:
     """A new item whose text is of one cluster is scored above one of the other, for users of that cluster."""
-    data = told()
+    data = with_plots()
     assembly = build(RECIPE).fit(data, seed=0)
     assert assembly.owned == {"content", "tower"}
     bundle.write(tmp_path / "bundle", assembly, data, seed=0)
@@ -112,16 +112,16 @@ def test_texts_teach_towers_by_way_of_content(tmp_path: Path) -> None:
     assert (scores[~first, 1] > scores[~first, 0]).mean() > 0.9
 
 
-def test_it_says_what_is_wrong() -> None:
-    data = told()
+def test_errors_name_the_cause() -> None:
+    data = with_plots()
     rng = np.random.default_rng(0)
     with pytest.raises(InputError, match=r"plot.*the items have a feature of that name"):
         Augmented(model=TwoTower(), source=Content(dimensions=2), name="plot").fit(data, rng=rng)
-    with pytest.raises(InputError, match=r"Content.*no width.*set its `dimensions`"):
+    with pytest.raises(InputError, match=r"Content.*no dimensions.*set its `dimensions`"):
         Augmented(model=TwoTower(), source=Content()).fit(data, rng=rng)
 
 
-def test_one_component_has_one_owner() -> None:
+def test_a_component_has_one_owner() -> None:
     twice = RECIPE.replace(
         "[from_tower]",
         '[again]\nclass = "pasand.stages.augmenting:Augmented"\nmodel = "@tower"\nsource = "@content"\n[from_tower]',

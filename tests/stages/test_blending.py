@@ -48,24 +48,24 @@ def test_sums_by_hand() -> None:
     assert blend(queries(1, 4)).items.tolist()[0][3] == 2
 
 
-def test_units_do_not_matter() -> None:
+def test_the_scale_of_scores_does_not_matter() -> None:
     rng = np.random.default_rng(0)
-    one, other = rng.normal(size=(3, 50)), rng.normal(size=(3, 50))
-    plain: list[Model] = [Table(one.tolist()), Table(other.tolist())]
-    scaled: list[Model] = [Table((one * 1000 + 7).tolist()), Table((other * 0.01 - 3).tolist())]
+    first, second = rng.normal(size=(3, 50)), rng.normal(size=(3, 50))
+    plain: list[Model] = [Table(first.tolist()), Table(second.tolist())]
+    scaled: list[Model] = [Table((first * 1000 + 7).tolist()), Table((second * 0.01 - 3).tolist())]
     expected = Blend(plain, [1, 2]).score(queries(3, 5))
     np.testing.assert_allclose(Blend(scaled, [1, 2]).score(queries(3, 5)), expected, atol=1e-3)
 
 
-def test_who_has_nothing_to_say_is_left_out() -> None:
-    """The first query is answered by one model, the second by both, the third by none."""
+def test_a_model_that_cannot_score_a_query_is_left_out() -> None:
+    """The first query is scored by one model, the second by both, the third by none."""
     quiet, loud = Table([[NO] * 3, [3, 2, 1], [NO] * 3]), Table([[1, 2, 6], [1, 2, 6], [NO] * 3])
     found = Blend([quiet, loud], [9, 1])(queries(3, 3))
     assert found.items.tolist() == [[2, 1, 0], [0, 1, 2], [-1, -1, -1]]
     assert np.isneginf(found.scores[2]).all()
-    asked = queries(3, 3)
-    fallback_chain = Fallback([Blend([quiet, loud], [9, 1]), FromModel(Table([[1, 2, 3]]))])
-    assert fallback_chain(asked).items.tolist() == [[2, 1, 0], [0, 1, 2], [2, 1, 0]]
+    batch = queries(3, 3)
+    chain = Fallback([Blend([quiet, loud], [9, 1]), FromModel(Table([[1, 2, 3]]))])
+    assert chain(batch).items.tolist() == [[2, 1, 0], [0, 1, 2], [2, 1, 0]]
 
 
 def test_an_item_scored_by_one_model_alone_stays() -> None:
@@ -76,8 +76,8 @@ def test_an_item_scored_by_one_model_alone_stays() -> None:
 
 
 def test_filters_hold() -> None:
-    asked = queries(1, 4, exclude=np.array([[3, -1]], np.int32), allowed=[True, True, False, True])
-    found = Blend([Table([[1, 2, 3, 4]]), Table([[1, 2, 3, 4]])])(asked)
+    batch = queries(1, 4, exclude=np.array([[3, -1]], np.int32), allowed=[True, True, False, True])
+    found = Blend([Table([[1, 2, 3, 4]]), Table([[1, 2, 3, 4]])])(batch)
     assert found.items.tolist() == [[1, 0, -1, -1]]
 
 
@@ -90,7 +90,7 @@ def test_weights_are_checked(weights: list[float], message: str) -> None:
         Blend([Table([[1]]), Table([[1]])], weights)
 
 
-def test_it_stands_in_a_recipe() -> None:
+def test_a_recipe_with_a_blend() -> None:
     """A blend of a model with itself ranks as the model; of different weights, in between."""
     data, _ = clusters()
     text = """
@@ -107,14 +107,14 @@ def test_it_stands_in_a_recipe() -> None:
         retriever = "@blend"
     """
     assembly = build(text).fit(data, seed=1)
-    asked = data.queries(np.arange(10, dtype=np.int32), k=60)
-    found = assembly.recommender(asked)
-    items, linear = (standardised(assembly.components[name].score(asked, None)) for name in ("items", "linear"))
+    batch = data.queries(np.arange(10, dtype=np.int32), k=60)
+    found = assembly.recommender(batch)
+    items, linear = (standardised(assembly.components[name].score(batch, None)) for name in ("items", "linear"))
     expected = items + np.float32(2.5) * linear
     for b in range(10):
         listed = found.items[b][found.items[b] >= 0]
-        assert not set(listed.tolist()) & set(asked.history[b].tolist())
-        assert len(listed) == 60 - len(set(asked.history[b][asked.history[b] >= 0].tolist()))
+        assert not set(listed.tolist()) & set(batch.history[b].tolist())
+        assert len(listed) == 60 - len(set(batch.history[b][batch.history[b] >= 0].tolist()))
         assert (np.diff(expected[b, listed]) <= 1e-6).all()
-    again = assembly.recommender(replace(asked, k=5))
+    again = assembly.recommender(replace(batch, k=5))
     np.testing.assert_array_equal(again.items, found.items[:, :5])

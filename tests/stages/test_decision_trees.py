@@ -1,4 +1,4 @@
-"""What moved the answer of trees: as LightGBM says, as all subsets of features say, and by hand."""
+"""Feature contributions of trees: equal to LightGBM's, to the sum over all feature subsets, and to a hand-made case."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ lightgbm: Any = pytest.importorskip("lightgbm")
 
 
 def grown(objective: str = "regression", seed: int = 0, rounds: int = 20, features: int = 5) -> tuple[Any, Array]:
-    """Return a booster, and the rows that it was grown on, a fifth of which is missing."""
+    """Return a booster and its training rows, a fifth of whose values is missing."""
     rng = np.random.default_rng(seed)
     rows = rng.normal(size=(400, features))
     rows[rng.random(rows.shape) < 0.2] = np.nan
@@ -28,7 +28,7 @@ def grown(objective: str = "regression", seed: int = 0, rounds: int = 20, featur
 
 
 def expected(packed: dict[str, Array], row: Array, known: set[int]) -> float:
-    """Return the trees' answer where only some features are known: splits on others go both ways, by their examples."""
+    """Return the trees' score with only some features known; splits on others average both sides by their examples."""
 
     def below(at: int) -> float:
         feature, count = int(packed["feature"][at]), packed["count"]
@@ -45,40 +45,40 @@ def expected(packed: dict[str, Array], row: Array, known: set[int]) -> float:
 
 @pytest.mark.parametrize("objective", ["regression", "binary"])
 @pytest.mark.parametrize("seed", [0, 1])
-def test_contributions_are_those_of_lightgbm(objective: str, seed: int) -> None:
+def test_contributions_equal_those_of_lightgbm(objective: str, seed: int) -> None:
     booster, rows = grown(objective, seed)
-    asked = np.vstack([rows[:60], np.full((1, 5), np.nan), np.zeros((1, 5))])
-    base, added = decision_trees.contributions(decision_trees.packed(booster.dump_model()), asked)
-    told = booster.predict(asked, pred_contrib=True)
-    np.testing.assert_allclose(added, told[:, :-1], atol=1e-12)
-    np.testing.assert_allclose(told[:, -1], base, atol=1e-12)
+    inputs = np.vstack([rows[:60], np.full((1, 5), np.nan), np.zeros((1, 5))])
+    base, added = decision_trees.contributions(decision_trees.packed(booster.dump_model()), inputs)
+    expected_contributions = booster.predict(inputs, pred_contrib=True)
+    np.testing.assert_allclose(added, expected_contributions[:, :-1], atol=1e-12)
+    np.testing.assert_allclose(expected_contributions[:, -1], base, atol=1e-12)
 
 
-def test_they_add_up_to_the_answer_less_the_base() -> None:
+def test_they_sum_to_the_score_less_the_base() -> None:
     booster, rows = grown("binary", rounds=60)
     packed = decision_trees.packed(booster.dump_model())
     base, added = decision_trees.contributions(packed, rows)
-    np.testing.assert_allclose(base + added.sum(axis=1), decision_trees.answer(packed, rows), atol=1e-12)
-    assert base == pytest.approx(decision_trees.answer(packed, rows).mean())
+    np.testing.assert_allclose(base + added.sum(axis=1), decision_trees.predict(packed, rows), atol=1e-12)
+    assert base == pytest.approx(decision_trees.predict(packed, rows).mean())
 
 
-def test_they_are_the_means_over_all_orders_of_becoming_known() -> None:
+def test_they_are_shapley_values_over_all_subsets_of_features() -> None:
     booster, rows = grown(rounds=2, features=4)
     packed = decision_trees.packed(booster.dump_model())
     _, added = decision_trees.contributions(packed, rows[:3])
-    for row, told in zip(rows[:3], added, strict=True):
+    for row, expected_contributions in zip(rows[:3], added, strict=True):
         for feature in range(4):
             value, others = 0.0, [other for other in range(4) if other != feature]
             for size in range(4):
                 share = math.factorial(size) * math.factorial(3 - size) / math.factorial(4)
                 for known in itertools.combinations(others, size):
-                    more = expected(packed, row, {*known, feature}) - expected(packed, row, set(known))
-                    value += share * more
-            assert told[feature] == pytest.approx(value, abs=1e-12)
+                    gain = expected(packed, row, {*known, feature}) - expected(packed, row, set(known))
+                    value += share * gain
+            assert expected_contributions[feature] == pytest.approx(value, abs=1e-12)
 
 
-def test_one_split_by_hand_and_a_tree_that_is_one_leaf() -> None:
-    # 30 examples go left to 1, 10 go right to 5: the base is 2, and the one feature tested makes the difference
+def test_one_split_by_hand_and_a_tree_of_one_leaf() -> None:
+    # 30 examples go left to 1, 10 go right to 5: the base is 2, and only the tested feature contributes
     split = {
         "split_feature": 1, "threshold": 0.5, "decision_type": "<=", "missing_type": "NaN", "default_left": False,
         "internal_count": 40, "left_child": {"leaf_value": 1.0, "leaf_count": 30},

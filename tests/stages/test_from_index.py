@@ -1,4 +1,4 @@
-"""`FromIndex` answers what `FromModel` answers, for a tower of known vectors."""
+"""`FromIndex` returns what `FromModel` returns, for a tower of known vectors."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from numpy.random import Generator
 
-from pasand.contracts import TowerModel
+from pasand.contracts import Fits, Refreshes, SavesFile, TowerModel
 from pasand.data.dataset import Dataset
 from pasand.index.exact import Exact
 from pasand.index.ivf_pq import IVF
 from pasand.models.classical.popularity import Popularity
-from pasand.recipe import Fits, Refreshes, Stores, build
+from pasand.recipe import build
 from pasand.stages.retrieval import Fallback, FromIndex, FromModel
 from pasand.types import Arrays, Queries, Rows, Scores, Vectors
 from tests.logs import tastes
@@ -67,15 +67,15 @@ def fitted(model: Towers) -> FromIndex:
     return FromIndex(model, Exact()).fit(DATA, rng=np.random.default_rng(0))
 
 
-def asked(users: list[int], k: int) -> Queries:
+def make_queries(users: list[int], k: int) -> Queries:
     return DATA.queries(np.array(users, np.int32), k=k)
 
 
-def test_it_is_a_component_that_learns_keeps_a_file_and_refreshes() -> None:
+def test_it_satisfies_the_contracts_of_its_recipe() -> None:
     retriever = FromIndex(towers(), Exact())
     assert isinstance(retriever.model, TowerModel)
     assert isinstance(retriever, Fits)
-    assert isinstance(retriever, Stores)
+    assert isinstance(retriever, SavesFile)
     assert isinstance(retriever, Refreshes)
     retriever.load_state(retriever.state())
 
@@ -86,11 +86,11 @@ def test_items_and_scores_are_those_of_the_model() -> None:
     allowed = rng.random((6, DATA.n_items)) < 0.3
     exclude = rng.integers(-1, DATA.n_items, (6, 20)).astype(np.int32)
     for queries in (
-        asked([0, 1, 2, 4, 5, 6], 20),
-        replace(asked([0, 1, 2, 4, 5, 6], 20), exclude=exclude),
-        replace(asked([0, 1, 2, 4, 5, 6], 20), allowed=allowed, exclude=exclude),
-        replace(asked([0, 3, 2, -1, 5, 6], 20), allowed=allowed),
-        replace(asked([0, 1, 2, 4, 5, 6], 50), allowed=np.arange(DATA.n_items)[None] < 40),
+        make_queries([0, 1, 2, 4, 5, 6], 20),
+        replace(make_queries([0, 1, 2, 4, 5, 6], 20), exclude=exclude),
+        replace(make_queries([0, 1, 2, 4, 5, 6], 20), allowed=allowed, exclude=exclude),
+        replace(make_queries([0, 3, 2, -1, 5, 6], 20), allowed=allowed),
+        replace(make_queries([0, 1, 2, 4, 5, 6], 50), allowed=np.arange(DATA.n_items)[None] < 40),
     ):
         found, expected = fitted(model)(queries), FromModel(model)(queries)
         # half floats can only exchange items whose scores are within their rounding
@@ -103,22 +103,22 @@ def test_items_and_scores_are_those_of_the_model() -> None:
         )
 
 
-def test_equal_scores_come_by_lower_row() -> None:
+def test_ties_go_to_the_lower_row() -> None:
     model = towers()
     model.items[10:] = model.items[10]
-    found = fitted(model)(asked([0], 200))
+    found = fitted(model)(make_queries([0], 200))
     rows = [row for row in found.items[0].tolist() if row >= 10]
     assert rows == sorted(rows)
 
 
-def test_what_has_no_vector_leaves_room_for_the_next_retriever() -> None:
+def test_queries_without_a_vector_leave_room_for_the_next_retriever() -> None:
     model = towers()
-    found = fitted(model)(asked([3, -1, 0], DATA.n_items))
+    found = fitted(model)(make_queries([3, -1, 0], DATA.n_items))
     assert (found.items[:2] == -1).all()
     assert np.isneginf(found.scores[:2]).all()
     assert sorted(found.items[2].tolist()) == [-1] * 5 + list(range(5, DATA.n_items))
     popular = FromModel(Popularity().fit(DATA, rng=np.random.default_rng(0)))
-    full = Fallback([fitted(model), popular])(asked([3, 0], DATA.n_items)).items
+    full = Fallback([fitted(model), popular])(make_queries([3, 0], DATA.n_items)).items
     assert (np.sort(full) == np.arange(DATA.n_items)).all()
 
 
@@ -128,31 +128,31 @@ def test_items_are_found_once_refreshed() -> None:
     model.items = np.vstack([model.items, 9 * model.users[:1]])
     model.items[2], model.items[7] = 8 * model.users[0], 0
     retriever.refresh(np.array([2, 7, 8, DATA.n_items], np.int32))
-    assert retriever(asked([0], 2)).items.tolist() == [[DATA.n_items, 2]]
-    assert 7 not in retriever(asked([0], 400)).items
+    assert retriever(make_queries([0], 2)).items.tolist() == [[DATA.n_items, 2]]
+    assert 7 not in retriever(make_queries([0], 400)).items
     assert len(retriever.index) == DATA.n_items - 5 + 1
 
 
-def test_a_file_brings_the_retriever_back(tmp_path: Path) -> None:
+def test_a_file_restores_the_retriever(tmp_path: Path) -> None:
     model = towers()
     retriever, other = fitted(model), FromIndex(model, Exact())
     retriever.save(tmp_path / "index")
     other.load(tmp_path / "index")
-    queries = asked([0, 3, 5], 30)
+    queries = make_queries([0, 3, 5], 30)
     assert other(queries).items.tolist() == retriever(queries).items.tolist()
 
 
 def test_the_index_is_measured_on_the_queries_of_users() -> None:
     model = towers()
-    index = IVF(exact_below=100, lists=7, recall_wanted=0.9)
-    found = FromIndex(model, index).fit(DATA, rng=np.random.default_rng(0))(asked(list(range(50)), 100)).items
-    best = FromModel(model)(asked(list(range(50)), 100)).items
+    index = IVF(exact_below=100, lists=7, target_recall=0.9)
+    found = FromIndex(model, index).fit(DATA, rng=np.random.default_rng(0))(make_queries(list(range(50)), 100)).items
+    best = FromModel(model)(make_queries(list(range(50)), 100)).items
     share = np.mean([len(np.intersect1d(one[one >= 0], other)) / 100 for one, other in zip(found, best, strict=True)])
     assert index.recall < 1
     assert share * 50 / 49 == pytest.approx(index.recall, abs=0.06)
 
 
-def test_a_recipe_names_model_and_index() -> None:
+def test_a_recipe_with_a_model_and_an_index() -> None:
     recipe = """
 [towers]
 class = "pasand.models.towers.bpr_mf:BPRMF"
@@ -162,7 +162,7 @@ dimensions = 8
 
 [index]
 class = "pasand.index.ivf_pq:IVF"
-recall_wanted = 0.95
+target_recall = 0.95
 
 [found]
 class = "pasand.stages.retrieval:FromIndex"
@@ -174,7 +174,7 @@ class = "pasand.recommender:Recommender"
 retriever = "@found"
 """
     assembly = build(recipe).fit(DATA, seed=1)
-    queries = asked([0, 1, 2], 10)
+    queries = make_queries([0, 1, 2], 10)
     found = assembly.recommender(queries)
     whole = replace(assembly.recommender, retriever=FromModel(assembly.components["towers"]))(queries)
     assert (found.items >= 0).all()

@@ -1,4 +1,4 @@
-"""Ranking by another model."""
+"""Ranking candidates by another model."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pasand.types import Candidates, Queries, Rows, Scores
 
 
 @dataclass
-class Told:
+class TableScores:
     """Scores each item by a table."""
 
     table: list[float]
@@ -41,7 +41,7 @@ def found(*items: list[int]) -> Candidates:
 
 
 def rank(table: list[float], candidates: Candidates, depth: int = 0) -> Candidates:
-    return Rank(Told(table), depth)(queries(len(candidates)), candidates)  # type: ignore[arg-type]
+    return Rank(TableScores(table), depth)(queries(len(candidates)), candidates)  # type: ignore[arg-type]
 
 
 def test_the_model_decides_and_equal_scores_keep_their_order() -> None:
@@ -52,21 +52,21 @@ def test_the_model_decides_and_equal_scores_keep_their_order() -> None:
     np.testing.assert_allclose(ranked.propensity[0], [0.2, 0.1, 0.3, 0.0])
 
 
-def test_items_that_the_model_does_not_know_follow_in_their_order() -> None:
+def test_unscored_items_follow_in_their_order() -> None:
     ranked = rank([-np.inf, 3.0, -np.inf, 5.0], found([2, 1, 0, 3]))
     assert ranked.items.tolist() == [[3, 1, 2, 0]]
     assert np.isfinite(ranked.scores).all()
     assert (np.diff(ranked.scores) < 0).all()
 
 
-def test_a_model_without_an_opinion_leaves_the_list() -> None:
+def test_a_model_without_scores_leaves_the_list_unchanged() -> None:
     ranked = rank([-np.inf] * 4, found([2, 1, 0, -1]))
     assert ranked.items.tolist() == [[2, 1, 0, -1]]
     assert (np.diff(ranked.scores[0, :3]) < 0).all()
     assert np.isneginf(ranked.scores[0, 3])
 
 
-def test_what_lies_deeper_stays_behind() -> None:
+def test_candidates_beyond_the_depth_stay_behind() -> None:
     assert rank([1.0, 2.0, 3.0, 9.0], found([0, 1, 2, 3]), depth=2).items.tolist() == [[1, 0, 2, 3]]
 
 
@@ -77,4 +77,4 @@ def test_short_lists(candidates: Candidates) -> None:
 
 def test_depth_must_not_be_negative() -> None:
     with pytest.raises(ValueError, match="depth"):
-        Rank(Told([1.0]), depth=-1)  # type: ignore[arg-type]
+        Rank(TableScores([1.0]), depth=-1)  # type: ignore[arg-type]

@@ -16,8 +16,8 @@ from tests.stages.test_retrieval import queries
 RISING, FALLING = FromModel(Table([[1, 2, 3]] * 3)), FromModel(Table([[3, 2, 1]] * 3))
 
 
-def asked(*lengths: int) -> Queries:
-    """Return queries whose histories have so many events."""
+def make_queries(*lengths: int) -> Queries:
+    """Return queries with histories of these lengths."""
     history = np.full((len(lengths), max(lengths)), -1, np.int32)
     for b, length in enumerate(lengths):
         history[b, history.shape[1] - length :] = 0
@@ -30,25 +30,25 @@ def asked(*lengths: int) -> Queries:
     )
 
 
-def test_it_switches_at_the_number_of_events() -> None:
+def test_it_switches_by_the_length_of_the_history() -> None:
     switch = Switch(cold=RISING, warm=FALLING, min_history=2)
-    assert switch(asked(1, 2, 0)).items.tolist() == [[2, 1], [0, 1], [2, 1]]
-    assert switch(asked(2, 3)).items.tolist() == [[0, 1], [0, 1]]
-    assert switch(asked(0, 1)).items.tolist() == [[2, 1], [2, 1]]
+    assert switch(make_queries(1, 2, 0)).items.tolist() == [[2, 1], [0, 1], [2, 1]]
+    assert switch(make_queries(2, 3)).items.tolist() == [[0, 1], [0, 1]]
+    assert switch(make_queries(0, 1)).items.tolist() == [[2, 1], [2, 1]]
 
 
 def test_a_list_is_as_short_as_its_retriever_left_it() -> None:
-    found = Switch(cold=FromModel(Table([[1, -np.inf, -np.inf]])), warm=FALLING, min_history=1)(asked(0, 1))
+    found = Switch(cold=FromModel(Table([[1, -np.inf, -np.inf]])), warm=FALLING, min_history=1)(make_queries(0, 1))
     assert found.items.tolist() == [[0, -1], [0, 1]]
     assert np.isneginf(found.scores[0, 1])
 
 
-def test_it_says_what_least_must_be() -> None:
-    with pytest.raises(ValueError, match="least must be at least 1, got 0"):
+def test_min_history_is_checked() -> None:
+    with pytest.raises(ValueError, match="min_history must be at least 1, got 0"):
         Switch(cold=RISING, warm=FALLING, min_history=0)
 
 
-def test_it_stands_in_a_recipe() -> None:
+def test_a_recipe_with_a_switch() -> None:
     data, _ = clusters()
     text = """
         [popular]
@@ -63,9 +63,9 @@ def test_it_stands_in_a_recipe() -> None:
         model = "@linear"
         [switch]
         class = "pasand.stages.switching:Switch"
-        new = "@from_popular"
-        known = "@from_linear"
-        least = 3
+        cold = "@from_popular"
+        warm = "@from_linear"
+        min_history = 3
         [recommender]
         class = "pasand.recommender:Recommender"
         retriever = "@switch"

@@ -1,4 +1,4 @@
-"""Training on a GPU: what comes out is what a CPU gives, up to rounding. Skipped where there is none."""
+"""Training on a GPU gives the result of a CPU, up to rounding. Skipped without a GPU."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pasand.simulation.world import World
 from pasand.types import Scores
 
 torch = pytest.importorskip("torch")
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU is there")
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU is available")
 
 FEW: dict[str, Any] = {"epochs": 3, "dimensions": 8, "batch_size": 256, "patience": 0}
 SETTINGS: dict[type[Any], dict[str, Any]] = {
@@ -28,7 +28,7 @@ SETTINGS: dict[type[Any], dict[str, Any]] = {
     DCN: {"layers": (16,)},
     NeuMF: {"layers": (16, 8), "pretrain_epochs": 2, "averaging": 0.9},
 }
-"""Nothing is left out at random: devices draw that each in their own way."""
+"""Without dropout, which each device draws in its own way."""
 every_model = pytest.mark.parametrize("model", SETTINGS, ids=lambda model: model.__name__)
 
 
@@ -43,15 +43,15 @@ def fitted(model: type[Any], device: str, **more: Any) -> Any:
 
 
 def scores(model: Any) -> Scores:
-    told: Scores = model.score(data().queries(np.arange(120, dtype=np.int32), k=10), None)
-    return told
+    found: Scores = model.score(data().queries(np.arange(120, dtype=np.int32), k=10), None)
+    return found
 
 
 @every_model
-def test_it_gives_what_a_cpu_gives(model: type[Any]) -> None:
-    there, here = fitted(model, "cuda"), fitted(model, "cpu")
-    np.testing.assert_allclose(there.curves()["train loss"], here.curves()["train loss"], rtol=1e-3)
-    np.testing.assert_allclose(scores(there), scores(here), atol=0.02)
+def test_it_equals_training_on_a_cpu(model: type[Any]) -> None:
+    on_gpu, on_cpu = fitted(model, "cuda"), fitted(model, "cpu")
+    np.testing.assert_allclose(on_gpu.curves()["train loss"], on_cpu.curves()["train loss"], rtol=1e-3)
+    np.testing.assert_allclose(scores(on_gpu), scores(on_cpu), atol=0.02)
 
 
 @every_model
@@ -62,8 +62,8 @@ def test_it_learns_in_bfloat16(model: type[Any]) -> None:
 
 
 @every_model
-def test_it_stops_by_validation_and_answers_without_the_gpu(model: type[Any]) -> None:
-    """A state that was learnt on a GPU is arrays, which answer on a CPU."""
+def test_it_stops_early_and_scores_without_the_gpu(model: type[Any]) -> None:
+    """The state learnt on a GPU consists of arrays, which a model on a CPU loads."""
     trained = fitted(model, "cuda", patience=1)
     served = model(**FEW | SETTINGS[model], device="cpu")
     served.load_state(trained.state())

@@ -1,4 +1,4 @@
-"""The loop: what it keeps, when it stops, what it refuses, and that a killed training ends as an undisturbed one."""
+"""The training loop: best weights, early stopping, errors, and resuming to the same bits."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def flat(weights: dict[str, Tensor]) -> Tensor:
     return torch.cat([weights[name].flatten() for name in sorted(weights)])
 
 
-def test_the_loss_falls_and_the_last_weights_are_kept() -> None:
+def test_the_loss_falls_and_the_last_weights_are_returned() -> None:
     task = Line()
     trained = train(task, settings(epochs=30), seed=0, device=CPU)
     assert trained.best_epoch == 30
@@ -98,7 +98,9 @@ def test_the_learning_rate_warms_up_and_gradients_are_clipped() -> None:
     task = Line(batch_size=64)
     before = flat(task.network.state_dict())
     train(task, settings(epochs=1, warmup=100), seed=0, device=CPU)
-    assert (flat(task.network.state_dict()) - before).abs().max() == pytest.approx(0.05, rel=1e-3)  # no longer than it
+    assert (flat(task.network.state_dict()) - before).abs().max() == pytest.approx(
+        0.05, rel=1e-3
+    )  # the warm-up is at most one epoch
     slow = Line(points=640, batch_size=16)
     train(slow, settings(epochs=1, warmup=1000), seed=0, device=CPU)
     quick = Line(points=640, batch_size=16)
@@ -106,8 +108,8 @@ def test_the_learning_rate_warms_up_and_gradients_are_clipped() -> None:
     assert (flat(slow.network.state_dict()) - before).norm() < (flat(quick.network.state_dict()) - before).norm()
 
 
-def test_the_average_takes_the_place_of_the_weights() -> None:
-    """Of what each step left, the past weighs .5 at most: 0, 1/11, 2/12, 3/13, ... until it does."""
+def test_the_moving_average_replaces_the_weights() -> None:
+    """The decay of the average is at most .5, and before 0, 1/11, 2/12, 3/13, ..."""
     task = Line()
     after: list[Tensor] = []
     seen: list[Tensor] = []
@@ -127,8 +129,8 @@ def test_the_average_takes_the_place_of_the_weights() -> None:
     trained = train(task, settings(epochs=5, averaging=0.5), seed=0, device=CPU, validate=validate)
     average = after[0]
     for step in range(1, 16):  # the steps of the first four epochs
-        past = min(0.5, step / (step + 10))
-        average = past * average + (1 - past) * after[step]
+        decay = min(0.5, step / (step + 10))
+        average = decay * average + (1 - decay) * after[step]
     torch.testing.assert_close(seen[3], average)
     torch.testing.assert_close(flat(trained.weights), seen[4], rtol=0, atol=0)
 
@@ -144,12 +146,12 @@ def test_an_epoch_is_one_line_of_the_log(caplog: pytest.LogCaptureFixture) -> No
 
 def test_progress_is_closed_and_never_past_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "REPORT", -1.0)
-    told: list[tuple[str, int, int | None]] = []
-    with listening(lambda *step: told.append(step)):
+    reports: list[tuple[str, int, int | None]] = []
+    with listening(lambda *step: reports.append(step)):
         train(Line(), settings(epochs=2), seed=0, device=CPU, label="line")
-    assert told[:3] == [("line", 1, 8), ("line", 2, 8), ("line", 3, 8)]
-    assert told[-1] == ("line", 1, 1)
-    assert all(done < (whole or 0) for _, done, whole in told[:-1])
+    assert reports[:3] == [("line", 1, 8), ("line", 2, 8), ("line", 3, 8)]
+    assert reports[-1] == ("line", 1, 1)
+    assert all(done < (whole or 0) for _, done, whole in reports[:-1])
 
 
 def test_bfloat16_learns() -> None:
@@ -163,34 +165,34 @@ def test_no_batches_are_no_error() -> None:
     assert flat(trained.weights).tolist() == before.tolist()
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is there")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is available")
 @pytest.mark.parametrize("name", ["cuda", "cuda:1", "tpu"])
-def test_a_device_that_is_not_there_is_refused(name: str) -> None:
+def test_an_unavailable_device_is_refused(name: str) -> None:
     with pytest.raises(InputError, match=rf"device: '{name}' is wrong: not available.*\"auto\" or one of: .*cpu"):
         loop.device_of(name)
     assert loop.device_of("cpu") == CPU
     assert loop.device_of("auto").type in {"cpu", "mps"}
 
 
-class Broken(Line):
-    """Has a nan where it is told to."""
+class NotFinite(Line):
+    """A task with a nan or an infinite gradient in batch 3 of epoch 2, at a chosen position of the computation."""
 
-    def __init__(self, place: str) -> None:
+    def __init__(self, where: str) -> None:
         super().__init__()
-        self.place, self.epoch = place, 0
+        self.where, self.epoch = where, 0
         self.network.register_buffer("prices", torch.zeros(2))
 
     def batches(self, generator: torch.Generator) -> Iterator[dict[str, Tensor]]:
         self.epoch += 1
         for number, batch in enumerate(super().batches(generator), 1):
             bad = math.nan if (self.epoch, number) == (2, 3) else 0.0
-            if self.place == "buffer" and bad:
+            if self.where == "buffer" and bad:
                 self.network.get_buffer("prices").fill_(bad)
-            yield {**batch, "age": torch.full((16, 1), bad if self.place == "input" else 0.0), "bad": torch.tensor(bad)}
+            yield {**batch, "age": torch.full((16, 1), bad if self.where == "input" else 0.0), "bad": torch.tensor(bad)}
 
     def loss(self, batch: dict[str, Tensor], generator: torch.Generator) -> Tensor:
         loss = super().loss(batch, generator) + batch["age"].mean() + self.network.get_buffer("prices").mean()
-        if self.place == "gradient" and batch["bad"].isnan():
+        if self.where == "gradient" and batch["bad"].isnan():
             loss = loss + (self.network[2].weight * math.inf).sum()
         return loss
 
@@ -200,18 +202,18 @@ class Broken(Line):
 
 @pytest.mark.parametrize("every", [1, 16])
 @pytest.mark.parametrize(
-    ("place", "named"), [("input", r"\(input age\)"), ("buffer", r"\(table prices\)"), ("gradient", r"2\.weight")]
+    ("where", "named"), [("input", r"\(input age\)"), ("buffer", r"\(table prices\)"), ("gradient", r"2\.weight")]
 )
-def test_a_loss_that_is_not_finite_stops_at_once_and_is_explained(
-    place: str, named: str, every: int, monkeypatch: pytest.MonkeyPatch
+def test_a_loss_that_is_not_finite_stops_the_training_and_names_the_cause(
+    where: str, named: str, every: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = loop._Watch.__init__
-    monkeypatch.setattr(loop._Watch, "__init__", lambda self, task, label, **_: whole(self, task, label, every))
+    original = loop._Monitor.__init__
+    monkeypatch.setattr(loop._Monitor, "__init__", lambda self, task, label, **_: original(self, task, label, every))
     with pytest.raises(InputError, match=f"line, epoch 2, batch 3: loss or gradient is not finite.*{named}"):
-        train(Broken(place), settings(), seed=0, device=CPU, label="line")
+        train(NotFinite(where), settings(), seed=0, device=CPU, label="line")
 
 
-def test_places_of_a_batch_are_named_where_the_task_does_not() -> None:
+def test_entries_of_a_batch_are_named_where_the_task_does_not_describe_them() -> None:
     task = Line()
     task.x[5] = math.inf
     with pytest.raises(InputError, match=r"training, epoch 1, batch \d: .*\(input x\)"):
@@ -223,8 +225,8 @@ def test_weights_that_overflow_in_the_last_step_are_found() -> None:
         train(Line(points=1), settings(epochs=1, learning_rate=1e39), seed=0, device=CPU)
 
 
-class Counting(Line):
-    """Carries something from batch to batch that its loss depends on."""
+class HasCount(Line):
+    """A task with state that changes from batch to batch and enters the loss."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -241,8 +243,8 @@ class Counting(Line):
         self.count = tensors["count"]
 
 
-class Looking(Line):
-    """Reads two rows a batch of a table whose rows alone are stepped."""
+class LooksUp(Line):
+    """A task that reads two rows per batch of a table whose read rows alone are updated."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -258,33 +260,33 @@ class Interrupted(Exception):
     pass
 
 
-@pytest.mark.parametrize(("task", "averaging"), [(Line, 0.0), (Counting, 0.0), (Looking, 0.0), (Line, 0.9)])
+@pytest.mark.parametrize(("task", "averaging"), [(Line, 0.0), (HasCount, 0.0), (LooksUp, 0.0), (Line, 0.9)])
 @pytest.mark.parametrize("after", [1, 3, 5])
-def test_a_training_that_goes_on_ends_as_an_undisturbed_one(
+def test_a_resumed_training_ends_as_an_uninterrupted_one(
     task: type[Line], averaging: float, after: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "KEEP", 0.0)
+    monkeypatch.setattr(loop, "CHECKPOINT_INTERVAL", 0.0)
     monkeypatch.setattr(optimiser, "LARGE", 160)
 
     def values_from(start: int, stop: int | None = None) -> Iterator[float]:
         yield from [0.1, 0.4, 0.2, 0.3, 0.1, 0.2][start:stop]
         raise Interrupted
 
-    kept = Checkpoint(tmp_path / "line.checkpoint", {"model": "line"})
+    checkpoint = Checkpoint(tmp_path / "line.checkpoint", {"model": "line"})
     chosen = settings(patience=5, averaging=averaging)
-    whole, cut, rest = values_from(0), values_from(0, after), values_from(after)
-    undisturbed = train(task(), chosen, seed=2, device=CPU, validate=lambda: next(whole))
+    all_values, first, rest = values_from(0), values_from(0, after), values_from(after)
+    uninterrupted = train(task(), chosen, seed=2, device=CPU, validate=lambda: next(all_values))
     with pytest.raises(Interrupted):
-        train(task(), chosen, seed=2, device=CPU, validate=lambda: next(cut), checkpoint=kept)
+        train(task(), chosen, seed=2, device=CPU, validate=lambda: next(first), checkpoint=checkpoint)
     torch.manual_seed(99)
     end = task()
     torch.rand(7)
-    resumed = train(end, chosen, seed=2, device=CPU, validate=lambda: next(rest), checkpoint=kept)
-    assert flat(resumed.weights).tolist() == flat(undisturbed.weights).tolist()
-    assert (resumed.best_epoch, resumed.curves) == (undisturbed.best_epoch, undisturbed.curves)
-    again = train(task(), chosen, seed=2, device=CPU, validate=lambda: next(rest), checkpoint=kept)
-    assert flat(again.weights).tolist() == flat(undisturbed.weights).tolist()
-    assert again.curves == undisturbed.curves
+    resumed = train(end, chosen, seed=2, device=CPU, validate=lambda: next(rest), checkpoint=checkpoint)
+    assert flat(resumed.weights).tolist() == flat(uninterrupted.weights).tolist()
+    assert (resumed.best_epoch, resumed.curves) == (uninterrupted.best_epoch, uninterrupted.curves)
+    again = train(task(), chosen, seed=2, device=CPU, validate=lambda: next(rest), checkpoint=checkpoint)
+    assert flat(again.weights).tolist() == flat(uninterrupted.weights).tolist()
+    assert again.curves == uninterrupted.curves
 
 
 SCRIPT = """
@@ -294,12 +296,12 @@ from pasand.training import checkpoints
 from pasand.training import loop
 from tests.training.test_loop import fitted
 write = checkpoints.Checkpoint.write
-def deadly(self, arrays, numbers):
+def killing(self, arrays, numbers):
     write(self, arrays, numbers)
-    if numbers["done"] == 2:
+    if numbers["epochs"] == 2:
         os.kill(os.getpid(), signal.SIGKILL)
-checkpoints.Checkpoint.write = deadly
-loop.KEEP = 0.0
+checkpoints.Checkpoint.write = killing
+loop.CHECKPOINT_INTERVAL = 0.0
 fitted(sys.argv[1])
 """
 
@@ -307,17 +309,17 @@ fitted(sys.argv[1])
 def fitted(folder: str | Path | None) -> BPRMF:
     torch.set_num_threads(1)
     model = BPRMF(epochs=5, batch_size=256, learning_rate=0.05, patience=2)
-    with checkpoints.keeping(folder):
+    with checkpoints.saving_to(folder):
         return model.fit(clusters()[0], rng=np.random.default_rng(1))
 
 
-def test_a_fit_that_was_killed_ends_to_the_bit_as_an_undisturbed_one(
+def test_a_fit_that_was_killed_ends_to_the_bit_as_an_uninterrupted_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed while the number of epochs is chosen, and interrupted in the training on all events that follows."""
-    monkeypatch.setattr(loop, "KEEP", 0.0)
+    monkeypatch.setattr(loop, "CHECKPOINT_INTERVAL", 0.0)
     threads = torch.get_num_threads()
-    undisturbed = fitted(None)
+    uninterrupted = fitted(None)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     killed = subprocess.run([sys.executable, "-c", SCRIPT, str(tmp_path)], env=environment, check=False)
     assert killed.returncode == -signal.SIGKILL
@@ -337,7 +339,7 @@ def test_a_fit_that_was_killed_ends_to_the_bit_as_an_undisturbed_one(
     assert len(list(tmp_path.iterdir())) == 2
     resumed = fitted(tmp_path)
     torch.set_num_threads(threads)
-    assert resumed.curves() == undisturbed.curves()
-    assert resumed.state().keys() == undisturbed.state().keys()
-    for name, array in undisturbed.state().items():
+    assert resumed.curves() == uninterrupted.curves()
+    assert resumed.state().keys() == uninterrupted.state().keys()
+    for name, array in uninterrupted.state().items():
         np.testing.assert_array_equal(resumed.state()[name], array)

@@ -25,20 +25,24 @@ def softplus(x: float) -> float:
 
 def test_binary_cross_entropy_is_the_mean_over_pairs() -> None:
     pairs = [LN2, softplus(-1), LN2, softplus(LN2), softplus(1)]
-    assert losses.binary_cross_entropy(POSITIVE, NEGATIVES, false=FALSE).item() == pytest.approx(sum(pairs) / 5)
+    assert losses.binary_cross_entropy(POSITIVE, NEGATIVES, false_negatives=FALSE).item() == pytest.approx(
+        sum(pairs) / 5
+    )
     whole = (sum(pairs) + softplus(5)) / 6
     assert losses.binary_cross_entropy(POSITIVE, NEGATIVES).item() == pytest.approx(whole)
 
 
 def test_bpr_is_the_mean_over_pairs() -> None:
     pairs = [LN2, softplus(LN2), LN2]
-    assert losses.bpr(POSITIVE, NEGATIVES, false=FALSE).item() == pytest.approx(sum(pairs) / 3)
+    assert losses.bpr(POSITIVE, NEGATIVES, false_negatives=FALSE).item() == pytest.approx(sum(pairs) / 3)
     assert losses.bpr(POSITIVE, NEGATIVES).item() == pytest.approx((sum(pairs) + softplus(4)) / 4)
 
 
 def test_sampled_softmax_by_hand() -> None:
     first, second = math.log(4), LN2  # 1 / (1 + 1 + 2); e / (e + e)
-    assert losses.sampled_softmax(POSITIVE, NEGATIVES, false=FALSE).item() == pytest.approx((first + second) / 2)
+    assert losses.sampled_softmax(POSITIVE, NEGATIVES, false_negatives=FALSE).item() == pytest.approx(
+        (first + second) / 2
+    )
     log_q = torch.log(torch.tensor([0.5, 0.25]))
     corrected = losses.sampled_softmax(
         POSITIVE[:1], NEGATIVES[:1], log_q=log_q, positive_log_q=torch.log(torch.tensor([0.2]))
@@ -68,22 +72,26 @@ def test_in_batch_softmax_is_cross_entropy_of_the_diagonal() -> None:
     torch.testing.assert_close(
         losses.in_batch_softmax(logits, log_q=log_q), functional.cross_entropy(logits - log_q, target)
     )
-    false = torch.zeros(4, 6, dtype=torch.bool)
-    false[0, 3] = false[1, 1] = True
+    false_negatives = torch.zeros(4, 6, dtype=torch.bool)
+    false_negatives[0, 3] = false_negatives[1, 1] = True
     gone = logits.clone()
     gone[0, 3] = -math.inf
-    torch.testing.assert_close(losses.in_batch_softmax(logits, false=false), functional.cross_entropy(gone, target))
+    torch.testing.assert_close(
+        losses.in_batch_softmax(logits, false_negatives=false_negatives), functional.cross_entropy(gone, target)
+    )
 
 
 def test_full_softmax_is_cross_entropy() -> None:
     logits = torch.randn(3, 5, generator=torch.Generator().manual_seed(1))
     target = torch.tensor([4, 0, 2])
     torch.testing.assert_close(losses.full_softmax(logits, target), functional.cross_entropy(logits, target))
-    false = torch.zeros(3, 5, dtype=torch.bool)
-    false[0, 4] = false[1, 1] = True
+    false_negatives = torch.zeros(3, 5, dtype=torch.bool)
+    false_negatives[0, 4] = false_negatives[1, 1] = True
     gone = logits.clone()
     gone[1, 1] = -math.inf
-    torch.testing.assert_close(losses.full_softmax(logits, target, false=false), functional.cross_entropy(gone, target))
+    torch.testing.assert_close(
+        losses.full_softmax(logits, target, false_negatives=false_negatives), functional.cross_entropy(gone, target)
+    )
 
 
 def test_duplicates() -> None:
@@ -93,11 +101,11 @@ def test_duplicates() -> None:
 
 
 ALL: list[Callable[[Tensor, Tensor, Tensor], Tensor]] = [
-    lambda p, n, f: losses.binary_cross_entropy(p, n, false=f),
-    lambda p, n, f: losses.bpr(p, n, false=f),
-    lambda p, n, f: losses.sampled_softmax(p, n, false=f),
-    lambda p, n, f: losses.refined_softmax(p, n, torch.full(n.shape[1:], -1.0), false=f),
-    lambda p, n, f: losses.in_batch_softmax(torch.cat([torch.diag(p), n], dim=1), false=None),
+    lambda p, n, f: losses.binary_cross_entropy(p, n, false_negatives=f),
+    lambda p, n, f: losses.bpr(p, n, false_negatives=f),
+    lambda p, n, f: losses.sampled_softmax(p, n, false_negatives=f),
+    lambda p, n, f: losses.refined_softmax(p, n, torch.full(n.shape[1:], -1.0), false_negatives=f),
+    lambda p, n, f: losses.in_batch_softmax(torch.cat([torch.diag(p), n], dim=1), false_negatives=None),
 ]
 
 
@@ -108,8 +116,8 @@ def test_empty_or_all_false_is_finite_with_finite_gradients(
 ) -> None:
     positive = torch.ones(shape[0], requires_grad=True)
     negatives = torch.ones(shape, requires_grad=True)
-    for false in (torch.ones(shape, dtype=torch.bool), torch.zeros(shape, dtype=torch.bool)):
-        value = loss(positive, negatives, false)
+    for false_negatives in (torch.ones(shape, dtype=torch.bool), torch.zeros(shape, dtype=torch.bool)):
+        value = loss(positive, negatives, false_negatives)
         assert math.isfinite(value.item())
         for gradient in torch.autograd.grad(value, [positive, negatives], allow_unused=True):
             assert gradient is None or gradient.isfinite().all()
@@ -167,9 +175,9 @@ def softmax_of(sampler: InBatch | Mixed, *, corrected: bool, refined: bool = Fal
 
     def loss(logits: Tensor, items: Tensor, contexts: Tensor, generator: torch.Generator) -> Tensor:
         columns, log_q = sampler.candidates(items, generator)
-        false = losses.duplicates(items, columns) if refined else None
+        false_negatives = losses.duplicates(items, columns) if refined else None
         return losses.in_batch_softmax(
-            logits[:, columns], log_q=log_q if corrected else None, false=false, refined=refined
+            logits[:, columns], log_q=log_q if corrected else None, false_negatives=false_negatives, refined=refined
         )
 
     return learnt(loss)
@@ -198,7 +206,7 @@ def drawn_softmax(sampler: Uniform | Popularity, *, corrected: bool, refined: bo
         drawn, log_q = sampler.draw((len(items), 64), generator)
         positive, negatives = logits.gather(1, items[:, None])[:, 0], logits.gather(1, drawn)
         if refined:
-            return losses.refined_softmax(positive, negatives, log_q, false=losses.duplicates(items, drawn))
+            return losses.refined_softmax(positive, negatives, log_q, false_negatives=losses.duplicates(items, drawn))
         if corrected:
             return losses.sampled_softmax(positive, negatives, log_q=log_q, positive_log_q=sampler.log_q(items))
         return losses.sampled_softmax(positive, negatives)

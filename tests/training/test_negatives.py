@@ -1,4 +1,4 @@
-"""Samplers draw what they say they draw; false negatives are found."""
+"""Samplers draw with the probabilities that they report; false negatives are found."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pasand.training.negatives import InBatch, Mixed, Popularity, Positives, Sampler, Streaming, Uniform
+from pasand.training.negatives import InBatch, Mixed, Popularity, Positives, Sampler, StreamingFrequency, Uniform
 
 COUNTS = torch.tensor([8.0, 0.0, 1.0, 3.0, 0.0])
 
@@ -45,7 +45,7 @@ def test_one_seed_gives_one_draw(sampler: Sampler) -> None:
     assert sampler.draw((0, 5), generator())[0].shape == (0, 5)
 
 
-def test_nothing_to_draw_from_is_refused() -> None:
+def test_samplers_without_items_are_refused() -> None:
     with pytest.raises(ValueError, match="n_items must be positive"):
         Uniform(0)
     with pytest.raises(ValueError, match="one must be positive"):
@@ -71,7 +71,7 @@ def test_mixed_candidates_have_the_probability_of_the_mixture() -> None:
 
 
 def test_streaming_keeps_gaps_as_the_papers_algorithm_does() -> None:
-    frequency = Streaming(3, batch_size=1, rate=0.5)
+    frequency = StreamingFrequency(3, batch_size=1, rate=0.5)
     for batch in ([0, 1, 1], [0], [0], [1], [0, 1]):
         frequency.update(torch.tensor(batch))
     # item 0: steps 1 2 3 5, gaps 1 1 1 2: 1, 1, 1, 1.5; item 1: steps 1 4 5, gaps 1 3 1: 1, 2, 1.5; item 2: never
@@ -80,7 +80,7 @@ def test_streaming_keeps_gaps_as_the_papers_algorithm_does() -> None:
 
 def test_streaming_finds_the_frequencies_and_follows_them() -> None:
     truth = torch.tensor([0.5, 0.3, 0.15, 0.05])
-    frequency, draws = Streaming(4, batch_size=8, rate=0.02), generator()
+    frequency, draws = StreamingFrequency(4, batch_size=8, rate=0.02), generator()
     for step in range(3000):
         p = truth if step < 1500 else truth.flip(0)
         frequency.update(torch.multinomial(p, 8, replacement=True, generator=draws))
@@ -98,7 +98,7 @@ def test_positives_are_found(pairs: list[tuple[int, int]], users: list[int], ite
     columns = torch.tensor(pairs, dtype=torch.int64).reshape(-1, 2)
     positives = Positives(columns[:, 0], columns[:, 1], 7)
     expected = [[(user, item) in pairs for item in items] for user in users]
-    asked, shared = torch.tensor(users), torch.tensor(items, dtype=torch.int64)
-    assert positives.among(asked, shared).tolist() == expected
-    assert positives.hold(asked, shared.expand(len(users), len(items))).tolist() == expected
-    assert positives.among(asked, shared).tolist() == expected
+    query_users, shared = torch.tensor(users), torch.tensor(items, dtype=torch.int64)
+    assert positives.contains_shared(query_users, shared).tolist() == expected
+    assert positives.contains(query_users, shared.expand(len(users), len(items))).tolist() == expected
+    assert positives.contains_shared(query_users, shared).tolist() == expected

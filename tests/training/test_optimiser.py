@@ -1,4 +1,4 @@
-"""Steps of Adam, over whole weights and over the rows of large tables that were read."""
+"""Adam updates dense weights, and of large tables the rows that were read."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def small_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def steps(network: Network, batches: list[list[int]], l2: float = 0.0) -> Optimiser:
-    """Take a step a batch of rows, at a rate of 0.1; rows may repeat."""
+    """Do a step for each batch of rows, at a learning rate of 0.1; rows may repeat."""
     found = Optimiser(network, l2, CPU)
     for rows in batches:
         found.zero()
@@ -47,21 +47,21 @@ def test_small_networks_are_trained_by_adamw() -> None:
         torch.testing.assert_close(mine, other)
 
 
-def test_rows_of_a_large_table_are_stepped_when_they_were_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    rows, whole, before = Network(), Network(), Network().table.weight
-    steps(whole, [[1, 2, 2]], l2=0.3)
+def test_rows_of_a_large_table_are_updated_when_they_were_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, dense, before = Network(), Network(), Network().table.weight
+    steps(dense, [[1, 2, 2]], l2=0.3)
     monkeypatch.setattr(optimiser, "LARGE", 40)
     steps(rows, [[1, 2, 2]], l2=0.3)
     assert rows.table.weight.grad is not None
     assert rows.table.weight.grad.is_sparse
-    torch.testing.assert_close(rows.table.weight[1:3], whole.table.weight[1:3])
-    torch.testing.assert_close(rows.line.weight, whole.line.weight)
+    torch.testing.assert_close(rows.table.weight[1:3], dense.table.weight[1:3])
+    torch.testing.assert_close(rows.line.weight, dense.line.weight)
     others = [0, *range(3, 10)]
     assert torch.equal(rows.table.weight[others], before[others])
 
 
 @pytest.mark.usefixtures("small_is_large")
-def test_a_table_that_is_also_read_as_a_whole_is_stepped_as_a_whole() -> None:
+def test_a_table_that_is_also_read_without_look_up_is_updated_as_a_whole() -> None:
     network = Network()
     before = network.table.weight.detach().clone()
     found = Optimiser(network, 0.0, CPU)
@@ -75,7 +75,7 @@ def test_a_table_that_is_also_read_as_a_whole_is_stepped_as_a_whole() -> None:
 
 
 @pytest.mark.usefixtures("small_is_large")
-def test_clipping_counts_rows_and_whole_weights() -> None:
+def test_clipping_includes_rows_and_dense_weights() -> None:
     network = Network()
     found = Optimiser(network, 0.0, CPU)
     (3 * network.table(torch.tensor([1, 1])).sum() + network.line.weight.sum()).backward()
@@ -88,7 +88,7 @@ def test_clipping_counts_rows_and_whole_weights() -> None:
 
 
 @pytest.mark.usefixtures("small_is_large")
-def test_its_state_comes_back() -> None:
+def test_its_state_is_restored() -> None:
     whole, parts = Network(), Network()
     steps(whole, [[1, 2], [2, 5], [1, 5]], l2=0.1)
     state = steps(parts, [[1, 2], [2, 5]], l2=0.1).state()
@@ -102,7 +102,7 @@ def test_its_state_comes_back() -> None:
         assert torch.equal(one, other)
 
 
-def test_a_network_without_gradients_stays_as_it_is() -> None:
+def test_a_network_without_gradients_does_not_change() -> None:
     network = Network()
     found = Optimiser(network, 0.1, CPU)
     assert float(found.clip(1.0)) == 0

@@ -1,4 +1,4 @@
-"""pasand compare: which recommender is best on this log, and how sure is that?"""
+"""pasand compare: ranks models and recipes on a log by their test metrics, with confidence intervals."""
 
 from __future__ import annotations
 
@@ -29,63 +29,66 @@ if TYPE_CHECKING:
     from pasand.evaluation.compare import Comparison, Entry
     from pasand.evaluation.funnel import Funnel
 
-LESSER = ("MB", "coverage", "fit s", "recall", "rmse", "cold items", "cold", "warm")
-"""Columns of the leaderboard that a narrow terminal does without, first the one that matters least."""
+OPTIONAL_COLUMNS = ("MB", "coverage", "fit s", "recall", "rmse", "cold items", "cold", "warm")
+"""Columns of the leaderboard that are left out on a narrow terminal, the least important first."""
 
 MODELS = ("item_knn", "user_knn", "ease", "ials", "biased_mf")
+"""Models compared by default."""
 MANY_ITEMS = 10_000
-"""Items above which EASE, cubic in them, is not compared unasked."""
+"""Number of items above which EASE, whose training time is cubic in it, is not compared by default."""
 
 
 def command(
     source: str = SOURCE,
     models: str | None = typer.Option(
-        None, help="Models and recipes (NAME.toml where a model has that name), commas between; popularity is there."
+        None,
+        help="Models and recipes to compare, separated by commas; write NAME.toml for a recipe with the name of a "
+        "model. Popularity is always included.",
     ),
     protocol: str | None = PROTOCOL,
     histories: str | None = HISTORIES,
-    k: str = typer.Option("10", help="Lengths of list with commas between; the first decides."),
-    seed: int = typer.Option(0, min=0, help="Seed of everything random."),
+    k: str = typer.Option("10", help="List lengths, separated by commas; the first one ranks the models."),
+    seed: int = typer.Option(0, min=0, help="Seed of all random numbers."),
     set_: list[str] = typer.Option(
         [],
         "--set",
-        help="A hyper-parameter, as MODEL.FIELD=VALUE (VALUE,VALUE or none for lists) or RECIPE.TABLE.OPTION=VALUE; "
-        "may be repeated.",
+        help="Set a hyper-parameter, as MODEL.FIELD=VALUE (VALUE,VALUE or none for lists) or "
+        "RECIPE.TABLE.OPTION=VALUE; may be repeated.",
     ),
-    parts: bool = typer.Option(False, "--parts", help="Put the parts of each recipe beside it, each answering alone."),
-    metrics: str | None = typer.Option(None, help="Further metrics with commas between, such as auc."),
+    parts: bool = typer.Option(False, "--parts", help="Compare each recipe with each of its parts alone as well."),
+    metrics: str | None = typer.Option(None, help="Further metrics, separated by commas, such as auc."),
     query: str | None = QUERY,
     positive_from: float | None = POSITIVE_FROM,
     column: list[str] = COLUMN,
     impressions: str | None = IMPRESSIONS,
-    json: Path | None = typer.Option(None, help='Write all figures as JSON to a file; "-": standard output.'),
-    report: Path | None = typer.Option(None, help="Write a page with plots to this HTML file."),
+    json: Path | None = typer.Option(None, help='Write all results as JSON to a file; "-": standard output.'),
+    report: Path | None = typer.Option(None, help="Write a report with plots to this HTML file."),
 ) -> None:
-    """Train models on one part of SOURCE and rank them by what they foresee of the other."""
+    """Train models on one part of SOURCE, test them on the rest, and print a leaderboard."""
     from pasand.evaluation.compare import compare
-    from pasand.evaluation.memory_estimate import needed
+    from pasand.evaluation.memory_estimate import training_memory
     from pasand.evaluation.report import contents
     from pasand.evaluation.report import html as reports
 
-    ks = lengths(k)
+    ks = list_lengths(k)
     console.check_writable(json, report)
     with console.progress():
         data = opened(source, query, positive_from, column, impressions=impressions, quiet=console.quiet(json))
         named = models.split(",") if models else None
         chosen = contenders(data, named, console.assignments(set_, "--set"), seed, parts=parts)
-        console.errors.print(str(needed(data, [contender.model for contender in chosen])), markup=False)
-        asked = protocol_of(data, source, protocol, histories)
-        comparison = compare(data, chosen, asked, ks=ks, seed=seed, metrics=metrics.split(",") if metrics else None)
+        console.errors.print(str(training_memory(data, [contender.model for contender in chosen])), markup=False)
+        splits = protocol_of(data, source, protocol, histories)
+        comparison = compare(data, chosen, splits, ks=ks, seed=seed, metrics=metrics.split(",") if metrics else None)
     if not console.quiet(json):
         show(comparison)
     console.write_json(json, comparison.as_json())
     if report is not None:
-        reports.write(report, contents.of_comparison(comparison))
+        reports.write(report, contents.comparison_report(comparison))
         console.errors.print(f"report written to {report}", markup=False)
 
 
-def lengths(text: str) -> list[int]:
-    """Return the lengths of list that a text names; raises InputError where one is no whole number above 0."""
+def list_lengths(text: str) -> list[int]:
+    """Return the list lengths of a text such as "10,20"; raises InputError unless all are whole numbers above 0."""
     ks = [int(piece) if piece.strip().isdecimal() else 0 for piece in text.split(",")]
     if 0 in ks:
         raise InputError("--k", value=text, cause="not whole numbers of at least 1", cure="write --k 10 or --k 10,20")
@@ -95,12 +98,12 @@ def lengths(text: str) -> list[int]:
 def contenders(
     data: Dataset, names: Sequence[str] | None, changes: Any = None, seed: int = 0, *, parts: bool = False
 ) -> list[Entry]:
-    """Return the contenders of these names, by default those that the data can carry, with changed fields."""
+    """Return the models and recipes of these names with changed hyper-parameters; None: models that suit the data."""
     from pasand import models
     from pasand import recipe as recipes
-    from pasand.evaluation.compare import RECENT, entry
-    from pasand.evaluation.recipe_entries import Shared, beside_parts, of_recipe
-    from pasand.evaluation.tune import OfRecipe, changed, single
+    from pasand.evaluation.compare import RECENT, model_entry
+    from pasand.evaluation.recipe_entries import ComponentCache, recipe_entry, with_parts
+    from pasand.evaluation.search_space import TunableRecipe, single_values, with_hyperparameters
     from pasand.models.classical.ease import memory_free, memory_needed
 
     changes = dict(changes or {})
@@ -108,51 +111,54 @@ def contenders(
         names = [name for name in MODELS if name != "biased_mf" or data.values == "rating"]
         if data.n_items > MANY_ITEMS or memory_needed(data.n_items) > memory_free() // 2:
             size = memory_needed(data.n_items) / 1e9
-            told = f"ease is left out: {data.n_items:,} items take it minutes and {size:.1f} GB; name it in --models"
-            console.errors.print(told, markup=False)
+            message = f"ease is left out: {data.n_items:,} items need minutes and {size:.1f} GB; name it in --models"
+            console.errors.print(message, markup=False)
             names = [name for name in names if name != "ease"]
     chosen: list[Entry] = []
-    shared, texts = Shared(seed), {}
+    shared, texts = ComponentCache(seed), {}
     for name in dict.fromkeys(name.strip() for name in names if name.strip() != RECENT):
         if name.endswith(".toml") or (name in recipes.packaged() and name not in models.classes()):
             file = Path(name)
             label = file.name if file.stem in models.classes() else file.stem
             text = recipes.read(name).text
             if own := _own(changes, label):
-                searched = OfRecipe(label, text, seed)
-                text = recipes.changed(text, {option: searched.value(option, told) for option, told in own.items()})
+                searched = TunableRecipe(label, text, seed)
+                values = {option: searched.parse_value(option, value) for option, value in own.items()}
+                text = recipes.with_options(text, values)
             texts[label] = text
-            chosen.append(of_recipe(label, text, shared))
+            chosen.append(recipe_entry(label, text, shared))
             continue
         model: Any = models.find(name)()
-        chosen.append(entry(name, changed(model, single(model, _own(changes, name)))))
+        chosen.append(model_entry(name, with_hyperparameters(model, single_values(model, _own(changes, name)))))
     if changes:
-        raise InputError("--set", value=next(iter(changes)), cause="of no model in the comparison", cure="add it")
-    return beside_parts(chosen, texts, shared) if parts else chosen
+        cause = "no model of that name is compared"
+        raise InputError("--set", value=next(iter(changes)), cause=cause, cure="add the model to --models")
+    return with_parts(chosen, texts, shared) if parts else chosen
 
 
 def _own(changes: dict[str, str], name: str) -> dict[str, str]:
-    """Return, and take out of the changes, those of one contender, without its name."""
+    """Remove the changes of one model or recipe and return them, without its name."""
     own = [key for key in changes if key.startswith(f"{name}.")]
     return {key.removeprefix(f"{name}."): changes.pop(key) for key in own}
 
 
 def show(comparison: Comparison) -> None:
-    """Print the leaderboard, best first, with the rules by which it came about."""
+    """Print the leaderboard, best first, with the evaluation protocol and its rules."""
     from pasand.evaluation.compare import ALL_TIME, RECENT
-    from pasand.evaluation.report.contents import sentence
+    from pasand.evaluation.report.contents import describe_split
 
     out, split, k = console.output, comparison.splits[0], comparison.ks[0]
     out.print(f"[bold]protocol[/] {comparison.protocol}")
-    style = "bold red" if split.leaks else "green"
-    out.print(f"[{style}]{sentence(split).partition('. ')[2]}[/]")
+    style = "bold red" if split.leakage else "green"
+    out.print(f"[{style}]{describe_split(split).partition('. ')[2]}[/]")
     for name, rule in comparison.rules.items():
         out.print(f"  {name}: {rule}", markup=False, style="dim")
     users, new = comparison.results[0].evaluation.n_users, comparison.results[0].evaluation.n_cold_items
     for_new = f"; {users['cold_items']:,} of them for {new:,} cold items" if new else ""
-    out.print(f"asked: {users['overall']:,} users, {users['warm']:,} warm and {users['cold']:,} cold{for_new}")
+    out.print(f"test users: {users['overall']:,}, {users['warm']:,} warm and {users['cold']:,} cold{for_new}")
     if not users["overall"]:
-        out.print("[bold red]nothing is relevant[/]: no test event is a liking, so lists cannot be judged", style="red")
+        message = "no test event is positive, so lists cannot be evaluated"
+        out.print(f"[bold red]nothing is relevant[/]: {message}", style="red")
     main = [f"ndcg@{k}", f"recall@{k}", f"coverage@{k}", "rmse"]
     main = [name for name in main if any(name in r.evaluation.overall for r in comparison.results)]
     head = [
@@ -168,83 +174,81 @@ def show(comparison: Comparison) -> None:
     ]
     rows = []
     for result in comparison.results:
-        told = result.evaluation
-        first = told.overall[main[0]]
-        told_first = f"{first.mean:.4f} [{first.low:.4f}, {first.high:.4f}]" if first.mean == first.mean else ""
-        cells = [told_first]
-        cells += [_figure(told.overall, name) for name in main[1:]]
-        cells += [_figure(part, main[0]) for part in (told.warm, told.cold, *([told.cold_items] if new else []))]
+        evaluation = result.evaluation
+        parts = (evaluation.warm, evaluation.cold, *([evaluation.cold_items] if new else []))
+        first = evaluation.overall[main[0]]
+        cells = [f"{first.mean:.4f} [{first.low:.4f}, {first.high:.4f}]" if first.mean == first.mean else ""]
+        cells += [_figure(evaluation.overall, name) for name in main[1:]]
+        cells += [_figure(part, main[0]) for part in parts]
         baseline = result.name in (ALL_TIME, RECENT)
         beats = "baseline" if baseline else "yes" if result.beats_popularity else "NO"
-        sure = "" if baseline or not result.corrected < 0.05 else " (p < .05)"
-        rows.append([result.name, *cells, beats + sure, f"{result.fit_seconds:.2f}", f"{result.peak_memory_mb:.0f}"])
-    out.print(board(head, rows, out.width))
+        significant = "" if baseline or not result.p_holm < 0.05 else " (p < .05)"
+        costs = [f"{result.fit_seconds:.2f}", f"{result.peak_memory_mb:.0f}"]
+        rows.append([result.name, *cells, beats + significant, *costs])
+    out.print(leaderboard(head, rows, out.width))
     if comparison.hybrids:
-        out.print(against_parts(comparison))
+        out.print(hybrid_table(comparison))
     for result in comparison.results:
         if result.funnel is not None and users["overall"]:
             recall = ", ".join(f"{value:.4f} at {depth}" for depth, value in result.funnel.recall.items())
-            out.print(
-                f"{result.name}: recall of the candidates {recall}; {result.funnel.n_candidates} are taken",
-                markup=False,
-            )
-            out.print(stages(result.funnel))
+            retrieved = f"{result.funnel.n_candidates} candidates are retrieved"
+            out.print(f"{result.name}: candidate recall {recall}; {retrieved}", markup=False)
+            out.print(funnel_table(result.funnel))
         if result.minutes is not None:
-            total = float(result.minutes.count @ result.minutes.came)
-            compared = (
-                f"minutes foreseen of {result.minutes.count.sum():,} later impressions, against {total:,.0f} watched"
-            )
-            out.print(f"{result.name}: {compared}; by tenth, least foreseen first: {result.minutes}", markup=False)
+            total = float(result.minutes.count @ result.minutes.observed)
+            pairs = f"{result.minutes.count.sum():,} test impressions with {total:,.0f} minutes watched"
+            errors = f"error of the predicted minutes by decile, lowest first: {result.minutes}"
+            out.print(f"{result.name}: {pairs}; {errors}", markup=False)
     for name, reason in comparison.failed.items():
         out.print(f"{name} failed: {reason}", markup=False)
 
 
-def board(head: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> Table:
-    """Return the leaderboard; where the terminal is narrow, without the columns that matter least."""
+def leaderboard(head: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> Table:
+    """Return the leaderboard; for a narrow terminal, without the least important columns."""
     from rich.table import Table
     from rich.text import Text
 
     kept = list(range(len(head)))
-    lesser = [i for name in LESSER for i in kept if head[i].partition("@")[0] == name]
+    optional = [i for name in OPTIONAL_COLUMNS for i in kept if head[i].partition("@")[0] == name]
 
-    def needs() -> int:
+    def table_width() -> int:
         return 1 + sum(3 + max(len(row[i]) for row in (head, *rows)) for i in kept)
 
-    while needs() > width and lesser:
-        kept.remove(lesser.pop(0))
+    while table_width() > width and optional:
+        kept.remove(optional.pop(0))
     table = Table()
     for i in kept:
-        table.add_column(Text(head[i]), justify="right" if i else "left", no_wrap=needs() <= width)
+        table.add_column(Text(head[i]), justify="right" if i else "left", no_wrap=table_width() <= width)
     for row in rows:
         table.add_row(*(Text(row[i], style="bold red" if row[i].startswith("NO") else "") for i in kept))
     return table
 
 
-def against_parts(comparison: Comparison) -> Table:
-    """Return the table of hybrids, each against the best of its parts."""
+def hybrid_table(comparison: Comparison) -> Table:
+    """Return the table of hybrids, each compared with the best of its parts."""
     from rich import box
     from rich.markup import escape
     from rich.table import Table
 
-    title = f"hybrids against the best of their parts here, {comparison.decided_by}, paired by user"
+    title = f"hybrids compared with the best of their parts, {comparison.main_metric}, paired by user"
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for column in ("hybrid", "best part", "difference [95 %]", "p (Holm)", ""):
         table.add_column(column, justify="right" if column.startswith(("difference", "p (")) else "left")
     for hybrid in comparison.hybrids:
-        told = f"{hybrid.difference.mean:+.4f} [{hybrid.difference.low:+.4f}, {hybrid.difference.high:+.4f}]"
-        sure = "" if hybrid.corrected != hybrid.corrected else f"{hybrid.corrected:.3g}"
-        table.add_row(escape(hybrid.name), escape(hybrid.best), escape(told), sure, hybrid.verdict)
+        difference = f"{hybrid.difference.mean:+.4f} [{hybrid.difference.low:+.4f}, {hybrid.difference.high:+.4f}]"
+        p_value = "" if hybrid.p_holm != hybrid.p_holm else f"{hybrid.p_holm:.3g}"
+        table.add_row(escape(hybrid.name), escape(hybrid.best_part), escape(difference), p_value, hybrid.verdict)
     return table
 
 
-def stages(funnel: Funnel) -> Table:
-    """Return the table of a recommender's parts."""
+def funnel_table(funnel: Funnel) -> Table:
+    """Return the table of a recommender's parts, with NDCG@10 before and after each and its time."""
     from rich import box
     from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in ("part", "ndcg@10 before", "ndcg@10 after", "ms a query"):
+    for column in ("part", "ndcg@10 before", "ndcg@10 after", "ms per query"):
         table.add_column(column, justify="left" if column == "part" else "right")
     before = ""
     for part in funnel.parts:

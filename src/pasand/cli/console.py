@@ -1,4 +1,4 @@
-"""How commands speak: tables on standard output, progress and errors on standard error."""
+"""Output of commands: results on standard output, progress and errors on standard error, JSON to files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ errors = Console(stderr=True, highlight=False)
 
 @contextmanager
 def progress() -> Iterator[None]:
-    """Show the steps of long work with the time left, where standard error is a terminal."""
+    """Show the progress of long work with the remaining time, if standard error is a terminal."""
     if not errors.is_terminal:
         yield
         return
@@ -48,7 +48,7 @@ def progress() -> Iterator[None]:
 
 
 def write_json(path: Path | None, content: Any) -> None:
-    """Write a result as JSON to a file, whole or not at all; "-" is standard output, None writes nothing."""
+    """Write a result as JSON to a file, completely or not at all; "-" is standard output, None writes nothing."""
     if path is None:
         return
     text = json.dumps(content, indent=1, ensure_ascii=False)
@@ -60,16 +60,16 @@ def write_json(path: Path | None, content: Any) -> None:
         part.write_text(text + "\n", encoding="utf-8")
         part.replace(path)
     except OSError as error:
-        raise InputError(path, cause=f"cannot be written: {error.strerror or error}", cure=ROOM) from None
+        raise InputError(path, cause=f"cannot be written: {error.strerror or error}", cure=NO_SPACE_CURE) from None
     finally:
         part.unlink(missing_ok=True)
 
 
-ROOM = "make room, or name another file"
+NO_SPACE_CURE = "free some space, or name another file"
 
 
 def check_writable(*paths: Path | None) -> None:
-    """Raise InputError where a result could not be written in the end, before the work for it begins."""
+    """Raise InputError for a path that a result cannot be written to; called before the work begins."""
     for path in paths:
         if path is None or str(path) == "-":
             continue
@@ -80,7 +80,7 @@ def check_writable(*paths: Path | None) -> None:
 
 
 def quiet(path: Path | None) -> bool:
-    """Whether standard output is wanted for JSON alone."""
+    """Return whether standard output is reserved for JSON."""
     return path is not None and str(path) == "-"
 
 

@@ -1,4 +1,4 @@
-"""pasand data: get data sets, and look at a log before trusting it."""
+"""pasand data: downloads public data sets, and checks logs for problems."""
 
 from __future__ import annotations
 
@@ -9,21 +9,23 @@ import typer
 from pasand.cli import console
 from pasand.cli.source import COLUMN, IMPRESSIONS, POSITIVE_FROM, QUERY, SOURCE, options
 
-app = typer.Typer(no_args_is_help=True, help="Get data sets, and check a log.")
+app = typer.Typer(no_args_is_help=True, help="Download public data sets, and check logs.")
 
 
 @app.command()
 def get(
     name: str = typer.Argument(..., help="Name of a public data set, such as ml-100k."),
-    folder: Path | None = typer.Option(None, help="Where to put it; by default where `pasand compare NAME` looks."),
-    url: str | None = typer.Option(None, help="Fetch from a mirror instead."),
+    folder: Path | None = typer.Option(
+        None, help="Target folder; by default the one where `pasand compare NAME` looks."
+    ),
+    url: str | None = typer.Option(None, help="Download from this mirror instead."),
 ) -> None:
-    """Download a public data set: with progress, resumed where it broke off, and checked."""
+    """Download a public data set, verify it and unpack it; an interrupted download is resumed."""
     from pasand.data import download
 
     with console.progress():
-        place = download.get(name, folder, url=url) if url else download.get(name, folder)
-    console.output.print(f"{name} is in {place}", markup=False)
+        location = download.get(name, folder, url=url) if url else download.get(name, folder)
+    console.output.print(f"{name} is in {location}", markup=False)
 
 
 @app.command()
@@ -35,11 +37,13 @@ def check(
     impressions: str | None = IMPRESSIONS,
     json: Path | None = typer.Option(None, help='Write the report as JSON to a file; "-": standard output.'),
 ) -> None:
-    """Report what a log holds and what is suspicious about it."""
+    """Report the size and contents of a log, and suspicious values in it."""
     from pasand.data import check as checks
+    from pasand.sources import open_log
 
+    chosen = options(query, positive_from, column, impressions)
     with console.progress():
-        report = checks.check(source, options(query, positive_from, column, impressions))
+        report = checks.check(open_log(source, chosen), chosen)
     if not console.quiet(json):
         console.output.print(report.text(), markup=False)
     console.write_json(json, report.as_json())

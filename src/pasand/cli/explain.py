@@ -1,4 +1,4 @@
-"""pasand explain: why an item stands where it stands in a user's list."""
+"""pasand explain: explains the rank of an item in a user's recommendations."""
 
 from __future__ import annotations
 
@@ -18,60 +18,62 @@ if TYPE_CHECKING:
     from pasand.data.vocabulary import Vocabulary
 
 SHOWN = 8
-"""Reasons, and features of a model, that are printed."""
+"""Number of reasons, and of features of a model, that are printed."""
 
 
 def command(
     bundle: Path = typer.Argument(..., help="Folder that `pasand fit` wrote."),
-    user: str | None = typer.Option(None, help="Id of the user; leave out for somebody new."),
+    user: str | None = typer.Option(None, help="Id of the user; leave out for an anonymous user."),
     item: str = typer.Option(..., help="Id of the item."),
-    history: str | None = typer.Option(None, help="Items taken since, or by somebody new: ITEM,ITEM (oldest first)."),
-    feature: list[str] = typer.Option(
-        [], help="What the request tells of the user: NAME=VALUE, such as language=Hindi."
+    history: str | None = typer.Option(
+        None, help="Items of further events, after those of the log: ITEM,ITEM (oldest first)."
     ),
-    k: int = typer.Option(10, "-k", min=1, help="Length of the list."),
-    json: Path | None = typer.Option(None, help='Write the answer as JSON to a file; "-": standard output.'),
+    feature: list[str] = typer.Option(
+        [], help="Feature of the user: NAME=VALUE, such as language=Hindi; may be repeated."
+    ),
+    k: int = typer.Option(10, "-k", min=1, help="Number of recommendations."),
+    json: Path | None = typer.Option(None, help='Write the explanation as JSON to a file; "-": standard output.'),
 ) -> None:
-    """Say who proposed an item to a user, what each stage did with it, and what speaks for it."""
+    """Explain the rank of an item for a user: its sources, its rank after each stage, and the reasons for its score."""
     from pasand import bundle as bundles
 
     console.check_writable(json)
     with console.progress():
         loaded = bundles.read(bundle)
-        told = answer(loaded, user, item, history, feature, k)
+        explanation = explained(loaded, user, item, history, feature, k)
     if not console.quiet(json):
-        show(told)
-    console.write_json(json, told)
+        show(explanation)
+    console.write_json(json, explanation)
 
 
-def answer(
+def explained(
     bundle: Bundle, user: str | None, item: str, history: str | None, feature: list[str], k: int
 ) -> dict[str, Any]:
-    """Return the explanation of a bundle, in ids, titles and numbers.
+    """Return the explanation of an item's rank, in ids, titles and numbers.
 
-    Raises InputError for an item that the bundle does not know, and for such a user unless a history is given; the
-    message names near matches.
+    Raises InputError for an item that is not in the bundle, and for such a user unless a history is given. The message
+    names near matches.
     """
     from dataclasses import replace
 
-    from pasand.cli.recommend import asked, told_features
+    from pasand.cli.recommend import single_query, user_features
     from pasand.explanation import explain
 
     data = bundle.data
-    row = known(data.items, item, "--item", data)
+    row = row_of(data.items, item, "--item", data)
     if user is not None and history is None:
-        known(data.users, user, "--user")
+        row_of(data.users, user, "--user")
     given = history.split(",") if history else []
-    for one in given:
-        known(data.items, one.strip(), "--history", data)
-    queries = asked(data, user, given, min(k, data.n_items))
-    queries = replace(queries, features={**queries.features, **told_features(data, feature)})
-    found = explain(bundle.assembly.recommender, queries, row, bundle.assembly.components)
-    return {"user": user, "known": bool(queries.users[0] >= 0), **found.as_json(data)}
+    for name in given:
+        row_of(data.items, name.strip(), "--history", data)
+    query = single_query(data, user, given, min(k, data.n_items))
+    query = replace(query, features={**query.features, **user_features(data, feature)})
+    found = explain(bundle.assembly.recommender, query, row, bundle.assembly.components)
+    return {"user_id": user, "known": bool(query.users[0] >= 0), **found.as_json(data)}
 
 
-def known(vocabulary: Vocabulary, name: str, option: str, titled: Dataset | None = None) -> int:
-    """Return the row of an id; raises InputError, naming near matches, by title as well where there are titles."""
+def row_of(vocabulary: Vocabulary, name: str, option: str, titled: Dataset | None = None) -> int:
+    """Return the row of an id; raises InputError for an unknown id, naming near matches among ids and titles."""
     from pasand.errors import InputError
 
     row = int(vocabulary.rows([name])[0])
@@ -80,75 +82,78 @@ def known(vocabulary: Vocabulary, name: str, option: str, titled: Dataset | None
     ids = vocabulary.series.to_list()
     near = get_close_matches(name, ids, n=3, cutoff=0.5)
     if titled is not None:
-        titles = {titled.title(at): one for at, one in enumerate(ids)}
+        titles = {titled.title(row): item_id for row, item_id in enumerate(ids)}
         titles.pop("", None)
         found = [title for title in titles if name.lower() in title.lower()] or get_close_matches(name, titles, n=3)
-        named = [titles[title] + ("" if title == titles[title] else f" ({title})") for title in found]
-        near = [*named, *(one for one in near if one not in [titles[title] for title in found])]
+        with_titles = [titles[title] + ("" if title == titles[title] else f" ({title})") for title in found]
+        near = [*with_titles, *(item_id for item_id in near if item_id not in [titles[title] for title in found])]
     cure = f"did you mean {', '.join(near[:3])}?" if near else "give an id of the log"
     kind = "a user" if option == "--user" else "an item"
-    more = ", or say what somebody new took with --history" if option == "--user" else ""
-    raise InputError(option, value=name, cause=f"not {kind} of the bundle", cure=cure.rstrip("?") + more)
+    alternative = ", or give the items of a new user with --history" if option == "--user" else ""
+    raise InputError(option, value=name, cause=f"not {kind} of the bundle", cure=cure.rstrip("?") + alternative)
 
 
-def show(told: dict[str, Any]) -> None:
-    """Print where the item stands, its sources, its way through the stages, and what speaks for it."""
+def show(explanation: dict[str, Any]) -> None:
+    """Print the item's rank, its sources, its rank after each stage, and the reasons and features behind its score."""
     from rich.markup import escape
 
     out = console.output
-    who = told["user"] or "somebody new"
-    out.print(f"[bold]{escape(_name(told['item']))}[/] for [bold]{escape(who)}[/]", soft_wrap=True)
-    out.print(_verdict(told), soft_wrap=True)
-    out.print(_sources(told["sources"]))
-    out.print(_steps(told["steps"]))
-    if told["above"]:
-        out.print(_list("above it" if told["rank"] else "the list", told["above"]))
-    elif told["rank"] == 1:
-        out.print("nothing stands above it")
-    if told["because"]:
-        table = _table("because of the history", "item", "share of the score")
-        for cause in told["because"][:SHOWN]:
-            table.add_row(escape(_name(cause)), f"{cause['weight']:+.4g}")
+    user = explanation["user_id"] or "an anonymous user"
+    out.print(f"[bold]{escape(_name(explanation['item']))}[/] for [bold]{escape(user)}[/]", soft_wrap=True)
+    out.print(_verdict(explanation), soft_wrap=True)
+    out.print(_sources(explanation["sources"]))
+    out.print(_steps(explanation["steps"]))
+    if explanation["above"]:
+        out.print(_list("items ranked above it" if explanation["rank"] else "recommended items", explanation["above"]))
+    elif explanation["rank"] == 1:
+        out.print("no item is ranked above it")
+    if explanation["reason"]:
+        table = _table("history items behind it", "item", "share of the score")
+        for reason in explanation["reason"][:SHOWN]:
+            table.add_row(escape(_name(reason)), f"{reason['weight']:+.4g}")
         out.print(table)
     else:
-        out.print("no item of the history speaks for it")
-    for influence in told["influences"]:
-        how = "fall of the score when not known" if influence["method"] == "left out" else "share of the score"
-        table = _table(f"what moved the score of {influence['name']} ({influence['kind']})", "input", how)
+        out.print("no history item contributed to its score")
+    for influence in explanation["influences"]:
+        method = "fall of the score if unknown" if influence["method"] == "left out" else "share of the score"
+        table = _table(f"inputs that moved the score of {influence['name']} ({influence['kind']})", "input", method)
         for feature in influence["features"][:SHOWN]:
             table.add_row(escape(feature["feature"]), f"{feature['contribution']:+.4g}")
         out.print(table)
-    for name in told["silent"]:
-        out.print(f"{name} cannot say what moved its score", markup=False)
+    for name in explanation["unexplained"]:
+        out.print(f"{name} cannot explain its score", markup=False)
 
 
-def _verdict(told: dict[str, Any]) -> str:
-    if told["barred_by"]:
-        return f"[bold red]barred[/] by {', '.join(told['barred_by'])}; below is the way it would go otherwise"
-    if told["rank"]:
-        return f"[green]rank {told['rank']}[/] of the {told['k']} shown"
-    steps = told["steps"]
+def _verdict(explanation: dict[str, Any]) -> str:
+    if explanation["excluded_by"]:
+        filters = ", ".join(explanation["excluded_by"])
+        return f"[bold red]excluded[/] by {filters}; the ranks below are those that it would have otherwise"
+    if explanation["rank"]:
+        return f"[green]rank {explanation['rank']}[/] of the {explanation['k']} recommended items"
+    steps = explanation["steps"]
     if not steps[0]["rank"]:
-        return f"[red]not shown[/]: it was not among the {steps[0]['of']:,} candidates retrieved"
-    lost = next((step["name"] for step in steps if not step["rank"]), None)
-    if lost:
-        return f"[red]not shown[/]: {lost} dropped it"
-    return f"[red]not shown[/]: it came to rank {steps[-1]['rank']}, and {told['k']} are shown"
+        return f"[red]not recommended[/]: it is not among the {steps[0]['of']:,} candidates retrieved"
+    dropped_by = next((step["name"] for step in steps if not step["rank"]), None)
+    if dropped_by:
+        return f"[red]not recommended[/]: {dropped_by} dropped it"
+    return (
+        f"[red]not recommended[/]: its rank is {steps[-1]['rank']}, and only {explanation['k']} items are recommended"
+    )
 
 
 def _sources(sources: list[dict[str, Any]]) -> Table:
-    table = _table("who proposed it", "source", "model", "rank", "score", "")
+    table = _table("sources of candidates", "source", "model", "rank", "score", "")
     for source in sources:
         rank = f"{source['rank']:,} of {source['of']:,}" if source["rank"] else f"not in its {source['of']:,}"
-        note = "[green]proposed it[/]" if source["proposed"] else "too far down" if source["rank"] else ""
-        note = note if source["asked"] else "not asked"
+        note = "[green]candidate[/]" if source["proposed"] else "ranked too low" if source["rank"] else ""
+        note = note if source["used"] else "not used"
         style = None if source["proposed"] else "dim"
         table.add_row(source["name"], source["kind"], rank, _figure(source["score"]), note, style=style)
     return table
 
 
 def _steps(steps: list[dict[str, Any]]) -> Table:
-    table = _table("what became of it", "step", "rank before", "rank after", "moved", "score")
+    table = _table("rank after each step", "step", "rank before", "rank after", "moved", "score")
     before = None
     for number, step in enumerate(steps):
         rank, moved = step["rank"], ""
@@ -195,4 +200,6 @@ def _figure(value: float | None) -> str:
 
 
 def _name(item: dict[str, Any]) -> str:
-    return f"{item['title']} ({item['item']})" if item["title"] not in ("", item["item"]) else str(item["item"])
+    return (
+        f"{item['title']} ({item['item_id']})" if item["title"] not in ("", item["item_id"]) else str(item["item_id"])
+    )

@@ -1,4 +1,4 @@
-"""pasand fit: learn a recipe from all events and save it as a bundle."""
+"""pasand fit: fits a recipe to all events of a log and saves it as a bundle."""
 
 from __future__ import annotations
 
@@ -15,48 +15,56 @@ from pasand.errors import InputError
 def command(
     source: str = SOURCE,
     recipe: str | None = typer.Option(
-        None, help="A TOML file or a recipe of pasand's own; by default best or classic, as suits the data."
+        None,
+        help="Recipe to fit: a TOML file or a built-in recipe; by default best or classic, whichever suits the log.",
     ),
-    model: str | None = typer.Option(None, help="A model instead, and popularity where it has nothing to say."),
-    set_: list[str] = typer.Option([], "--set", help="A field of that model, as FIELD=VALUE; may be repeated."),
-    out: Path = typer.Option(..., help="Folder of the bundle; an older bundle there is replaced as a whole."),
-    seed: int = typer.Option(0, min=0, help="Seed of everything random."),
+    model: str | None = typer.Option(None, help="Fit this model instead of a recipe, with popularity as fallback."),
+    set_: list[str] = typer.Option(
+        [], "--set", help="Set a hyper-parameter of that model, as FIELD=VALUE; may be repeated."
+    ),
+    out: Path = typer.Option(..., help="Folder of the bundle; an older bundle there is replaced."),
+    seed: int = typer.Option(0, min=0, help="Seed of all random numbers."),
     query: str | None = QUERY,
     positive_from: float | None = POSITIVE_FROM,
     column: list[str] = COLUMN,
     impressions: str | None = IMPRESSIONS,
     state_upto: int | None = typer.Option(
-        None, min=0, help="SOURCE holds the events of a service's state already, up to this number; see docs/state.md."
+        None,
+        min=0,
+        help="Number of the last event of a service's state that SOURCE already holds; see docs/state.md.",
     ),
     json: Path | None = typer.Option(None, help='Write the manifest as JSON to a file; "-": standard output.'),
 ) -> None:
-    """Fit a recipe, or one model, to all events of SOURCE and save the recommender as a bundle.
+    """Fit a recipe, or a single model, to all events of SOURCE and save the recommender as a bundle.
 
-    Deep models keep what they have reached in OUT.training until the bundle is written: the same command goes on from
-    there after it was interrupted.
+    Deep models save checkpoints in OUT.training until the bundle is written. After an interruption, the same command
+    resumes training from there.
     """
-    from pasand import bundle
+    from pasand import bundle, default_recipe
     from pasand import recipe as recipes
-    from pasand.evaluation.memory_estimate import needed
+    from pasand.bundle_files import check_target
+    from pasand.evaluation.memory_estimate import training_memory
     from pasand.training import checkpoints
 
     console.check_writable(json)
-    bundle.check_place(out)
+    check_target(out)
     if model is None and set_:
-        raise InputError("--set", value=set_[0], cause="of no --model", cure="name the model, or edit the recipe")
-    text = None if model is None else plain(model, recipe, set_)
+        raise InputError(
+            "--set", value=set_[0], cause="given without --model", cure="name the model or edit the recipe"
+        )
+    text = None if model is None else single_model_recipe(model, recipe, set_)
     assembly = recipes.build(text) if text is not None else recipes.read(recipe) if recipe is not None else None
-    kept = checkpoints.beside(out)
-    if checkpoints.begun(kept):
-        console.errors.print(f"resuming the training kept in {kept}", markup=False, soft_wrap=True)
+    kept = checkpoints.folder_of(out)
+    if checkpoints.resumable(kept):
+        console.errors.print(f"resuming training from {kept}", markup=False, soft_wrap=True)
     with console.progress():
         data = opened(source, query, positive_from, column, impressions=impressions, quiet=console.quiet(json))
         if assembly is None:
-            name, why = recipes.suited(data)
-            console.errors.print(f"recipe {name}: {why}", markup=False, soft_wrap=True)
+            name, cause = default_recipe.for_data(data)
+            console.errors.print(f"recipe {name}: {cause}", markup=False, soft_wrap=True)
             assembly = recipes.read(name)
-        console.errors.print(str(needed(data, assembly.fitted.values())), markup=False)
-        with checkpoints.keeping(kept):
+        console.errors.print(str(training_memory(data, assembly.fitted.values())), markup=False)
+        with checkpoints.saving_to(kept):
             assembly.fit(data, seed=seed)
         about = None if state_upto is None else {"state_upto": state_upto}
         bundle.write(out, assembly, data, seed=seed, about=about)
@@ -71,15 +79,14 @@ def command(
         console.write_json(json, bundle.read(out).manifest)
 
 
-def plain(model: str, recipe: str | None, settings: list[str]) -> str:
-    """Return the recipe of one model with fields as told; raises InputError beside another recipe."""
-    from pasand import models
-    from pasand import recipe as recipes
-    from pasand.evaluation.tune import changed, single
+def single_model_recipe(model: str, recipe: str | None, settings: list[str]) -> str:
+    """Return the recipe of one model with the given hyper-parameters; raises InputError if a recipe is given, too."""
+    from pasand import default_recipe, models
+    from pasand.evaluation.search_space import single_values, with_hyperparameters
 
     if recipe is not None:
-        raise InputError("--recipe", value=recipe, cause="given beside --model", cure="give one of them")
+        raise InputError("--recipe", value=recipe, cause="given together with --model", cure="give one of them")
     configured = models.find(model)()
-    fields = single(configured, console.assignments(settings, "--set"))
-    changed(configured, fields)
-    return recipes.of_model(model, fields)
+    fields = single_values(configured, console.assignments(settings, "--set"))
+    with_hyperparameters(configured, fields)
+    return default_recipe.of_model(model, fields)

@@ -1,6 +1,6 @@
-"""The command `pasand`: every file of this folder that has a function `command` is a command of that name.
+"""The command `pasand`: each file of this folder with a function `command` is a subcommand of that name.
 
-A file with a typer application `app` instead is a group of commands.
+A file with a typer application `app` instead is a group of subcommands.
 """
 
 from __future__ import annotations
@@ -16,24 +16,22 @@ import pasand
 import pasand.cli
 from pasand.errors import InputError
 
-STOPPED = 130
-"""Exit code after Ctrl-C, as shells know it."""
+SUMMARY = "Build recommenders from interaction logs: compare, tune and fit models, explain and serve recommendations."
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, by the convention of shells."""
 WRONG_INPUT = 2
-CUT_OFF = 141
-"""Exit code where whoever read standard output has gone, as shells know it."""
+BROKEN_PIPE = 141
+"""Exit code after the reader of standard output has closed it, by the convention of shells."""
 
 
 def application(only: str | None = None) -> typer.Typer:
-    """Return the whole command line, or, where `only` is the name of a command, that command alone.
-
-    What the other commands import then need not be loaded.
-    """
+    """Return the whole command line; if `only` is the name of a command, load that command alone, which is faster."""
     app = typer.Typer(
-        no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=pasand.__doc__, name="pasand"
+        no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=SUMMARY, name="pasand"
     )
 
     @app.callback(invoke_without_command=True)
-    def version(show: bool = typer.Option(False, "--version", help="Print the version and stop.")) -> None:
+    def version(show: bool = typer.Option(False, "--version", help="Print the version and exit.")) -> None:
         if show:
             print(pasand.__version__)
             raise typer.Exit
@@ -49,21 +47,21 @@ def application(only: str | None = None) -> typer.Typer:
 
 
 def run(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit: 0 done, 1 a failed check, 2 wrong input, 130 stopped by Ctrl-C."""
-    told = sys.argv[1:] if arguments is None else arguments
+    """Run the command line and exit: 0 done, 1 a failed check, 2 wrong input, 130 interrupted by Ctrl-C."""
+    words = sys.argv[1:] if arguments is None else arguments
     try:
-        code = application(next(iter(told), None))(args=arguments, standalone_mode=False)
+        code = application(next(iter(words), None))(args=arguments, standalone_mode=False)
     except InputError as error:
-        _say(f"[bold red]error[/] {_plain(error)}")
+        _print_error(f"[bold red]error[/] {_escaped(error)}")
         code = WRONG_INPUT
     except MemoryError as error:
-        cause = f"the memory is not enough{f' ({error})' if str(error) else ''}"
-        _say(f"[bold red]error[/] {_plain(cause)}. Cure: fewer items, or smaller models.")
+        cause = f"not enough memory{f' ({error})' if str(error) else ''}"
+        _print_error(f"[bold red]error[/] {_escaped(cause)}. Cure: use fewer items or smaller models.")
         code = WRONG_INPUT
     except (KeyboardInterrupt, SystemError, typer.Abort) as error:
         if not isinstance(error, typer.Abort) and not _interrupted(error):
             raise
-        code = STOPPED
+        code = INTERRUPTED
     except typer.TyperException as error:
         show = getattr(error, "show", None)
         if show is not None:
@@ -71,28 +69,29 @@ def run(arguments: Sequence[str] | None = None) -> None:
         code = WRONG_INPUT
     except BrokenPipeError:
         sys.stderr.close()
-        code = CUT_OFF
+        code = BROKEN_PIPE
     except OSError as error:
-        _say(f"[bold red]error[/] {_plain(error)}. Cure: see to that file, disk or address.")
+        _print_error(f"[bold red]error[/] {_escaped(error)}. Cure: check that file, disk or address.")
         code = WRONG_INPUT
-    if code == STOPPED:  # typer turns Ctrl-C into this code before it is seen here
-        _say("stopped; what was saved before is whole")
+    if code == INTERRUPTED:  # typer turns Ctrl-C into this code before it is seen here
+        _print_error("stopped; files saved before are intact")
     sys.exit(code if isinstance(code, int) else 0)
 
 
 def _interrupted(error: BaseException | None) -> bool:
-    """Whether Ctrl-C is at the root; compiled code that it meets ends in a SystemError caused by it."""
+    """Return whether Ctrl-C is the root cause of an error; compiled code turns it into a SystemError caused by it."""
     while error is not None and not isinstance(error, KeyboardInterrupt):
         error = error.__cause__ or error.__context__
     return error is not None
 
 
-def _say(text: str) -> None:
-    """Print to standard error, without line breaks where no person reads along."""
+def _print_error(text: str) -> None:
+    """Print to standard error, without added line breaks unless it is a terminal."""
     from pasand.cli.console import errors
 
     errors.print(text, soft_wrap=not errors.is_terminal)
 
 
-def _plain(error: object) -> str:
+def _escaped(error: object) -> str:
+    """Return the message of an error with brackets that rich would take as markup escaped."""
     return str(error).replace("[", r"\[")

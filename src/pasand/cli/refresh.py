@@ -1,4 +1,4 @@
-"""pasand refresh: a bundle that follows what its service is told."""
+"""pasand refresh: retrains a served bundle on new events and puts it into use if it passes the acceptance tests."""
 
 from __future__ import annotations
 
@@ -15,24 +15,34 @@ SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 def command(
-    bundle: Path = typer.Argument(..., help="The bundle that the service was started with."),
-    folder: Path | None = typer.Option(None, help="The service's folder; by default that of --state, or pasand-state."),
-    state: str | None = typer.Option(None, help="The service's events: a file, or redis://HOST:PORT/0."),
-    variant: str = typer.Option("main", help="Which of the service's bundles it is."),
-    recipe: Path | None = typer.Option(None, help="Another recipe than the bundle's own."),
-    every: str = typer.Option("6h", help="How often, such as 30m, 6h or 1d."),
-    once: bool = typer.Option(False, "--once", help="Do it once, and end with 1 where the new bundle is refused."),
-    questions: int = typer.Option(200, min=1, help="Questions about new events from which on the metric counts."),
-    worse: float = typer.Option(0.05, min=0, max=1, help="Share by which NDCG@10 may be below the running bundle's."),
-    smaller: float = typer.Option(0.2, min=0, max=1, help="Share by which items or users may have become fewer."),
-    changed: float = typer.Option(0.8, min=0, max=1, help="Share of the places in users' lists that may change."),
-    shift: float = typer.Option(0.25, min=0, max=1, help="By how much the popularity of what is shown may move."),
-    keep: int = typer.Option(3, min=2, help="New bundles that are kept."),
+    bundle: Path = typer.Argument(..., help="Folder of the bundle that the service was started with."),
+    folder: Path | None = typer.Option(
+        None, help="Folder of the service; by default the folder of --state, or pasand-state."
+    ),
+    state: str | None = typer.Option(None, help="Events of the service: a file, or redis://HOST:PORT/0."),
+    variant: str = typer.Option("main", help="Name of the bundle among the variants of the service."),
+    recipe: Path | None = typer.Option(None, help="Recipe to fit instead of the bundle's own."),
+    every: str = typer.Option("6h", help="Time between refreshes, such as 30m, 6h or 1d."),
+    once: bool = typer.Option(False, "--once", help="Refresh once, and exit with 1 if the new bundle is rejected."),
+    min_queries: int = typer.Option(200, min=1, help="Test queries below which the metric is ignored."),
+    max_metric_drop: float = typer.Option(
+        0.05, min=0, max=1, help="Share by which NDCG@10 may be lower than the running bundle's."
+    ),
+    max_shrinkage: float = typer.Option(
+        0.2, min=0, max=1, help="Share by which the number of items or of users may decrease."
+    ),
+    max_list_change: float = typer.Option(
+        0.8, min=0, max=1, help="Share of the items in users' lists that may be replaced."
+    ),
+    max_popularity_shift: float = typer.Option(
+        0.25, min=0, max=1, help="Change allowed of the recommended items' mean popularity percentile."
+    ),
+    keep: int = typer.Option(3, min=2, help="Number of new bundles to keep."),
 ) -> None:
-    """Fit BUNDLE anew to what its service was told since, and put it in use if it is no worse.
+    """Retrain BUNDLE on the new events of its service, and put the result into use if it passes the acceptance tests.
 
-    New bundles lie beside BUNDLE. Each refresh prints a line of JSON. Whatever ends one early, Ctrl-C, kill -9 or a
-    power cut, leaves the running bundle in use.
+    New bundles are written beside BUNDLE. Each refresh prints one line of JSON. If a refresh is interrupted, by Ctrl-C,
+    kill -9 or a power cut, the running bundle stays in use.
     """
     import time
 
@@ -40,7 +50,13 @@ def command(
     from pasand.serving.refresh.refresh import Refresh
 
     wait = seconds(every)
-    limits = Limits(questions=questions, worse=worse, smaller=smaller, changed=changed, shift=shift)
+    limits = Limits(
+        min_queries=min_queries,
+        max_metric_drop=max_metric_drop,
+        max_shrinkage=max_shrinkage,
+        max_list_change=max_list_change,
+        max_popularity_shift=max_popularity_shift,
+    )
     where = folder or (Path(state).parent if state is not None and "://" not in state else Path("pasand-state"))
     refresh = Refresh(
         bundle=bundle, folder=where, state=state, variant=variant, recipe=recipe, limits=limits, keep=keep
@@ -49,19 +65,19 @@ def command(
     while True:
         began = time.monotonic()
         try:
-            good = one(refresh)
+            success = refresh_once(refresh)
         except InputError as error:
             if once:
                 raise
             console.errors.print(f"no refresh: {error}", markup=False, soft_wrap=True)
-            good = False
+            success = False
         if once:
-            raise typer.Exit(0 if good else 1)
+            raise typer.Exit(0 if success else 1)
         time.sleep(max(0.0, began + wait - time.monotonic()))
 
 
-def one(refresh: object) -> bool:
-    """Refresh once, tell of it, and return whether the new bundle was good, or nothing was new."""
+def refresh_once(refresh: object) -> bool:
+    """Refresh once, print the outcome, and return whether the new bundle was accepted or there was nothing new."""
     import msgspec
 
     from pasand.serving.refresh.refresh import Refresh
@@ -71,16 +87,16 @@ def one(refresh: object) -> bool:
         outcome = refresh.run(lambda text: console.errors.print(text, markup=False, soft_wrap=True))
     console.errors.print(outcome.sentence, markup=False, soft_wrap=True)
     print(msgspec.json.encode(outcome).decode(), flush=True)
-    return outcome.outcome != "refused"
+    return outcome.outcome != "rejected"
 
 
 def seconds(text: str) -> float:
-    """Return the seconds of a span such as 90s, 30m, 6h or 1d; raises InputError for what is none.
+    """Return the seconds of a duration such as 90s, 30m, 6h or 1d; raises InputError for anything else.
 
     >>> seconds("6h")
     21600.0
     """
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text.strip())
     if found is None or not float(found[1]):
-        raise InputError("--every", value=text, cause="not a span of time", cure="write 30m, 6h or 1d")
+        raise InputError("--every", value=text, cause="not a duration", cure="write 30m, 6h or 1d")
     return float(found[1]) * SECONDS[found[2]]

@@ -1,4 +1,4 @@
-"""pasand serve: a bundle as an HTTP service, with a page."""
+"""pasand serve: serves a bundle over HTTP, with a web page."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from pasand.errors import InputError
 KEYS = "PASAND_API_KEYS"
 HASH = "PASAND_HASH_SECRET"
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "POLARS_MAX_THREADS")
-"""What tells libraries how many threads to start; read when they are loaded."""
+"""Environment variables by which libraries choose their number of threads when they are loaded."""
 
 
 def command(
     bundle: Path = typer.Argument(..., help="Folder that `pasand fit` wrote."),
     variant: list[str] = typer.Option(
-        [], help="A further bundle for a share of the users: NAME=FOLDER:SHARE, such as new=bundle2:0.1."
+        [], help="Further bundle for a share of the users: NAME=FOLDER:SHARE, such as new=bundle2:0.1; may be repeated."
     ),
-    host: str = typer.Option("127.0.0.1", help="Address; one that others can reach asks for --keys."),
-    port: int = typer.Option(8000, min=0, max=65535, help="Port."),
-    workers: int = typer.Option(1, min=1, max=64, help="Processes that answer; one a core at most."),
-    folder: Path = typer.Option(Path("pasand-state"), help="Where events and the log of impressions are kept."),
-    state: str | None = typer.Option(None, help="Another place for events: a file, or redis://HOST:PORT/0."),
-    keys: Path | None = typer.Option(None, help=f'File of API keys, lines "SCOPE KEY"; or set {KEYS}.'),
-    rate: float = typer.Option(0, min=0, help="Requests a second of one caller; 0: no limit."),
-    impressions: bool = typer.Option(True, help="Log what is shown, as Parquet."),
-    impressions_mb: int = typer.Option(1000, min=1, help="Megabytes that the log of impressions takes at most."),
-    hash_users: bool = typer.Option(False, help=f"Write ids of users to logs as hashes by the secret in {HASH}."),
-    report: Path | None = typer.Option(None, help="Report of `pasand compare` that the page links to."),
-    clock: str = typer.Option("real", help='"log": now begins at the end of the log, for data of the past.'),
-    log: bool = typer.Option(True, "--log/--no-log", help="Write a line of JSON for every request."),
+    host: str = typer.Option("127.0.0.1", help="Address to listen on; one that others can reach requires --keys."),
+    port: int = typer.Option(8000, min=0, max=65535, help="Port to listen on; 0: any free port."),
+    workers: int = typer.Option(1, min=1, max=64, help="Number of worker processes; at most one per core is useful."),
+    folder: Path = typer.Option(Path("pasand-state"), help="Folder for stored events and the impression log."),
+    state: str | None = typer.Option(None, help="Store events elsewhere: in another file, or in redis://HOST:PORT/0."),
+    keys: Path | None = typer.Option(None, help=f'File of API keys, with lines "SCOPE KEY"; or set {KEYS}.'),
+    rate: float = typer.Option(0, min=0, help="Requests per second allowed to one caller; 0: no limit."),
+    impressions: bool = typer.Option(True, help="Log impressions, the items shown, as Parquet."),
+    impressions_mb: int = typer.Option(1000, min=1, help="Maximum size of the impression log, in megabytes."),
+    hash_users: bool = typer.Option(False, help=f"Log user ids as hashes, made with the secret in {HASH}."),
+    report: Path | None = typer.Option(None, help="Report of `pasand compare` to link from the page."),
+    clock: str = typer.Option("real", help='"log" starts the clock at the end of the log, for data of the past.'),
+    log: bool = typer.Option(True, "--log/--no-log", help="Log every request as a line of JSON."),
 ) -> None:
-    """Answer requests over HTTP, and show a page at the same address."""
-    for name in THREADS:  # a worker computes on one thread; those of libraries would only wake each other
+    """Serve the recommendations of BUNDLE over HTTP, with a web page at the same address."""
+    for name in THREADS:  # a worker computes on one thread; the libraries' thread pools would only compete
         os.environ.setdefault(name, "1")
     settings = settings_of(
         bundle, variant, folder, state, keys, rate, impressions, impressions_mb, hash_users, report, clock, log
@@ -58,8 +58,8 @@ def settings_of(
     clock: str,
     log: bool,
 ) -> object:
-    """Return the settings of a service; raises InputError for what cannot be."""
-    ready()
+    """Return the settings of a service; raises InputError for options that are invalid or contradict each other."""
+    check_installed()
     from pasand.serving.http.security import Keys
     from pasand.serving.service import Settings
 
@@ -69,14 +69,16 @@ def settings_of(
         raise InputError(report, cause="no such file", cure="write one with: pasand compare SOURCE --report FILE")
     secret = os.environ.get(HASH)
     if hash_users and not secret:
-        raise InputError(HASH, cause="not set", cure="set it to a long random text that stays the same")
+        raise InputError(HASH, cause="not set", cure="set it to a long random text, and do not change it later")
     chosen = Keys.of_file(keys) if keys is not None else Keys.read(os.environ.get(KEYS, "").split("\n"))
     others = [_variant(text) for text in variant]
     rest = 1 - sum(share for _, _, share in others)
     names = ["main", *(name for name, _, _ in others)]
     if rest < 0 or len(set(names)) < len(names):
-        cause = "the shares are more than 1" if rest < 0 else "a name comes twice (the first bundle is called main)"
-        raise InputError("--variant", value=", ".join(variant), cause=cause, cure="mend it")
+        cause, cure = "a name is used twice (the first bundle is called main)", "use different names"
+        if rest < 0:
+            cause, cure = "the shares sum to more than 1", "use smaller shares"
+        raise InputError("--variant", value=", ".join(variant), cause=cause, cure=cure)
     return Settings(
         variants=[("main", str(bundle.absolute()), rest), *others],
         folder=str(folder),
@@ -93,7 +95,7 @@ def settings_of(
 
 
 def serve(settings: object, host: str, port: int, workers: int) -> None:
-    """Serve until Ctrl-C; raises InputError for an address that is not safe, and where a bundle is no good."""
+    """Serve until Ctrl-C; raises InputError for an unsafe address and for a bundle that cannot be loaded."""
     from pasand.serving.http.security import check_address
     from pasand.serving.http.server import run
     from pasand.serving.service import Settings
@@ -101,28 +103,28 @@ def serve(settings: object, host: str, port: int, workers: int) -> None:
     assert isinstance(settings, Settings)
     check_address(host, settings.keys)
     port = open_port(host, port)
-    where = f"[{host}]" if ":" in host else host
-    print(f"http://{where}:{port}/ (Ctrl-C ends)", file=sys.stderr, flush=True)
+    shown_host = f"[{host}]" if ":" in host else host
+    print(f"http://{shown_host}:{port}/ (press Ctrl-C to stop)", file=sys.stderr, flush=True)
     run(settings, host=host, port=port, workers=workers)
 
 
 def open_port(host: str, port: int) -> int:
-    """Return the port, or a free one for 0; raises InputError where the address cannot be had."""
+    """Return the port, or a free one for 0; raises InputError if the address cannot be bound."""
     import socket
 
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind, protocol) as tried:
-            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            tried.bind(address)
-            return int(tried.getsockname()[1])
+        with socket.socket(family, kind, protocol) as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            trial.bind(address)
+            return int(trial.getsockname()[1])
     except OSError as error:
-        cause = f"cannot be had: {error.strerror or error}"
+        cause = f"cannot be bound: {error.strerror or error}"
         raise InputError(f"{host}:{port}", cause=cause, cure="choose another with --port") from None
 
 
-def ready() -> None:
-    """Raise InputError where what serving needs is not installed."""
+def check_installed() -> None:
+    """Raise InputError if a package that serving needs is not installed."""
     import importlib.util
 
     missing = [
@@ -137,13 +139,14 @@ def ready() -> None:
 
 
 def _variant(text: str) -> tuple[str, str, float]:
+    """Return the name, folder and share of a text NAME=FOLDER:SHARE; raises InputError for any other text."""
     name, _, rest = text.partition("=")
-    place, _, share = rest.rpartition(":")
+    folder, _, share = rest.rpartition(":")
     try:
         number = float(share)
     except ValueError:
         number = -1.0
-    if not name or not place or not 0 < number <= 1:
+    if not name or not folder or not 0 < number <= 1:
         cure = "write --variant new=FOLDER:0.1"
         raise InputError("--variant", value=text, cause="not of the form NAME=FOLDER:SHARE", cure=cure)
-    return name, str(Path(place).absolute()), number
+    return name, str(Path(folder).absolute()), number

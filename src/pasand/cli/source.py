@@ -1,4 +1,4 @@
-"""The arguments by which every command opens a log."""
+"""Arguments and options of all commands that read a log, and reading it."""
 
 from __future__ import annotations
 
@@ -17,36 +17,47 @@ if TYPE_CHECKING:
     from pasand.evaluation.protocols import SplitsData
 
 SOURCE = typer.Argument(
-    ..., help="A file, a folder, a database URL (with --query), or a name: bollywood, ml-100k, ml-1m ..."
+    ..., help="Log of events: a file, a folder, a database URL (with --query), or a name: bollywood, ml-100k, ml-1m ..."
 )
-QUERY = typer.Option(None, help="SQL query that gives the events, for a database.")
-POSITIVE_FROM = typer.Option(None, help="A rating is a liking from this on; by default three quarters of the scale.")
+QUERY = typer.Option(None, help="SQL query that returns the events, for a database.")
+POSITIVE_FROM = typer.Option(
+    None, help="Lowest rating that counts as positive; by default three quarters of the rating scale."
+)
 
 COLUMN = typer.Option(
-    [], help="What a column is: user=NAME, item=NAME, time=NAME, value=NAME; of impressions: impressions.taken=NAME ..."
+    [],
+    help="Name a column: user=NAME, item=NAME, time=NAME or value=NAME; of the impressions: impressions.clicked=NAME "
+    "and so on; may be repeated.",
 )
 
-IMPRESSIONS = typer.Option(None, help='Table of what was shown, a file or a folder; "none": not even what SOURCE has.')
+IMPRESSIONS = typer.Option(
+    None, help='Table of impressions, a file or a folder; "none" ignores those that belong to SOURCE.'
+)
 
 PROTOCOL = typer.Option(
     None,
-    help="temporal (default where times are known), leave-last-out, strong-generalisation, folds, sampled-negatives.",
+    help="Evaluation protocol: temporal (default for logs with timestamps), leave-last-out, strong-generalisation, "
+    "folds or sampled-negatives.",
 )
-HISTORIES = typer.Option(None, help="Of the temporal protocol: live (default) or frozen.")
+HISTORIES = typer.Option(
+    None,
+    help="Test histories of the temporal protocol: live, up to each test query (default), or frozen at the split.",
+)
 
 
 def options(
     query: str | None, positive_from: float | None, columns: list[str], impressions: str | None = None
 ) -> Options:
-    """Return what was told about the log; raises InputError for a part of an event that there is not."""
+    """Return the options for reading a log; raises InputError for a role that columns do not have."""
     chosen = dict(console.assignments(columns, "--column"))
-    shown = {name: chosen.pop(name) for name in list(chosen) if name.startswith("impressions.")}
-    if shown and impressions in (None, "none"):
-        cause = "no table of impressions was given"
-        raise InputError("--column", value=next(iter(shown)), cause=cause, cure="name it: --impressions FILE")
+    of_impressions = {name: chosen.pop(name) for name in list(chosen) if name.startswith("impressions.")}
+    if of_impressions and impressions in (None, "none"):
+        cause = "no table of impressions is given"
+        raise InputError("--column", value=next(iter(of_impressions)), cause=cause, cure="add --impressions FILE")
     wrong = [name for name in chosen if name not in ("user", "item", "time", "value")]
     if wrong:
-        raise InputError("--column", value=wrong[0], cause="no such part of an event", cure="user, item, time or value")
+        cure = "write user, item, time or value"
+        raise InputError("--column", value=wrong[0], cause="events have no such column", cure=cure)
     return Options(
         user=chosen.get("user"),
         item=chosen.get("item"),
@@ -55,7 +66,7 @@ def options(
         query=query,
         positive_from=positive_from,
         impressions=impressions,
-        impression_columns={name.removeprefix("impressions."): column for name, column in shown.items()},
+        impression_columns={name.removeprefix("impressions."): column for name, column in of_impressions.items()},
     )
 
 
@@ -68,12 +79,12 @@ def opened(
     impressions: str | None = None,
     quiet: bool = False,
 ) -> Dataset:
-    """Return the log, and print what was taken for what."""
+    """Return the dataset of a log, and print its size and how its columns were interpreted."""
     from pasand.data.encoding.encode import encode
     from pasand.sources import open_log
 
-    told = options(query, positive_from, columns, impressions)
-    data = encode(open_log(source, told), told)
+    chosen = options(query, positive_from, columns, impressions)
+    data = encode(open_log(source, chosen), chosen)
     if not quiet:
         sizes = f"{len(data):,} events of {data.n_users:,} users and {data.n_items:,} items"
         console.output.print(f"[bold]{escape(data.name)}[/]: {sizes}", soft_wrap=True)
@@ -83,14 +94,18 @@ def opened(
 
 
 def protocol_of(data: Dataset, source: str, name: str | None, histories: str | None) -> SplitsData:
-    """Return the protocol asked for, or the one that the data allow, told where the files of its folds may lie."""
+    """Return the protocol of this name, or by default the one that suits the data.
+
+    The protocols `folds` and `sampled-negatives` read files beside the log: they get its folder.
+    """
+    from pasand.data.download import data_folder
     from pasand.evaluation import protocols
-    from pasand.sources import folder_of_data
 
     options: dict[str, object] = {"histories": histories} if histories else {}
     if name in ("folds", "sampled-negatives"):
-        places = [Path(source), Path(source).resolve().parent] if Path(source).exists() else [folder_of_data() / source]
-        options["folder"] = next((folder for folder in places if folder.is_dir()), None)
+        path = Path(source)
+        folders = [path, path.resolve().parent] if path.exists() else [data_folder() / source]
+        options["folder"] = next((folder for folder in folders if folder.is_dir()), None)
     if name is None and not histories:
         return protocols.default_protocol(data)
     return protocols.protocol(name or "temporal", **options)

@@ -1,4 +1,4 @@
-"""pasand tune: search for hyper-parameters inside train, then test the best once."""
+"""pasand tune: searches hyper-parameters on a validation split of train, then tests the best once."""
 
 from __future__ import annotations
 
@@ -18,57 +18,63 @@ if TYPE_CHECKING:
 
 def command(
     source: str = log.SOURCE,
-    model: str | None = typer.Option(None, help="Name of the model."),
-    recipe: str | None = typer.Option(None, help="In place of a model: a TOML file or a recipe of pasand's own."),
+    model: str | None = typer.Option(None, help="Model to tune."),
+    recipe: str | None = typer.Option(None, help="Recipe to tune instead: a TOML file or a built-in recipe."),
     grid: list[str] = typer.Option(
         [],
-        help="FIELD=VALUE,VALUE (of a recipe TABLE.FIELD=VALUE,VALUE), or with --trials FIELD=LOW..HIGH; "
-        "may be repeated. Deep models have a usual one.",
+        help="Values to search: FIELD=VALUE,VALUE (in a recipe TABLE.FIELD=VALUE,VALUE), or with --trials "
+        "FIELD=LOW..HIGH; may be repeated. Deep models have a default grid.",
     ),
-    trials: int | None = typer.Option(None, min=1, help="Draw so many configurations instead of the whole grid."),
-    metric: str | None = typer.Option(None, help="What decides; rmse for models of ratings, else ndcg@10."),
+    trials: int | None = typer.Option(
+        None, min=1, help="Try this number of configurations drawn from the grid instead of all."
+    ),
+    metric: str | None = typer.Option(
+        None, help="Metric to optimise; by default rmse for rating models, otherwise ndcg@10."
+    ),
     protocol: str | None = log.PROTOCOL,
     histories: str | None = log.HISTORIES,
-    seed: int = typer.Option(0, min=0, help="Seed of everything random."),
+    seed: int = typer.Option(0, min=0, help="Seed of all random numbers."),
     query: str | None = log.QUERY,
     positive_from: float | None = log.POSITIVE_FROM,
     column: list[str] = log.COLUMN,
     impressions: str | None = log.IMPRESSIONS,
     json: Path | None = typer.Option(None, help='Write all trials as JSON to a file; "-": standard output.'),
     write: Path | None = typer.Option(None, help="Write the recipe with the best options to this TOML file."),
-    report: Path | None = typer.Option(None, help="Write a page with the learning curves to this HTML file."),
+    report: Path | None = typer.Option(None, help="Write a report with the learning curves to this HTML file."),
 ) -> None:
-    """Try configurations of a model or a recipe on a validation part of train, and the best one once on test."""
+    """Search for the best hyper-parameters of a model or a recipe on a validation split, and test them once."""
     from pasand import models
     from pasand import recipe as recipes
     from pasand.contracts import PredictsRatings
-    from pasand.evaluation import tune
-    from pasand.evaluation.memory_estimate import needed
+    from pasand.evaluation import search_space, tune
+    from pasand.evaluation.memory_estimate import training_memory
     from pasand.evaluation.report import contents
     from pasand.evaluation.report import html as reports
 
     console.check_writable(json, report, write)
     if (model is None) == (recipe is None):
-        raise InputError("pasand tune", cause="one of --model and --recipe is needed", cure="name what is to be tuned")
-    configured: Model | tune.OfRecipe
+        cause = "exactly one of --model and --recipe is needed"
+        raise InputError("pasand tune", cause=cause, cure="give the one to tune")
+    configured: Model | search_space.TunableRecipe
     if recipe is not None:
-        configured = tune.OfRecipe(Path(recipe).stem, recipes.read(recipe).text, seed)
-        searched = dict(configured.parsed(setting) for setting in grid)
+        configured = search_space.TunableRecipe(Path(recipe).stem, recipes.read(recipe).text, seed)
+        searched = dict(configured.parse_setting(setting) for setting in grid)
         if not searched:
-            cure = "name them: --grid TABLE.OPTION=VALUE,VALUE"
-            raise InputError("grid", value=recipe, cause="no options to search are given", cure=cure)
+            cure = "write --grid TABLE.OPTION=VALUE,VALUE"
+            raise InputError("--grid", value=recipe, cause="no options to search are given", cure=cure)
     else:
         assert model is not None
         configured = models.find(model)()
-        searched = dict(tune.parsed(configured, setting) for setting in grid) or tune.space(configured)
+        searched = dict(search_space.parse_setting(configured, setting) for setting in grid)
+        searched = searched or search_space.default_search_space(configured)
         if write is not None:
             raise InputError(
-                "--write", value=write, cause="given without --recipe", cure="use pasand fit --model --set"
+                "--write", value=write, cause="given without --recipe", cure="use `pasand fit --model --set`"
             )
     with console.progress():
         data = log.opened(source, query, positive_from, column, impressions=impressions, quiet=console.quiet(json))
-        if not isinstance(configured, tune.OfRecipe):
-            console.errors.print(str(needed(data, [configured])), markup=False)
+        if not isinstance(configured, search_space.TunableRecipe):
+            console.errors.print(str(training_memory(data, [configured])), markup=False)
         rates = isinstance(configured, PredictsRatings) and data.values == "rating"
         tuning = tune.tune(
             data,
@@ -82,36 +88,36 @@ def command(
     if not console.quiet(json):
         show(tuning)
     console.write_json(json, tuning.as_json())
-    if write is not None and isinstance(configured, tune.OfRecipe):
-        text = recipes.changed(configured.text, tuning.best.hyperparameters)
-        beside = write.with_name(write.name + ".part")
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(write)
+    if write is not None and isinstance(configured, search_space.TunableRecipe):
+        text = recipes.with_options(configured.text, tuning.best.hyperparameters)
+        temporary = write.with_name(write.name + ".part")
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(write)
         console.errors.print(f"recipe written to {write}", markup=False)
     if report is not None:
-        reports.write(report, contents.of_tuning(tuning))
+        reports.write(report, contents.tuning_report(tuning))
         console.errors.print(f"report written to {report}", markup=False)
 
 
 def show(tuning: Tuning) -> None:
-    """Print every configuration, best first, and the test of the best."""
+    """Print every configuration, best first, and the test results of the best one."""
     from rich.table import Table
 
-    from pasand.evaluation.report.contents import sentence
+    from pasand.evaluation.report.contents import describe_split
 
     out = console.output
-    out.print(f"[bold]protocol[/] {sentence(tuning.outer)}")
-    out.print(f"[bold]chosen on[/] {tuning.inner.name}")
+    out.print(f"[bold]protocol[/] {describe_split(tuning.outer)}")
+    out.print(f"[bold]validation protocol[/] {tuning.inner.name}")
     head, rows = tuning.table()
     table = Table(*head)
     for row in rows:
         table.add_row(*(cell.replace("[", r"\[") for cell in row))
     out.print(table)
     if tuning.test is None:
-        out.print("stopped early: the best so far was not tested")
+        out.print("stopped early: the best configuration so far was not tested")
         return
-    told = tuning.test.evaluation
-    for name, part in (("all", told.overall), ("warm", told.warm), ("cold", told.cold)):
+    evaluation = tuning.test.evaluation
+    for name, part in (("all", evaluation.overall), ("warm", evaluation.warm), ("cold", evaluation.cold)):
         value = part.get(tuning.metric)
         if value is not None and value.mean == value.mean:
             out.print(

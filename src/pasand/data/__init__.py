@@ -1,1 +1,1 @@
-"""A log becomes a `Dataset`: rows instead of ids, columns instead of objects."""
+"""Interactions, features, impressions and vocabularies: a log as a `Dataset` of integer rows and columns."""

@@ -1,36 +1,34 @@
-"""What a log is like before anything is learnt from it: faults, size, activity, and how cold a fair test will be."""
+"""Validation report of a log: dropped rows, size, user activity, suspected bots, cold-start share, impressions."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
 from pasand.data.dataset import Dataset
-from pasand.data.encoding.dropped_rows import Reading
+from pasand.data.encoding.dropped_rows import ReadSummary
 from pasand.data.encoding.encode import read
-from pasand.data.log import Options
-from pasand.sources import open_log
+from pasand.data.log import Log, Options
 from pasand.types import Array, Rows
 
 QUANTILES = (0, 10, 25, 50, 75, 90, 99, 100)
-"""Percentiles of activity that are shown."""
+"""Percentiles of activity in the report."""
 
-TRAIN = 0.8
+TRAIN_SHARE = 0.8
 """Share of events before the cut of the default split."""
 
-FASTEST = 60
-"""Events within one minute above which a user is suspected to be a program."""
+MAX_PER_MINUTE = 60
+"""Events within one minute above which a user is suspected to be a bot."""
 
-AT_ONCE = 5
-"""Mean events at one and the same second above which a user is suspected to be a program."""
+MAX_PER_SECOND = 5
+"""Mean number of events with the same timestamp above which a user is suspected to be a bot."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """Rows that were dropped for one reason."""
+    """Rows dropped for one reason."""
 
     column: str
     reason: str
@@ -41,7 +39,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suspect:
-    """A user who behaves like a program."""
+    """A user whose activity looks automated."""
 
     user: str
     events: int
@@ -49,51 +47,52 @@ class Suspect:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cold:
-    """How much of the test under the default split concerns users and items without training events."""
+class ColdStart:
+    """Share of the test part of the default split whose users or items have no training events."""
 
     users: float
-    """Share of test users, in [0, 1]."""
+    """Share of test users that are cold, in [0, 1]."""
     items: float
-    """Share of test items."""
+    """Share of test items that are cold."""
     user_events: float
     """Share of test events whose user is cold."""
     item_events: float
     """Share of test events whose item is cold."""
     cut: str
-    """First moment of the test, UTC."""
+    """First time of the test part, UTC."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImpressionReport:
-    """What a log tells of impressions."""
+    """Summary of the impressions of a log."""
 
     impressions: int
     clicked: float
-    """Share taken, in [0, 1]."""
+    """Share clicked, in [0, 1]."""
     clicks_by_position: Mapping[str, float]
-    """Share taken at positions "1" to "5", those that occur."""
+    """Share clicked at positions "1" to "5", those that occur."""
     unknown_position: float
-    """Share whose position is not known."""
+    """Share without a known position."""
     users: int
     items: int
     events_found: float | None
-    """Share of the events whose user and item are found among what was taken; None without events."""
+    """Share of the events whose user and item have a clicked impression; None without events."""
     propensity: bool
-    """Whether it is known how probable each was."""
+    """Whether the impressions have propensities."""
     watched_seconds: bool
-    """Whether it is known how long what was taken was watched."""
+    """Whether the impressions have watched seconds."""
 
     def lines(self) -> list[str]:
-        """Return the report as a person reads it."""
+        """Return the summary as lines of text."""
         absent = [name for name in ("propensity", "watched_seconds") if not getattr(self, name)]
-        told = ", ".join(f"{place}: {share:.2%}" for place, share in self.clicks_by_position.items())
-        found = [] if self.events_found is None else [f"{self.events_found:.0%} of the events are among those taken"]
-        unknown = [f"unknown of {self.unknown_position:.1%}"] if self.unknown_position else []
+        rates = [f"{position}: {share:.2%}" for position, share in self.clicks_by_position.items()]
+        rates += [f"{self.unknown_position:.1%} have no position"] if self.unknown_position else []
+        facts = [] if self.events_found is None else [f"{self.events_found:.0%} of events have a clicked impression"]
         return [
-            f"impressions {self.impressions:,} of {self.items:,} items to {self.users:,} users, taken {self.clicked:.2%}",
-            "  taken by position: " + ", ".join([told] * bool(told) + unknown),
-            "  " + "; ".join(found + [f"no {name.replace('_', ' ')}" for name in absent]),
+            f"impressions {self.impressions:,} of {self.items:,} items to {self.users:,} users, "
+            f"clicked {self.clicked:.2%}",
+            "  clicked by position: " + ", ".join(rates),
+            "  " + "; ".join(facts + [f"no {name.replace('_', ' ')}" for name in absent]),
         ]
 
 
@@ -112,37 +111,38 @@ class Report:
     density: float
     """Share of all pairs of a user and an item that have an event."""
     first: str | None
-    """Moment of the first event, UTC; None without time."""
+    """Time of the first event, UTC; None without timestamps."""
     last: str | None
     values: str
     order: str
     positive_from: float | None
-    """None where every event is a liking."""
-    likings: int
+    """None where every event is positive."""
+    positives: int
+    """Number of positive events."""
     events_per_user: Mapping[str, float]
     """Percentiles, "0" to "100"."""
     events_per_item: Mapping[str, float]
     suspects: tuple[Suspect, ...]
     """Suspicious users, most events first, at most 20."""
     n_suspects: int
-    cold: Cold | None
-    """None without time."""
-    shown: ImpressionReport | None
+    cold: ColdStart | None
+    """None without timestamps, and where all events have the same one."""
+    impressions: ImpressionReport | None
     """None without impressions."""
     notes: tuple[str, ...]
 
     def as_json(self) -> dict[str, object]:
-        """Return the report as plain values."""
+        """Return the report as values that JSON can hold."""
         return asdict(self)
 
     def __str__(self) -> str:
         return self.text()
 
     def text(self) -> str:
-        """Return the report as a person reads it."""
+        """Return the report as readable text."""
         lines = [
             f"{self.name}: {self.events:,} events of {self.users:,} users and {self.items:,} items",
-            f"rows read {self.rows_read:,}, dropped {self.rows_dropped:,}, exact repetitions {self.duplicates:,}",
+            f"rows read {self.rows_read:,}, dropped {self.rows_dropped:,}, exact duplicates {self.duplicates:,}",
         ]
         lines += [
             f"  {fault.rows:,} {'row' if fault.rows == 1 else 'rows'}: {fault.column} {fault.reason}"
@@ -152,38 +152,37 @@ class Report:
         lines.append(f"density {self.density:.4%}")
         lines.append(f"time {self.first} to {self.last}, UTC" if self.first else f"no time, order: {self.order}")
         scale = "every event" if self.positive_from is None else f"{self.values} of {self.positive_from:g} and more"
-        lines.append(f"likings {self.likings:,} ({scale})")
-        for side, found in (("user", self.events_per_user), ("item", self.events_per_item)):
-            shares = {"0": "least", "50": "median", "100": "most"}
-            told = ", ".join(f"{shares.get(q, f'{q} %')} {count:g}" for q, count in found.items())
-            lines.append(f"events per {side}, percentiles: {told}")
+        lines.append(f"positive events {self.positives:,} ({scale})")
+        for side, quantiles in (("user", self.events_per_user), ("item", self.events_per_item)):
+            labels = {"0": "least", "50": "median", "100": "most"}
+            values = ", ".join(f"{labels.get(q, f'{q} %')} {count:g}" for q, count in quantiles.items())
+            lines.append(f"events per {side}, percentiles: {values}")
         lines.append(f"suspicious users {self.n_suspects:,}")
         lines += [f"  {suspect.user}: {suspect.events:,} events, {suspect.reason}" for suspect in self.suspects]
         if self.cold:
             cold = self.cold
             lines.append(
-                f"default split, test from {cold.cut}: cold are {cold.users:.0%} of its users ({cold.user_events:.0%} "
+                f"default split, test from {cold.cut}: {cold.users:.0%} of its users are cold ({cold.user_events:.0%} "
                 f"of its events) and {cold.items:.0%} of its items ({cold.item_events:.0%} of its events)"
             )
-        if self.shown:
-            lines += self.shown.lines()
+        if self.impressions:
+            lines += self.impressions.lines()
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
 
 
-def check(source: str | Path | Dataset, options: Options | None = None) -> Report:
-    """Return the report of the log at a path, a database URL or under a name; raises InputError as `load` does.
+def check(log: Log | Dataset, options: Options | None = None) -> Report:
+    """Return the report of a log; raises InputError as `encode` does.
 
-    Bad rows are reported whatever their share, unless no good row is left. Of a dataset that is encoded already the
-    dropped rows are known from its notes alone.
+    Bad rows are reported whatever their share, unless no good row is left. For a dataset that is encoded already, only
+    its notes name the dropped rows.
     """
-    if isinstance(source, Dataset):
-        return report(source, Reading(rows=len(source)))
-    options = replace(options or Options(), bad_rows=1)
-    return report(*read(open_log(str(source), options), options))
+    if isinstance(log, Dataset):
+        return report(log, ReadSummary(rows=len(log)))
+    return report(*read(log, replace(options or Options(), bad_rows=1)))
 
 
-def report(data: Dataset, reading: Reading) -> Report:
-    """Return the report of a dataset and of how it was read."""
+def report(data: Dataset, summary: ReadSummary) -> Report:
+    """Return the report of a dataset and of the rows read and dropped."""
     per_user = np.bincount(data.user, minlength=data.n_users)
     per_item = np.bincount(data.item, minlength=data.n_items)
     pairs = len(np.unique(data.user.astype(np.int64) * data.n_items + data.item))
@@ -191,8 +190,8 @@ def report(data: Dataset, reading: Reading) -> Report:
     suspects = _suspects(data, per_user)
     return Report(
         name=data.name,
-        rows_read=reading.rows,
-        rows_dropped=reading.bad,
+        rows_read=summary.rows,
+        rows_dropped=summary.bad,
         faults=tuple(
             Fault(
                 column=dropped.column,
@@ -201,9 +200,9 @@ def report(data: Dataset, reading: Reading) -> Report:
                 first_row=dropped.row,
                 first_value="" if dropped.value is None else str(dropped.value),
             )
-            for dropped in reading.dropped
+            for dropped in summary.dropped
         ),
-        duplicates=reading.duplicates,
+        duplicates=summary.duplicates,
         events=len(data),
         users=data.n_users,
         items=data.n_items,
@@ -213,31 +212,31 @@ def report(data: Dataset, reading: Reading) -> Report:
         values=data.values,
         order=data.order,
         positive_from=None if np.isinf(data.positive_from) else float(data.positive_from),
-        likings=int(data.liked.sum()),
+        positives=int(data.is_positive.sum()),
         events_per_user=_quantiles(per_user),
         events_per_item=_quantiles(per_item),
         suspects=tuple(suspects[:20]),
         n_suspects=len(suspects),
         cold=_cold(data) if timed else None,
-        shown=_shown(data),
+        impressions=_impressions(data),
         notes=data.notes,
     )
 
 
-def _shown(data: Dataset) -> ImpressionReport | None:
-    """Return what is known of impressions; None where there are none."""
+def _impressions(data: Dataset) -> ImpressionReport | None:
+    """Return the summary of the impressions; None where there are none."""
     shown = data.impressions
     if shown is None or not len(shown):
         return None
-    many = max(data.n_items, 1)
-    events = data.user.astype(np.int64) * many + data.item
-    clicked = shown.user[shown.clicked].astype(np.int64) * many + shown.item[shown.clicked]
+    n_items = max(data.n_items, 1)
+    events = data.user.astype(np.int64) * n_items + data.item
+    clicked = shown.user[shown.clicked].astype(np.int64) * n_items + shown.item[shown.clicked]
     counts = np.bincount(np.minimum(shown.position, 6), minlength=7)
-    hits = np.bincount(np.minimum(shown.position, 6), weights=shown.clicked, minlength=7)
+    clicks = np.bincount(np.minimum(shown.position, 6), weights=shown.clicked, minlength=7)
     return ImpressionReport(
         impressions=len(shown),
         clicked=float(shown.clicked.mean()),
-        clicks_by_position={str(place): float(hits[place] / counts[place]) for place in range(1, 6) if counts[place]},
+        clicks_by_position={str(i): float(clicks[i] / counts[i]) for i in range(1, 6) if counts[i]},
         unknown_position=float(counts[0] / len(shown)),
         users=len(np.unique(shown.user)),
         items=len(np.unique(shown.item)),
@@ -252,32 +251,33 @@ def _utc(seconds: int) -> str:
 
 
 def _quantiles(counts: Array) -> dict[str, float]:
-    found = np.percentile(counts, QUANTILES)
-    return {str(q): float(count) for q, count in zip(QUANTILES, found, strict=True)}
+    values = np.percentile(counts, QUANTILES)
+    return {str(q): float(value) for q, value in zip(QUANTILES, values, strict=True)}
 
 
 def _suspects(data: Dataset, per_user: Array) -> list[Suspect]:
-    """Return the users who act faster than people do, or far more than all others, most events first."""
+    """Return the users who act faster than people can, or far more than all others, most events first."""
     reasons: dict[int, str] = {}
     logs = np.log(np.maximum(per_user, 1))
-    middle = float(np.median(logs))
-    spread = max(1.4826 * float(np.median(np.abs(logs - middle))), 0.5)
-    # in logarithms activity is about normal; six deviations is one user in 10^9
-    for user in np.flatnonzero(logs > middle + 6 * spread):
-        reasons[int(user)] = f"{per_user[user] / np.exp(middle):.0f} times the median"
+    median = float(np.median(logs))
+    deviation = max(1.4826 * float(np.median(np.abs(logs - median))), 0.5)
+    # the logarithm of activity is roughly normal; six deviations is one user in 10^9
+    for user in np.flatnonzero(logs > median + 6 * deviation):
+        reasons[int(user)] = f"{per_user[user] / np.exp(median):.0f} times the median"
     if data.order == "time":
         grouped = data.by_user
-        who, when = data.user[grouped.event], data.time[grouped.event]
-        if len(who) > FASTEST:
-            hasty = (who[FASTEST:] == who[:-FASTEST]) & (when[FASTEST:] - when[:-FASTEST] < 60)
-            for user in np.unique(who[FASTEST:][hasty]):
-                reasons[int(user)] = f"more than {FASTEST} events within a minute"
-        new = np.ones(len(who), np.bool_)
-        new[1:] = (who[1:] != who[:-1]) | (when[1:] != when[:-1])
-        moments = np.bincount(who[new], minlength=data.n_users)
-        crowd = per_user / np.maximum(moments, 1)
-        for user in np.flatnonzero((crowd > AT_ONCE) & (per_user > FASTEST)):
-            reasons[int(user)] = f"{crowd[user]:.1f} events at the same second on average"
+        users, times = data.user[grouped.event], data.time[grouped.event]
+        if len(users) > MAX_PER_MINUTE:
+            same_user = users[MAX_PER_MINUTE:] == users[:-MAX_PER_MINUTE]
+            too_fast = same_user & (times[MAX_PER_MINUTE:] - times[:-MAX_PER_MINUTE] < 60)
+            for user in np.unique(users[MAX_PER_MINUTE:][too_fast]):
+                reasons[int(user)] = f"more than {MAX_PER_MINUTE} events within a minute"
+        new = np.ones(len(users), np.bool_)
+        new[1:] = (users[1:] != users[:-1]) | (times[1:] != times[:-1])
+        timestamps = np.bincount(users[new], minlength=data.n_users)
+        simultaneous = per_user / np.maximum(timestamps, 1)
+        for user in np.flatnonzero((simultaneous > MAX_PER_SECOND) & (per_user > MAX_PER_MINUTE)):
+            reasons[int(user)] = f"{simultaneous[user]:.1f} events at the same second on average"
     order = sorted(reasons, key=lambda user: (-int(per_user[user]), user))
     names = data.users.ids(np.array(order, np.int64))
     return [
@@ -286,19 +286,19 @@ def _suspects(data: Dataset, per_user: Array) -> list[Suspect]:
     ]
 
 
-def _cold(data: Dataset) -> Cold | None:
-    """Return how cold the test is when the log is cut in time; None where all events share one moment."""
+def _cold(data: Dataset) -> ColdStart | None:
+    """Return the cold-start shares of the default split in time; None where all events have the same timestamp."""
     if data.time[0] == data.time[-1]:
         return None
-    moment = data.time[min(int(TRAIN * len(data)), len(data) - 1)]
-    cut = int(np.searchsorted(data.time, moment)) or int(np.searchsorted(data.time, moment, side="right"))
+    time = data.time[min(int(TRAIN_SHARE * len(data)), len(data) - 1)]
+    cut = int(np.searchsorted(data.time, time)) or int(np.searchsorted(data.time, time, side="right"))
 
     def share(rows: Rows) -> tuple[float, float]:
-        unknown = ~np.isin(rows[cut:], rows[:cut])
-        return len(np.unique(rows[cut:][unknown])) / len(np.unique(rows[cut:])), float(unknown.mean())
+        cold = ~np.isin(rows[cut:], rows[:cut])
+        return len(np.unique(rows[cut:][cold])) / len(np.unique(rows[cut:])), float(cold.mean())
 
     users, user_events = share(data.user)
     items, item_events = share(data.item)
-    return Cold(
+    return ColdStart(
         users=users, items=items, user_events=user_events, item_events=item_events, cut=_utc(int(data.time[cut]))
     )

@@ -1,4 +1,4 @@
-"""The log in rows: users, items and what passed between them, in order of time."""
+"""`Dataset`: interactions of users and items in columns, ordered by time, with features and impressions."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Order: TypeAlias = Literal["time", "sequence", "none"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Histories:
-    """The events grouped by user, oldest first: events of user u stand at start[u]:start[u + 1]."""
+    """The events grouped by user, oldest first: user u has the events start[u]:start[u + 1]."""
 
     start: Offsets
     """(U + 1,)"""
@@ -38,10 +38,10 @@ class Histories:
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """A log in columns, ordered by time; events of one moment keep the order of the log."""
+    """A log in columns, ordered by time. Events with the same timestamp keep the order of the log."""
 
     name: str
-    """How the data call themselves in outputs."""
+    """Name of the data in reports and messages."""
     users: Vocabulary
     items: Vocabulary
     user: Rows
@@ -49,23 +49,23 @@ class Dataset:
     item: Rows
     """(E,) row of each event's item."""
     time: Times
-    """(E,) seconds since 1970, UTC, never falling; all 0 where `order` is not "time"."""
+    """(E,) seconds since 1970, UTC, non-decreasing; all 0 where `order` is not "time"."""
     value: Scores | None = None
     """(E,) rating or strength; None where the log has none."""
     values: Values = "none"
-    """What `value` means: a rating on a scale, the strength of an event (plays, seconds, amount), or nothing."""
+    """Meaning of `value`: a rating on a scale, the strength of an event (plays, seconds, amount), or none."""
     order: Order = "time"
-    """What the order of events means: time, only before and after within a user, or nothing."""
+    """Meaning of the order of events: time, only the sequence within each user, or none."""
     positive_from: float = -np.inf
-    """An event is a liking when its value is at least this, or when it has none."""
+    """An event is positive if its value is at least this, or if it has no value."""
     user_features: Features = field(default_factory=dict)
     item_features: Features = field(default_factory=dict)
     columns: Mapping[str, Array] = field(default_factory=dict)
-    """(E,) further numbers about each event: watched seconds, position shown."""
+    """(E,) further numbers about each event, such as watched seconds or the position shown."""
     notes: tuple[str, ...] = ()
-    """What the source took for what, and the rows it dropped and why, in sentences."""
+    """Sentences about how the source was read: the meaning of each column, and the rows dropped and why."""
     impressions: Impressions | None = None
-    """What was shown, taken or not, up to where the events go; None: not known, or left out by a split."""
+    """Items shown, clicked or not, over the period of the events; None: not known, or removed by a split."""
 
     def __post_init__(self) -> None:
         for column in (self.item, self.time, self.value, *self.columns.values()):
@@ -91,8 +91,8 @@ class Dataset:
         return len(self.items)
 
     @cached_property
-    def liked(self) -> Mask:
-        """(E,) which events are likings."""
+    def is_positive(self) -> Mask:
+        """(E,) whether each event is positive."""
         if self.value is None:
             return np.ones(len(self), np.bool_)
         return ~(self.value < np.float32(self.positive_from))
@@ -110,7 +110,7 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """sha256 of ids, events and impressions, hexadecimal; equal for equal data whatever format they came in."""
+        """sha256 of ids, events and impressions, hexadecimal; equal for equal data, whatever the file format."""
         digest = hashlib.sha256()
         for vocabulary in (self.users, self.items):
             digest.update("\0".join(vocabulary.series.to_list()).encode())
@@ -121,7 +121,7 @@ class Dataset:
         return digest.hexdigest()
 
     def title(self, row: int) -> str:
-        """Return what an item is called: its feature "title" or "name", or else its first text; "" where none is."""
+        """Return an item's title: its feature "title" or "name", else its first text feature; "" if it has none."""
         feature = self._titles
         return "" if feature is None else feature.show(row)
 
@@ -132,20 +132,20 @@ class Dataset:
         return self.item_features[names[0]] if names else None
 
     def search(self, text: str) -> Rows:
-        """Return the items whose title contains a text, whatever its case: those that begin with it first; (n,)."""
+        """Return the items whose title contains a text, ignoring case, (n,): titles that begin with it first."""
         if self._titles is None:
             return np.empty(0, np.int32)
         lower = self._lower_titles
-        place = lower.str.find(text.lower(), literal=True)
-        hit = place.is_not_null().arg_true()
-        chosen = place.gather(hit)
+        offset = lower.str.find(text.lower(), literal=True)
+        matches = offset.is_not_null().arg_true()
         order = (
-            chosen.to_frame("place")
-            .with_columns(long=lower.gather(hit).str.len_chars())
-            .select(pl.arg_sort_by(pl.col("place") > 0, "long"))
+            offset.gather(matches)
+            .to_frame("offset")
+            .with_columns(length=lower.gather(matches).str.len_chars())
+            .select(pl.arg_sort_by(pl.col("offset") > 0, "length"))
         )
-        found: Rows = hit.gather(order.to_series()).to_numpy().astype(np.int32)
-        return found
+        items: Rows = matches.gather(order.to_series()).to_numpy().astype(np.int32)
+        return items
 
     @cached_property
     def _lower_titles(self) -> pl.Series:
@@ -155,18 +155,18 @@ class Dataset:
     def with_items(self, ids: Iterable[str | int], features: Features) -> Dataset:
         """Return the data with items appended to the catalogue, which have no events yet.
 
-        `features` hold a row for each id, coded as in `item_features`; what is missing there is not known of the new
-        items, and what is not in `item_features` is left out. Raises ValueError for an id that is there already.
+        `features` have a row for each id, coded as in `item_features`. A feature that is not given is missing for the
+        new items, and one that is not in `item_features` is ignored. Raises ValueError for an id that exists already.
         """
         items = self.items.appended(ids)
-        more = len(items) - len(self.items)
-        known = {name: feature.extended(features.get(name), more) for name, feature in self.item_features.items()}
-        return replace(self, items=items, item_features=known)
+        n_new = len(items) - len(self.items)
+        extended = {name: feature.extended(features.get(name), n_new) for name, feature in self.item_features.items()}
+        return replace(self, items=items, item_features=extended)
 
     def select(self, which: Mask | Offsets | slice, *, impressions: Impressions | None = None) -> Dataset:
-        """Return the chosen events, given in order of time; vocabularies and features stay whole.
+        """Return the chosen events, given in order of time, with all of the vocabularies and features.
 
-        Impressions tell what was taken, and so which events were left out: only those given go along.
+        The impressions are those that are passed in: the clicks of the others would reveal the events left out.
         """
         return replace(
             self,
@@ -179,19 +179,19 @@ class Dataset:
         )
 
     def positives(self) -> Dataset:
-        """Return the likings alone, and all impressions."""
-        return self if self.liked.all() else self.select(self.liked, impressions=self.impressions)
+        """Return the positive events only, with all impressions."""
+        return self if self.is_positive.all() else self.select(self.is_positive, impressions=self.impressions)
 
     def before(self, time: int) -> Dataset:
-        """Return the events and the impressions before a moment, those at it not; see `impressions_before`."""
+        """Return the events and the impressions strictly before a time; see `impressions_before`."""
         return self.select(slice(0, int(np.searchsorted(self.time, time))), impressions=self.impressions_before(time))
 
     def impressions_before(self, time: int | Times) -> Impressions | None:
-        """Return the impressions before a moment, or before each user's own (U,), as they were known by then.
+        """Return the impressions before a time, or before a time of each user, (U,), without leakage of later clicks.
 
-        What was shown before it and taken from there only later (the user's first event with the item lies at the
-        moment or after it) is left out, as its `clicked` would tell the future. None: there are no impressions, or the
-        log has no times to hold them against.
+        An item shown before that time and clicked only later (the user's first event with the item is at that time or
+        after it) is left out, as its `clicked` would leak the future. None: there are no impressions, or the log has
+        no timestamps.
         """
         if self.impressions is None or self.order != "time":
             return None
@@ -199,19 +199,19 @@ class Dataset:
         later = self.time >= (time[self.user] if isinstance(time, np.ndarray) and time.ndim else time)
         if not later.any():
             return shown
-        many = max(self.n_items, 1)
-        events = self.user.astype(np.int64) * many + self.item
-        pairs = shown.user.astype(np.int64) * many + shown.item
-        unknown = shown.clicked & np.isin(pairs, np.setdiff1d(events[later], events[~later]))
-        return shown.select(~unknown) if unknown.any() else shown
+        n_items = max(self.n_items, 1)
+        events = self.user.astype(np.int64) * n_items + self.item
+        pairs = shown.user.astype(np.int64) * n_items + shown.item
+        leaking = shown.clicked & np.isin(pairs, np.setdiff1d(events[later], events[~later]))
+        return shown.select(~leaking) if leaking.any() else shown
 
     def matrix(self) -> sparse.csr_array:
-        """Return who liked what, (U, N) float32: 1 where a user liked an item at least once."""
-        from scipy import sparse  # takes as long to import as NumPy, and what serves has no use for it
+        """Return the interaction matrix, (U, N) float32: 1 where a user has a positive event with an item."""
+        from scipy import sparse  # slow to import, and not needed for serving
 
-        chosen = self.positives()
-        ones = np.ones(len(chosen), np.float32)
-        matrix = sparse.csr_array((ones, (chosen.user, chosen.item)), shape=(self.n_users, self.n_items))
+        positives = self.positives()
+        ones = np.ones(len(positives), np.float32)
+        matrix = sparse.csr_array((ones, (positives.user, positives.item)), shape=(self.n_users, self.n_items))
         matrix.sum_duplicates()
         matrix.data[:] = 1
         return matrix
@@ -225,11 +225,11 @@ class Dataset:
         upto: Offsets | None = None,
         features: Mapping[str, Array] | None = None,
     ) -> Queries:
-        """Return the requests of users with the histories they have in these events.
+        """Return queries of users, with the histories that they have in these events.
 
-        `time` (B,) is now; None: one second after the last event. `upto` (B,) keeps of each history its first so many
-        events, which is how a live evaluation rolls forward; None: all. User -1 has no history. `features` replaces
-        the dataset's user features.
+        `time` (B,) is the time of each query; None: one second after the last event. `upto` (B,) is the number of
+        events of each history to keep, from the oldest, which is how a live evaluation rolls forward; None: all. User
+        -1 has no history. `features` replaces the user features of the dataset.
         """
         grouped = self.by_user
         history, times, values = _histories(
@@ -261,9 +261,10 @@ class Dataset:
 def _histories(
     users: Rows, start: Offsets, events: Array, item: Rows, time: Times, value: Scores, upto: Offsets
 ) -> tuple[Rows, Times, Scores]:
-    """Return items, times and values of the users' events, (B, H) each, padded in front; `value`, `upto`: may be empty.
+    """Return items, times and values of the users' events, (B, H) each, left-padded.
 
-    `upto` (B,) keeps of each history its first so many events.
+    `value` is empty where events have none. `upto` (B,) is the number of events of each history to keep, from the
+    oldest; empty: all.
     """
     count, longest = np.zeros(len(users), np.int64), 0
     for b in range(len(users)):

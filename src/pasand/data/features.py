@@ -1,4 +1,4 @@
-"""Typed features of users and items: what is known beyond the log."""
+"""`Feature`: typed features of users and items (categorical, bag, number, text, vector, time), and their packing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import polars as pl
 
-from pasand.data.packed_texts import Packed, Texts, still_packed
+from pasand.data.packed_texts import PackedTexts, TextArray, packed_or_none
 from pasand.growable import extended
 from pasand.types import Array, Arrays, Mask, Rows
 
@@ -20,13 +20,13 @@ TIME_UNKNOWN = np.iinfo(np.int64).min
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Feature:
-    """One column of typed values, a row per user or item.
+    """One column of typed values, with a row per user or item.
 
     kind         values                                                   missing
     categorical  (n,) int32 codes into `names`                            -1
     bag          (n, L) int32 codes into `names`, padded with -1          all -1
     number       (n,) float32                                             nan
-    text         (n,) strings (NumPy's StringDType, or `Texts`)           ""
+    text         (n,) strings (NumPy's StringDType, or `TextArray`)           ""
     vector       (n, D) float32                                           nan
     time         (n,) int64 seconds since 1970, UTC                       TIME_UNKNOWN
     """
@@ -34,36 +34,37 @@ class Feature:
     kind: Kind
     values: Array
     names: tuple[str, ...] = ()
-    """Names of the categories, in order of code; empty for the other kinds."""
+    """Names of the categories by code, for categorical and bag; empty for the other kinds."""
 
     def __len__(self) -> int:
         return len(self.values)
 
     def take(self, rows: Rows) -> Array:
-        """Return the values of the rows, missing where a row is -1 (or beyond the table)."""
+        """Return the values of the rows; the missing value where a row is -1 or beyond the table."""
         known = (rows >= 0) & (rows < len(self))
         out = self.values[np.where(known, rows, 0)] if len(self) else np.empty(rows.shape + self.values.shape[1:])
         if not known.all():
-            out[~known] = self.missing
+            out[~known] = self.missing_value
         return out
 
     @property
-    def missing(self) -> int | float | str:
-        """The value that stands for "not known"."""
-        absent: dict[str, int | float | str] = {"number": np.nan, "vector": np.nan, "text": "", "time": TIME_UNKNOWN}
-        return absent.get(self.kind, -1)
+    def missing_value(self) -> int | float | str:
+        """The value that marks a missing entry; see the table of kinds."""
+        marks: dict[str, int | float | str] = {"number": np.nan, "vector": np.nan, "text": "", "time": TIME_UNKNOWN}
+        return marks.get(self.kind, -1)
 
-    def absent(self) -> Mask:
-        """Return of which rows nothing is known; (n,)."""
+    def is_missing(self) -> Mask:
+        """Return whether each row is missing; (n,)."""
         values: Array = self.values
-        blank: Array = np.isnan(values) if self.kind in ("number", "vector") else np.asarray(values == self.missing)
-        return blank if blank.ndim == 1 else np.asarray(blank.all(axis=1))
+        numeric = self.kind in ("number", "vector")
+        missing: Array = np.isnan(values) if numeric else np.asarray(values == self.missing_value)
+        return missing if missing.ndim == 1 else np.asarray(missing.all(axis=1))
 
     def coded_as(self, other: Feature) -> tuple[Feature, list[str]]:
-        """Return the feature with the codes and the width of another, and the names that the other does not have.
+        """Return the feature with the codes and the width of another, and the category names that the other lacks.
 
-        A category of such a name becomes missing. A bag is as wide as the other's or wider. Raises ValueError where the
-        kinds differ, or the widths of vectors.
+        A category with such a name becomes missing. A bag is at least as wide as the other's. Raises ValueError if the
+        kinds differ, or the dimensions of vectors.
         """
         if self.kind != other.kind:
             raise ValueError(f"it is {self.kind}, and was {other.kind}")
@@ -72,31 +73,31 @@ class Feature:
         if self.kind not in ("categorical", "bag"):
             return self, []
         code = {name: code for code, name in enumerate(other.names)}
-        to = np.array([*(code.get(name, -1) for name in self.names), -1], np.int32)
-        values = to[self.values]
+        new_codes = np.array([*(code.get(name, -1) for name in self.names), -1], np.int32)
+        values = new_codes[self.values]
         if self.kind == "bag":
             values = np.take_along_axis(values, np.argsort(values < 0, axis=1, kind="stable"), axis=1)
             values = np.pad(values, ((0, 0), (0, max(0, other.values.shape[1] - values.shape[1]))), constant_values=-1)
         used = np.unique(self.values[self.values >= 0])
-        unknown = [self.names[at] for at in used.tolist() if self.names[at] not in code]
+        unknown = [self.names[i] for i in used.tolist() if self.names[i] not in code]
         return replace(self, values=values, names=other.names), unknown
 
     def extended(self, more: Feature | None, n: int) -> Feature:
-        """Return the feature with n rows more: those of a feature coded as this one, or missing ones (None)."""
+        """Return the feature with n more rows: those of a feature with the same codes, or missing ones (None)."""
         if more is None:
-            more = replace(self, values=np.full((n, *self.values.shape[1:]), self.missing, self.values.dtype))
-        texts = still_packed(self.values)
+            more = replace(self, values=np.full((n, *self.values.shape[1:]), self.missing_value, self.values.dtype))
+        texts = packed_or_none(self.values)
         if texts is not None:
-            longer: Any = texts.extended(more.values)
-            return replace(self, values=longer)
+            all_texts: Any = texts.extended(more.values)
+            return replace(self, values=all_texts)
         parts = [self.values, more.values]
         if self.kind == "bag":
-            wide = max(part.shape[1] for part in parts)
-            parts = [np.pad(part, ((0, 0), (0, wide - part.shape[1])), constant_values=-1) for part in parts]
+            width = max(part.shape[1] for part in parts)
+            parts = [np.pad(part, ((0, 0), (0, width - part.shape[1])), constant_values=-1) for part in parts]
         return replace(self, values=extended(*parts))
 
     def show(self, row: int) -> str:
-        """Return the value of one row as a person reads it; "" where it is missing."""
+        """Return the value of one row as readable text; "" where it is missing."""
         value = self.values[row]
         if self.kind == "text":
             return str(value)
@@ -115,40 +116,40 @@ Features: TypeAlias = Mapping[str, Feature]
 
 
 def pack(features: Features) -> tuple[dict[str, Array], dict[str, dict[str, object]]]:
-    """Return features as plain arrays and a description that JSON can hold; `unpack` gives them back."""
+    """Return features as plain arrays and a description that JSON can hold; `unpack` reverses it."""
     arrays: dict[str, Array] = {}
-    about: dict[str, dict[str, object]] = {}
+    description: dict[str, dict[str, object]] = {}
     for name, feature in features.items():
-        about[name] = {"kind": feature.kind, "names": list(feature.names)}
+        description[name] = {"kind": feature.kind, "names": list(feature.names)}
         if feature.kind == "text":
-            texts = still_packed(feature.values)
-            packed = Packed.of(feature.values) if texts is None else texts.packed
+            texts = packed_or_none(feature.values)
+            packed = PackedTexts.of(feature.values) if texts is None else texts.packed
             arrays[f"{name}.bytes"], arrays[f"{name}.ends"] = packed.data, packed.ends
         else:
             arrays[name] = feature.values
-    return arrays, about
+    return arrays, description
 
 
-def unpack(arrays: Arrays, about: Mapping[str, Mapping[str, object]]) -> dict[str, Feature]:
-    """Return the features that `pack` took apart."""
+def unpack(arrays: Arrays, description: Mapping[str, Mapping[str, object]]) -> dict[str, Feature]:
+    """Return the features of the arrays and the description that `pack` returned."""
     features = {}
-    for name, described in about.items():
-        names = described["names"]
+    for name, fields in description.items():
+        names = fields["names"]
         assert isinstance(names, list)
-        text = described["kind"] == "text"
-        values: Any = Texts(Packed(arrays[f"{name}.bytes"], arrays[f"{name}.ends"])) if text else arrays[name]
-        blank = Feature(kind="text", values=values, names=tuple(names))
-        features[name] = replace(blank, kind=described["kind"])  # type: ignore[arg-type]
+        text = fields["kind"] == "text"
+        values: Any = TextArray(PackedTexts(arrays[f"{name}.bytes"], arrays[f"{name}.ends"])) if text else arrays[name]
+        feature = Feature(kind="text", values=values, names=tuple(names))
+        features[name] = replace(feature, kind=fields["kind"])  # type: ignore[arg-type]
     return features
 
 
 def pack_strings(strings: list[str]) -> tuple[Array, Array]:
-    """Return strings as UTF-8 bytes, (total,) uint8, and the end of each, (n,) int64.
+    """Return strings as UTF-8 bytes, (total,) uint8, and the end offset of each, (n,) int64.
 
     >>> pack_strings(["a", "bc"])[1]
     array([1, 3])
     """
-    packed = Packed.of(strings)
+    packed = PackedTexts.of(strings)
     return packed.data, packed.ends
 
 
@@ -158,11 +159,11 @@ def unpack_strings(data: Array, ends: Array) -> list[str]:
     >>> unpack_strings(*pack_strings(["पसंद", ""]))
     ['पसंद', '']
     """
-    return Packed(data, ends).texts()
+    return PackedTexts(data, ends).texts()
 
 
 def as_frame(ids: tuple[str, ...], features: dict[str, Feature]) -> pl.DataFrame:
-    """Return features as people write them: names for codes, lists for bags, times as datetimes; with a column `id`."""
+    """Return a frame of a column `id` and the features: category names, lists of names for bags, and datetimes."""
 
     def column(feature: Feature) -> pl.Series:
         values = feature.values.tolist()

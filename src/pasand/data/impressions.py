@@ -1,4 +1,4 @@
-"""Impressions: what was shown to whom, where it stood, and whether it was taken."""
+"""`Impressions`: items shown to users, their positions, whether they were clicked, and logging propensities."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from pasand.types import Array, Mask, Offsets, Rows, Scores, Times
 
 @dataclass(frozen=True, kw_only=True)
 class Impressions:
-    """Items shown, n of them, in order of time and then of position; taken or not."""
+    """n items shown, clicked or not, in order of time and then of position."""
 
     user: Rows
-    """(n,) who was shown the item."""
+    """(n,) row of the user who was shown the item."""
     item: Rows
     """(n,)"""
     time: Times
-    """(n,) when, in seconds since 1970, UTC, never falling; all 0 where that is not known."""
+    """(n,) seconds since 1970, UTC, non-decreasing; all 0 where unknown."""
     position: Rows
-    """(n,) place in the list, 1 is the first; 0: unknown."""
+    """(n,) position in the list, 1 is the first; 0: unknown."""
     clicked: Mask
-    """(n,) whether it was clicked, watched or bought from there."""
+    """(n,) whether the item was clicked, watched or bought from this impression."""
     watched_seconds: Scores | None = None
-    """(n,) at least 0, 0 where not taken; nan: unknown. None: not known of any."""
+    """(n,) at least 0, and 0 where not clicked; nan: unknown. None: unknown for all."""
     propensity: Scores | None = None
-    """(n,) probability with which the item was shown there, in (0, 1]; None: not known."""
+    """(n,) probability with which the item was shown there, in (0, 1]; None: unknown."""
     features: Mapping[str, Array] = field(default_factory=dict)
-    """(n, ...) further numbers about each."""
+    """(n, ...) further numbers about each impression."""
 
     def __post_init__(self) -> None:
         for column in (self.item, self.time, self.position, self.clicked, self.watched_seconds, self.propensity):
@@ -50,7 +50,7 @@ class Impressions:
             raise ValueError("impressions must be in order of time and then of position")
         watched = self.watched_seconds
         if watched is not None and ((watched < 0) | np.isinf(watched) | (~self.clicked & (watched != 0))).any():
-            raise ValueError("watched_seconds must be at least 0 and finite, and 0 where not taken")
+            raise ValueError("watched_seconds must be at least 0 and finite, and 0 where not clicked")
         if self.propensity is not None and not ((self.propensity > 0) & (self.propensity <= 1)).all():
             raise ValueError("propensity must be in (0, 1]")
 
@@ -59,13 +59,13 @@ class Impressions:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of memory that all columns take."""
+        """Bytes of memory of all columns."""
         columns: list[Array | None] = [self.user, self.item, self.time, self.position, self.clicked]
         columns += [self.watched_seconds, self.propensity, *self.features.values()]
         return sum(column.nbytes for column in columns if column is not None)
 
     def select(self, which: Mask | Offsets | slice) -> Impressions:
-        """Return the chosen impressions, given in their order."""
+        """Return the chosen impressions, which must be given in ascending order."""
         return Impressions(
             user=self.user[which],
             item=self.item[which],
@@ -78,18 +78,18 @@ class Impressions:
         )
 
     def before(self, time: int | Times) -> Impressions:
-        """Return the impressions before a moment, or before each user's own, (U,), and not those at it."""
+        """Return the impressions strictly before a time, or strictly before a time of each user, (U,)."""
         if isinstance(time, np.ndarray) and time.ndim:
             return self.select(self.time < time[self.user])
         return self.select(slice(0, int(np.searchsorted(self.time, time))))
 
     def since(self, time: int) -> Impressions:
-        """Return the impressions at a moment and after it."""
+        """Return the impressions at a time and after it."""
         return self.select(slice(int(np.searchsorted(self.time, time)), len(self)))
 
     @property
     def fingerprint(self) -> str:
-        """sha256 of all columns, hexadecimal; features count in order of name."""
+        """sha256 of all columns, hexadecimal; features are hashed in order of name."""
         digest = hashlib.sha256()
         columns = (self.user, self.item, self.time, self.position, self.clicked, self.watched_seconds, self.propensity)
         for column in columns:

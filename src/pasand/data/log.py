@@ -1,4 +1,4 @@
-"""What a source gives: events with external ids, and what the source knows of users and items."""
+"""`Log` and `ImpressionTable`: data of a source with external ids, before encoding; `Options`: how to read them."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from pasand.data.features import Kind
 from pasand.errors import InputError
 
 Batches: TypeAlias = Callable[[], Iterator[pl.DataFrame]]
-"""Gives the events anew at each call, in their order, in frames small enough for memory."""
+"""Function that yields all events again at each call, in their order, in frames small enough for memory."""
 
 BATCH = 250_000
-"""Events that are held as text at a time."""
+"""Number of events held as text at a time."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What a person may say about a log instead of leaving it to be found out; None: find out."""
+    """User's choices for reading a log. None: infer from the data."""
 
     user: str | None = None
     """Name of the column with the user."""
@@ -32,7 +32,7 @@ class Options:
     value: str | None = None
     """Name of the column with the rating or strength."""
     values: Values | None = None
-    """What the value means."""
+    """Meaning of the value."""
     delimiter: str | None = None
     """Character between the columns of a text file."""
     kinds: Mapping[str, Kind] = field(default_factory=dict)
@@ -42,13 +42,13 @@ class Options:
     table: str | None = None
     """Table whose rows are the events of a database."""
     positive_from: float | None = None
-    """Value from which an event is a liking."""
+    """Lowest value of a positive event."""
     bad_rows: float = 0.05
-    """Share of bad rows, in [0, 1], above which the log is refused."""
+    """Share of bad rows, in [0, 1], above which the log is rejected."""
     impressions: str | None = None
-    """Table of what was shown, a file or a folder; "none": not even what the source has; None: what it has."""
+    """Table of impressions, a file or a folder; None: those of the source, if any; "none": no impressions at all."""
     impression_columns: Mapping[str, str] = field(default_factory=dict)
-    """Names of the columns of that table, by what they are: user, taken, propensity ..."""
+    """Names of the columns of that table, by role: user, clicked, propensity ..."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.bad_rows <= 1:
@@ -62,58 +62,58 @@ class ImpressionTable:
     """A table of impressions before it is encoded."""
 
     name: str
-    """How it calls itself in messages."""
+    """Name of the table in messages."""
     frames: Batches
-    """Columns `user`, `item`, `time`, `clicked` or `watched_seconds`, and where there are any `position`, `propensity`
-    and further numbers; cells as in a `Log`, `clicked` 0 or 1, true or false."""
-    named: Mapping[str, str] = field(default_factory=dict)
-    """What the table itself calls these columns, for messages."""
+    """Columns `user`, `item`, `time`, and `clicked` or `watched_seconds`; optionally `position`, `propensity` and extra
+    numeric columns. Cells are as in a `Log`; `clicked` is 0 or 1, true or false."""
+    column_names: Mapping[str, str] = field(default_factory=dict)
+    """Original name of each of these columns, for messages."""
     first_row: int = 1
-    """Number by which messages call the first row."""
+    """Number of the first row in messages."""
     distinct: bool = False
-    """Whether it is known that no impression comes twice."""
+    """Whether the impressions are known to have no duplicates."""
     notes: tuple[str, ...] = ()
-    """What was taken for what, in sentences."""
+    """Sentences about the meaning of each column."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Log:
-    """A log before it is encoded; `pasand.data.encoding.encode.encode` makes a `Dataset` of it."""
+    """A log before it is encoded; `pasand.data.encoding.encode.encode` turns it into a `Dataset`."""
 
     name: str
-    """How the data call themselves in outputs."""
+    """Name of the data in reports and messages."""
     events: pl.LazyFrame | Batches
-    """Columns `user`, `item`, and where the log has them `time` and `value`; every other column must hold numbers.
+    """Columns `user`, `item`, and where the log has them `time` and `value`; all other columns must hold numbers.
 
     Ids may be text, whole numbers or floats (12.0 is id "12"). Time may be numbers since 1970 in seconds, milli-,
-    micro- or nanoseconds (the unit is found by magnitude), dates, datetimes (UTC where no zone is given) or ISO text.
-    Values may be numbers or text of numbers.
+    micro- or nanoseconds (the unit is inferred from the magnitude), dates, datetimes (UTC where no zone is given) or
+    ISO text. Values may be numbers or text of numbers.
     """
     values: Values = "none"
-    """What the value means."""
+    """Meaning of the value."""
     order: Order = "time"
-    """What the order of events means; "time" needs a column `time`."""
+    """Meaning of the order of events; "time" needs a column `time`."""
     users: pl.DataFrame | None = None
     """Column `id` and a column per feature; users without events or impressions are left out."""
     items: pl.DataFrame | None = None
     """Column `id` and a column per feature; items without events or impressions are left out."""
     kinds: Mapping[str, Kind] = field(default_factory=dict)
-    """Kinds of those features that are known, by name; the others are found by their contents."""
+    """Kinds of features, by name; the kinds of the others are inferred from their values."""
     positive_from: float | None = None
-    """Value from which an event is a liking where the source fixes it; None: three quarters of the observed scale."""
-    named: Mapping[str, str] = field(default_factory=dict)
-    """What the log itself calls `user`, `item`, `time` and `value`, for messages."""
+    """Lowest value of a positive event, where the source fixes it; None: three quarters of the observed scale."""
+    column_names: Mapping[str, str] = field(default_factory=dict)
+    """Original names of `user`, `item`, `time` and `value`, for messages."""
     first_row: int = 1
-    """Number by which messages call the first event."""
+    """Number of the first event in messages."""
     notes: tuple[str, ...] = ()
-    """What the source took for what, in sentences."""
+    """Sentences about how the source was read: which column is which."""
     impressions: ImpressionTable | None = None
-    """What was shown; its users and items belong to the data whether they have events or not."""
-    holds: tuple[object, ...] = ()
-    """Things that must live as long as the log, such as temporary folders."""
+    """Impressions; their users and items belong to the data, with or without events."""
+    keep_alive: tuple[object, ...] = ()
+    """Objects that must live as long as the log, such as temporary folders."""
 
     def batches(self, size: int = BATCH) -> Iterator[pl.DataFrame]:
-        """Yield the events in their order, from the first; about `size` a frame where the source lets one choose."""
+        """Yield frames of events, in order, from the first; about `size` events each where the source can choose."""
         if isinstance(self.events, pl.LazyFrame):
             try:
                 yield from self.events.collect_batches(chunk_size=size, maintain_order=True)

@@ -1,4 +1,4 @@
-"""What was really liked: the side of an evaluation that models never see."""
+"""`Relevance`: the relevant items of test queries and their gains, which models never see."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from pasand.types import Rows, Scores
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Relevance:
-    """The relevant items of each query, and how relevant each is."""
+    """The relevant items of each query, and the gain of each."""
 
     items: Rows
-    """(B, R) different rows, padded with -1 anywhere."""
+    """(B, R) distinct rows; padding of -1 may be anywhere."""
     gains: Scores
     """(B, R) above 0; 1 where relevance is binary; ignored at padding."""
     catalogue: Rows

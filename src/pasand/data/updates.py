@@ -1,4 +1,4 @@
-"""Data that grow: later events join them, and users leave."""
+"""Updates of a dataset: appends new events, and removes users."""
 
 from __future__ import annotations
 
@@ -14,62 +14,65 @@ from pasand.types import Array, Scores, Times
 
 @dataclass(frozen=True, kw_only=True)
 class NewEvents:
-    """Events with external ids, E of them, in any order of time."""
+    """E events with external ids, in any order of time."""
 
     user: Sequence[str]
     item: Sequence[str]
-    """All of them in the catalogue of the data that they are to join."""
+    """Ids in the catalogue of the data to which the events are appended."""
     time: Times
     value: Scores
-    """nan where an event has none."""
+    """nan where an event has no value."""
     columns: Mapping[str, Array] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.user)
 
 
-def append_events(data: Dataset, later: NewEvents) -> Dataset:
-    """Return the data with later events in their places by time, behind those of the same moment.
+def append_events(data: Dataset, events: NewEvents) -> Dataset:
+    """Return the data with new events merged in order of time, after existing events of the same timestamp.
 
-    Users of whom the data know nothing come after the others, without features. Values are left out where the data have
-    none, as are columns that they do not have; one that the events do not have is nan. Impressions are left out. Raises
-    ValueError for an item that is not in the catalogue.
+    New users get the rows after the existing ones, and have no features. Values are dropped where the data have none,
+    as are columns that the data do not have. A column that the new events do not have is nan for them. The result has
+    no impressions. Raises ValueError for an item that is not in the catalogue.
     """
-    fresh = set(later.user) - set(data.users.series.to_list())
-    users = data.users.appended(sorted(fresh))
-    known = {name: feature.extended(None, len(fresh)) for name, feature in data.user_features.items()}
-    item = data.items.rows(later.item)
+    new_users = set(events.user) - set(data.users.series.to_list())
+    users = data.users.appended(sorted(new_users))
+    user_features = {name: feature.extended(None, len(new_users)) for name, feature in data.user_features.items()}
+    item = data.items.rows(events.item)
     if (item < 0).any():
-        raise ValueError(f"an event's item is not in the catalogue: {later.item[int(np.argmax(item < 0))]!r}")
-    time = np.concatenate([data.time, later.time if data.order == "time" else np.zeros(len(later), np.int64)])
+        raise ValueError(f"an event's item is not in the catalogue: {events.item[int(np.argmax(item < 0))]!r}")
+    time = np.concatenate([data.time, events.time if data.order == "time" else np.zeros(len(events), np.int64)])
     order = np.argsort(time, kind="stable")
-    unknown = np.full(len(later), np.nan, np.float32)
+    missing = np.full(len(events), np.nan, np.float32)
 
-    def whole(old: Array, new: Array) -> Array:
+    def merged(old: Array, new: Array) -> Array:
         return np.concatenate([old, new.astype(old.dtype)])[order]
 
     return replace(
         data,
         users=users,
-        user=whole(data.user, users.rows(later.user)),
-        item=whole(data.item, item),
+        user=merged(data.user, users.rows(events.user)),
+        item=merged(data.item, item),
         time=time[order],
-        value=None if data.value is None else whole(data.value, later.value),
-        columns={name: whole(column, later.columns.get(name, unknown)) for name, column in data.columns.items()},
-        user_features=known,
+        value=None if data.value is None else merged(data.value, events.value),
+        columns={name: merged(column, events.columns.get(name, missing)) for name, column in data.columns.items()},
+        user_features=user_features,
         impressions=None,
     )
 
 
 def remove_users(data: Dataset, users: Iterable[str]) -> Dataset:
-    """Return the data without these users: no events, no features, no ids; the items stay. Impressions are left out."""
+    """Return the data without these users, their events, features and ids. All items stay; impressions are removed.
+
+    Where none of the users is in the data, they are returned as they are.
+    """
     rows = data.users.rows(users)
     keep = np.ones(data.n_users, np.bool_)
     keep[rows[rows >= 0]] = False
     if keep.all():
         return data
-    row = (np.cumsum(keep) - 1).astype(np.int32)
-    left = data.select(keep[data.user])
-    known = {name: replace(feature, values=feature.values[keep]) for name, feature in data.user_features.items()}
-    users_left = Vocabulary.in_order(data.users.series.filter(keep.tolist()))
-    return replace(left, users=users_left, user=row[left.user], user_features=known)
+    new_row = (np.cumsum(keep) - 1).astype(np.int32)
+    events = data.select(keep[data.user])
+    features = {name: replace(feature, values=feature.values[keep]) for name, feature in data.user_features.items()}
+    vocabulary = Vocabulary.in_order(data.users.series.filter(keep.tolist()))
+    return replace(events, users=vocabulary, user=new_row[events.user], user_features=features)

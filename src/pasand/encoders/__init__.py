@@ -1,4 +1,4 @@
-"""Content to vectors: each encoder turns texts into rows of numbers under one contract."""
+"""`Encoder`: the contract of text encoders, which map texts to vectors."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from pasand.types import Arrays, Vectors
 
 @runtime_checkable
 class Encoder(Protocol):
-    """Maps each text to a vector of length 1, or of 0 where nothing is known of it."""
+    """Maps each text to a vector of length 1, or to zeros where it has no known content."""
 
     def fit(self, texts: Sequence[str]) -> Self:
-        """Learn from the texts of a catalogue, where the encoder learns at all, and return itself."""
+        """Fit the encoder to the texts of a catalogue, and return it; a pretrained encoder learns nothing."""
 
     def encode(self, texts: Sequence[str]) -> Vectors:
-        """Return a vector for each text, (n,) -> (n, D); all 0 for an empty one."""
+        """Return a vector for each text, (n,) -> (n, D); zeros for an empty text."""
 
     def fingerprint(self) -> str:
-        """Return what tells encoders apart that give different vectors for one text."""
+        """Return a string that differs between encoders that map the same text to different vectors."""
 
     def state(self) -> Arrays:
-        """Return what was learnt, enough for `load_state` on an equal instance to encode the same."""
+        """Return the learnt arrays; an equal instance encodes the same after `load_state`."""
 
     def load_state(self, arrays: Arrays) -> None:
-        """Take over what `state` gave."""
+        """Restore the arrays of `state`."""

@@ -1,4 +1,4 @@
-"""Texts to vectors: words weighted by rarity (TF-IDF) and reduced, or a pretrained sentence model."""
+"""Text encoders: `TfidfText` (TF-IDF reduced by an SVD) and `SentenceText` (a pretrained sentence model)."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from pasand.data.features import pack_strings, unpack_strings
 from pasand.errors import InputError
 from pasand.types import Array, Arrays, Vectors
 
-SHORTEST = 2
-"""Characters that a word has at least."""
+MIN_LENGTH = 2
+"""Minimum length of a word in characters."""
 JOINERS = str.maketrans("", "", "\u200c\u200d")
-"""Zero-width characters that change how a word is drawn, not which word it is."""
+"""Zero-width joiners, which change the shape of letters but not the word."""
 
 
 def words(text: str) -> list[str]:
-    """Return the words of a text in order, folded to lower case, of two characters or more.
+    """Return the words of a text in order, case-folded, of two characters or more.
 
     A word is a run of letters, digits and combining marks, so that the vowel signs of Indian scripts stay inside it.
 
@@ -38,24 +38,24 @@ def words(text: str) -> list[str]:
 @cache
 def _pattern() -> re.Pattern[str]:
     marks = [chr(code) for code in range(0x12000) if unicodedata.category(chr(code)).startswith("M")]
-    return re.compile(f"(?:[^\\W_]|[{''.join(marks)}]){{{SHORTEST},}}")
+    return re.compile(f"(?:[^\\W_]|[{''.join(marks)}]){{{MIN_LENGTH},}}")
 
 
 @dataclass(kw_only=True)
 class TfidfText:
-    """TF-IDF over the catalogue's own words, reduced by a truncated SVD (Deerwester et al. 1990).
+    """TF-IDF over the words of the catalogue, reduced by a truncated SVD (Deerwester et al. 1990).
 
-    A word counts tf * (ln((1 + n) / (1 + df)) + 1), and a text has length 1. The SVD is the randomised one of Halko,
-    Martinsson and Tropp (2011, algorithm 4.4) from a fixed start, and the largest entry of each axis is positive, so
-    that the same texts give the same vectors.
+    The weight of a word is tf * (ln((1 + n) / (1 + df)) + 1), and each text is scaled to length 1. The SVD is the
+    randomised one of Halko, Martinsson and Tropp (2011, algorithm 4.4) with a fixed seed, and the largest entry of each
+    axis is positive, so that the same texts give the same vectors.
     """
 
     dimensions: int = 128
     """Width of the vectors; less where the catalogue has fewer texts or words."""
     min_texts: int = 2
-    """Texts that a word must stand in to be kept."""
+    """Minimum number of texts that contain a word, for the word to be kept."""
     max_words: int = 50_000
-    """Words kept at most: those in the most texts."""
+    """Maximum number of words: those in the most texts are kept."""
     _learnt: dict[str, Array] = field(default_factory=dict, init=False, repr=False, compare=False)
     _column: dict[str, int] = field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -65,91 +65,93 @@ class TfidfText:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
 
     def fit(self, texts: Sequence[str]) -> Self:
-        """Learn words, their rarity and the axes; empty texts do not count."""
-        told = [set(found) for text in texts if (found := words(text))]
-        count = Counter(word for found in told for word in found)
+        """Learn the words, their inverse document frequencies and the axes; texts without words are ignored."""
+        documents = [set(found) for text in texts if (found := words(text))]
+        count = Counter(word for document in documents for word in document)
         frequent = sorted((word for word in count if count[word] >= self.min_texts), key=lambda w: (-count[w], w))
         kept = sorted(frequent[: self.max_words])
-        rarity = np.array([np.log((1 + len(told)) / (1 + count[word])) + 1 for word in kept], np.float64)
+        idf = np.array([np.log((1 + len(documents)) / (1 + count[word])) + 1 for word in kept], np.float64)
         data, ends = pack_strings(kept)
-        self._take({"words.bytes": data, "words.ends": ends, "rarity": rarity})
+        self._restore({"words.bytes": data, "words.ends": ends, "idf": idf})
         self._learnt["axes"] = axes(self.weights(texts), self.dimensions)
         return self
 
     def weights(self, texts: Sequence[str]) -> sparse.csr_array:
-        """Return the TF-IDF weights, (n, words) float64, a row of length 1 for each text that has a known word."""
+        """Return the TF-IDF weights, (n, words) float64: rows of length 1, zeros for a text without a known word."""
         start, columns, values = [0], [], []
         for text in texts:
-            found = Counter(self._column[word] for word in words(text) if word in self._column)
-            at = np.array(sorted(found), np.int64)
-            weight = np.array([found[column] for column in at.tolist()], np.float64) * self._learnt["rarity"][at]
-            columns.append(at)
-            values.append(weight / np.linalg.norm(weight) if len(at) else weight)
-            start.append(start[-1] + len(at))
-        flat = (np.concatenate([np.empty(0), *values]), np.concatenate([np.empty(0, np.int64), *columns]), start)
-        return sparse.csr_array(flat, shape=(len(texts), len(self._column)))
+            counts = Counter(self._column[word] for word in words(text) if word in self._column)
+            column = np.array(sorted(counts), np.int64)
+            weight = np.array([counts[c] for c in column.tolist()], np.float64) * self._learnt["idf"][column]
+            columns.append(column)
+            values.append(weight / np.linalg.norm(weight) if len(column) else weight)
+            start.append(start[-1] + len(column))
+        csr = (np.concatenate([np.empty(0), *values]), np.concatenate([np.empty(0, np.int64), *columns]), start)
+        return sparse.csr_array(csr, shape=(len(texts), len(self._column)))
 
     def names(self) -> list[str]:
         """Return the word of each column of `weights`."""
         return list(self._column)
 
     def encode(self, texts: Sequence[str]) -> Vectors:
-        """Return vectors of length 1, (n, D); 0 for a text without a known word."""
+        """Return vectors of length 1, (n, D); zeros for a text without a known word."""
         reduced = np.asarray(self.weights(texts) @ self._learnt["axes"])
         length = np.linalg.norm(reduced, axis=1, keepdims=True)
-        made: Vectors = np.divide(reduced, length, out=np.zeros_like(reduced), where=length > 1e-9).astype(np.float32)
-        return made
+        vectors: Vectors = np.divide(reduced, length, out=np.zeros_like(reduced), where=length > 1e-9).astype(
+            np.float32
+        )
+        return vectors
 
     def fingerprint(self) -> str:
-        """Return the sha256 of all that was learnt."""
+        """Return the sha256 of all learnt arrays."""
         digest = hashlib.sha256(b"tfidf 1")
         for name in sorted(self._learnt):
             digest.update(name.encode() + np.ascontiguousarray(self._learnt[name]).tobytes())
         return digest.hexdigest()
 
     def state(self) -> Arrays:
-        """Return the words, their "rarity" (words,) and the "axes" (words, D)."""
+        """Return the words, their "idf" (words,) and the "axes" (words, D)."""
         return dict(self._learnt)
 
     def load_state(self, arrays: Arrays) -> None:
-        """Take over what `state` gave."""
-        self._take(arrays)
+        """Restore the arrays of `state`."""
+        self._restore(arrays)
 
-    def _take(self, arrays: Arrays) -> None:
+    def _restore(self, arrays: Arrays) -> None:
         self._learnt = dict(arrays)
         kept = unpack_strings(arrays["words.bytes"], arrays["words.ends"])
         self._column = {word: column for column, word in enumerate(kept)}
 
 
 def axes(weights: sparse.csr_array, dimensions: int) -> Array:
-    """Return the first right singular vectors of a sparse table, (C, D), each with its largest entry above 0."""
-    wide = min(dimensions, *weights.shape)
-    if not wide:
+    """Return the first right singular vectors of a sparse matrix, (C, D), each with its largest entry above 0."""
+    width = min(dimensions, *weights.shape)
+    if not width:
         return np.zeros((weights.shape[1], 0))
-    start = np.random.default_rng(0).standard_normal((weights.shape[1], min(wide + 10, *weights.shape)))
+    start = np.random.default_rng(0).standard_normal((weights.shape[1], min(width + 10, *weights.shape)))
     basis = np.linalg.qr(weights @ start)[0]
     for _ in range(4):
         basis = np.linalg.qr(weights @ np.linalg.qr(weights.T @ basis)[0])[0]
-    axes = np.linalg.svd((weights.T @ basis).T, full_matrices=False)[2][:wide].T
+    axes = np.linalg.svd((weights.T @ basis).T, full_matrices=False)[2][:width].T
     largest = np.abs(axes).argmax(axis=0)
-    turned: Array = axes * np.where(axes[largest, np.arange(wide)] < 0, -1, 1)
-    return turned
+    oriented: Array = axes * np.where(axes[largest, np.arange(width)] < 0, -1, 1)
+    return oriented
 
 
 @dataclass(kw_only=True)
 class SentenceText:
-    """A pretrained sentence model (Reimers and Gurevych 2019), read from this machine alone; learns nothing."""
+    """A pretrained sentence model (Reimers and Gurevych 2019) that is on this machine; nothing is downloaded."""
 
     model: str = "sentence-transformers/all-MiniLM-L6-v2"
     """Folder of the model, or the name under which it was downloaded before."""
     _loaded: Any = field(default=None, init=False, repr=False, compare=False)
 
     def fit(self, texts: Sequence[str]) -> Self:
-        """Return itself: nothing is learnt."""
+        """Return the encoder unchanged: it learns nothing."""
         return self
 
     def encode(self, texts: Sequence[str]) -> Vectors:
-        """Return vectors of length 1, (n, D); 0 for an empty text.
+        """Return vectors of length 1, (n, D); zeros for an empty text.
 
         Raises InputError where the library is not installed, or the model is not on this machine.
         """
@@ -162,11 +164,11 @@ class SentenceText:
         return hashlib.sha256(f"sentence 1 {self.model}".encode()).hexdigest()
 
     def state(self) -> Arrays:
-        """Return nothing: the weights stay where they are."""
+        """Return no arrays: the weights stay in the model's folder."""
         return {}
 
     def load_state(self, arrays: Arrays) -> None:
-        """Take over nothing."""
+        """Restore nothing."""
 
     def _load(self) -> Any:
         if self._loaded is None:

@@ -1,1 +1,1 @@
-"""How good a recommender is, and how sure that is."""
+"""Evaluation: protocols, metrics with confidence intervals, comparison, tuning and the HTML report."""

@@ -1,4 +1,4 @@
-"""Puts a split's questions to a recommender and measures the answers: per query, per user, over all."""
+"""Evaluation of a recommender on the test queries of a split: metrics by query, by user and overall."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from scipy import sparse
 
 from pasand.contracts import PredictsRatings, Retriever, RunMetric
 from pasand.data.relevance import Relevance
-from pasand.evaluation.intervals import Interval, of_ratios, weights
+from pasand.evaluation.intervals import Interval, bootstrap_weights, ratio_intervals
 from pasand.evaluation.split import Split, TestQueries
 from pasand.metrics.names import Metrics, metrics
 from pasand.progress import step
@@ -23,11 +23,12 @@ from pasand.types import Candidates, Mask, Offsets, Rows
 Values = NDArray[np.float64]
 _ByUser: TypeAlias = dict[str, Values]
 RUN_REPLICATES = 200
+"""Bootstrap replicates of metrics of a whole run, such as coverage."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """The users of one level of activity and what the metrics say of them."""
+    """The metrics of users with a similar number of train events."""
 
     name: str
     n_users: int
@@ -36,67 +37,67 @@ class Group:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """What a recommender's answers to a protocol's questions were worth; several splits of one protocol are pooled."""
+    """The metrics of a recommender under a protocol; several splits of one protocol are pooled."""
 
     overall: dict[str, Interval]
-    """Each metric over all users asked."""
+    """Each metric over all test users."""
     warm: dict[str, Interval]
-    """The list and rating metrics over users with train events."""
+    """The list and rating metrics over warm users, who have train events."""
     cold: dict[str, Interval]
-    """The same over users without."""
+    """The same over cold users, who have none."""
     cold_items: dict[str, Interval]
-    """The same over all users, where only items without a train event count as answers; {} where none is asked for.
+    """The same over all users with only cold items, which have no train event, as relevant; {} if there are none.
 
-    Lists are those of the whole catalogue, as everywhere; questions without such an answer are left out."""
+    Lists rank the whole catalogue, as everywhere; test queries without a relevant cold item are left out."""
     n_users: dict[str, int]
-    """Users asked for lists: overall, warm, cold; and how many of all had a cold item among their answers."""
+    """Users with test queries for lists: "overall", "warm", "cold", and "cold_items" with a relevant cold item."""
     n_cold_items: int
-    """Different items without a train event among the answers to questions for lists."""
+    """Distinct cold items among the relevant items of the test queries."""
     groups: list[Group]
-    """Users by number of train events: cold, then four equal parts."""
+    """Users by number of train events: cold users, then four groups of about equal size."""
     users: Rows
-    """(n,) the users asked for lists or ratings, each once; the same whatever the recommender."""
+    """(n,) users with test queries for lists or ratings, each once; they do not depend on the recommender."""
     user_values: dict[str, Values]
-    """(n,) each list or rating metric by user: mean over the user's queries, or mean loss; nan where undefined."""
+    """(n,) each list or rating metric by user: mean over the user's queries, or mean loss; nan if undefined."""
     query_user: Rows
-    """(Q,) who asked."""
+    """(Q,) user of each test query."""
     query_values: dict[str, Values]
-    """(Q,) each list metric by query."""
+    """(Q,) each list metric by test query."""
     exposure: NDArray[np.int64]
-    """(N,) how often each item stood in the first `shown` places."""
-    shown: int
+    """(N,) how often each item is among the first `exposure_k` of a list."""
+    exposure_k: int
     seconds: float
-    """Spent in asking and measuring."""
+    """Spent on recommending and measuring."""
 
 
 @dataclass
-class _Part:
-    """The raw results of one split that all answers give, or the cold items among them."""
+class _QueryValues:
+    """The metrics of one split by query, with all items or only cold items as relevant."""
 
     values: dict[str, Values]
-    """(Q,) by question for a list."""
+    """(Q,) each list metric by test query."""
     losses: dict[str, Values] = field(default_factory=dict)
-    """(Qr,) sum of losses by rating question."""
-    ratings: Values = field(default_factory=lambda: np.empty(0))
-    """(Qr,) number of ratings by rating question."""
+    """(Qr,) sum of losses by rating query, for each rating metric."""
+    n_ratings: Values = field(default_factory=lambda: np.empty(0))
+    """(Qr,) number of ratings by rating query."""
 
 
 @dataclass
-class _Tally:
-    """The raw results of one split."""
+class _SplitResult:
+    """The results of one split by query."""
 
     user: Rows
     activity: Offsets
     lists: Rows
-    """(Q, K) for the run metrics."""
-    rated_user: Rows
-    rated_activity: Offsets
-    whole: _Part
-    cold_items: _Part
-    asks_cold: Mask
-    """(Q,) whether a cold item is among the answers."""
-    cold_answers: Rows
-    """The cold items among the answers to questions for lists."""
+    """(Q, K) recommended items, for the run metrics."""
+    rating_user: Rows
+    rating_activity: Offsets
+    all_items: _QueryValues
+    cold_items: _QueryValues
+    has_cold_target: Mask
+    """(Q,) whether a relevant item is cold."""
+    cold_targets: Rows
+    """Cold items among the relevant items of the test queries."""
 
 
 def evaluate(
@@ -107,214 +108,224 @@ def evaluate(
     model: PredictsRatings | None = None,
     rng: Generator,
 ) -> Evaluation:
-    """Return the named metrics of the recommender on the questions of one split; see `pooled` for several.
+    """Return the named metrics of one fitted recommender on the test queries of a split, or of several pooled splits.
 
-    Rating metrics are measured where `model` is given and the split has ratings, and are left out elsewhere. List
-    metrics are means over users of means over the user's queries. Memory is bounded by batches; a list of the whole
-    catalogue is asked for only where a metric needs it (`auc`).
+    Rating metrics are measured if `model` is given and the split has ratings, and are left out otherwise. List metrics
+    are means over users of means over the user's queries. Batches bound the memory. Lists cover the whole catalogue
+    only if a metric needs that (`auc`).
     """
     splits = [splits] if isinstance(splits, Split) else splits
-    return pooled([(recommender, model, split) for split in splits], names, rng=rng)
+    return evaluate_pooled([(recommender, model, split) for split in splits], names, rng=rng)
 
 
-def pooled(
+def evaluate_pooled(
     runs: Iterable[tuple[Retriever, PredictsRatings | None, Split]], names: Sequence[str], *, rng: Generator
 ) -> Evaluation:
-    """Return one evaluation of several runs, such as the folds of one protocol, each with its own fitted recommender.
+    """Return one evaluation of several runs, such as the folds of a protocol, each with its own fitted recommender.
 
     Queries and ratings of all runs are pooled by user; coverage and Gini are means over the runs.
     """
-    began, tallies, chosen, n_items = time.perf_counter(), [], Metrics({}, {}, {}), 0
+    began, results, chosen, n_items = time.perf_counter(), [], Metrics({}, {}, {}), 0
     for recommender, model, split in runs:
         chosen, n_items = metrics(names, split.train), split.train.n_items
-        tallies.append(_ask(recommender, model, split, chosen))
+        results.append(_measure(recommender, model, split, chosen))
     seconds = time.perf_counter() - began
-    return _summary(tallies, chosen, n_items, seconds, rng)
+    return _summary(results, chosen, n_items, seconds, rng)
 
 
-def _ask(recommender: Retriever, model: PredictsRatings | None, split: Split, chosen: Metrics) -> _Tally:
-    questions = split.lists
-    width = max((int(metric.k) for metric in chosen.runs.values()), default=0)  # type: ignore[attr-defined]
-    width = min(width or 10, max(split.train.n_items, 1))
-    cold = split.cold_items[questions.item]
-    tally = _Tally(
-        user=questions.user,
-        activity=questions.activity,
-        lists=np.full((len(questions), width), -1, np.int32),
-        rated_user=np.empty(0, np.int32) if split.ratings is None else split.ratings.user,
-        rated_activity=np.empty(0, np.int64) if split.ratings is None else split.ratings.activity,
-        whole=_unanswered(chosen, questions),
-        cold_items=_unanswered(chosen, questions),
-        asks_cold=np.bincount(np.repeat(np.arange(len(questions)), np.diff(questions.start)), cold, len(questions)) > 0,
-        cold_answers=questions.item[cold],
+def _measure(recommender: Retriever, model: PredictsRatings | None, split: Split, chosen: Metrics) -> _SplitResult:
+    test = split.test_queries
+    exposure_k = max((int(metric.k) for metric in chosen.runs.values()), default=0)  # type: ignore[attr-defined]
+    exposure_k = min(exposure_k or 10, max(split.train.n_items, 1))
+    cold = split.cold_items[test.item]
+    result = _SplitResult(
+        user=test.user,
+        activity=test.activity,
+        lists=np.full((len(test), exposure_k), -1, np.int32),
+        rating_user=np.empty(0, np.int32) if split.rating_queries is None else split.rating_queries.user,
+        rating_activity=np.empty(0, np.int64) if split.rating_queries is None else split.rating_queries.activity,
+        all_items=_undefined(chosen, test),
+        cold_items=_undefined(chosen, test),
+        has_cold_target=np.bincount(np.repeat(np.arange(len(test)), np.diff(test.start)), cold, len(test)) > 0,
+        cold_targets=test.item[cold],
     )
     if chosen.lists or chosen.runs:
         done = 0
-        for asked in split.queries(min(chosen.k, max(split.train.n_items, 1)) if chosen.lists else width):
-            candidates = recommender(asked.queries)
-            if questions.among is not None:
-                candidates = ties_against(candidates, asked.relevant)
+        for batch in split.list_batches(min(chosen.k, max(split.train.n_items, 1)) if chosen.lists else exposure_k):
+            candidates = recommender(batch.queries)
+            if test.candidates is not None:
+                candidates = break_ties_pessimistically(candidates, batch.relevant)
             for name, metric in chosen.lists.items():
-                tally.whole.values[name][asked.which] = metric(candidates, asked.relevant)
-            if tally.asks_cold[asked.which].any():
-                relevant, asks = split.of_cold_items(asked.relevant), tally.asks_cold[asked.which]
+                result.all_items.values[name][batch.which] = metric(candidates, batch.relevant)
+            has_cold_target = result.has_cold_target[batch.which]
+            if has_cold_target.any():
+                relevant = split.only_cold_items(batch.relevant)
                 for name, metric in chosen.lists.items():
                     values = metric(candidates, relevant)
-                    tally.cold_items.values[name][asked.which] = np.where(asks, values, np.nan)
-            first = candidates.items[:, :width]
-            tally.lists[asked.which, : first.shape[1]] = first
-            done += len(asked.which)
-            step("asking for lists", done, len(questions))
-    if model is not None and split.ratings is not None and chosen.ratings:
-        _ask_ratings(model, split, split.ratings, chosen, tally)
-    return tally
+                    result.cold_items.values[name][batch.which] = np.where(has_cold_target, values, np.nan)
+            top = candidates.items[:, :exposure_k]
+            result.lists[batch.which, : top.shape[1]] = top
+            done += len(batch.which)
+            step("evaluating lists", done, len(test))
+    if model is not None and split.rating_queries is not None and chosen.ratings:
+        _measure_ratings(model, split, split.rating_queries, chosen, result)
+    return result
 
 
-def _unanswered(chosen: Metrics, questions: TestQueries) -> _Part:
-    return _Part({name: np.full(len(questions), np.nan) for name in chosen.lists})
+def _undefined(chosen: Metrics, test: TestQueries) -> _QueryValues:
+    return _QueryValues({name: np.full(len(test), np.nan) for name in chosen.lists})
 
 
-def _ask_ratings(model: PredictsRatings, split: Split, questions: TestQueries, chosen: Metrics, tally: _Tally) -> None:
-    for part in (tally.whole, tally.cold_items):
-        part.losses = {name: np.zeros(len(questions)) for name in chosen.ratings}
-        part.ratings = np.zeros(len(questions))
+def _measure_ratings(
+    model: PredictsRatings, split: Split, test: TestQueries, chosen: Metrics, result: _SplitResult
+) -> None:
+    for part in (result.all_items, result.cold_items):
+        part.losses = {name: np.zeros(len(test)) for name in chosen.ratings}
+        part.n_ratings = np.zeros(len(test))
     done = 0
-    for asked in split.rated():
-        predicted, real = model.predict(asked.queries, asked.items), asked.items >= 0
-        row, n = np.nonzero(real)[0], len(asked.which)
-        cold = split.cold_items[asked.items[real]]
-        for part, weight in ((tally.whole, np.ones(len(row))), (tally.cold_items, cold)):
-            part.ratings[asked.which] = np.bincount(row, weight, n)
+    for batch in split.rating_batches():
+        predicted, real = model.predict(batch.queries, batch.items), batch.items >= 0
+        row, n = np.nonzero(real)[0], len(batch.which)
+        cold = split.cold_items[batch.items[real]]
+        for part, weight in ((result.all_items, np.ones(len(row))), (result.cold_items, cold)):
+            part.n_ratings[batch.which] = np.bincount(row, weight, n)
             for name, metric in chosen.ratings.items():
-                loss = metric.loss(predicted[real], asked.actual[real])
-                part.losses[name][asked.which] = np.bincount(row, loss * weight, n)
-        done += len(asked.which)
-        step("asking for ratings", done, len(questions))
+                loss = metric.loss(predicted[real], batch.actual[real])
+                part.losses[name][batch.which] = np.bincount(row, loss * weight, n)
+        done += len(batch.which)
+        step("evaluating rating predictions", done, len(test))
 
 
-def ties_against(candidates: Candidates, relevant: Relevance) -> Candidates:
-    """Return the lists with relevant items moved behind all others of the same score."""
+def break_ties_pessimistically(candidates: Candidates, relevant: Relevance) -> Candidates:
+    """Return the lists with relevant items moved behind all other items of the same score."""
     order = np.lexsort((relevant.gain_of(candidates.items) > 0, -candidates.scores), axis=1)
     return Candidates(
         items=np.take_along_axis(candidates.items, order, 1), scores=np.take_along_axis(candidates.scores, order, 1)
     )
 
 
-def _summary(tallies: list[_Tally], chosen: Metrics, n_items: int, seconds: float, rng: Generator) -> Evaluation:
-    query_user = np.concatenate([tally.user for tally in tallies])
-    rated_user = np.concatenate([tally.rated_user for tally in tallies])
-    users = np.unique(np.concatenate([query_user, rated_user]))
-    query, rated = np.searchsorted(users, query_user), np.searchsorted(users, rated_user)
+def _summary(results: list[_SplitResult], chosen: Metrics, n_items: int, seconds: float, rng: Generator) -> Evaluation:
+    query_user = np.concatenate([result.user for result in results])
+    rating_user = np.concatenate([result.rating_user for result in results])
+    users = np.unique(np.concatenate([query_user, rating_user]))
+    query, rating = np.searchsorted(users, query_user), np.searchsorted(users, rating_user)
     activity = np.zeros(len(users), np.int64)
-    np.maximum.at(activity, rated, np.concatenate([tally.rated_activity for tally in tallies]))
-    np.maximum.at(activity, query, np.concatenate([tally.activity for tally in tallies]))
-    above, below = _sums([tally.whole for tally in tallies], query, rated, len(users))
-    asked = np.bincount(query, minlength=len(users)) > 0
+    np.maximum.at(activity, rating, np.concatenate([result.rating_activity for result in results]))
+    np.maximum.at(activity, query, np.concatenate([result.activity for result in results]))
+    numerators, denominators = _sums([result.all_items for result in results], query, rating, len(users))
+    has_query = np.bincount(query, minlength=len(users)) > 0
 
-    def told(which: Mask) -> dict[str, Interval]:
-        return _intervals(above, below, which, chosen, rng)
+    def intervals_of(which: Mask) -> dict[str, Interval]:
+        return _intervals(numerators, denominators, which, chosen, rng)
 
     warm = activity > 0
-    overall = told(np.ones(len(users), np.bool_))
-    exposures = [_exposed(np.searchsorted(users, tally.user), tally.lists, len(users), n_items) for tally in tallies]
+    overall = intervals_of(np.ones(len(users), np.bool_))
+    exposures = [_exposed(np.searchsorted(users, r.user), r.lists, len(users), n_items) for r in results]
     for name, metric in chosen.runs.items():
         k = int(metric.k)  # type: ignore[attr-defined]
-        cut = [
-            _exposed(np.searchsorted(users, tally.user), tally.lists[:, :k], len(users), n_items) for tally in tallies
-        ]
-        overall[name] = _run_interval(metric, cut, asked, rng)
-    asks_cold = np.bincount(query, np.concatenate([tally.asks_cold for tally in tallies]), len(users)) > 0
-    parts = {"overall": asked, "warm": asked & warm, "cold": asked & ~warm, "cold_items": asks_cold}
+        cut = [_exposed(np.searchsorted(users, r.user), r.lists[:, :k], len(users), n_items) for r in results]
+        overall[name] = _run_interval(metric, cut, has_query, rng)
+    has_cold_target = np.bincount(query, np.concatenate([r.has_cold_target for r in results]), len(users)) > 0
+    parts = {"overall": has_query, "warm": has_query & warm, "cold": has_query & ~warm, "cold_items": has_cold_target}
     evaluation = Evaluation(
         overall=overall,
-        warm=told(warm),
-        cold=told(~warm),
+        warm=intervals_of(warm),
+        cold=intervals_of(~warm),
         cold_items={},
         n_users={name: int(which.sum()) for name, which in parts.items()},
-        n_cold_items=len(np.unique(np.concatenate([tally.cold_answers for tally in tallies]))),
-        groups=[Group(name=name, n_users=int(w.sum()), metrics=told(w)) for name, w in _activity(activity, asked)],
+        n_cold_items=len(np.unique(np.concatenate([result.cold_targets for result in results]))),
+        groups=[
+            Group(name=name, n_users=int(which.sum()), metrics=intervals_of(which))
+            for name, which in _activity_groups(activity, has_query)
+        ],
         users=users,
         user_values={
-            name: np.where(below[name] > 0, above[name] / np.maximum(below[name], 1), np.nan) for name in above
+            name: np.where(denominators[name] > 0, numerators[name] / np.maximum(denominators[name], 1), np.nan)
+            for name in numerators
         },
         query_user=query_user,
-        query_values={name: np.concatenate([tally.whole.values[name] for tally in tallies]) for name in chosen.lists},
+        query_values={name: np.concatenate([r.all_items.values[name] for r in results]) for name in chosen.lists},
         exposure=sum((np.asarray(e.sum(axis=0)) for e in exposures), np.zeros(n_items)).astype(np.int64),
-        shown=tallies[0].lists.shape[1] if tallies else 0,
+        exposure_k=results[0].lists.shape[1] if results else 0,
         seconds=seconds,
     )
     if not evaluation.n_cold_items:
         return evaluation
-    new = _sums([tally.cold_items for tally in tallies], query, rated, len(users))
-    return replace(evaluation, cold_items=_intervals(*new, np.ones(len(users), np.bool_), chosen, rng))
+    cold_sums = _sums([result.cold_items for result in results], query, rating, len(users))
+    return replace(evaluation, cold_items=_intervals(*cold_sums, np.ones(len(users), np.bool_), chosen, rng))
 
 
-def _sums(parts: list[_Part], query: Offsets, rated: Offsets, n_users: int) -> tuple[_ByUser, _ByUser]:
-    """Return of each metric what its mean over users divides, and what it divides by; (n,) each."""
-    above, below = {}, {}
+def _sums(parts: list[_QueryValues], query: Offsets, rating: Offsets, n_users: int) -> tuple[_ByUser, _ByUser]:
+    """Return for each metric the numerators and denominators, (n,) each, of its mean over users."""
+    numerators, denominators = {}, {}
     for name in parts[0].values:
-        above[name], below[name] = _means(query, np.concatenate([part.values[name] for part in parts]), n_users)
+        values = np.concatenate([part.values[name] for part in parts])
+        numerators[name], denominators[name] = _means(query, values, n_users)
     for name in parts[0].losses if all(part.losses for part in parts) else ():
         losses = np.concatenate([part.losses[name] for part in parts])
-        counts = np.concatenate([part.ratings for part in parts])
-        above[name] = np.bincount(rated, losses, n_users).astype(np.float64)
-        below[name] = np.bincount(rated, counts, n_users).astype(np.float64)
-    return above, below
+        counts = np.concatenate([part.n_ratings for part in parts])
+        numerators[name] = np.bincount(rating, losses, n_users).astype(np.float64)
+        denominators[name] = np.bincount(rating, counts, n_users).astype(np.float64)
+    return numerators, denominators
 
 
 def _means(query: Offsets, values: Values, n_users: int) -> tuple[Values, Values]:
-    """Return each user's mean over defined queries (0 where none) and whether there was one (1 or 0)."""
+    """Return each user's mean over queries with a defined value (0 without any), and 1 for users with such a query."""
     defined = ~np.isnan(values)
     count = np.bincount(query[defined], minlength=n_users)
     total = np.bincount(query[defined], values[defined], n_users)
     return total / np.maximum(count, 1), (count > 0).astype(np.float64)
 
 
-def _intervals(above: _ByUser, below: _ByUser, which: Mask, chosen: Metrics, rng: Generator) -> dict[str, Interval]:
-    if not above:
+def _intervals(
+    numerators: _ByUser, denominators: _ByUser, which: Mask, chosen: Metrics, rng: Generator
+) -> dict[str, Interval]:
+    """Return the metrics over these users, (n,)."""
+    if not numerators:
         return {}
-    found = of_ratios(
-        np.column_stack([above[name][which] for name in above]),
-        np.column_stack([below[name][which] for name in above]),
+    means_and_bounds = ratio_intervals(
+        np.column_stack([numerators[name][which] for name in numerators]),
+        np.column_stack([denominators[name][which] for name in numerators]),
         rng,
     )
     out = {}
-    for i, name in enumerate(above):
-        numbers = np.array([part[i] for part in found])
+    for i, name in enumerate(numerators):
+        numbers = np.array([part[i] for part in means_and_bounds])
         numbers = chosen.ratings[name].finish(numbers) if name in chosen.ratings else numbers
         out[name] = Interval(*numbers.tolist())
     return out
 
 
 def _exposed(user: Offsets, lists: Rows, n_users: int, n_items: int) -> sparse.csr_array:
-    row, place = np.nonzero(lists >= 0)
-    pairs = (np.ones(len(row)), (user[row], lists[row, place]))
+    """Return how often each item is recommended to each user; (n, N)."""
+    row, position = np.nonzero(lists >= 0)
+    pairs = (np.ones(len(row)), (user[row], lists[row, position]))
     return sparse.csr_array(pairs, shape=(n_users, n_items))
 
 
-def _run_interval(metric: RunMetric, exposures: list[sparse.csr_array], asked: Mask, rng: Generator) -> Interval:
-    """Return a run metric's mean over the runs, and 1.96 standard deviations to either side.
+def _run_interval(metric: RunMetric, exposures: list[sparse.csr_array], has_query: Mask, rng: Generator) -> Interval:
+    """Return a run metric's mean over the runs, plus and minus 1.96 bootstrap standard deviations.
 
-    The deviation is that of the metric when users are drawn anew; the percentiles themselves would mislead, as fewer
-    different users always cover fewer items.
+    The bootstrap resamples users. Its percentiles would be biased: a resample has fewer distinct users, which always
+    cover fewer items.
     """
     value = float(np.mean([metric(np.asarray(e.sum(axis=0))) for e in exposures]))
-    exposures = [e[np.flatnonzero(asked)] for e in exposures]
+    exposures = [e[np.flatnonzero(has_query)] for e in exposures]
     n_users, n_items = exposures[0].shape
     drawn = []
-    for w in weights(n_users, rng, RUN_REPLICATES) if n_users else ():
+    for w in bootstrap_weights(n_users, rng, RUN_REPLICATES) if n_users else ():
         for begin in range(0, len(w), max(1, 2**22 // max(n_items, 1))):
             part = w[begin : begin + max(1, 2**22 // max(n_items, 1))]
             shown = [np.asarray((e.T @ part.T).T) for e in exposures]
             drawn += [np.mean([metric(s[r]) for s in shown]) for r in range(len(part))]
-    spread = 1.96 * float(np.std(drawn)) if drawn else float("nan")
-    return Interval(value, value - spread, value + spread)
+    half_width = 1.96 * float(np.std(drawn)) if drawn else float("nan")
+    return Interval(value, value - half_width, value + half_width)
 
 
-def _activity(activity: Offsets, asked: Mask) -> list[tuple[str, Mask]]:
-    """Return the users asked in groups: those without train events, then quarters by their number of events."""
-    groups = [("cold", asked & (activity == 0))]
-    warm = asked & (activity > 0)
+def _activity_groups(activity: Offsets, has_query: Mask) -> list[tuple[str, Mask]]:
+    """Return the test users in groups: cold users, then warm ones by quartile of their number of train events."""
+    groups = [("cold", has_query & (activity == 0))]
+    warm = has_query & (activity > 0)
     if warm.any():
         bounds = np.unique(np.quantile(activity[warm], [0.25, 0.5, 0.75, 1], method="inverted_cdf").astype(np.int64))
         low = 1

@@ -1,4 +1,4 @@
-"""What each part of a recommender gives and takes: recall of the candidates, order and time of every stage."""
+"""The funnel of a multi-stage recommender: recall of the candidates, and NDCG and time of every stage."""
 
 from __future__ import annotations
 
@@ -11,124 +11,126 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pasand.contracts import Model
+from pasand.evaluation.intervals import number_or_none
 from pasand.evaluation.split import Split
 from pasand.metrics.accuracy import NDCG, Recall
 from pasand.recommender import Recommender
 from pasand.types import Candidates, Queries
 
 DEPTHS = (100, 200, 500)
-"""Lengths of the list of candidates at which recall is told."""
+"""Numbers of candidates at which recall is reported."""
 K = 10
-"""Length of list that NDCG is told of."""
-TIMED = 50
-"""Single queries that are timed, evenly spaced over the questions."""
+"""Length of the lists for NDCG."""
+N_TIMED = 50
+"""Number of single queries that are timed, evenly spaced over the test queries."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """The lists as the retriever or a stage leaves them."""
+    """The retriever or one stage, with the quality of the lists that it returns."""
 
     name: str
-    """Its class, and that of the model in it."""
+    """Its class, with the class of its model."""
     ndcg: float
-    """NDCG@10 of the lists behind it; nan where nothing is relevant."""
+    """NDCG@10 of the lists that it returns; nan if no item is relevant."""
     milliseconds: float
-    """Median time of a call with a single query; nan where nothing is asked."""
+    """Median time of a call with a single query; nan without test queries."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Funnel:
-    """A recommender part by part."""
+    """The parts of a recommender, each with its quality and time."""
 
     n_candidates: int
-    """Candidates that the stages get."""
+    """Number of candidates that the stages rank."""
     queries: int
+    """Number of test queries."""
     recall: dict[int, float]
-    """Share of the relevant items among so many candidates, by their number; nan where nothing is relevant."""
+    """Share of the relevant items among the first candidates, by number of candidates; nan if no item is relevant."""
     parts: list[Part]
-    """The retriever, then each stage; the last is the recommender as a whole."""
+    """The retriever, then each stage; the lists of the last are those of the recommender."""
 
     def as_json(self) -> dict[str, Any]:
-        """Return the figures in numbers, strings and lists; nan is None."""
+        """Return the funnel for JSON; nan is None."""
         return {
             "n_candidates": self.n_candidates,
             "queries": self.queries,
-            "recall": {str(depth): _number(value) for depth, value in self.recall.items()},
+            "recall": {str(depth): number_or_none(value) for depth, value in self.recall.items()},
             "parts": [
-                {"name": part.name, f"ndcg@{K}": _number(part.ndcg), "milliseconds": _number(part.milliseconds)}
+                {
+                    "name": part.name,
+                    f"ndcg@{K}": number_or_none(part.ndcg),
+                    "milliseconds": number_or_none(part.milliseconds),
+                }
                 for part in self.parts
             ],
         }
 
 
 def has_stages(recommender: object) -> bool:
-    """Return whether there is anything to report: stages, or more candidates than are shown."""
+    """Return whether a recommender has stages, or retrieves more candidates than it returns."""
     return isinstance(recommender, Recommender) and bool(recommender.stages or recommender.n_candidates)
 
 
 def stages_report(recommender: Recommender, split: Split, *, depths: Sequence[int] = DEPTHS) -> Funnel:
-    """Return recall of the candidates at `depths`, NDCG@10 before and after each stage, and the time of each.
+    """Return recall of the candidates at `depths`, and NDCG@10 and time of the retriever and each stage.
 
-    Figures are means over users of means over the user's questions for lists, as in `evaluate`, so that the last NDCG
-    is the recommender's own. Recall is that of one list as long as the deepest of `depths`; NDCG is that of the lists
-    of `n_candidates` candidates that the stages really get.
+    Values are means over users of means over the user's test queries, as in `evaluate`, so the last NDCG is that of the
+    recommender. Recall is computed on one list per query with the most candidates of `depths`, NDCG on the lists of
+    `n_candidates` candidates that the stages rank.
     """
-    n_items, questions = max(split.train.n_items, 1), split.lists
+    n_items, test = max(split.train.n_items, 1), split.test_queries
     parts = [recommender.retriever, *recommender.stages]
-    recalled = {depth: np.full(len(questions), np.nan) for depth in depths}
-    ranked = [np.full(len(questions), np.nan) for _ in parts]
-    timed = np.unique(np.linspace(0, max(len(questions) - 1, 0), TIMED).astype(np.int64))
+    recall = {depth: np.full(len(test), np.nan) for depth in depths}
+    ndcg = [np.full(len(test), np.nan) for _ in parts]
+    timed = np.unique(np.linspace(0, max(len(test) - 1, 0), N_TIMED).astype(np.int64))
     seconds: list[list[float]] = [[] for _ in parts]
-    for asked in split.queries(min(K, n_items)):
-        queries = recommender.narrowed(asked.queries)
-        deep = recommender.retriever(replace(queries, k=min(max(depths), n_items)))
-        for depth, values in recalled.items():
-            values[asked.which] = Recall(depth)(deep, asked.relevant)
-        for place, candidates in enumerate(_passes(recommender, queries, None)):
-            ranked[place][asked.which] = NDCG(K)(candidates.top(queries.k), asked.relevant)
-        for one in np.flatnonzero(np.isin(asked.which, timed)):
-            _passes(recommender, queries.take(np.array([one])), seconds)
+    for batch in split.list_batches(min(K, n_items)):
+        queries = recommender.narrowed(batch.queries)
+        retrieved = recommender.retriever(replace(queries, k=min(max(depths), n_items)))
+        for depth, values in recall.items():
+            values[batch.which] = Recall(depth)(retrieved, batch.relevant)
+        for values, candidates in zip(ndcg, _lists_by_part(recommender, queries, None), strict=True):
+            values[batch.which] = NDCG(K)(candidates.top(queries.k), batch.relevant)
+        for b in np.flatnonzero(np.isin(batch.which, timed)):
+            _lists_by_part(recommender, queries.take(np.array([b])), seconds)
     return Funnel(
         n_candidates=min(max(recommender.n_candidates, K), n_items),
-        queries=len(questions),
-        recall={depth: _by_user(questions.user, values) for depth, values in recalled.items()},
+        queries=len(test),
+        recall={depth: _mean_over_users(test.user, values) for depth, values in recall.items()},
         parts=[
-            Part(name=_name(part), ndcg=_by_user(questions.user, values), milliseconds=1000 * _median(times))
-            for part, values, times in zip(parts, ranked, seconds, strict=True)
+            Part(name=_name(part), ndcg=_mean_over_users(test.user, values), milliseconds=1000 * _median(times))
+            for part, values, times in zip(parts, ndcg, seconds, strict=True)
         ],
     )
 
 
-def _passes(recommender: Recommender, queries: Queries, seconds: list[list[float]] | None) -> list[Candidates]:
-    """Return the lists behind the retriever and behind each stage; add the time that each took to its list."""
-    began, found, ended = time.perf_counter(), [], []
+def _lists_by_part(recommender: Recommender, queries: Queries, seconds: list[list[float]] | None) -> list[Candidates]:
+    """Return the lists of the retriever and of each stage, and append the time of each to its list in `seconds`."""
+    began, lists, ended = time.perf_counter(), [], []
     for _, candidates in recommender.steps(queries):
-        found.append(candidates)
+        lists.append(candidates)
         ended.append(time.perf_counter())
     if seconds is not None:
         for times, end, start in zip(seconds, ended, [began, *ended], strict=False):
             times.append(end - start)
-    return found
+    return lists
 
 
 def _name(part: object) -> str:
-    inside = [getattr(part, field.name, None) for field in fields(part)] if is_dataclass(part) else []
-    models = ", ".join(type(one).__name__ for one in inside if isinstance(one, Model))
+    values = [getattr(part, field.name, None) for field in fields(part)] if is_dataclass(part) else []
+    models = ", ".join(type(value).__name__ for value in values if isinstance(value, Model))
     return type(part).__name__ + (f" ({models})" if models else "")
 
 
-def _by_user(user: NDArray[np.int32], values: NDArray[np.float64]) -> float:
-    """Return the mean over users of their means over defined values; nan where none is."""
+def _mean_over_users(user: NDArray[np.int32], values: NDArray[np.float64]) -> float:
+    """Return the mean over users of each user's mean over defined values; nan if none is defined."""
     defined = ~np.isnan(values)
-    _, who = np.unique(user[defined], return_inverse=True)
-    if not len(who):
+    _, row = np.unique(user[defined], return_inverse=True)
+    if not len(row):
         return float("nan")
-    return float(np.mean(np.bincount(who, values[defined]) / np.bincount(who)))
+    return float(np.mean(np.bincount(row, values[defined]) / np.bincount(row)))
 
 
 def _median(times: list[float]) -> float:
     return float(np.median(times)) if times else float("nan")
-
-
-def _number(value: float) -> float | None:
-    return None if np.isnan(value) else value

@@ -1,4 +1,4 @@
-"""What a hybrid is made of, each part as a recipe of its own, and whether it is better than the best of them."""
+"""The base models of a hybrid recipe as recipes of their own, and the comparison of a hybrid with its best part."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pasand import recipe
 from pasand.contracts import Model, Owns
-from pasand.evaluation.intervals import Interval, of_ratios
+from pasand.evaluation.intervals import Interval, number_or_none, ratio_intervals
 from pasand.evaluation.significance import PairedTest, holm, paired
 from pasand.stages.retrieval import Fallback
 
@@ -22,132 +22,140 @@ Tables = Mapping[str, Mapping[str, Any]]
 
 
 def parts(name: str, text: str) -> dict[str, str]:
-    """Return the recipes in which the parts of a hybrid answer alone, by a name for each; {} where there are not two.
+    """Return recipes that recommend with one part of a hybrid each, by name; {} with fewer than two base models.
 
-    Parts are the models that are asked by the first rung of the recipe's ladder or by its stages, or that such a model
-    learns from; models that ask others are none. A part has the recipe's filters, and its later rungs for what it has
-    nothing to say to. Where stages rank what several models found, what comes before them is a part as well.
+    Parts are the base models that the recipe's first retriever or its stages use, and those that such a model learns
+    from; a model that combines others is not a part. Each part keeps the filters of the recipe, and its fallbacks for
+    queries that the part cannot score. If stages rank the candidates of several models, the recipe without its stages
+    is a part, too.
     """
     tables, assembly = recipe.tables(text, where=name), recipe.build(text, where=name)
-    whole = tables["recommender"]
-    rungs = [whole["retriever"]]
+    recommender = tables["recommender"]
+    retrievers = [recommender["retriever"]]
     if isinstance(assembly.recommender.retriever, Fallback):
-        rungs = list(tables[rungs[0][1:]]["retrievers"])
-    filters = whole.get("filters", [])
+        retrievers = list(tables[retrievers[0][1:]]["retrievers"])
+    filters = recommender.get("filters", [])
 
-    def models(asking: Iterable[str]) -> list[str]:
-        names = _with_owners(tables, assembly, reached(tables, asking))
-        found = {one for one in names if isinstance(assembly.components[one], Model)}
-        return [one for one in tables if one in found and not (reached(tables, [one]) - {one}) & found]
+    def base_models(roots: Iterable[str]) -> list[str]:
+        names = _with_owners(tables, assembly, reachable(tables, roots))
+        models = {table for table in names if isinstance(assembly.components[table], Model)}
+        return [table for table in tables if table in models and not (reachable(tables, [table]) - {table}) & models]
 
-    asked = models(references([rungs[0], whole.get("stages", [])]))
-    if len(asked) < 2:
+    models = base_models(references([retrievers[0], recommender.get("stages", [])]))
+    if len(models) < 2:
         return {}
-    found = {}
-    for part in asked:
-        kind = type(assembly.components[part]).__name__
-        kept = reached(tables, references([f"@{part}", *rungs[1:], filters]))
-        alone, fallback_chain = f"{part} alone", f"{part} and fallbacks"
-        found[f"{part}: {kind}"] = recipe.written(
-            {one: table for one, table in tables.items() if one in kept}
-            | {alone: {"class": FROM_MODEL, "model": f"@{part}"}}
-            | {fallback_chain: {"class": FALLBACK, "retrievers": [f"@{alone}", *rungs[1:]]}}
-            | {"recommender": {"class": whole["class"], "filters": filters, "retriever": f"@{fallback_chain}"}}
+    texts = {}
+    for model in models:
+        kind = type(assembly.components[model]).__name__
+        kept = reachable(tables, references([f"@{model}", *retrievers[1:], filters]))
+        alone, fallback_chain = f"{model} alone", f"{model} and fallbacks"
+        texts[f"{model}: {kind}"] = recipe.dump(
+            {table: options for table, options in tables.items() if table in kept}
+            | {alone: {"class": FROM_MODEL, "model": f"@{model}"}}
+            | {fallback_chain: {"class": FALLBACK, "retrievers": [f"@{alone}", *retrievers[1:]]}}
+            | {"recommender": {"class": recommender["class"], "filters": filters, "retriever": f"@{fallback_chain}"}}
         )
-    if whole.get("stages") and len(models(references([rungs[0]]))) > 1:
-        kept = _with_owners(tables, assembly, reached(tables, references([whole["retriever"], filters])))
-        staged = {"recommender": {key: value for key, value in whole.items() if key != "stages"}}
-        found[f"{name} without stages"] = recipe.written(
-            {one: table for one, table in tables.items() if one in kept} | staged
+    if recommender.get("stages") and len(base_models(references([retrievers[0]]))) > 1:
+        kept = _with_owners(tables, assembly, reachable(tables, references([recommender["retriever"], filters])))
+        texts[f"{name} without stages"] = recipe.dump(
+            {table: options for table, options in tables.items() if table in kept}
+            | {"recommender": {option: value for option, value in recommender.items() if option != "stages"}}
         )
-    return found
+    return texts
 
 
 def references(value: object) -> list[str]:
-    """Return the names of the tables that an option's value refers to.
+    """Return the names of the tables that the value of an option refers to.
 
     >>> references(["@content", ["@factors"], 3, "plain"])
     ['content', 'factors']
     """
     if isinstance(value, list):
-        return [name for one in value for name in references(one)]
+        return [name for member in value for name in references(member)]
     return [value[1:]] if isinstance(value, str) and value.startswith("@") else []
 
 
-def reached(tables: Tables, names: Iterable[str]) -> set[str]:
-    """Return these tables and all that they refer to, however far."""
+def reachable(tables: Tables, names: Iterable[str]) -> set[str]:
+    """Return these tables and all that they refer to, directly or indirectly."""
     found: set[str] = set()
-    left = list(names)
-    while left:
-        name = left.pop()
+    pending = list(names)
+    while pending:
+        name = pending.pop()
         if name not in found:
             found.add(name)
-            left += references(list(tables[name].values()))
+            pending += references(list(tables[name].values()))
     return found
 
 
 def _with_owners(tables: Tables, assembly: recipe.Assembly, names: set[str]) -> set[str]:
-    """Return the names, and what is reached from those that fit one of them."""
-    parts = [assembly.components[name] for name in names]
+    """Return these names, and the components that own one of them, with all that the owners refer to."""
+    components = [assembly.components[name] for name in names]
     owners = [
         name
         for name, part in assembly.components.items()
-        if isinstance(part, Owns) and any(one is inner for one in parts for inner in part.owned)
+        if isinstance(part, Owns) and any(component is owned for component in components for owned in part.owned)
     ]
-    return names | reached(tables, owners)
+    return names | reachable(tables, owners)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Hybrid:
-    """A hybrid held against the best of its parts, by user, in the deciding metric."""
+    """The comparison of a hybrid with the best of its parts on the main metric, paired by user."""
 
     name: str
     parts: tuple[str, ...]
-    best: str
-    """The part with the highest mean on the very same questions, which is in its favour."""
+    best_part: str
+    """The part with the highest mean on the same test queries, a choice that favours the part."""
     difference: Interval
-    """Of the means over users, hybrid less part."""
-    test: PairedTest
-    corrected: float
-    """The permutation p value after Holm's correction for the number of hybrids."""
+    """Difference of the means over users, hybrid - part."""
+    paired_test: PairedTest
+    p_holm: float
+    """The permutation p value with Holm's correction for the number of hybrids."""
 
     @property
     def verdict(self) -> str:
-        """Whether it is better, worse, or neither at a level of 5 %."""
-        if not self.corrected < 0.05:
-            return "no difference shown"
-        return "better" if self.test.difference > 0 else "WORSE"
+        """Whether the hybrid is better or worse than the part at the 5 % level."""
+        if not self.p_holm < 0.05:
+            return "no significant difference"
+        return "better" if self.paired_test.difference > 0 else "WORSE"
 
     def as_json(self) -> dict[str, Any]:
-        """Return it in numbers, strings and lists; nan is None."""
+        """Return the comparison for JSON; nan is None."""
         return {
             "name": self.name,
             "parts": list(self.parts),
-            "best_part": self.best,
+            "best_part": self.best_part,
             "difference": self.difference.as_json(),
-            "p_permutation": None if np.isnan(self.test.permutation) else self.test.permutation,
-            "p_holm": None if np.isnan(self.corrected) else self.corrected,
+            "p_permutation": number_or_none(self.paired_test.permutation),
+            "p_holm": number_or_none(self.p_holm),
         }
 
 
-def against_parts(
+def compare_with_parts(
     values: Mapping[str, NDArray[np.float64]], parts: Mapping[str, Sequence[str]], seed: int
 ) -> list[Hybrid]:
-    """Return each contender that has parts, held against the best of them; [] where none has.
+    """Return the comparison of each entry that has parts with the best of them; [] if no entry has parts.
 
-    `values` are those of the deciding metric by contender, (n,) for the same users, nan where undefined.
+    `values` are those of the main metric by entry, (n,) for the same users, nan where undefined.
     """
-    found = []
-    for name, every in parts.items():
-        there = [part for part in every if part in values and np.isfinite(values[part]).any()]
-        if name not in values or not there:
+    hybrids = []
+    for name, all_parts in parts.items():
+        measured = [part for part in all_parts if part in values and np.isfinite(values[part]).any()]
+        if name not in values or not measured:
             continue
-        best = max(there, key=lambda part: float(np.nanmean(values[part])))
+        best = max(measured, key=lambda part: float(np.nanmean(values[part])))
         both = np.isfinite(values[name]) & np.isfinite(values[best])
-        apart = (values[name] - values[best])[both, None]
-        bounds = of_ratios(apart, np.ones_like(apart), np.random.default_rng(seed))
-        difference = Interval(*(float(bound[0]) for bound in bounds))
-        test = paired(values[name], values[best], rng=np.random.default_rng(seed))
-        found.append(Hybrid(name=name, parts=tuple(there), best=best, difference=difference, test=test, corrected=1.0))
-    corrected = holm(np.array([hybrid.test.permutation for hybrid in found]))
-    return [replace(hybrid, corrected=float(p)) for hybrid, p in zip(found, corrected, strict=True)]
+        differences = (values[name] - values[best])[both, None]
+        bounds = ratio_intervals(differences, np.ones_like(differences), np.random.default_rng(seed))
+        hybrids.append(
+            Hybrid(
+                name=name,
+                parts=tuple(measured),
+                best_part=best,
+                difference=Interval(*(float(bound[0]) for bound in bounds)),
+                paired_test=paired(values[name], values[best], rng=np.random.default_rng(seed)),
+                p_holm=1.0,
+            )
+        )
+    p_holm = holm(np.array([hybrid.paired_test.permutation for hybrid in hybrids]))
+    return [replace(hybrid, p_holm=float(p)) for hybrid, p in zip(hybrids, p_holm, strict=True)]

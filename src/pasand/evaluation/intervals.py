@@ -1,4 +1,4 @@
-"""Means over users and how sure they are: bootstrap intervals."""
+"""Means over users with bootstrap confidence intervals."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 Values = NDArray[np.float64]
 REPLICATES = 1000
-SURE = (2.5, 97.5)
-"""Percentiles of the replicates that bound the intervals: 95 %."""
+PERCENTILES = (2.5, 97.5)
+"""Percentiles of the bootstrap replicates that bound the 95 % intervals."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean with the bounds of its 95 % interval; all nan where nothing was defined."""
+    """A mean with the bounds of its 95 % confidence interval; all nan where the metric is undefined."""
 
     mean: float
     low: float = math.nan
@@ -30,13 +30,25 @@ class Interval:
         return self.mean, self.low, self.high
 
     def as_json(self) -> dict[str, float | None]:
-        """Return the three numbers, None for nan."""
-        numbers = {"mean": self.mean, "low": self.low, "high": self.high}
-        return {name: None if np.isnan(number) else float(number) for name, number in numbers.items()}
+        """Return the three numbers by name; None for nan."""
+        return {name: number_or_none(number) for name, number in zip(("mean", "low", "high"), self.span, strict=True)}
+
+    def __str__(self) -> str:
+        """Return the mean and the bounds; "" for an undefined mean.
+
+        >>> print(Interval(0.25, 0.2, 0.3))
+        0.2500 [0.2000, 0.3000]
+        """
+        return "" if math.isnan(self.mean) else f"{self.mean:.4f} [{self.low:.4f}, {self.high:.4f}]"
 
 
-def weights(n: int, rng: Generator, replicates: int = REPLICATES) -> Iterator[Values]:
-    """Yield in chunks how often each of n users is drawn in each replicate; (r, n), rows sum to n."""
+def number_or_none(value: float) -> float | None:
+    """Return a number for JSON; None for nan."""
+    return None if np.isnan(value) else float(value)
+
+
+def bootstrap_weights(n: int, rng: Generator, replicates: int = REPLICATES) -> Iterator[Values]:
+    """Yield how often each of n users is drawn in each replicate, in chunks (r, n) whose rows sum to n."""
     chunk = int(np.clip(2**22 // max(n, 1), 1, replicates))
     for begin in range(0, replicates, chunk):
         r = min(chunk, replicates - begin)
@@ -44,21 +56,22 @@ def weights(n: int, rng: Generator, replicates: int = REPLICATES) -> Iterator[Va
         yield np.bincount(drawn.ravel(), minlength=r * n).reshape(r, n).astype(np.float64)
 
 
-def of_ratios(above: Values, below: Values, rng: Generator) -> tuple[Values, Values, Values]:
-    """Return sum(above) / sum(below) over users, (n, M) each -> (M,), and the bounds from drawing users anew.
+def ratio_intervals(numerator: Values, denominator: Values, rng: Generator) -> tuple[Values, Values, Values]:
+    """Return sum(numerator) / sum(denominator) over users, (n, M) -> (M,), and its lower and upper bootstrap bounds.
 
-    With below = 1 where a user's value is defined and 0 elsewhere it is a mean over users; with losses above and
-    numbers of ratings below it is the mean loss over ratings, users being drawn whole. nan where `below` sums to 0.
+    The bootstrap resamples users. With a denominator of 1 for users with a defined value, and 0 for others, the ratio
+    is a mean over users. With losses and numbers of ratings, it is the mean loss over ratings. nan where the
+    denominator sums to 0.
     """
-    n, m = above.shape
+    n, m = numerator.shape
     if not n:
         return np.full(m, np.nan), np.full(m, np.nan), np.full(m, np.nan)
-    drawn = np.vstack([_divided(w @ above, w @ below) for w in weights(n, rng)])
+    drawn = np.vstack([_divided(w @ numerator, w @ denominator) for w in bootstrap_weights(n, rng)])
     empty = np.isnan(drawn).all(axis=0)
     bounds = np.full((2, m), np.nan)
-    bounds[:, ~empty] = np.nanpercentile(drawn[:, ~empty], SURE, axis=0)
-    return _divided(above.sum(axis=0), below.sum(axis=0)), bounds[0], bounds[1]
+    bounds[:, ~empty] = np.nanpercentile(drawn[:, ~empty], PERCENTILES, axis=0)
+    return _divided(numerator.sum(axis=0), denominator.sum(axis=0)), bounds[0], bounds[1]
 
 
-def _divided(above: Values, below: Values) -> Values:
-    return np.where(below > 0, above / np.where(below > 0, below, 1), np.nan)
+def _divided(numerator: Values, denominator: Values) -> Values:
+    return np.where(denominator > 0, numerator / np.where(denominator > 0, denominator, 1), np.nan)

@@ -1,4 +1,4 @@
-"""The memory that a piece of work takes at its peak."""
+"""Peak memory of fitting and evaluating: the measured one, and an estimate before training."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from pathlib import Path
 from pasand.data.dataset import Dataset
 from pasand.data.memory_estimate import Estimate, estimate
 from pasand.models.classical.ease import EASE
-from pasand.models.dimensions import carried
+from pasand.models.dimensions import default_dimensions
 from pasand.models.towers.tower import DeepTower
 
 STATUS = Path("/proc/self/status")
 CLEAR = Path("/proc/self/clear_refs")
 
 
-def forget_peak() -> None:
-    """Let the peak start anew from what is held now; does nothing where the system does not offer it."""
+def reset_peak() -> None:
+    """Reset the peak to the memory in use now; does nothing on systems without that feature."""
     try:
         CLEAR.write_text("5")
     except OSError:
@@ -25,7 +25,7 @@ def forget_peak() -> None:
 
 
 def peak_mb() -> float:
-    """Return the largest resident memory since `forget_peak` (else since the start) in 2**20 bytes; nan if unknown."""
+    """Return the peak resident memory since `reset_peak` (or since the start) in 2**20 bytes; nan if unknown."""
     try:
         line = next(line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM:"))
         return int(line.split()[1]) / 1024
@@ -42,14 +42,17 @@ def _peak_of_process() -> float:
     return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
 
 
-def needed(data: Dataset, models: Iterable[object]) -> Estimate:
-    """Return the memory that fitting these models to the data will take at its peak, one after another."""
+def training_memory(data: Dataset, models: Iterable[object]) -> Estimate:
+    """Return the estimated peak memory of fitting these models to the data, one after another."""
     models = list(models)
-    asked = [
-        (5 + (model.averaging > 0) if isinstance(model, DeepTower) else 3, model.dimensions or carried(data.n_items))
+    tables = [  # copies of the parameters while training, and dimensions
+        (
+            5 + (model.averaging > 0) if isinstance(model, DeepTower) else 3,
+            model.dimensions or default_dimensions(data.n_items),
+        )
         for model in models
         if hasattr(model, "dimensions")
     ]
-    copies, dimensions = max(asked, key=lambda each: each[0] * each[1], default=(3, 0))
+    copies, dimensions = max(tables, key=lambda table: table[0] * table[1], default=(3, 0))
     matrices = 2 if any(isinstance(model, EASE) for model in models) else 0
     return estimate(data, dimensions=dimensions, copies=copies, item_matrices=matrices)

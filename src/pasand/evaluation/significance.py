@@ -1,4 +1,4 @@
-"""Whether two recommenders really differ: paired tests on users' values, corrected for how many were made."""
+"""Paired significance tests of two recommenders over users, and Holm's correction for multiple tests."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ PERMUTATIONS = 2000
 
 @dataclass(frozen=True, kw_only=True)
 class PairedTest:
-    """One comparison of two recommenders by one metric over the users for whom both are defined.
+    """The paired tests of two recommenders on one metric, over users with a defined value for both.
 
-    The p values are two-sided: Student's t, Wilcoxon's signed ranks, and a permutation test that swaps the two at
-    random for each user; 1 where no user differs, nan with fewer than two users.
+    The p values are two-sided: Student's t test, Wilcoxon's signed-rank test, and a permutation test that swaps the two
+    values of each user at random. They are 1 if no user differs, and nan with fewer than two users.
     """
 
     n_users: int
@@ -30,7 +30,7 @@ class PairedTest:
 
 
 def paired(first: Values, second: Values, *, rng: Generator) -> PairedTest:
-    """Return the tests of two recommenders' values for the same users, (n,) each; nan in either drops the user."""
+    """Return the tests of two recommenders' values for the same users, (n,) each; users with a nan are left out."""
     difference = (first - second)[~np.isnan(first - second)]
     n = len(difference)
     if n < 2:
@@ -50,16 +50,16 @@ def paired(first: Values, second: Values, *, rng: Generator) -> PairedTest:
 
 
 def _permutation(difference: Values, rng: Generator) -> float:
-    """Return the share of random swaps whose mean is at least as far from 0, the observed one counted as one."""
-    seen, far, chunk = abs(difference.sum()), 0, int(np.clip(2**22 // len(difference), 1, PERMUTATIONS))
+    """Return the share of random swaps, the observed one included, whose mean is at least as far from 0."""
+    observed, n_extreme, chunk = abs(difference.sum()), 0, int(np.clip(2**22 // len(difference), 1, PERMUTATIONS))
     for begin in range(0, PERMUTATIONS, chunk):
         signs = rng.integers(0, 2, (min(chunk, PERMUTATIONS - begin), len(difference)), np.int8) * 2 - 1
-        far += int((np.abs(signs @ difference) >= seen * (1 - 1e-12)).sum())
-    return (far + 1) / (PERMUTATIONS + 1)
+        n_extreme += int((np.abs(signs @ difference) >= observed * (1 - 1e-12)).sum())
+    return (n_extreme + 1) / (PERMUTATIONS + 1)
 
 
 def holm(p: Values) -> Values:
-    """Return p values corrected for their number by Holm's step-down procedure (1979), (n,); nan stays and counts not.
+    """Return p values corrected by Holm's step-down procedure (1979), (n,); nan stays and does not count as a test.
 
     >>> holm(np.array([0.01, 0.04, 0.03]))
     array([0.03, 0.06, 0.06])

@@ -1,4 +1,4 @@
-"""What an evaluation asks: the events learnt from, the questions put, and the true answers."""
+"""A train/test split: training events, test queries and their ground truth."""
 
 from __future__ import annotations
 
@@ -12,148 +12,152 @@ from pasand.data.dataset import Dataset
 from pasand.data.relevance import Relevance
 from pasand.types import Mask, Offsets, Queries, Rows, Scores, Times
 
-COLD_ITEMS = "items without an event in train; only they count as answers there, the lists are those of all items"
-"""What the figures of cold items are, under every protocol."""
-CELLS = 2**23
-"""Queries x items (or history) that one batch may hold, which bounds the memory of an evaluation."""
+COLD_ITEMS_RULE = "items without an event in train; only they count as relevant, but the lists rank all items"
+"""How cold items are evaluated, under every protocol."""
+MAX_CELLS = 2**23
+"""Most cells, queries x items or queries x history, that one batch may hold; bounds the memory of an evaluation."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TestQueries:
-    """Questions and their answers, Q of them; T answers in all."""
+    """The test queries of a split, Q of them, with their ground truth of T targets in all."""
+
+    __test__ = False  # or pytest would collect it
 
     log: Dataset
-    """The events that histories are read from."""
+    """The events from which histories are read."""
     user: Rows
-    """(Q,)"""
+    """(Q,) row of the user."""
     upto: Offsets
-    """(Q,) the history is this user's first so many events of `log`."""
+    """(Q,) number of events in the history, which are the user's first ones in `log`."""
     time: Times
-    """(Q,) when it is asked, seconds since 1970, UTC."""
+    """(Q,) time of the query, seconds since 1970, UTC."""
     activity: Offsets
-    """(Q,) events of the user that the model could learn from or be told at first; 0 is a cold user."""
+    """(Q,) number of the user's events in train or in the given part of a held-out history; 0: a cold user."""
     start: Offsets
-    """(Q + 1,) the answers of question q stand at start[q]:start[q + 1]."""
+    """(Q + 1,) the targets of query q are at start[q]:start[q + 1]."""
     item: Rows
-    """(T,) items that were relevant, or that were rated."""
+    """(T,) relevant items, or rated items."""
     value: Scores
-    """(T,) gains, or ratings."""
-    among: Rows | None = None
-    """(Q, C) the only items that may be answered, padded with -1; None: the whole catalogue."""
+    """(T,) gains of the relevant items, or ratings."""
+    candidates: Rows | None = None
+    """(Q, C) the only items that may be recommended, padded with -1; None: the whole catalogue."""
 
     def __len__(self) -> int:
         return len(self.user)
 
-    def answers(self, which: Offsets) -> tuple[Rows, Scores]:
-        """Return items, padded with -1, and values, padded with nan, of the questions at these positions; (B, R)."""
+    def targets(self, which: Offsets) -> tuple[Rows, Scores]:
+        """Return the targets of the queries at these positions: items, padded with -1, and values, with nan; (B, R)."""
         count = self.start[which + 1] - self.start[which]
-        place = np.arange(int(count.max(initial=0)))[None, :]
-        real = place < count[:, None]
-        source = (self.start[which][:, None] + place)[real]
+        column = np.arange(int(count.max(initial=0)))[None, :]
+        real = column < count[:, None]
+        source = (self.start[which][:, None] + column)[real]
         items = np.full(real.shape, -1, np.int32)
         values = np.full(real.shape, np.nan, np.float32)
         items[real], values[real] = self.item[source], self.value[source]
         return items, values
 
     def batches(self, size: int) -> Iterator[Offsets]:
-        """Yield positions, at most `size` at once; histories of like length go together, so that little is padding."""
+        """Yield positions of at most `size` queries at a time, sorted by history length so that padding stays small."""
         order = np.argsort(self.upto, kind="stable")
         begin = 0
         while begin < len(order):
             end = min(begin + size, len(order))
-            while end > begin + 1 and (end - begin) * int(self.upto[order[end - 1]]) > CELLS:
+            while end > begin + 1 and (end - begin) * int(self.upto[order[end - 1]]) > MAX_CELLS:
                 end = begin + (end - begin) // 2
             yield order[begin:end]
             begin = end
 
     def queries(self, which: Offsets, k: int) -> Queries:
-        """Return the questions at these positions as queries."""
+        """Return the queries at these positions, with k items requested."""
         return self.log.queries(self.user[which], k=k, time=self.time[which], upto=self.upto[which])
 
 
 @dataclass(frozen=True, kw_only=True)
 class ListQueries:
-    """A batch of questions for lists, with their answers."""
+    """A batch of test queries for top-k lists, with their ground truth."""
 
     which: Offsets
-    """(B,) positions among the questions of the split."""
+    """(B,) positions among the test queries of the split."""
     queries: Queries
     relevant: Relevance
 
 
 @dataclass(frozen=True, kw_only=True)
 class RatingQueries:
-    """A batch of questions for ratings, with their answers."""
+    """A batch of test queries for rating prediction, with the true ratings."""
 
     which: Offsets
-    """(B,) positions among the rating questions of the split."""
+    """(B,) positions among the rating queries of the split."""
     queries: Queries
     items: Rows
-    """(B, K) padded with -1."""
+    """(B, K) rated items, padded with -1."""
     actual: Scores
-    """(B, K) padded with nan."""
+    """(B, K) true ratings, padded with nan."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """One division of a log by a protocol."""
+    """One train/test split of a log, made by an evaluation protocol."""
 
     name: str
-    """The protocol and what it did, in a sentence."""
-    leaks: str | None
-    """What the protocol lets models know that they could not know in use; None: nothing."""
+    """The protocol and its options, in words."""
+    leakage: str | None
+    """What train reveals that a deployed model could not know at the time of a test query; None: no leakage."""
     rules: dict[str, str] = field(default_factory=dict)
-    """What counts as relevant, seen, warm and cold here, and how often users are asked."""
+    """What the protocol means by relevant, seen, warm and cold, and how it chooses its test queries; by term."""
     train: Dataset
     test: Dataset
-    """The events that were held back."""
-    lists: TestQueries
-    ratings: TestQueries | None = None
-    """None where the log has no ratings."""
+    """The held-out events."""
+    test_queries: TestQueries
+    """The queries for top-k lists."""
+    rating_queries: TestQueries | None = None
+    """The queries for rating prediction; None where the log has no ratings."""
 
     @cached_property
     def cold_items(self) -> Mask:
-        """(N,) which items have no event in train, whatever their histories or features tell."""
+        """(N,) whether an item has no event in train; its features and events in histories do not matter."""
         cold: Mask = np.bincount(self.train.item, minlength=self.train.n_items) == 0
         return cold
 
-    def of_cold_items(self, relevant: Relevance) -> Relevance:
-        """Return the relevance in which cold items alone are relevant; the catalogue stays whole."""
+    def only_cold_items(self, relevant: Relevance) -> Relevance:
+        """Return the ground truth restricted to cold items; the catalogue stays whole."""
         cold = (relevant.items >= 0) & self.cold_items[relevant.items]
         return replace(relevant, items=np.where(cold, relevant.items, np.int32(-1)))
 
-    def queries(self, k: int, size: int = 0) -> Iterator[ListQueries]:
-        """Yield the questions for lists of k items (0: the whole catalogue) in batches of at most `size` (0: chosen).
+    def list_batches(self, k: int, size: int = 0) -> Iterator[ListQueries]:
+        """Yield the test queries for lists of k items (0: the whole catalogue).
 
-        No relevant item is one that the user's history holds; such items count as excluded from the catalogue.
+        A batch holds at most `size` queries; 0: a size that bounds memory. No relevant item is in the user's history,
+        and the items of the history do not count as part of the catalogue.
         """
         n_items = self.train.n_items
-        size = size or int(np.clip(CELLS // max(n_items, 1), 1, 1024))
-        for which in self.lists.batches(size):
-            queries = self.lists.queries(which, k or n_items)
-            items, gains = self.lists.answers(which)
-            catalogue = n_items - distinct(queries.history)
-            if self.lists.among is not None:
-                among = self.lists.among[which]
-                allowed = only(among, n_items)
+        size = size or int(np.clip(MAX_CELLS // max(n_items, 1), 1, 1024))
+        for which in self.test_queries.batches(size):
+            queries = self.test_queries.queries(which, k or n_items)
+            items, gains = self.test_queries.targets(which)
+            catalogue = n_items - count_distinct(queries.history)
+            if self.test_queries.candidates is not None:
+                candidates = self.test_queries.candidates[which]
+                allowed = allowed_mask(candidates, n_items)
                 catalogue = allowed.sum(axis=1)
-                queries = replace(queries, allowed=allowed, k=among.shape[1])
+                queries = replace(queries, allowed=allowed, k=candidates.shape[1])
             relevant = Relevance(items=items, gains=gains, catalogue=catalogue.astype(np.int32))
             yield ListQueries(which=which, queries=queries, relevant=relevant)
 
-    def rated(self, size: int = 0) -> Iterator[RatingQueries]:
-        """Yield the questions for ratings in batches of at most `size` (0: chosen); nothing where there are none."""
-        if self.ratings is None:
+    def rating_batches(self, size: int = 0) -> Iterator[RatingQueries]:
+        """Yield the rating queries in batches of at most `size` (0: 1024); nothing where the log has no ratings."""
+        if self.rating_queries is None:
             return
-        for which in self.ratings.batches(size or 1024):
-            items, actual = self.ratings.answers(which)
-            yield RatingQueries(which=which, queries=self.ratings.queries(which, 1), items=items, actual=actual)
+        for which in self.rating_queries.batches(size or 1024):
+            items, actual = self.rating_queries.targets(which)
+            yield RatingQueries(which=which, queries=self.rating_queries.queries(which, 1), items=items, actual=actual)
 
 
-def distinct(rows: Rows) -> Rows:
-    """Return how many different items each row holds, padding aside; (B, H) -> (B,).
+def count_distinct(rows: Rows) -> Rows:
+    """Return the number of distinct items in each row, without padding; (B, H) -> (B,).
 
-    >>> distinct(np.array([[-1, 3, 3], [1, 2, 3]], np.int32))
+    >>> count_distinct(np.array([[-1, 3, 3], [1, 2, 3]], np.int32))
     array([1, 3], dtype=int32)
     """
     ordered = np.sort(rows, axis=1)
@@ -163,24 +167,24 @@ def distinct(rows: Rows) -> Rows:
     return counts
 
 
-def only(rows: Rows, n_items: int) -> Mask:
-    """Return the mask, (B, N), that allows just the listed items, (B, C) padded with -1."""
+def allowed_mask(rows: Rows, n_items: int) -> Mask:
+    """Return the mask, (B, N), that allows only the listed items, (B, C) padded with -1."""
     mask = np.zeros((len(rows), n_items), np.bool_)
-    query, place = np.nonzero(rows >= 0)
-    mask[query, rows[query, place]] = True
+    query, column = np.nonzero(rows >= 0)
+    mask[query, rows[query, column]] = True
     return mask
 
 
-def grouped(question: Offsets, items: Rows, values: Scores, n_questions: int) -> tuple[Offsets, Rows, Scores]:
-    """Return start, item and value of answers that name their question, (T,) each, in order of question."""
-    order = np.argsort(question, kind="stable")
-    start = np.zeros(n_questions + 1, np.int64)
-    np.cumsum(np.bincount(question, minlength=n_questions), out=start[1:])
+def grouped_by_query(query: Offsets, items: Rows, values: Scores, n_queries: int) -> tuple[Offsets, Rows, Scores]:
+    """Return `start`, `item` and `value` of `TestQueries` from targets, (T,), and the query of each, (T,)."""
+    order = np.argsort(query, kind="stable")
+    start = np.zeros(n_queries + 1, np.int64)
+    np.cumsum(np.bincount(query, minlength=n_queries), out=start[1:])
     return start, items[order], values[order]
 
 
-def first_times(data: Dataset) -> Mask:
-    """Return which events are the user's first with that item; (E,)."""
+def first_interactions(data: Dataset) -> Mask:
+    """Return whether an event is its user's first with that item; (E,)."""
     order = data.by_user.event
     keys = data.user[order].astype(np.int64) * max(data.n_items, 1) + data.item[order]
     first = np.zeros(len(data), np.bool_)
@@ -189,31 +193,31 @@ def first_times(data: Dataset) -> Mask:
 
 
 def hidden_positives(data: Dataset, hidden: Mask) -> Offsets:
-    """Return the hidden likings of items that the user has in no event left open, each item of a user once."""
+    """Return the hidden positives, each user-item pair once, without pairs that also have a visible event."""
     keys = data.user.astype(np.int64) * max(data.n_items, 1) + data.item
-    event = np.flatnonzero(hidden & data.liked)
+    event = np.flatnonzero(hidden & data.is_positive)
     event = event[~np.isin(keys[event], keys[~hidden])]
     chosen: Offsets = np.sort(event[np.unique(keys[event], return_index=True)[1]])
     return chosen
 
 
-def rated_among(data: Dataset, hidden: Mask) -> Offsets | None:
-    """Return the hidden events that have a rating; None where the log has no ratings."""
+def hidden_ratings(data: Dataset, hidden: Mask) -> Offsets | None:
+    """Return the hidden events with a rating; None where the log has no ratings."""
     if data.values != "rating" or data.value is None:
         return None
     return np.flatnonzero(hidden & np.isfinite(data.value))
 
 
 def event_positions(data: Dataset) -> Offsets:
-    """Return how many events of the same user stand before each event; (E,)."""
+    """Return the position of each event in its user's history, from 0; (E,)."""
     histories = data.by_user
-    place = np.empty(len(data), np.int64)
-    place[histories.event] = np.arange(len(data)) - histories.start[data.user[histories.event]]
-    return place
+    position = np.empty(len(data), np.int64)
+    position[histories.event] = np.arange(len(data)) - histories.start[data.user[histories.event]]
+    return position
 
 
-def events_earlier(data: Dataset) -> Offsets:
-    """Return how many events of the same user lie at a strictly earlier time than each event; (E,)."""
+def n_earlier_events(data: Dataset) -> Offsets:
+    """Return the number of strictly earlier events of the same user, for each event; (E,)."""
     histories = data.by_user
     user, time = data.user[histories.event], data.time[histories.event]
     new = np.ones(len(data), np.bool_)

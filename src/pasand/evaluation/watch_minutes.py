@@ -1,4 +1,4 @@
-"""Whether the minutes that a model foresees of what was shown later were watched."""
+"""Calibration of predicted watch minutes against the minutes watched after the cut."""
 
 from __future__ import annotations
 
@@ -13,47 +13,47 @@ from pasand.training.calibration import Calibration, calibration
 from pasand.training.ranking_examples import Examples, examples
 from pasand.types import Array, Rows
 
-MOST = 1_000_000
-"""Impressions asked about at most; of more, requests are drawn."""
+MAX_IMPRESSIONS = 1_000_000
+"""Most impressions that are predicted; of more, a random sample of requests is used."""
 
 
-def predicted_and_watched(model: PredictsMinutes, asked: Examples) -> tuple[Array, Array, Rows]:
-    """Return minutes foreseen, minutes watched and user of each pair, (n,) each, in order of request and place."""
-    assert asked.minutes is not None
-    told, users = [np.empty(0, np.float32)], np.repeat(asked.user, (asked.items >= 0).sum(axis=1))
-    for part, queries in asked.batches():
-        items = asked.items[part]
-        told.append(model.minutes(queries, items)[items >= 0])
-    return np.concatenate(told), asked.minutes[asked.items >= 0], users
+def predicted_and_watched(model: PredictsMinutes, requests: Examples) -> tuple[Array, Array, Rows]:
+    """Return predicted minutes, watched minutes and user of each item, (n,) each, in order of request and position."""
+    assert requests.minutes is not None
+    predicted, users = [np.empty(0, np.float32)], np.repeat(requests.user, (requests.items >= 0).sum(axis=1))
+    for part, queries in requests.batches():
+        items = requests.items[part]
+        predicted.append(model.minutes(queries, items)[items >= 0])
+    return np.concatenate(predicted), requests.minutes[requests.items >= 0], users
 
 
-def later(split: Split) -> Examples | None:
-    """Return the impressions from the split's cut on, with live histories.
+def impressions_after_cut(split: Split) -> Examples | None:
+    """Return the impressions from the cut of the split on, by request, with live histories.
 
-    None: there are none with minutes, or the split's histories stop at the cut.
+    None if no impression has watched minutes, or if the histories of the split end at the cut.
     """
-    test, log = split.test.impressions, split.lists.log
+    test, log = split.test.impressions, split.test_queries.log
     if test is None or not len(test) or test.watched_seconds is None or log.impressions is None:
         return None
-    whole = examples(log, "minutes", 1, len(log.impressions), np.random.default_rng(0))
-    asked = np.flatnonzero(whole.time >= test.time[0])
-    width = max(1, whole.items.shape[1])
-    if len(asked) * width > MOST:
-        asked = np.sort(np.random.default_rng(0).choice(asked, max(1, MOST // width), replace=False))
-    return whole.select(asked) if len(asked) else None
+    requests = examples(log, "minutes", 1, len(log.impressions), np.random.default_rng(0))
+    rows = np.flatnonzero(requests.time >= test.time[0])
+    slate_size = max(1, requests.items.shape[1])
+    if len(rows) * slate_size > MAX_IMPRESSIONS:
+        rows = np.sort(np.random.default_rng(0).choice(rows, max(1, MAX_IMPRESSIONS // slate_size), replace=False))
+    return requests.select(rows) if len(rows) else None
 
 
-def of_minutes(model: object, split: Split) -> Calibration | None:
-    """Return minutes foreseen beside minutes watched, in tenths, of what was shown from the cut on.
+def minutes_calibration(model: object, split: Split) -> Calibration | None:
+    """Return the calibration of predicted minutes on impressions from the cut on, by tenth of predicted minutes.
 
-    The network is the one learnt before the cut; histories, and the counts of what is popular, go up to each
-    impression, as in a system in use. None where the model foresees no minutes or the split has no such impressions.
+    The model is trained before the cut. Histories and popularity counts go up to each impression, as in serving. None
+    if the model predicts no minutes or the split has no such impressions.
     """
     if not isinstance(model, PredictsMinutes):
         return None
-    asked = later(split)
-    if asked is None:
+    requests = impressions_after_cut(split)
+    if requests is None:
         return None
-    following = copy.deepcopy(model)
-    following.follow(replace(split.lists.log, impressions=None))
-    return calibration(*predicted_and_watched(following, asked))
+    updated = copy.deepcopy(model)
+    updated.update_counts(replace(split.test_queries.log, impressions=None))
+    return calibration(*predicted_and_watched(updated, requests))

@@ -1,1 +1,1 @@
-"""Features of queries and items as arrays for towers and rankers; needs no torch."""
+"""Features of queries and items as arrays that towers and rankers read; needs no torch."""

@@ -1,8 +1,9 @@
-"""What towers read: rows, histories and features as codes and numbers. Plain arrays, no torch.
+"""Encodes ids, histories and features as the codes and numbers that networks read. Plain arrays, no torch.
 
-Everything learnt here is arrays by name, so that it is saved with a model: `<side>_codes.<feature>` says which row of
-an embedding stands for a category, `<side>_scale.<feature>` how numbers are standardised, `<side>_edges.<feature>`
-where they are cut into bands. A side is "user" or "item". Code 0 is always "not known".
+Everything learnt here is a set of named arrays, so that it is saved with a model: `<side>_codes.<feature>` maps each
+category to the row of an embedding, `<side>_scale.<feature>` holds the mean and deviation by which numbers are
+standardised, `<side>_edges.<feature>` the limits that cut them into bands. A side is "user" or "item". Code 0 always
+means "unknown".
 """
 
 from __future__ import annotations
@@ -16,34 +17,36 @@ from pasand.data.features import Feature, Features
 from pasand.errors import InputError
 from pasand.types import Array, Arrays, Mask, Rows
 
-READ = ("categorical", "bag", "number", "vector")
-"""Kinds of features that can be read; texts need an encoder first, and times say nothing without a "now"."""
-SHARED_BY = 2
-"""Users or items that must share a category before it gets a code; one that nobody shares is an id in disguise."""
-FARTHEST = 10.0
-"""Standard deviations beyond which a number counts as that far."""
+ENCODED_KINDS = ("categorical", "bag", "number", "vector")
+"""Kinds of features that can be encoded; texts need a text encoder first, and times mean nothing without a "now"."""
+MIN_SHARED = 2
+"""Users or items that must share a category before it gets a code; one that no other shares is an id in disguise."""
+MAX_DEVIATIONS = 10.0
+"""Standard deviations from the mean at which numbers are clipped."""
 
 
-def chosen(features: Features, names: Sequence[str] | None, where: str) -> dict[str, Feature]:
-    """Return the features of these names, or all that can be read (None).
+def select_features(features: Features, names: Sequence[str] | None, where: str) -> dict[str, Feature]:
+    """Return the features of these names, or all that can be encoded (None).
 
-    Raises InputError for a name that is not there or is of a kind that cannot be read.
+    Raises InputError for a name that does not exist or whose feature is of a kind that cannot be encoded.
     """
-    readable = {name: feature for name, feature in features.items() if feature.kind in READ}
+    usable = {name: feature for name, feature in features.items() if feature.kind in ENCODED_KINDS}
     if names is None:
-        return readable
+        return usable
     for name in names:
-        if name not in readable:
-            cause = f"of kind {features[name].kind}, which is not read" if name in features else "no such feature"
-            cure = f"choose from: {', '.join(sorted(readable)) or '(there are none)'}"
+        if name not in usable:
+            cause = (
+                f"of kind {features[name].kind}, which models do not read" if name in features else "no such feature"
+            )
+            cure = f"choose from: {', '.join(sorted(usable)) or '(there are none)'}"
             raise InputError(where, value=name, cause=cause, cure=cure)
-    return {name: readable[name] for name in names}
+    return {name: usable[name] for name in names}
 
 
-def numbered(used: Mask) -> Array:
-    """Return codes 1, 2, ... for the rows that are used, 0 for the others; (n,) int64.
+def consecutive_codes(used: Mask) -> Array:
+    """Return codes 1, 2, ... for the rows in use, 0 for the others; (n,) int64.
 
-    >>> numbered(np.array([True, False, True]))
+    >>> consecutive_codes(np.array([True, False, True]))
     array([1, 0, 2])
     """
     codes: Array = np.where(used, np.cumsum(used), 0).astype(np.int64)
@@ -60,18 +63,18 @@ def codes_of(rows: Rows, codes: Array) -> Array:
     return found
 
 
-def recent(rows: Rows, codes: Array, n: int) -> Array:
+def recent_codes(rows: Rows, codes: Array, n: int) -> Array:
     """Return the codes of each row's last n items that have one, oldest first, 0 before them; (B, H) -> (B, n).
 
-    >>> recent(np.array([[3, -1, 0, 1]], np.int32), np.array([1, 2, 0, 3]), 2)
+    >>> recent_codes(np.array([[3, -1, 0, 1]], np.int32), np.array([1, 2, 0, 3]), 2)
     array([[1, 2]])
     """
-    found: Array = _recent(_narrow(rows), codes, n)
+    found: Array = _recent_codes(_narrow(rows), codes, n)
     return found
 
 
 def _narrow(rows: Rows) -> Rows:
-    """Return rows as int32, so that kernels are compiled for one type; what is too large for it stays so."""
+    """Return rows as int32, so that kernels are compiled for one type; larger values become the largest int32."""
     if rows.dtype != np.int32:
         rows = np.minimum(rows, np.iinfo(np.int32).max).astype(np.int32)
     return np.ascontiguousarray(rows)
@@ -87,7 +90,7 @@ def _codes_of(rows: Rows, codes: Array) -> Array:
 
 
 @njit(cache=True, nogil=True)
-def _recent(rows: Rows, codes: Array, n: int) -> Array:
+def _recent_codes(rows: Rows, codes: Array, n: int) -> Array:
     found = np.zeros((len(rows), n), np.int64)
     for b in range(len(rows)):
         at = n
@@ -98,11 +101,12 @@ def _recent(rows: Rows, codes: Array, n: int) -> Array:
     return found
 
 
-def learn(side: str, features: Features, rows: Rows, bands: int = 0) -> dict[str, Array]:
-    """Return what `read` needs for these features, learnt from the rows (of users or items) that have likings.
+def learn(side: str, features: Features, rows: Rows, bins: int = 0) -> dict[str, Array]:
+    """Return the arrays that `encode` needs for these features, learnt from the given rows (of users or items).
 
-    Categories that fewer than `SHARED_BY` of the rows have, and features that none of them knows, are left out.
-    Numbers are standardised, or cut into so many bands of equal size, each of which is then a category.
+    Categories that fewer than `MIN_SHARED` of the rows have, and features that are unknown for all of them, are left
+    out. Numbers are standardised, or with `bins` cut into that many bands of equal size, each of which is then a
+    category.
     """
     learnt: dict[str, Array] = {}
     for name, feature in features.items():
@@ -113,14 +117,14 @@ def learn(side: str, features: Features, rows: Rows, bands: int = 0) -> dict[str
             if len(rows):
                 for column in table.T:
                     count += np.bincount(column[column >= 0], minlength=len(count))[: len(count)]
-            codes = numbered(count >= SHARED_BY)
+            codes = consecutive_codes(count >= MIN_SHARED)
             if codes.any():
                 learnt[f"{side}_codes.{name}"] = codes
                 learnt[f"{side}_width.{name}"] = np.array([table.shape[1]])
-        elif feature.kind == "number" and bands:
+        elif feature.kind == "number" and bins:
             known = values[np.isfinite(values)]
             if len(known):
-                edges = np.unique(np.quantile(known, np.arange(1, bands) / bands)).astype(np.float32)
+                edges = np.unique(np.quantile(known, np.arange(1, bins) / bins)).astype(np.float32)
                 learnt[f"{side}_edges.{name}"] = edges
         else:
             table = values.reshape(len(rows), -1).astype(np.float64)
@@ -133,31 +137,32 @@ def learn(side: str, features: Features, rows: Rows, bands: int = 0) -> dict[str
     return learnt
 
 
-def parts(side: str, learnt: Arrays) -> dict[str, int]:
-    """Return the inputs that `read` gives: codes by their largest code, numbers by minus their width; sorted by name.
+def input_sizes(side: str, learnt: Arrays) -> dict[str, int]:
+    """Return the size of each input that `encode` returns: the largest code, or minus the width of numbers; by name.
 
-    >>> parts("user", {"user_codes.city": np.array([0, 1, 2]), "user_scale.age": np.ones((2, 1))})
+    >>> input_sizes("user", {"user_codes.city": np.array([0, 1, 2]), "user_scale.age": np.ones((2, 1))})
     {'user.age': -2, 'user.city': 2}
     """
-    found = {}
+    sizes = {}
     for key, values in learnt.items():
         kind, _, name = key.partition(".")
         if kind == f"{side}_codes":
-            found[f"{side}.{name}"] = int(values.max())
+            sizes[f"{side}.{name}"] = int(values.max())
         elif kind == f"{side}_edges":
-            found[f"{side}.{name}"] = len(values) + 1
+            sizes[f"{side}.{name}"] = len(values) + 1
         elif kind == f"{side}_scale":
-            found[f"{side}.{name}"] = -(values.shape[1] + 1)
-    return dict(sorted(found.items()))
+            sizes[f"{side}.{name}"] = -(values.shape[1] + 1)
+    return dict(sorted(sizes.items()))
 
 
-def read(side: str, learnt: Arrays, features: Mapping[str, Array], n: int) -> dict[str, Array]:
-    """Return the inputs of n users or items from their features, coded as in the dataset.
+def encode(side: str, learnt: Arrays, features: Mapping[str, Array], n: int) -> dict[str, Array]:
+    """Return the inputs of n users or items, encoded from features whose values are coded as in the dataset.
 
-    Codes are (n, L) int64, numbers (n, D + 1) float32: standardised, 0 where not known, and at last 1 where known.
-    Features that were not learnt are ignored, those not given count as not known, and so do codes of categories that
-    training did not see; numbers `FARTHEST` deviations away count as that far. Raises InputError for values that are no
-    whole numbers where codes are read, or no numbers, and for a vector of another width than in training.
+    Codes are (n, L) int64, numbers (n, D + 1) float32: standardised, 0 where unknown, with a last column of 1 where
+    known and 0 elsewhere. Features that were not learnt are ignored. Features that are not given count as unknown, and
+    so do codes of categories that were not in training. Numbers are clipped at `MAX_DEVIATIONS` deviations. Raises
+    InputError for values that are not whole numbers where codes are expected or not numbers elsewhere, and for a
+    vector of another width than in training.
     """
     inputs: dict[str, Array] = {}
     for name in _names(side, learnt):
@@ -166,20 +171,20 @@ def read(side: str, learnt: Arrays, features: Mapping[str, Array], n: int) -> di
             width = int(learnt[f"{side}_width.{name}"][0])
             inputs[key] = _codes(values, learnt[f"{side}_codes.{name}"], width, n, key)
         elif f"{side}_edges.{name}" in learnt:
-            inputs[key] = _bands(values, learnt[f"{side}_edges.{name}"], n, key)
+            inputs[key] = _bins(values, learnt[f"{side}_edges.{name}"], n, key)
         else:
             inputs[key] = _numbers(values, learnt[f"{side}_scale.{name}"], n, key)
     return inputs
 
 
 def _names(side: str, learnt: Arrays) -> list[str]:
-    """Return the names of the features that are read, sorted."""
+    """Return the names of the features that were learnt, sorted."""
     kinds = tuple(f"{side}_{kind}." for kind in ("codes", "edges", "scale"))
     return sorted(key.partition(".")[2] for key in learnt if key.startswith(kinds))
 
 
-def anything(inputs: Mapping[str, Array], n: int) -> Mask:
-    """Return which of n rows of `read` know anything at all; (n,)."""
+def any_known(inputs: Mapping[str, Array], n: int) -> Mask:
+    """Return which of the n rows of `encode` have at least one known value; (n,)."""
     known = np.zeros(n, np.bool_)
     for values in inputs.values():
         known |= (values > 0).any(axis=1) if values.dtype == np.int64 else values[:, -1] > 0
@@ -191,17 +196,18 @@ def _codes(values: Array | None, codes: Array, width: int, n: int, where: str) -
         return np.zeros((n, width), np.int64)
     given = np.asarray(values)
     if given.dtype.kind not in "iu":
-        cause = f"codes of categories are whole numbers, these are of type {given.dtype}"
-        raise InputError(where, value=_some(given), cause=cause, cure="code them as in the data; -1 is not known")
-    return recent(given.reshape(n, -1) if n else given.reshape(0, 1), codes, width)
+        cause = f"codes of categories must be whole numbers, these are of type {given.dtype}"
+        raise InputError(where, value=_first(given), cause=cause, cure="code them as in the data; -1 is unknown")
+    return recent_codes(given.reshape(n, -1) if n else given.reshape(0, 1), codes, width)
 
 
-def _bands(values: Array | None, edges: Array, n: int, where: str) -> Array:
+def _bins(values: Array | None, edges: Array, n: int, where: str) -> Array:
     if values is None:
         return np.zeros((n, 1), np.int64)
     numbers = _floats(values, n, where)
     if numbers.shape[1] != 1 and n:
-        raise InputError(where, cause=f"{numbers.shape[1]} numbers where one is read", cure="give one for each")
+        cause = f"{numbers.shape[1]} numbers for each row, expected 1"
+        raise InputError(where, cause=cause, cure="give one number for each row")
     return np.where(np.isnan(numbers), 0, np.searchsorted(edges, numbers, side="right") + 1)
 
 
@@ -214,24 +220,25 @@ def _numbers(values: Array | None, scale: Array, n: int, where: str) -> Array:
         cause = f"a vector of {numbers.shape[1]} numbers, but {scale.shape[1]} in training"
         raise InputError(where, cause=cause, cure="give vectors from the encoder that was used in training")
     known = np.isfinite(numbers).all(axis=1)
-    standard = (numbers[known] - scale[0]) / scale[1]
-    out[known, :-1] = np.clip(standard, -FARTHEST, FARTHEST)
+    standardised = (numbers[known] - scale[0]) / scale[1]
+    out[known, :-1] = np.clip(standardised, -MAX_DEVIATIONS, MAX_DEVIATIONS)
     out[known, -1] = 1
     return out
 
 
 def _floats(values: Array, n: int, where: str) -> Array:
-    """Return numbers as (n, D) float32; what is too large for it is infinite, and so not known."""
+    """Return numbers as (n, D) float32; values too large for it become infinite, and so unknown."""
     try:
         with np.errstate(over="ignore"):
             given = np.asarray(values).astype(np.float32)
     except (TypeError, ValueError):
         raise InputError(
-            where, value=_some(values), cause="not a number", cure="give numbers; nan is not known"
+            where, value=_first(values), cause="not a number", cure="give numbers; nan is unknown"
         ) from None
     return given.reshape(n, -1) if n else given.reshape(0, 1)
 
 
-def _some(values: Array) -> object:
+def _first(values: Array) -> object:
+    """Return the first value, as an example for a message; None where there is none."""
     flat = np.asarray(values).reshape(-1)
     return flat[0].item() if len(flat) and hasattr(flat[0], "item") else flat[0] if len(flat) else None

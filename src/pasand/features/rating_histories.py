@@ -1,4 +1,4 @@
-"""Rated histories: what models of ratings learn from, and how they answer people whom they did not learn."""
+"""Rated events of a log and of histories, and the regression that folds users into a model of ratings."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from pasand.errors import InputError
 from pasand.types import Array, Arrays, Offsets, Queries, Rows, Scores, Times
 
 
-def ratings(data: Dataset) -> Dataset:
-    """Return the events that carry a finite value; raises InputError where there is none."""
+def rated_events(data: Dataset) -> Dataset:
+    """Return the events that have a finite rating; raises InputError where there is none."""
     if data.value is None or data.values == "strength":
-        cure = "name the column that holds them, or choose a model of implicit feedback (ials, item_knn, ease)"
-        have = "none" if data.value is None else "strengths, such as counts"
-        raise InputError(data.name, cause=f"predicting ratings needs ratings, and these data have {have}", cure=cure)
+        cure = "name the rating column, or choose a model of implicit feedback (ials, item_knn, ease)"
+        present = "none" if data.value is None else "strengths, such as counts"
+        raise InputError(data.name, cause=f"predicting ratings needs ratings, and these data have {present}", cure=cure)
     finite = np.isfinite(data.value)
     if not finite.any():
-        raise InputError(data.name, column="value", cause="not one event has a rating", cure="give rated events")
+        raise InputError(data.name, column="value", cause="no event has a rating", cure="give rated events")
     return data if finite.all() else data.select(finite)
 
 
 def hold_out(rated: Dataset, share: float, rng: Generator) -> tuple[Dataset, Dataset]:
-    """Return the ratings to learn from and those that early stopping looks at.
+    """Return the ratings to train on and the held-out ones for early stopping.
 
-    Held back is the last share of each user's ratings in time, or a random one where the log has no order. Every user
-    is asked that way: the last share of the whole log would mostly be newcomers, of whom nothing is learnt.
+    Held out is the last share of each user's ratings in time, or a random share where the log has no order. So every
+    user is in the validation: the last share of the whole log would mostly be new users, who are not in training.
     """
     if not share:
         return rated, rated.select(slice(0))
@@ -37,15 +37,15 @@ def hold_out(rated: Dataset, share: float, rng: Generator) -> tuple[Dataset, Dat
     event = grouped.event
     if rated.order == "none":
         event = event[np.lexsort((rng.random(len(rated)), rated.user[event]))]
-    place = np.arange(len(rated)) - np.repeat(grouped.start[:-1], count)
+    position = np.arange(len(rated)) - np.repeat(grouped.start[:-1], count)
     held = np.zeros(len(rated), np.bool_)
-    held[event[place >= np.repeat(count - np.floor(share * count), count)]] = True
+    held[event[position >= np.repeat(count - np.floor(share * count), count)]] = True
     held &= np.isin(rated.item, rated.item[~held])
     return rated.select(~held), rated.select(held)
 
 
 def last_events(rated: Dataset) -> dict[str, Array]:
-    """Return the number of events and the last event of each user, by which `unchanged` knows a history again."""
+    """Return the number of events and the last event of each user, (U,) each, with which `unchanged` compares."""
     assert rated.value is not None
     grouped = rated.by_user
     count = np.diff(grouped.start)
@@ -58,15 +58,15 @@ def last_events(rated: Dataset) -> dict[str, Array]:
     }
 
 
-def usable(queries: Queries) -> NDArray[np.bool_]:
-    """Return which events of the histories are rated; (B, H)."""
+def rated_mask(queries: Queries) -> NDArray[np.bool_]:
+    """Return which events of the histories have a rating; (B, H)."""
     return (queries.history >= 0) & np.isfinite(queries.history_value)
 
 
 def unchanged(queries: Queries, learnt: Arrays) -> NDArray[np.bool_]:
-    """Return which queries are of users in training with nothing rated since; (B,).
+    """Return which queries are of users from training who have rated nothing since; (B,).
 
-    Their rated history ends with the event with which training ended and is no longer than it was, or is not given.
+    Their rated history is empty, or ends with their last event in training and is no longer than it was then.
     """
     count: Offsets = learnt["count"]
     known = (queries.users >= 0) & (queries.users < len(count))
@@ -74,7 +74,7 @@ def unchanged(queries: Queries, learnt: Arrays) -> NDArray[np.bool_]:
         return known
     rows = np.where(known, queries.users, 0)
     known &= count[rows] > 0
-    given = usable(queries)
+    given = rated_mask(queries)
     if not given.shape[1]:
         return known
     n_given = given.sum(axis=1)
@@ -93,25 +93,25 @@ def unchanged(queries: Queries, learnt: Arrays) -> NDArray[np.bool_]:
 
 
 def user_prior(bias: Scores, vectors: Scores, noise: float) -> NDArray[np.float64]:
-    """Return the pull on a newcomer's (bias, vector), (1 + D, 1 + D): noise variance times the inverse of their spread.
+    """Return the ridge matrix of a new user's (bias, vector), (1 + D, 1 + D): noise variance times inverse covariance.
 
-    The spread is the second moment of the learnt users about zero, a tenth of it moved to its diagonal so that few
-    users, or vectors that never left a plane, still give a proper prior.
+    The covariance is about zero, with a tenth of it moved to its diagonal, so that few users, or vectors that lie in a
+    plane, still give a proper prior.
     """
     users = np.column_stack([bias, vectors]).astype(np.float64)
-    moment = users.T @ users / max(len(users), 1)
-    spread = 0.9 * moment + 0.1 * np.diag(np.diag(moment)) + 1e-6 * np.eye(len(moment))
-    pull: NDArray[np.float64] = np.asarray(np.linalg.inv(spread) * (noise + 1e-3), np.float64)
-    return pull
+    second = users.T @ users / max(len(users), 1)
+    covariance = 0.9 * second + 0.1 * np.diag(np.diag(second)) + 1e-6 * np.eye(len(second))
+    ridge: NDArray[np.float64] = np.asarray(np.linalg.inv(covariance) * (noise + 1e-3), np.float64)
+    return ridge
 
 
 def fold_in(
     history: Rows, values: Scores, mean: float, item_bias: Scores, item_vectors: Scores, prior: NDArray[np.float64]
 ) -> tuple[Scores, Scores]:
-    """Return bias, (B,), and vector, (B, D), of users from what they rated alone; zeros where history is all -1.
+    """Return bias, (B,), and vector, (B, D), of users from their ratings alone; zeros where the history is all -1.
 
-    With x = (1, q_i) and y = r - mu - b_i over the history they solve (prior + sum x x') w = sum y x: the posterior
-    mean under the Gaussian prior, item parameters taken as known.
+    With x = (1, q_i) and y = r - mu - b_i over the history, they solve (prior + sum x x') w = sum y x: the posterior
+    mean under the Gaussian prior, with item parameters taken as known.
     """
     solved = _ridge(history, values, mean, item_bias, item_vectors, prior)
     return solved[:, 0].copy(), solved[:, 1:].copy()
@@ -119,7 +119,10 @@ def fold_in(
 
 @njit(cache=True)
 def solve(left: Array, right: Array) -> None:
-    """Put x with left x = right in place of right; left is positive definite, its lower triangle is read and lost."""
+    """Overwrite right with the x that solves left x = right.
+
+    `left` must be positive definite; only its lower triangle is read, and it is overwritten.
+    """
     n = len(right)
     # Cholesky: left = L L' in its lower triangle, then two triangular solutions
     for j in range(n):
@@ -139,8 +142,8 @@ def solve(left: Array, right: Array) -> None:
 
 
 @njit(cache=True)
-def observe(left: Array, right: Array, x: Array, y: float) -> None:
-    """Add an observation to the sums of a regression, x x' (its lower triangle) and y x."""
+def add_observation(left: Array, right: Array, x: Array, y: float) -> None:
+    """Add an observation to the sums of a regression in place: x x' to left (lower triangle) and y x to right."""
     for i in range(len(x)):
         right[i] += y * x[i]
         for j in range(i + 1):
@@ -163,7 +166,7 @@ def _ridge(
             y = values[b, h] - mean - item_bias[item]
             for i in range(1, n):
                 x[i] = item_vectors[item, i - 1]
-            observe(left, right, x, y)
+            add_observation(left, right, x, y)
         solve(left, right)
         out[b] = right
     return out

@@ -1,1 +1,1 @@
-"""Indexes of item vectors, one file each."""
+"""Vector indexes for maximum inner product search, one file for each kind."""

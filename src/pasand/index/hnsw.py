@@ -1,4 +1,4 @@
-"""A graph of neighbours, in several layers: Malkov and Yashunin, TPAMI 2020 (Hierarchical Navigable Small World)."""
+"""Hierarchical navigable small world graph, an approximate index (Malkov and Yashunin, TPAMI 2020)."""
 
 from __future__ import annotations
 
@@ -10,188 +10,198 @@ import faiss
 import numpy as np
 from numpy.random import Generator
 
-from pasand.errors import InputError
-from pasand.index.index_files import barred, checked, checked_rows, describe, description, last_of_each, padded
+from pasand.index.index_files import (
+    append_metadata,
+    check_rows,
+    checked_vectors,
+    last_positions,
+    padded_candidates,
+    read_metadata,
+    sorted_exclusions,
+    writing,
+)
 from pasand.index.inverted_lists import power_of_two, scale_of, scaled
 from pasand.index.list_scan import HALF_BITS, scan
-from pasand.index.recall import DEPTH, sample, share_found, true_best
+from pasand.index.recall import RECALL_DEPTH, exact_best, measure_recall, sample_queries
 from pasand.types import Array, Candidates, Mask, Rows, Scores, Vectors
 
-GONE = 2**31 - 1
-"""The row of a place whose item was removed or replaced: beyond every mask."""
-EFFORTS = (100, 200, 400, 800, 1600, 3200)
-"""Places looked at by a search, from which `build` chooses."""
+REMOVED = 2**31 - 1
+"""Row of a graph node whose item was removed or replaced: beyond every mask."""
+EF_SEARCH_CHOICES = (100, 200, 400, 800, 1600, 3200)
+"""Values of efSearch, the nodes kept in view during a search, from which `build` chooses."""
 
 
 @dataclass(kw_only=True)
 class HNSW:
-    """Finds nearly all of the true best by walking a graph; half floats, and 4 bytes for each of 2 * `links` links.
+    """Finds nearly all of the exact best items by walking a graph; stores half floats and 2 * `links` links of 4 bytes.
 
-    A graph of largest inner products leads past items with short vectors. So every vector gets one number more, which
-    makes all of them as long as the longest: the nearest vectors are then those of largest inner product (Bachrach et
-    al., RecSys 2014).
+    A graph by largest inner product would miss items with short vectors. So every vector gets one more dimension, which
+    makes all vectors as long as the longest: the nearest vectors are then those with the largest inner products
+    (Bachrach et al., RecSys 2014).
 
-    A walk through a graph loses its way where most items are masked, so a masked search scans the allowed items
-    exactly instead. Removed items stay in the graph as signposts: build anew once they are a fifth. Where masks are
-    frequent, `IVF` is the better choice. Searching from several threads is safe,
-    but not while another one builds, adds, removes or loads.
+    A walk through the graph fails where most items are masked, so a masked search scans the allowed items exactly.
+    Removed items stay in the graph for navigation: rebuild the index once they are a fifth. Where masks are frequent,
+    `IVF` is the better choice. Concurrent searches are safe, but not during build, add, remove or load.
     """
 
-    recall_wanted: float = 0.99
-    """Share of the true 100 best that a search is to find, above 0 and at most 1."""
+    target_recall: float = 0.99
+    """Share of the exact 100 best items that a search should find, above 0 and at most 1."""
     links: int = 16
-    """Links of an item to others in a layer, at least 2; in the lowest layer twice as many."""
-    build_effort: int = 100
-    """Places looked at to link a new item."""
+    """Links of an item in a layer (M in the paper), at least 2; twice as many in the lowest layer."""
+    ef_construction: int = 100
+    """Candidate neighbours considered when a new item is linked (efConstruction)."""
     _index: Any = field(default=None, init=False, repr=False, compare=False)
     _rows: Array = field(default_factory=lambda: np.empty(0, np.int64), init=False, repr=False, compare=False)
-    """(places,) the row that stands at each place of the graph."""
-    _about: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
-    """"scale", by which vectors are divided; "length" of the longest then; "effort" of a search; "recall"."""
+    """(n_nodes,) row of each node of the graph."""
+    _metadata: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """Arrays "scale", the divisor of vectors; "length" of the longest scaled vector; "ef_search"; "recall"."""
     _mapped: bool = field(default=False, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if not 0 < self.recall_wanted <= 1:
-            raise ValueError(f"recall_wanted must be above 0 and at most 1, got {self.recall_wanted}")
+        if not 0 < self.target_recall <= 1:
+            raise ValueError(f"recall_wanted must be above 0 and at most 1, got {self.target_recall}")
         if self.links < 2:
             raise ValueError(f"links must be at least 2, got {self.links}")
-        if self.build_effort < 1:
-            raise ValueError(f"build_effort must be positive, got {self.build_effort}")
+        if self.ef_construction < 1:
+            raise ValueError(f"build_effort must be positive, got {self.ef_construction}")
 
     def build(self, vectors: Vectors, *, rng: Generator, queries: Vectors | None = None) -> Self:
-        """Index (N, D) vectors as rows 0..N-1, in place of whatever was there, and return itself.
+        """Index (N, D) vectors as rows 0..N-1, replacing earlier content, and return itself.
 
-        The least effort is chosen with which half of the sample queries find what is wanted; `recall` is what the other
-        half then found.
+        The smallest efSearch is chosen that reaches `target_recall` on half of the sample queries; `recall` is measured
+        on the other half.
         """
-        vectors = checked(vectors, None, what="vectors to index")
+        vectors = checked_vectors(vectors, None, what="vectors to index")
         half: Any = faiss.ScalarQuantizer.QT_fp16
         self._index = faiss.IndexHNSWSQ(vectors.shape[1] + 1, half, self.links)
         self._index.is_trained = True
-        self._index.hnsw.efConstruction = self.build_effort
-        self._about = {"scale": scale_of(vectors), "effort": np.array(EFFORTS[0]), "recall": np.array(1.0)}
+        self._index.hnsw.efConstruction = self.ef_construction
+        self._metadata = {
+            "scale": scale_of(vectors),
+            "ef_search": np.array(EF_SEARCH_CHOICES[0]),
+            "recall": np.array(1.0),
+        }
         self._rows, self._mapped = np.empty(0, np.int64), False
-        small = vectors / self._about["scale"]
-        self._about["length"] = np.linalg.norm(small, axis=1).max(initial=0)
-        self._put(np.arange(len(vectors), dtype=np.int32), small)
+        scaled_vectors = vectors / self._metadata["scale"]
+        self._metadata["length"] = np.linalg.norm(scaled_vectors, axis=1).max(initial=0)
+        self._append(np.arange(len(vectors), dtype=np.int32), scaled_vectors)
         if len(vectors):
-            self._choose_effort(vectors, sample(vectors, queries, rng))
+            self._choose_ef_search(vectors, sample_queries(vectors, queries, rng))
         return self
 
     def search(
         self, vectors: Vectors, k: int, *, allowed: Mask | None = None, exclude: Rows | None = None
     ) -> Candidates:
-        """Return the k best rows for each vector, (B, k), padded where fewer are allowed; scores of half floats."""
-        vectors = self._fitting(vectors, "query vectors")
+        """Return the k best rows for each vector, (B, k), padded where fewer are allowed; scores are of half floats."""
+        vectors = self._checked_width(vectors, "query vectors")
         sizes = power_of_two(np.abs(vectors).max(axis=1, keepdims=True))
         units = np.pad(vectors / sizes, ((0, 0), (0, 1)))
-        excluded, width = barred(exclude, len(vectors)), min(k, len(self))
+        excluded, width = sorted_exclusions(exclude, len(vectors)), min(k, len(self))
         fetched = width + len(self._rows) - len(self) + excluded.shape[1]
         if not width:
             items, scores = np.empty((len(vectors), 0), np.int32), np.empty((len(vectors), 0), np.float32)
         elif allowed is not None or 4 * fetched > len(self._rows):
-            items, scores = self._scan(units, width, allowed, excluded)
+            items, scores = self._scan_exactly(units, width, allowed, excluded)
         else:
-            items, scores = self._walk(units, width, fetched, excluded)
-        return padded(items, scores * (sizes * self._about["scale"]), k)
+            items, scores = self._search_graph(units, width, fetched, excluded)
+        return padded_candidates(items, scores * (sizes * self._metadata["scale"]), k)
 
     def add(self, rows: Rows, vectors: Vectors) -> None:
-        """Take in vectors of rows, linking each to its neighbours; a fraction of a millisecond a vector.
+        """Add or replace the vectors of rows, linking each to its neighbours; a fraction of a millisecond a vector.
 
-        Raises InputError for vectors that are not finite, not as wide as the index, or 30,000 times larger than those
-        it was built of.
+        Raises InputError for vectors that are not finite, have another width, or are some 30,000 times larger than
+        those with which the index was built.
         """
-        vectors = self._fitting(vectors, "vectors to add")
-        checked_rows(rows, vectors)
-        newest = last_of_each(rows)
-        new = scaled(vectors[newest], self._about["scale"])
+        vectors = self._checked_width(vectors, "vectors to add")
+        check_rows(rows, vectors)
+        newest = last_positions(rows)
+        new = scaled(vectors[newest], self._metadata["scale"])
         self.remove(rows)
-        self._put(rows[newest], new)
+        self._append(rows[newest], new)
 
     def remove(self, rows: Rows) -> None:
-        """Forget rows; their places stay in the graph."""
-        self._require()
-        self._rows = np.where(np.isin(self._rows, rows), GONE, self._rows)
+        """Remove rows; their nodes stay in the graph."""
+        self._require_built()
+        self._rows = np.where(np.isin(self._rows, rows), REMOVED, self._rows)
 
     def __len__(self) -> int:
-        return int((self._rows != GONE).sum())
+        return int((self._rows != REMOVED).sum())
 
     @property
     def recall(self) -> float:
-        """Share of the true 100 best that an unmasked search found when the index was built."""
-        return float(self._about.get("recall", 1.0))
+        """Share of the exact 100 best items that an unmasked search found when the index was built."""
+        return float(self._metadata.get("recall", 1.0))
 
     def save(self, path: Path) -> None:
         """Write the index to one file; raises InputError where it cannot be written."""
-        self._require()
-        try:
+        self._require_built()
+        with writing(path):
             faiss.write_index(self._index, str(path))
-            describe(path, type(self).__name__, {**self._about, "rows": self._rows})
-        except (OSError, RuntimeError) as error:
-            cure = "make room or name another place"
-            raise InputError(path, cause=f"cannot be written ({error})", cure=cure) from None
+            append_metadata(path, type(self).__name__, {**self._metadata, "rows": self._rows})
 
     def load(self, path: Path) -> Self:
         """Map the index in a file into memory; the first `add` then copies it.
 
-        Raises InputError where the file cannot be read, is no index, another kind's, or cut short.
+        Raises InputError where the file cannot be read, is not an index, is of another kind, or is truncated.
         """
-        about = description(path, type(self).__name__)
+        metadata = read_metadata(path, type(self).__name__)
         self._index, self._mapped = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC), True
-        self._about = {name: about[name] for name in ("scale", "length", "effort", "recall")}
-        self._rows = about["rows"]
+        self._metadata = {name: metadata[name] for name in ("scale", "length", "ef_search", "recall")}
+        self._rows = metadata["rows"]
         return self
 
-    def _require(self) -> None:
+    def _require_built(self) -> None:
         if self._index is None:
             raise ValueError("the index is neither built nor loaded")
 
-    def _fitting(self, vectors: Vectors, what: str) -> Vectors:
-        self._require()
-        return checked(vectors, self._index.d - 1, what=what)
+    def _checked_width(self, vectors: Vectors, what: str) -> Vectors:
+        self._require_built()
+        return checked_vectors(vectors, self._index.d - 1, what=what)
 
-    def _put(self, rows: Rows, vectors: Vectors) -> None:
+    def _append(self, rows: Rows, vectors: Vectors) -> None:
         if not len(rows):
             return
         if self._mapped:
             self._index, self._mapped = faiss.deserialize_index(faiss.serialize_index(self._index)), False
-        room = np.square(self._about["length"]) - np.square(vectors).sum(axis=1, keepdims=True)
-        self._index.add(np.hstack([vectors, np.sqrt(np.maximum(room, 0))]).astype(np.float32))
+        remainder = np.square(self._metadata["length"]) - np.square(vectors).sum(axis=1, keepdims=True)
+        self._index.add(np.hstack([vectors, np.sqrt(np.maximum(remainder, 0))]).astype(np.float32))
         self._rows = np.append(self._rows, rows.astype(np.int64))
 
-    def _choose_effort(self, vectors: Vectors, queries: Vectors) -> None:
-        asked, held = queries[::2], queries[1::2]
-        best, _ = true_best(asked, vectors)
-        for effort in EFFORTS:
-            self._about["effort"] = np.array(effort)
-            if share_found(self, asked, best, vectors) >= self.recall_wanted:
+    def _choose_ef_search(self, vectors: Vectors, queries: Vectors) -> None:
+        tuning, validation = queries[::2], queries[1::2]
+        best, _ = exact_best(tuning, vectors)
+        for ef_search in EF_SEARCH_CHOICES:
+            self._metadata["ef_search"] = np.array(ef_search)
+            if measure_recall(self, tuning, best, vectors) >= self.target_recall:
                 break
-        self._about["recall"] = np.array(share_found(self, held, true_best(held, vectors)[0], vectors))
+        self._metadata["recall"] = np.array(
+            measure_recall(self, validation, exact_best(validation, vectors)[0], vectors)
+        )
 
-    def _walk(self, units: Vectors, width: int, fetched: int, excluded: Rows) -> tuple[Rows, Scores]:
-        """Return the best of the graph; lists that removed and excluded items leave short are scanned for instead."""
-        # the effort was chosen for so many; more of them take more
-        effort = int(self._about["effort"]) * max(fetched, DEPTH) // DEPTH
-        parameters = faiss.SearchParametersHNSW(efSearch=effort)  # type: ignore[attr-defined]
-        _, places = self._index.search(units, fetched, params=parameters)
-        own = self._index.reconstruct_batch(np.maximum(places, 0).ravel()).reshape(*places.shape, units.shape[1])
-        scores = np.einsum("bd,bkd->bk", units, own)
-        found = np.where(places >= 0, self._rows[places], GONE).astype(np.int32)
-        good = found != GONE
+    def _search_graph(self, units: Vectors, width: int, fetched: int, excluded: Rows) -> tuple[Rows, Scores]:
+        """Return the best items of the graph; queries whose lists come out short, by removals, are scanned exactly."""
+        # efSearch was chosen for lists of RECALL_DEPTH items; longer ones need proportionally more
+        ef_search = int(self._metadata["ef_search"]) * max(fetched, RECALL_DEPTH) // RECALL_DEPTH
+        parameters = faiss.SearchParametersHNSW(efSearch=ef_search)  # type: ignore[attr-defined]
+        _, nodes = self._index.search(units, fetched, params=parameters)
+        stored = self._index.reconstruct_batch(np.maximum(nodes, 0).ravel()).reshape(*nodes.shape, units.shape[1])
+        scores = np.einsum("bd,bkd->bk", units, stored)
+        items = np.where(nodes >= 0, self._rows[nodes], REMOVED).astype(np.int32)
+        valid = items != REMOVED
         for b, rows in enumerate(excluded):
-            good[b] &= ~np.isin(found[b], rows)
-        order = np.lexsort((found, -scores, ~good))[:, :width]
-        found, scores, good = (np.take_along_axis(array, order, 1) for array in (found, scores, good))
-        short = np.flatnonzero(~good.all(axis=1))
+            valid[b] &= ~np.isin(items[b], rows)
+        order = np.lexsort((items, -scores, ~valid))[:, :width]
+        items, scores, valid = (np.take_along_axis(array, order, 1) for array in (items, scores, valid))
+        short = np.flatnonzero(~valid.all(axis=1))
         if len(short):
-            found[short], scores[short] = self._scan(units[short], width, None, excluded[short])
-        return found, scores
+            items[short], scores[short] = self._scan_exactly(units[short], width, None, excluded[short])
+        return items, scores
 
-    def _scan(self, units: Vectors, width: int, allowed: Mask | None, excluded: Rows) -> tuple[Rows, Scores]:
+    def _scan_exactly(self, units: Vectors, width: int, allowed: Mask | None, excluded: Rows) -> tuple[Rows, Scores]:
         storage: Any = faiss.downcast_index(self._index.storage)
         lists = np.array([[int(storage.codes.data()), self._rows.ctypes.data, len(self._rows)]], np.int64)
-        there = self._rows[self._rows != GONE]
-        mask = np.ones((1, 1 + there.max(initial=-1)), np.bool_) if allowed is None else allowed
+        present = self._rows[self._rows != REMOVED]
+        mask = np.ones((1, 1 + present.max(initial=-1)), np.bool_) if allowed is None else allowed
         bounds = np.full((len(units), 1), np.inf, np.float32)
         items, scores = scan(units * HALF_BITS, bounds, lists, True, mask, True, excluded, width)
         return items, scores

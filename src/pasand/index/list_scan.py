@@ -1,6 +1,6 @@
-"""The scan of inverted lists: the best lists first, masks inside, no more lists once none can hold a better item.
+"""Scan of inverted lists (kernels): best lists first, masks inside the scan, stopped when no list can improve the result.
 
-faiss owns the lists, in memory or mapped from a file; this kernel reads them where they lie.
+faiss owns the lists, in memory or mapped from a file; the kernels read them by their addresses.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from numba.extending import intrinsic
 from pasand.types import Array, Mask, Rows, Scores
 
 HALF_BITS = np.float32(2.0**112)
-"""What a half float's bits, shifted into a float's place, are too small by; the query is multiplied by it instead."""
+"""Factor missing from a half float whose bits are shifted to those of a float; queries are multiplied by it instead."""
 
-SUSPECTS = 1024
-"""Classes of rows, by their last digits, that are told apart before a row is looked up among the barred ones."""
+ROW_CLASSES = 1024
+"""Number of classes of rows, by their lowest bits: only rows in a class of an excluded row are looked up."""
 ROWS = np.int32(2**31 - 1)
-"""The largest row."""
+"""Largest row."""
 
 
 def _pointer_to(kind: Any) -> Any:
@@ -49,10 +49,11 @@ def scan(
 ) -> tuple[Rows, Scores]:
     """Return the k best rows of each query and their scores, (B, k) each; equal scores: the lower row first.
 
-    `tables`: with `halves`, (B, D) queries times HALF_BITS against fp16 codes; else (B, D) looked-up inner products,
-    256 for each byte of a code. `bounds`: (B, L) the score that no item of a list is expected to exceed. `lists`,
-    (L, 3) int64: the addresses of codes and of ids, and their number. `exclude`: (B, X), sorted within a query.
-    `masked`: whether `allowed`, (1 | B, W), is to be looked at; ids at or beyond W are then not allowed.
+    `tables`: with `halves`, queries (B, D) times HALF_BITS for fp16 codes; else lookup tables of inner products,
+    (B, 256 * parts), one entry for each value of each byte of a code. `bounds`, (B, L): scores that the items of a list
+    are expected not to exceed. `lists`, (L, 3) int64: addresses of codes and of ids, and their number. `exclude`,
+    (B, X): rows sorted within each query. `masked`: whether `allowed`, (1 | B, W), applies; ids at or beyond W are then
+    not allowed.
     """
     n_queries, n_lists = bounds.shape
     items = np.full((n_queries, k), -1, np.int32)
@@ -62,38 +63,40 @@ def scan(
     touched = np.zeros(1, np.int16)
     width = tables.shape[1] if halves else tables.shape[1] // 256
     best = np.empty(k + max(2 * k, 1024), np.int64)
-    suspect = np.zeros(SUSPECTS, np.bool_)
+    classes = np.zeros(ROW_CLASSES, np.bool_)
     for b in range(n_queries):
-        query, bound, barred = tables[b], bounds[b], exclude[b]
+        query, bound, excluded = tables[b], bounds[b], exclude[b]
         allow = allowed[b if len(allowed) > 1 else 0]
-        for row in barred:
-            suspect[row & (SUSPECTS - 1)] = True
-        waiting, size, least = _heapify(heap, bound, lists), 0, np.float32(-np.inf)
+        for row in excluded:
+            classes[row & (ROW_CLASSES - 1)] = True
+        waiting, size, threshold = _heapify(heap, bound, lists), 0, np.float32(-np.inf)
         while waiting:
-            place = heap[0]
-            # an estimate, so equality may stop: with a query of zeros the first k rows will do
-            if bound[place] <= least:
+            current = heap[0]
+            # bounds are estimates, so equality may stop the scan: for a query of zeros any k rows are as good
+            if bound[current] <= threshold:
                 break
             waiting -= 1
             heap[0] = heap[waiting]
-            _settle(heap, bound, 0, waiting)
-            n = lists[place, 2]
-            ids = carray(_ids_at(lists[place, 1]), (n,))
+            _sift_down(heap, bound, 0, waiting)
+            n = lists[current, 2]
+            ids = carray(_ids_at(lists[current, 1]), (n,))
             if halves:
-                codes = carray(_halves_at(lists[place, 0]), (n, width))
-                size, least = _scan_halves(
-                    codes, ids, query, allow, masked, barred, suspect, best, size, least, k, picked, touched
+                half_codes = carray(_halves_at(lists[current, 0]), (n, width))
+                size, threshold = _scan_halves(
+                    half_codes, ids, query, allow, masked, excluded, classes, best, size, threshold, k, picked, touched
                 )
             else:
-                words = carray(_bytes_at(lists[place, 0]), (n, width))
-                size, least = _scan_words(words, ids, query, allow, masked, barred, suspect, best, size, least, k)
-            if size >= k + k // 4 or (size >= k and least == -np.inf):
-                size, least = _keep(best, size, k), _score_of(best[k - 1])
-        kept = np.sort(best[: _keep(best, size, k)])[::-1]
-        for at in range(len(kept)):
-            items[b, at], scores[b, at] = ROWS - np.int32(kept[at] & ROWS), _score_of(kept[at])
-        for row in barred:
-            suspect[row & (SUSPECTS - 1)] = False
+                product_codes = carray(_bytes_at(lists[current, 0]), (n, width))
+                size, threshold = _scan_product_codes(
+                    product_codes, ids, query, allow, masked, excluded, classes, best, size, threshold, k
+                )
+            if size >= k + k // 4 or (size >= k and threshold == -np.inf):
+                size, threshold = _select_top(best, size, k), _score_of(best[k - 1])
+        keys = np.sort(best[: _select_top(best, size, k)])[::-1]
+        for i in range(len(keys)):
+            items[b, i], scores[b, i] = ROWS - np.int32(keys[i] & ROWS), _score_of(keys[i])
+        for row in excluded:
+            classes[row & (ROW_CLASSES - 1)] = False
     return items, scores
 
 
@@ -104,19 +107,19 @@ def _scan_halves(
     query: Scores,
     allow: Mask,
     masked: bool,
-    barred: Rows,
-    suspect: Mask,
+    excluded: Rows,
+    classes: Mask,
     best: Array,
     size: int,
-    least: np.float32,
+    threshold: np.float32,
     k: int,
     picked: Array,
     touched: Array,
 ) -> tuple[int, np.float32]:
-    """Take the allowed items of a list of half floats that are good enough; return the new size and least score."""
+    """Add the allowed items of a list of half floats that reach the threshold; return the new size and threshold."""
     n, width = len(ids), len(query)
     if masked:
-        # first which, touching their codes, then their products: so memory is fetched while the processor multiplies
+        # first find the allowed codes and touch them, so that memory is fetched while the processor multiplies
         n = 0
         for i in range(len(ids)):
             if ids[i] < len(allow) and allow[ids[i]]:
@@ -127,76 +130,83 @@ def _scan_halves(
         i = picked[j] if masked else j
         code, score = codes[i], np.float32(0)
         for d in range(width):
-            # sign, exponent and fraction of the half float, moved to where a float has them
+            # shift sign, exponent and fraction of the half float to their positions in a float
             bits = np.int32((np.int32(code[d]) << np.int32(13)) & np.int32(-1879056384))
             score += query[d] * bits.view(np.float32)
-        if score >= least and not _is_barred(ids[i], barred, suspect):
-            best[size] = _key(score, ids[i])
-            size += 1
-            if size == len(best):
-                size, least = _keep(best, size, k), _score_of(best[k - 1])
-    return size, least
+        if score >= threshold and not _is_excluded(ids[i], excluded, classes):
+            size, threshold = _insert(best, size, threshold, k, _key(score, ids[i]))
+    return size, threshold
 
 
 @njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
-def _scan_words(
-    words: Array,
+def _scan_product_codes(
+    codes: Array,
     ids: Array,
     table: Scores,
     allow: Mask,
     masked: bool,
-    barred: Rows,
-    suspect: Mask,
+    excluded: Rows,
+    classes: Mask,
     best: Array,
     size: int,
-    least: np.float32,
+    threshold: np.float32,
     k: int,
 ) -> tuple[int, np.float32]:
-    """As `_scan_halves` for a list of product-quantised codes."""
+    """Do the same as `_scan_halves` for a list of product-quantised codes; `table` holds their inner products."""
     for i in range(len(ids)):
         if masked and (ids[i] >= len(allow) or not allow[ids[i]]):
             continue
         score = np.float32(0)
-        for part in range(words.shape[1]):
-            score += table[256 * part + words[i, part]]
-        if score >= least and not _is_barred(ids[i], barred, suspect):
-            best[size] = _key(score, ids[i])
-            size += 1
-            if size == len(best):
-                size, least = _keep(best, size, k), _score_of(best[k - 1])
-    return size, least
+        for part in range(codes.shape[1]):
+            score += table[256 * part + codes[i, part]]
+        if score >= threshold and not _is_excluded(ids[i], excluded, classes):
+            size, threshold = _insert(best, size, threshold, k, _key(score, ids[i]))
+    return size, threshold
 
 
 @njit(cache=True, nogil=True)
-def _is_barred(row: int, barred: Rows, suspect: Mask) -> bool:
-    """Return whether a row is among the sorted barred ones; `suspect` says by its last digits that it may be."""
-    if not suspect[row & (SUSPECTS - 1)]:
+def _insert(best: Array, size: int, threshold: np.float32, k: int, key: int) -> tuple[int, np.float32]:
+    """Append a key to the first `size` keys; where that fills `best`, keep the k largest. Return size and threshold."""
+    best[size] = key
+    size += 1
+    if size == len(best):
+        return _select_top(best, size, k), _score_of(best[k - 1])
+    return size, threshold
+
+
+@njit(cache=True, nogil=True)
+def _is_excluded(row: int, excluded: Rows, classes: Mask) -> bool:
+    """Return whether a row is among the sorted excluded rows; most rows are ruled out by their class."""
+    if not classes[row & (ROW_CLASSES - 1)]:
         return False
-    place = np.searchsorted(barred, row)
-    return bool(place < len(barred) and barred[place] == row)
+    i = np.searchsorted(excluded, row)
+    return bool(i < len(excluded) and excluded[i] == row)
 
 
 @njit(cache=True, nogil=True)
 def _key(score: np.float32, row: int) -> int:
-    """Return a whole number that is larger for a better item: a higher score, then a lower row."""
-    bits = np.int64(np.float32(score + np.float32(0)).view(np.int32))  # 0 is added because -0 is no less than 0
+    """Return an integer that is larger for a better item: by higher score, then by lower row."""
+    bits = np.int64(np.float32(score + np.float32(0)).view(np.int32))  # adding 0 turns -0 into 0
     return int(((bits if bits >= 0 else bits ^ np.int64(ROWS)) << np.int64(32)) | (np.int64(ROWS) - row))
 
 
 @njit(cache=True, nogil=True)
 def _score_of(key: int) -> np.float32:
-    """Return the score that a key was made of."""
+    """Return the score of a key."""
     bits = key >> np.int64(32)
     return np.int32(bits if bits >= 0 else bits ^ np.int64(ROWS)).view(np.float32)
 
 
 @njit(cache=True, nogil=True)
-def _keep(keys: Array, size: int, k: int) -> int:
-    """Put the k largest of the first `size` keys, all different, in front, the least of them last; return how many."""
+def _select_top(keys: Array, size: int, k: int) -> int:
+    """Move the k largest of the first `size` distinct keys to the front, the k-th at k - 1; return min(size, k).
+
+    This is Hoare's quickselect.
+    """
     low, high = 0, size - 1 if size >= k else -1
     while low < high:
-        one, two, three = keys[low], keys[(low + high) >> 1], keys[high]
-        pivot = max(min(one, two), min(max(one, two), three))
+        first, middle, last = keys[low], keys[(low + high) >> 1], keys[high]
+        pivot = max(min(first, middle), min(max(first, middle), last))
         i, j = low, high
         while i <= j:
             while keys[i] > pivot:
@@ -217,28 +227,29 @@ def _keep(keys: Array, size: int, k: int) -> int:
 
 @njit(cache=True, nogil=True)
 def _heapify(heap: Array, bound: Scores, lists: Array) -> int:
-    """Make a heap of the lists that hold anything, the highest bound at the root; return their number."""
+    """Build a heap of the nonempty lists with the highest bound at the root; return their number."""
     size = 0
-    for place in range(len(lists)):
-        if lists[place, 2]:
-            heap[size] = place
+    for i in range(len(lists)):
+        if lists[i, 2]:
+            heap[size] = i
             size += 1
-    for place in range(size // 2 - 1, -1, -1):
-        _settle(heap, bound, place, size)
+    for node in range(size // 2 - 1, -1, -1):
+        _sift_down(heap, bound, node, size)
     return size
 
 
 @njit(cache=True, nogil=True)
-def _settle(heap: Array, bound: Scores, place: int, size: int) -> None:
-    moving = heap[place]
+def _sift_down(heap: Array, bound: Scores, node: int, size: int) -> None:
+    """Move the entry at a node down until no child has a higher bound."""
+    moving = heap[node]
     while True:
-        child = 2 * place + 1
+        child = 2 * node + 1
         if child >= size:
             break
         if child + 1 < size and bound[heap[child + 1]] > bound[heap[child]]:
             child += 1
         if bound[heap[child]] <= bound[moving]:
             break
-        heap[place] = heap[child]
-        place = child
-    heap[place] = moving
+        heap[node] = heap[child]
+        node = child
+    heap[node] = moving

@@ -1,1 +1,1 @@
-"""Networks: modules of torch that know neither data nor ids."""
+"""Neural networks and layers: torch modules that know neither data sets nor ids."""

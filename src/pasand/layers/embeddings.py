@@ -1,4 +1,4 @@
-"""Embeddings of what towers read: single codes, averages of codes, numbers. Code 0 is "not known"."""
+"""Embeddings of a network's inputs: single codes, means of several codes, numbers. Code 0 is "unknown"."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import torch
 from torch import Tensor, nn
 
 
-def table(codes: int, dimensions: int, *, blank: bool) -> nn.Embedding:
-    """Return vectors for codes 0..codes; code 0 begins as the zero vector and stays so where it is blank."""
-    embedding = nn.Embedding(codes + 1, dimensions, padding_idx=0 if blank else None)
+def embedding_table(codes: int, dimensions: int, *, padding: bool) -> nn.Embedding:
+    """Return vectors for codes 0..codes; code 0 starts as the zero vector, and is not trained where it is padding."""
+    embedding = nn.Embedding(codes + 1, dimensions, padding_idx=0 if padding else None)
     nn.init.normal_(embedding.weight, std=dimensions**-0.5)
     with torch.no_grad():
         embedding.weight[0] = 0
     return embedding
 
 
-class One(nn.Module):
-    """The vector of a code; code 0 has a vector of its own, that of whoever is unknown."""
+class CodeEmbedding(nn.Module):
+    """The vector of a code; code 0, shared by all unknown users or items, has a trained vector, too."""
 
     def __init__(self, codes: int, dimensions: int) -> None:
         super().__init__()
-        self.table = table(codes, dimensions, blank=False)
+        self.table = embedding_table(codes, dimensions, padding=False)
 
     def forward(self, codes: Tensor) -> Tensor:
         """Map (n,) to (n, D)."""
@@ -28,12 +28,12 @@ class One(nn.Module):
         return vectors
 
 
-class Average(nn.Module):
-    """The mean of the vectors of several codes; 0 where there is none."""
+class MeanEmbedding(nn.Module):
+    """The mean of the vectors of several codes; 0 where there is no code."""
 
     def __init__(self, codes: int, dimensions: int) -> None:
         super().__init__()
-        self.table = table(codes, dimensions, blank=True)
+        self.table = embedding_table(codes, dimensions, padding=True)
 
     def forward(self, codes: Tensor) -> Tensor:
         """Map (n, L), padded anywhere with 0, to (n, D)."""
@@ -45,6 +45,9 @@ class Average(nn.Module):
         return vectors
 
 
-def feature(size: int, dimensions: int) -> nn.Module:
-    """Return what embeds an input of `pasand.features.encoding`: codes up to a size, or minus a width of numbers."""
-    return Average(size, dimensions) if size > 0 else nn.Linear(-size, dimensions, bias=False)
+def feature_embedding(size: int, dimensions: int) -> nn.Module:
+    """Return the embedding of an input of that size (`pasand.features.encoding.input_sizes`).
+
+    A size above 0 is the largest code, (n, L) -> (n, D); one below 0 is minus the width of numbers, (n, W) -> (n, D).
+    """
+    return MeanEmbedding(size, dimensions) if size > 0 else nn.Linear(-size, dimensions, bias=False)

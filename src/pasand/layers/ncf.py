@@ -8,27 +8,33 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pasand.layers.embeddings import feature
+from pasand.layers.embeddings import feature_embedding
 from pasand.layers.ncf_gradients import Vectors, cross_entropy, rows
 
 
-def table(codes: int, dimensions: int) -> nn.Embedding:
+def embedding_table(codes: int, dimensions: int) -> nn.Embedding:
     """Return vectors for codes 0..codes, drawn with deviation .1 (Rendle et al., RecSys 2020).
 
-    From the .01 of He et al. small logs leave the start too late.
+    With the .01 of He et al. training on small logs starts too slowly.
     """
     embedding = nn.Embedding(codes + 1, dimensions)
     nn.init.normal_(embedding.weight, std=0.1)
     return embedding
 
 
-class Product(nn.Module):
-    """The element-wise product of the user's and the item's vector: GMF without its output (equation 8)."""
+class ProductPath(nn.Module):
+    """The element-wise product of the user's and the item's vector: GMF without its output layer (equation 8)."""
 
     def __init__(self, users: int, items: int, dimensions: int) -> None:
+        """Take the largest codes of users and of items."""
         super().__init__()
-        self.users, self.items, self.width = table(users, dimensions), table(items, dimensions), dimensions
+        self.users, self.items, self.width = (
+            embedding_table(users, dimensions),
+            embedding_table(items, dimensions),
+            dimensions,
+        )
         self.plain = True
+        """Whether `ncf_gradients` covers the path."""
 
     def forward(self, inputs: dict[str, Tensor]) -> Tensor:
         """Map "user" and "item", (n,) codes, to (n, D)."""
@@ -36,19 +42,19 @@ class Product(nn.Module):
         return vectors
 
 
-class Layers(nn.Module):
-    """ReLU layers over the vectors of user, item and side features side by side: MLP without its output (equation 10).
+class DensePath(nn.Module):
+    """ReLU layers over the concatenated vectors of user, item and side features: MLP without its output (equation 10).
 
-    Without layers it is those vectors themselves.
+    Without layers it is the concatenation itself.
     """
 
     def __init__(
         self, users: int, items: int, sides: Mapping[str, int], dimensions: int, widths: Sequence[int], dropout: float
     ) -> None:
         super().__init__()
-        self.users, self.items = table(users, dimensions), table(items, dimensions)
+        self.users, self.items = embedding_table(users, dimensions), embedding_table(items, dimensions)
         self._names = list(sides)
-        self.sides = nn.ModuleList(feature(size, dimensions) for size in sides.values())
+        self.sides = nn.ModuleList(feature_embedding(size, dimensions) for size in sides.values())
         before, layers = (2 + len(sides)) * dimensions, list[nn.Module]()
         for width in widths:
             layers += [nn.Linear(before, width), nn.ReLU()]
@@ -66,9 +72,9 @@ class Layers(nn.Module):
 
 
 class NCF(nn.Module):
-    """One logit out of the paths side by side (equation 12)."""
+    """Maps the concatenated outputs of its paths to a logit (equation 12)."""
 
-    def __init__(self, paths: Mapping[str, Product | Layers]) -> None:
+    def __init__(self, paths: Mapping[str, ProductPath | DensePath]) -> None:
         super().__init__()
         self.paths = nn.ModuleDict(dict(paths))
         self.output = nn.Linear(sum(path.width for path in paths.values()), 1)
@@ -80,38 +86,38 @@ class NCF(nn.Module):
         return logits[:, 0]
 
     def cross_entropy(self, inputs: dict[str, Tensor], label: Tensor, counts: Tensor) -> Tensor:
-        """Return the sum of the cross-entropies of users with M items each, each as often as it counts, (B, M).
+        """Return the summed cross-entropy of users with M items each, weighted by the counts of pairs, (B, M).
 
-        Inputs of users have B rows, those of items B M. What a user's items share is computed once on a CPU, without
-        dropout and side features, which bfloat16 turns off as well.
+        Inputs of users have B rows, inputs of items B M. On a CPU what a user's items share is computed once, unless
+        there is dropout, a side feature or bfloat16.
         """
-        if self._by_hand(label.device.type):
-            ends = Vectors(*self._ends("product", inputs), *self._ends("layers", inputs))
+        if self._uses_manual_gradients(label.device.type):
+            vectors = Vectors(*self._path_vectors("product", inputs), *self._path_vectors("layers", inputs))
             layers = [weight for name, weight in self.named_parameters() if name.startswith("paths.layers.dense.")]
-            return cross_entropy(ends, label, counts, (self.output.weight, self.output.bias), layers)
-        many = label.shape[1]
+            return cross_entropy(vectors, label, counts, (self.output.weight, self.output.bias), layers)
+        n_items = label.shape[1]
         shared = {name for name in inputs if name == "user" or name.startswith("user.")}
-        told = {k: v.repeat_interleave(many, 0) if k in shared else v for k, v in inputs.items()}
-        logits = self.rank(told).float().view_as(label)
+        repeated = {k: v.repeat_interleave(n_items, 0) if k in shared else v for k, v in inputs.items()}
+        logits = self.rank(repeated).float().view_as(label)
         return functional.binary_cross_entropy_with_logits(logits, label, counts, reduction="sum")
 
-    def _ends(self, path: str, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Return a path's vectors of users and of items, none wide where there is no such path."""
+    def _path_vectors(self, path: str, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Return a path's vectors of users, (B, D), and of items, (B M, D); D = 0 where there is no such path."""
         users, items = inputs["user"], inputs["item"]
         if path not in self.paths:
-            none = self.output.weight.new_empty((len(items), 0))
-            return none[: len(users)], none
+            empty = self.output.weight.new_empty((len(items), 0))
+            return empty[: len(users)], empty
         return rows(self.paths[path].users, users), rows(self.paths[path].items, items)
 
-    def _by_hand(self, device: str) -> bool:
+    def _uses_manual_gradients(self, device: str) -> bool:
         plain = all(path.plain for path in self.paths.values())
         return plain and device == "cpu" and not torch.is_autocast_enabled("cpu")
 
-    def begin(self, parts: Mapping[str, Mapping[str, Tensor]], weights: Mapping[str, float]) -> None:
-        """Start from networks that have one path each, whose outputs count with these weights (equation 13)."""
+    def load_pretrained(self, states: Mapping[str, Mapping[str, Tensor]], weights: Mapping[str, float]) -> None:
+        """Initialise from networks that have one path each, whose outputs are weighted so (equation 13)."""
         with torch.no_grad():
             for name in self.paths:
-                own = {k.removeprefix(f"paths.{name}."): v for k, v in parts[name].items() if k.startswith("paths.")}
+                own = {k.removeprefix(f"paths.{name}."): v for k, v in states[name].items() if k.startswith("paths.")}
                 self.paths[name].load_state_dict(own)
-            self.output.weight.copy_(torch.cat([weights[n] * parts[n]["output.weight"] for n in self.paths], dim=1))
-            self.output.bias.copy_(sum(weights[n] * parts[n]["output.bias"] for n in self.paths))
+            self.output.weight.copy_(torch.cat([weights[n] * states[n]["output.weight"] for n in self.paths], dim=1))
+            self.output.bias.copy_(sum(weights[n] * states[n]["output.bias"] for n in self.paths))

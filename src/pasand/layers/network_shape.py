@@ -1,4 +1,4 @@
-"""What networks of many fields are made of, told without torch, since who answers from their graphs has to know it."""
+"""The components of a network of feature interactions; needs no torch, since serving from ONNX graphs reads it."""
 
 from __future__ import annotations
 
@@ -8,22 +8,26 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """Which parts a network has."""
+    """The terms and layers that a network of feature interactions has."""
 
     linear: bool = False
+    """A weight for each code and each number."""
     second_order: bool = False
     """The pairwise term of a factorisation machine."""
     crossed: tuple[tuple[str, str], ...] = ()
-    """Pairs of fields of codes whose combinations have weights of their own."""
+    """Pairs of code fields whose combinations of codes have weights of their own (wide part of wide & deep)."""
     cross_layers: int = 0
+    """Number of layers of the cross network (DCN V2)."""
     rank: int = 0
     """Rank of the cross layers' matrices; 0: full."""
     dense: tuple[int, ...] = ()
+    """Widths of the ReLU layers."""
     dropout: float = 0.0
+    """Share of the units of each ReLU layer that is dropped in training."""
 
 
-def joined(names: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    """Return the pairs of a user's field and an item's among these names, histories against ids included."""
+def user_item_crosses(names: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """Return all pairs of a user field (or the history) and an item field (or the item's id) among these names."""
     users = [name for name in names if name.startswith("user.") or name in ("history",)]
     items = [name for name in names if name.startswith("item.") or name == "item"]
-    return tuple((one, other) for one in users for other in items)
+    return tuple((user, item) for user in users for item in items)

@@ -1,4 +1,4 @@
-"""Towers made of embeddings and dense layers."""
+"""Query and item towers made of embeddings and dense layers."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from torch.nn import functional
 
 
 class IdTowers(nn.Module):
-    """A vector for each user and each item, looked up, and a bias of the item: matrix factorisation.
+    """Matrix factorisation: a vector for each user and each item, and a bias for each item.
 
-    The bias is the last entry of the item's vector, (D + 1,); that of the query's is 1.
+    The bias is the last entry of the item's vector, (D + 1,); the last entry of the user's vector is 1.
     """
 
     def __init__(self, n_users: int, n_items: int, dimensions: int) -> None:
@@ -24,7 +24,7 @@ class IdTowers(nn.Module):
         nn.init.zeros_(self.items.weight[:, -1])
 
     def query(self, inputs: dict[str, Tensor]) -> Tensor:
-        """Map "user" (B,), the last row for unknown ones, to (B, D + 1)."""
+        """Map "user" (B,), where the last row is for unknown users, to (B, D + 1)."""
         vectors: Tensor = self.users(inputs["user"])
         return torch.cat([vectors, torch.ones_like(vectors[:, :1])], dim=1)
 
@@ -35,7 +35,7 @@ class IdTowers(nn.Module):
 
 
 class Dense(nn.Sequential):
-    """Linear layers with ReLU between them: hidden ones of the given widths, and a last one."""
+    """Linear layers with ReLU between them: hidden layers of the given widths, and an output layer."""
 
     def __init__(self, inputs: int, widths: Sequence[int], outputs: int) -> None:
         layers: list[nn.Module] = []
@@ -46,42 +46,42 @@ class Dense(nn.Sequential):
 
 
 class Tower(nn.Module):
-    """A vector from named inputs: the sum of their embeddings, and what dense layers make of them side by side.
+    """Maps named inputs to a vector: the sum of their embeddings plus dense layers over their concatenation.
 
-    Without dense layers it is the sum alone. With `alone` it is what the dense layers make of them alone.
+    Without dense layers it is the sum alone, with `dense_only` the output of the dense layers alone.
     """
 
     def __init__(
-        self, embeddings: Mapping[str, nn.Module], dimensions: int, layers: Sequence[int], *, alone: bool = False
+        self, embeddings: Mapping[str, nn.Module], dimensions: int, layers: Sequence[int], *, dense_only: bool = False
     ) -> None:
         super().__init__()
         self._names = list(embeddings)
         self.embeddings = nn.ModuleList(embeddings.values())
-        self._alone = alone
-        self.dense = Dense(len(self._names) * dimensions, layers, dimensions) if layers or alone else None
+        self._dense_only = dense_only
+        self.dense = Dense(len(self._names) * dimensions, layers, dimensions) if layers or dense_only else None
 
     def forward(self, inputs: dict[str, Tensor]) -> Tensor:
         """Map each name's input to (n, D)."""
         vectors = [embedding(inputs[name]) for name, embedding in zip(self._names, self.embeddings, strict=True)]
         if self.dense is None:
             return sum(vectors[1:], start=vectors[0])
-        made: Tensor = self.dense(torch.cat(vectors, dim=-1))
-        return made if self._alone else sum(vectors, start=made)
+        output: Tensor = self.dense(torch.cat(vectors, dim=-1))
+        return output if self._dense_only else sum(vectors, start=output)
 
 
 class TwoTowers(nn.Module):
-    """A tower of the query and one of the item."""
+    """A query tower and an item tower, whose inner product is the score."""
 
     def __init__(self, query: nn.Module, item: nn.Module, *, normalise: bool) -> None:
         super().__init__()
         self.query_tower, self.item_tower, self._normalise = query, item, normalise
 
     def query(self, inputs: dict[str, Tensor]) -> Tensor:
-        """Map inputs, (B, ...) each, to (B, D), of length 1 where normalised."""
+        """Map inputs, (B, ...) each, to (B, D), of length 1 with `normalise`."""
         return self._finish(self.query_tower(inputs))
 
     def item(self, inputs: dict[str, Tensor]) -> Tensor:
-        """Map inputs, (n, ...) each, to (n, D), of length 1 where normalised."""
+        """Map inputs, (n, ...) each, to (n, D), of length 1 with `normalise`."""
         return self._finish(self.item_tower(inputs))
 
     def _finish(self, vectors: Tensor) -> Tensor:

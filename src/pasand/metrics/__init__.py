@@ -1,1 +1,1 @@
-"""Metrics, one file per family."""
+"""Evaluation metrics, one file for each family."""

@@ -1,8 +1,8 @@
-"""How well lists hit what was really liked. All over the first k places; k 0: the whole list.
+"""Accuracy metrics of ranked lists (precision, recall, hit rate, MRR, MAP, NDCG, AUC) over the first k positions.
 
-Rules that hold for every metric here. A query with nothing relevant is undefined: nan. A list shorter than k counts as
-if misses followed. Lists are judged in the order given: ties are the recommender's to break. Only `NDCG` uses graded
-gains; for the others an item is relevant or not.
+These rules hold for every metric here. k 0 means the whole list. A query without relevant items is undefined: nan. A
+list shorter than k counts as if misses followed. Lists are evaluated in the order given, so ties are broken by the
+recommender. Only `NDCG` uses graded gains; for the others an item is relevant or not.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Values = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Precision:
-    """Share of the k places that hold a relevant item; the denominator is k, also for short lists. In [0, 1]."""
+    """Share of the k positions that hold a relevant item; the denominator is k, also for short lists. In [0, 1]."""
 
     k: int
 
@@ -32,7 +32,7 @@ class Precision:
 
 @dataclass(frozen=True)
 class Recall:
-    """Share of all relevant items that stand in the first k places; cannot reach 1 where more than k are relevant."""
+    """Share of all relevant items that are in the first k positions; below 1 where more than k are relevant."""
 
     k: int
 
@@ -42,7 +42,7 @@ class Recall:
 
 @dataclass(frozen=True)
 class CappedRecall:
-    """Recall with the denominator min(k, relevant items), so that the best possible list always has 1."""
+    """Recall with the denominator min(k, number of relevant items), so that the best possible list always gets 1."""
 
     k: int
 
@@ -54,7 +54,7 @@ class CappedRecall:
 
 @dataclass(frozen=True)
 class HitRate:
-    """1 where at least one relevant item stands in the first k places, else 0."""
+    """1 where at least one relevant item is in the first k positions, else 0."""
 
     k: int
 
@@ -64,22 +64,22 @@ class HitRate:
 
 @dataclass(frozen=True)
 class MRR:
-    """1 / place of the first relevant item in the first k places, 0 where there is none."""
+    """Reciprocal rank: 1 / position of the first relevant item in the first k positions, 0 where there is none."""
 
     k: int
 
     def __call__(self, candidates: Candidates, relevant: Relevance) -> Values:
         found = hits(candidates, relevant, self.k)
-        places = 1.0 / np.arange(1, found.shape[1] + 1)
-        first: Values = np.max(found * places, axis=1, initial=0.0)
-        return _defined(first, relevant)
+        reciprocal = 1.0 / np.arange(1, found.shape[1] + 1)
+        best: Values = np.max(found * reciprocal, axis=1, initial=0.0)
+        return _defined(best, relevant)
 
 
 @dataclass(frozen=True)
 class MAP:
-    """Average precision: the precision at the place of each hit in the first k, summed, over all relevant items.
+    """Average precision: sum of the precision at each hit in the first k positions, over the number of relevant items.
 
-    As trec_eval's `map_cut`: the denominator is the number of relevant items, not min(k, relevant).
+    As `map_cut` of trec_eval: the denominator is the number of relevant items, not min(k, relevant).
     """
 
     k: int
@@ -92,9 +92,9 @@ class MAP:
 
 @dataclass(frozen=True)
 class NDCG:
-    """Sum of gain / log2(1 + place) over the first k places, divided by what the best list of k would have. In [0, 1].
+    """Sum of gain / log2(1 + position) over the first k positions, divided by that of the ideal list. In [0, 1].
 
-    Gains count as they are given (Järvelin and Kekäläinen 2002, log base 2), without 2^gain - 1.
+    Gains are used as given (Järvelin and Kekäläinen 2002, log base 2), without 2^gain - 1.
     """
 
     k: int
@@ -109,23 +109,23 @@ class NDCG:
 
 @dataclass(frozen=True)
 class AUC:
-    """Probability that a relevant item stands above one that is not, both drawn at random from the catalogue.
+    """Probability that a random relevant item of the catalogue is ranked above a random irrelevant one.
 
-    Items outside the first k places count as tied with each other, one half a pair, below everything listed. Exact when
-    the list holds the whole catalogue (`Relevance.catalogue` says how many items there are); listed items whose scores
-    are equal are ordered by the list, not tied. nan also where every item of the catalogue is relevant.
+    Items outside the first k positions count as tied with each other, one half per pair, and below every listed item.
+    The value is exact where the list holds the whole catalogue (`Relevance.catalogue` is its number of items). Listed
+    items with equal scores are ordered by the list, not tied. nan also where every item of the catalogue is relevant.
     """
 
     k: int = 0
 
     def __call__(self, candidates: Candidates, relevant: Relevance) -> Values:
         items = _first(candidates.items, self.k)
-        above: Values = _auc(items, hits(candidates, relevant, self.k), relevant.counts(), relevant.catalogue)
-        return above
+        area: Values = _auc(items, hits(candidates, relevant, self.k), relevant.counts(), relevant.catalogue)
+        return area
 
 
 def hits(candidates: Candidates, relevant: Relevance, k: int) -> Mask:
-    """Return which of the first k places hold a relevant item; (B, min(k, K)), k 0: all places."""
+    """Return which of the first k positions hold a relevant item, (B, min(k, K)); k 0: all positions."""
     return relevant.gain_of(_first(candidates.items, k)) > 0
 
 
@@ -137,8 +137,8 @@ def _at_least_one(counts: Rows) -> Rows:
     return np.maximum(counts, 1)
 
 
-def _discount(places: int) -> Values:
-    discount: Values = 1.0 / np.log2(np.arange(2, places + 2))
+def _discount(length: int) -> Values:
+    discount: Values = 1.0 / np.log2(np.arange(2, length + 2))
     return discount
 
 
@@ -153,13 +153,13 @@ def _auc(items: Rows, found: Mask, counts: Rows, catalogue: Rows) -> Values:
         negatives = catalogue[b] - counts[b]
         if counts[b] == 0 or negatives <= 0:
             continue
-        below, listed, won = float(negatives), 0, 0.0
+        below, listed, wins = float(negatives), 0, 0.0
         for i in range(items.shape[1]):
             if found[b, i]:
-                won += below
+                wins += below
                 listed += 1
             elif items[b, i] >= 0:
                 below -= 1
-        won += (counts[b] - listed) * below / 2
-        out[b] = won / (counts[b] * negatives)
+        wins += (counts[b] - listed) * below / 2
+        out[b] = wins / (counts[b] * negatives)
     return out

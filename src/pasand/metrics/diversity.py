@@ -1,7 +1,7 @@
-"""What lists are like beyond being right: how obvious, how popular and how alike their items are.
+"""Beyond-accuracy metrics of lists: novelty, popularity and intra-list diversity.
 
-These metrics are first told about the training events (`knowing`); a query with an empty list is undefined: nan. What
-was relevant plays no part.
+These metrics use statistics of the training events, which `fitted` computes. A query with an empty list is undefined:
+nan. Relevance is not used.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from pasand.types import Candidates, Offsets, Rows, Vectors
 
 Values = NDArray[np.float64]
 NAMES_AT_MOST = 512
-"""Categorical features with more names than this (people, shops) are left out of the vectors."""
+"""Features with more categories than this (people, shops) are left out of the vectors."""
 
 
 @dataclass(frozen=True)
 class Novelty:
-    """Mean self-information of the first k items, in bits: -log2 of the share of train users who had the item.
+    """Mean self-information of the first k items, in bits: -log2 of the share of train users who consumed the item.
 
-    An item nobody had counts as if half a user had had it. Zhou et al., PNAS 2010.
+    An item that no user consumed counts as if half a user had. Zhou et al., PNAS 2010.
     """
 
     k: int
     information: Values = field(default_factory=lambda: np.empty(0), repr=False, compare=False)
-    """(N,) bits of each item."""
+    """(N,) self-information of each item, in bits."""
 
-    def knowing(self, train: Dataset) -> Self:
-        """Return the metric with the items' information in these events."""
-        share = np.maximum(_users_of(train), 0.5) / max(_active(train), 1)
+    def fitted(self, train: Dataset) -> Self:
+        """Return the metric with the self-information of the items in these events."""
+        share = np.maximum(_users_per_item(train), 0.5) / max(_n_active_users(train), 1)
         return replace(self, information=-np.log2(np.minimum(share, 1)))
 
     def __call__(self, candidates: Candidates, relevant: Relevance) -> Values:
@@ -45,15 +45,15 @@ class Novelty:
 
 @dataclass(frozen=True)
 class AveragePopularity:
-    """Mean share of train users who had the items of the first k places; in [0, 1]."""
+    """Mean share of train users who consumed the items of the first k positions; in [0, 1]."""
 
     k: int
     share: Values = field(default_factory=lambda: np.empty(0), repr=False, compare=False)
-    """(N,) share of each item."""
+    """(N,) share of train users who consumed each item."""
 
-    def knowing(self, train: Dataset) -> Self:
-        """Return the metric with the items' popularity in these events."""
-        return replace(self, share=_users_of(train) / max(_active(train), 1))
+    def fitted(self, train: Dataset) -> Self:
+        """Return the metric with the popularity of the items in these events."""
+        return replace(self, share=_users_per_item(train) / max(_n_active_users(train), 1))
 
     def __call__(self, candidates: Candidates, relevant: Relevance) -> Values:
         return _mean_of(self.share, candidates.items[:, : self.k])
@@ -63,48 +63,49 @@ class AveragePopularity:
 class IntraListDiversity:
     """Mean of 1 - cosine over all pairs of the first k items; nan with fewer than two items. Ziegler et al., WWW 2005.
 
-    The vectors are the items' categorical, bag and vector features, each scaled to length 1 and put side by side; where
-    the data have none of these, two items are as alike as the cosine of their sets of train users. Items of which
-    nothing is known are like no other.
+    The vectors are the categorical, bag and vector features of the items, each scaled to length 1 and concatenated.
+    Where the data have none of these, similarity is the cosine of the items' sets of train users. Items without any
+    data have similarity 0 with all others.
     """
 
     k: int
     vectors: Vectors = field(default_factory=lambda: np.empty((0, 0), np.float32), repr=False, compare=False)
-    """(N, D), length 1 or 0; D 0: the users below are compared."""
+    """(N, D) of length 1 or 0; D is 0 where the users below are compared."""
     start: Offsets = field(default_factory=lambda: np.empty(0, np.int64), repr=False, compare=False)
-    """(N + 1,) users of item i stand at start[i]:start[i + 1]."""
+    """(N + 1,) users of item i are at start[i]:start[i + 1]."""
     users: Rows = field(default_factory=lambda: np.empty(0, np.int32), repr=False, compare=False)
 
-    def knowing(self, train: Dataset) -> Self:
-        """Return the metric with what these data tell about the items."""
+    def fitted(self, train: Dataset) -> Self:
+        """Return the metric with the items' vectors, or their users, from these data."""
         vectors = _vectors(train)
         if vectors.shape[1]:
             return replace(self, vectors=vectors)
-        had = sparse.csc_array(_had(train))
-        had.sort_indices()
-        return replace(self, vectors=vectors, start=had.indptr.astype(np.int64), users=had.indices.astype(np.int32))
+        matrix = sparse.csc_array(_user_item_matrix(train))
+        matrix.sort_indices()
+        start, users = matrix.indptr.astype(np.int64), matrix.indices.astype(np.int32)
+        return replace(self, vectors=vectors, start=start, users=users)
 
     def __call__(self, candidates: Candidates, relevant: Relevance) -> Values:
         items = candidates.items[:, : self.k]
         left, right = np.triu_indices(items.shape[1], 1)
         first, second = items[:, left].astype(np.int64), items[:, right].astype(np.int64)
         real = (first >= 0) & (second >= 0)
-        if len(self.start):  # the item with more users first: fewer are left to count
+        if len(self.start):  # the item with more users goes first, so that fewer users are left to count
             size = np.diff(self.start)
             swap = size[second] > size[first]
             first, second = np.where(swap, second, first), np.where(swap, first, second)
-        pairs, place = np.unique(np.where(real, first * 2**31 + second, -1), return_inverse=True)
-        place = place.reshape(real.shape)
-        alike = np.zeros(len(pairs))
-        known = pairs >= 0
-        one, other = pairs[known] // 2**31, pairs[known] % 2**31
+        pairs, position = np.unique(np.where(real, first * 2**31 + second, -1), return_inverse=True)
+        position = position.reshape(real.shape)
+        similarity = np.zeros(len(pairs))
+        known = np.flatnonzero(pairs >= 0)
+        first, second = pairs[known] // 2**31, pairs[known] % 2**31
         if self.vectors.shape[1]:
-            for begin in range(0, len(one), 2**16):  # bounded memory
+            for begin in range(0, len(first), 2**16):  # bounded memory
                 part = slice(begin, begin + 2**16)
-                alike[np.flatnonzero(known)[part]] = (self.vectors[one[part]] * self.vectors[other[part]]).sum(axis=1)
+                similarity[known[part]] = (self.vectors[first[part]] * self.vectors[second[part]]).sum(axis=1)
         else:
-            alike[known] = _cosines(one, other, self.start, self.users)
-        return _mean(1 - alike[place], real)
+            similarity[known] = _cosines(first, second, self.start, self.users)
+        return _mean(1 - similarity[position], real)
 
 
 def _mean_of(table: Values, items: Rows) -> Values:
@@ -118,18 +119,18 @@ def _mean(values: Values, real: NDArray[np.bool_]) -> Values:
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
-def _had(train: Dataset) -> sparse.csr_array:
+def _user_item_matrix(train: Dataset) -> sparse.csr_array:
     ones = np.ones(len(train), np.float32)
-    had = sparse.csr_array((ones, (train.user, train.item)), shape=(train.n_users, train.n_items))
-    had.sum_duplicates()
-    return had
+    matrix = sparse.csr_array((ones, (train.user, train.item)), shape=(train.n_users, train.n_items))
+    matrix.sum_duplicates()
+    return matrix
 
 
-def _users_of(train: Dataset) -> Values:
-    return np.bincount(_had(train).indices, minlength=train.n_items).astype(np.float64)
+def _users_per_item(train: Dataset) -> Values:
+    return np.bincount(_user_item_matrix(train).indices, minlength=train.n_items).astype(np.float64)
 
 
-def _active(train: Dataset) -> int:
+def _n_active_users(train: Dataset) -> int:
     return len(np.unique(train.user))
 
 
@@ -156,19 +157,20 @@ def _unit(vectors: Vectors) -> Vectors:
 
 
 @njit(cache=True)
-def _cosines(one: Offsets, other: Offsets, start: Offsets, users: Rows) -> Values:
-    """Cosines of pairs sorted by their first item, whose users are marked once and counted among the second's."""
-    out = np.zeros(len(one))
+def _cosines(first: Offsets, second: Offsets, start: Offsets, users: Rows) -> Values:
+    """Return the cosine of the user sets of each pair of items; pairs are sorted by their first item."""
+    out = np.zeros(len(first))
+    # the users of the first item are marked once, and counted among the users of each second item
     mark = np.full(users.max() + 1 if len(users) else 0, -1, np.int64)
-    for p in range(len(one)):
-        i, i_end = start[one[p]], start[one[p] + 1]
-        j, j_end = start[other[p]], start[other[p] + 1]
-        if p == 0 or one[p] != one[p - 1]:
-            for place in range(i, i_end):
-                mark[users[place]] = one[p]
+    for p in range(len(first)):
+        i, i_end = start[first[p]], start[first[p] + 1]
+        j, j_end = start[second[p]], start[second[p] + 1]
+        if p == 0 or first[p] != first[p - 1]:
+            for u in range(i, i_end):
+                mark[users[u]] = first[p]
         common = 0
-        for place in range(j, j_end):
-            common += mark[users[place]] == one[p]
+        for u in range(j, j_end):
+            common += mark[users[u]] == first[p]
         if common:
             out[p] = common / np.sqrt(float(i_end - i) * float(j_end - j))
     return out

@@ -1,4 +1,4 @@
-"""How a run spreads its places over the catalogue: one number for all lists together, over their first k places."""
+"""Metrics of exposure (coverage, Gini): how the first k positions of all lists are spread over the catalogue."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Coverage:
-    """Share of the catalogue that was shown to anyone at all; in [0, 1], 0 for an empty catalogue."""
+    """Share of the catalogue that was recommended to at least one user; in [0, 1], 0 for an empty catalogue."""
 
     k: int
 
@@ -20,9 +20,10 @@ class Coverage:
 
 @dataclass(frozen=True)
 class Gini:
-    """Inequality of exposure over the whole catalogue, items never shown included: 0 all equal, towards 1 one has all.
+    """Gini coefficient of exposure over the whole catalogue: 0 where it is equal, near 1 where one item has all of it.
 
-    The mean absolute difference of two items' exposure over twice the mean; nan where nothing was shown.
+    It is the mean absolute difference of the exposure of two items, over twice the mean. Items that were never
+    recommended are included. nan where there is no exposure.
     """
 
     k: int

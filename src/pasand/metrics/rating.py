@@ -1,4 +1,4 @@
-"""Errors of predicted ratings, in units of the rating scale, pooled over ratings."""
+"""Error metrics of predicted ratings (RMSE, MAE), in units of the rating scale, pooled over ratings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pasand.types import Scores
 
 @dataclass(frozen=True)
 class RMSE:
-    """Square root of the mean squared error over all ratings; every rating counts the same, whoever gave it."""
+    """Square root of the mean squared error over all ratings; every rating has the same weight, whatever its user."""
 
     def loss(self, predicted: Scores, actual: Scores) -> NDArray[np.float64]:
         """Return the squared error of each rating."""
@@ -32,5 +32,5 @@ class MAE:
         return np.abs(predicted.astype(np.float64) - actual)
 
     def finish(self, mean_loss: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return it as it is."""
+        """Return the mean loss unchanged."""
         return mean_loss

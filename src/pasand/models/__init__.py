@@ -1,4 +1,4 @@
-"""Models, one file each, in a folder per kind; the folders are the register: a model is named after its file."""
+"""Registry of the models: each has a file of its own, whose name is the name of the model, in a folder per family."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pasand.errors import InputError
 
 
 def modules() -> dict[str, str]:
-    """Return the module of every file in the folders of models, by the file's name."""
+    """Return the module path of every file in the model folders, by file name."""
     folders = [f"{__name__}.{folder.name}" for folder in pkgutil.iter_modules(__path__) if folder.ispkg]
     return {
         file.name: f"{folder}.{file.name}"
@@ -23,13 +23,13 @@ def modules() -> dict[str, str]:
 
 
 def classes() -> dict[str, type[Model]]:
-    """Return the model of each file, by name; files that hold no model, such as base classes, are left out."""
+    """Return the model class of each file by name; files without one, such as base classes, are left out."""
     found = {name: _model(module) for name, module in sorted(modules().items())}
     return {name: model for name, model in found.items() if model is not None}
 
 
 def find(name: str) -> type[Model]:
-    """Return the model of that name; raises InputError with the names that exist."""
+    """Return the model class of that name; raises InputError with the existing names if there is none."""
     module = modules().get(name)
     model = None if module is None else _model(module)
     if model is None:

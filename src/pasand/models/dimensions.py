@@ -1,4 +1,4 @@
-"""How wide factors and embeddings may be before they learn the noise of a small log."""
+"""Default width of factors and embeddings by the size of the catalogue; wider ones overfit a small log."""
 
 from __future__ import annotations
 
@@ -7,22 +7,23 @@ import logging
 logger = logging.getLogger(__name__)
 
 
-def carried(n: int) -> int:
-    """Return the width that n items can carry: min(50, 8 n^(1/4)), rounded up to a multiple of 8.
+def default_dimensions(n_items: int) -> int:
+    """Return the default width for n items: min(50, 8 n^(1/4)), rounded up to a multiple of 8.
 
-    >>> [carried(n) for n in (1, 100, 1700, 1_000_000)]
+    >>> [default_dimensions(n) for n in (1, 100, 1700, 1_000_000)]
     [8, 32, 56, 56]
     """
-    return int(-(-min(50.0, 8 * max(n, 1) ** 0.25) // 8) * 8)
+    return int(-(-min(50.0, 8 * max(n_items, 1) ** 0.25) // 8) * 8)
 
 
-def width(asked: int | None, n: int) -> int:
-    """Return the width asked for, or the one that n items can carry where none was; warns of over four times that.
+def chosen_dimensions(dimensions: int | None, n_items: int) -> int:
+    """Return the configured width, or the default for n items if it is None; warns of one over four times the default.
 
-    Wider factors are no mistake under strong regularisation, hence the allowance.
+    Wider factors can be right under strong regularisation, hence the allowance.
     """
-    if asked is None:
-        return carried(n)
-    if asked > 4 * carried(n):
-        logger.warning("%d dimensions are wide for %d items, which carry about %d", asked, n, carried(n))
-    return asked
+    if dimensions is None:
+        return default_dimensions(n_items)
+    if dimensions > 4 * default_dimensions(n_items):
+        recommended = default_dimensions(n_items)
+        logger.warning("%d dimensions are many for %d items; %d are recommended", dimensions, n_items, recommended)
+    return dimensions

@@ -1,1 +1,1 @@
-"""Serving: a bundle as an HTTP service; one process answers on one thread, in groups of what arrives together."""
+"""Serving: a bundle as an HTTP service; each process responds on one thread, to batches of simultaneous requests."""

@@ -1,4 +1,4 @@
-"""The file that tells which bundles a service answers from, once that has changed since it was first started."""
+"""File that names the bundles a service uses, once that differs from the command line."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pathlib import Path
 from pasand.errors import InputError
 
 NAME = "bundles.json"
-"""The file in the service's folder."""
+"""Name of the file in the service's folder."""
 
 
 def read(file: Path) -> dict[str, str]:
-    """Return folders of bundles by variant, {} where there is no file; raises InputError for one that is no good."""
+    """Return the bundles' folders by variant, {} if there is no file; raises InputError if it cannot be read."""
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-        return {str(name): str(place) for name, place in found["variants"].items()}
+        content = json.loads(file.read_text(encoding="utf-8"))
+        return {str(name): str(folder) for name, folder in content["variants"].items()}
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -25,20 +25,20 @@ def read(file: Path) -> dict[str, str]:
         raise InputError(file, cause=f"cannot be read: {error}", cure=cure) from None
 
 
-def write(file: Path, name: str, place: str) -> None:
-    """Write down, in one step, which folder a variant answers from; every worker follows, and the next start does."""
-    told = {"variants": read(file) | {name: place}}
+def write(file: Path, name: str, folder: str) -> None:
+    """Record the folder of a variant's bundle in one atomic step; every worker, and the next start, follows it."""
+    content = {"variants": read(file) | {name: folder}}
     part = file.with_suffix(f".{secrets.token_hex(4)}.part")
-    with part.open("w", encoding="utf-8") as written:
-        json.dump(told, written)
-        written.flush()
-        os.fsync(written.fileno())
+    with part.open("w", encoding="utf-8") as opened:
+        json.dump(content, opened)
+        opened.flush()
+        os.fsync(opened.fileno())
     part.replace(file)
-    settle(file.parent)
+    sync_folder(file.parent)
 
 
-def settle(folder: Path) -> None:
-    """Push the names in a folder to the disk, so that a power cut leaves them as they are."""
+def sync_folder(folder: Path) -> None:
+    """Flush a folder's entries to the disk, so that they survive a power failure."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -1,30 +1,34 @@
-"""What goes over the wire: requests and answers as typed structures, checked as they are read."""
+"""Requests and responses of the HTTP API as typed structures, with limits that are checked while a body is decoded."""
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, TypeAlias, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
 
-MOST_ITEMS = 1000
-"""Items of an answer at most."""
-MOST_REQUESTS = 256
-"""Requests in one call at most."""
-MOST_HISTORY = 1000
-"""Events of a history, or items of a list, at most."""
+MAX_ITEMS = 1000
+"""Largest number of items in a response."""
+MAX_REQUESTS = 256
+"""Largest number of requests in one call."""
+MAX_HISTORY = 1000
+"""Largest number of events in a history, and of items in a list."""
 
 Id: TypeAlias = Annotated[str, Meta(min_length=1, max_length=256)]
-Count: TypeAlias = Annotated[int, Meta(ge=1, le=MOST_ITEMS)]
+Count: TypeAlias = Annotated[int, Meta(ge=1, le=MAX_ITEMS)]
 Time: TypeAlias = Annotated[int, Meta(ge=0, le=253_402_300_799, description="seconds since 1970, UTC")]
-Plain: TypeAlias = str | int | float | bool
-Value: TypeAlias = Plain | Annotated[list[Plain], Meta(max_length=MOST_HISTORY)]
-Ids: TypeAlias = Annotated[list[Id], Meta(max_length=MOST_HISTORY)]
+Scalar: TypeAlias = str | int | float | bool
+Value: TypeAlias = Scalar | Annotated[list[Scalar], Meta(max_length=MAX_HISTORY)]
+Ids: TypeAlias = Annotated[list[Id], Meta(max_length=MAX_HISTORY)]
 Features: TypeAlias = Annotated[dict[Id, Value], Meta(max_length=100)]
+
+RENAMED_FIELDS = {"user": "user_id", "item": "item_id"}
+"""Field names of earlier versions, which are refused, and the names that replaced them."""
 
 
 class RequestError(Exception):
-    """A request that is not answered, and why: an HTTP status, a code for programs, a sentence, the field at fault."""
+    """Raised where a request cannot be served: HTTP status, code for programs, message for people, field at fault."""
 
     def __init__(self, status: int, code: str, message: str, field: str | None = None) -> None:
         super().__init__(message)
@@ -32,44 +36,52 @@ class RequestError(Exception):
 
 
 class ErrorDetail(Struct, omit_defaults=True):
-    """Why a request was not answered."""
+    """Why a request failed."""
 
     code: str
+    """For programs."""
     message: str
+    """For people."""
     field: str | None = None
+    """Path of the field at fault, such as `history[0].time`; absent where no field is."""
 
 
 class ErrorResponse(Struct):
-    """The body of every answer that is not a success."""
+    """The body of every response with a status of 400 or more."""
 
     error: ErrorDetail
 
 
 class HistoryItem(Struct, forbid_unknown_fields=True, frozen=True):
-    """An item of a history."""
+    """An item of a history, with its time and value where they are known."""
 
-    item: Id
+    item_id: Id
     time: Time | None = None
     value: float | None = None
 
 
 class Between(Struct, forbid_unknown_fields=True, frozen=True):
-    """Numbers or times from `min` to `max`, both included; either may be missing."""
+    """A filter on numbers or times: the range from `min` to `max`, both included; either may be missing."""
 
     min: float | None = None
     max: float | None = None
 
 
 class RecommendRequest(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
-    """A request for the k best items; without user and history it is answered by features, or by what is popular."""
+    """A request for the k best items; without user and history, features or popularity decide."""
 
-    user: Id | None = None
-    history: Annotated[list[Id | HistoryItem], Meta(max_length=MOST_HISTORY)] = []
+    user_id: Id | None = None
+    history: Annotated[list[Id | HistoryItem], Meta(max_length=MAX_HISTORY)] = []
+    """Items that the user consumed, oldest first, in addition to what the log and the state know of the user."""
     features: Features = {}
+    """Features of the user by name."""
     k: Count = 10
     allow: Ids | None = None
+    """Items that may be recommended; None: all."""
     deny: Ids = []
-    filters: Annotated[dict[Id, Plain | list[Plain] | Between], Meta(max_length=20)] = {}
+    """Items that may not be recommended."""
+    filters: Annotated[dict[Id, Scalar | list[Scalar] | Between], Meta(max_length=20)] = {}
+    """Conditions on item features, by name; an item must meet all of them."""
     explain: bool = False
     exclude_seen: bool = True
 
@@ -77,64 +89,67 @@ class RecommendRequest(Struct, forbid_unknown_fields=True, frozen=True, kw_only=
 class BatchRequest(Struct, forbid_unknown_fields=True, frozen=True):
     """Several requests in one call."""
 
-    requests: Annotated[list[RecommendRequest], Meta(min_length=1, max_length=MOST_REQUESTS)]
+    requests: Annotated[list[RecommendRequest], Meta(min_length=1, max_length=MAX_REQUESTS)]
 
 
 class ItemName(Struct):
-    """An item and what it is called."""
+    """An item's id and title."""
 
-    item: str
+    item_id: str
     title: str
 
 
 class Recommended(Struct, omit_defaults=True):
-    """An item of an answer."""
+    """A recommended item."""
 
-    item: str
+    item_id: str
     title: str
     rank: int
+    """Position in the list; 1 is the first."""
     score: float
-    because: list[ItemName] | None = None
-    """Items of the history that speak for it, strongest first; only where it was asked."""
+    """Comparable within one list only."""
+    reason: list[ItemName] | None = None
+    """Items of the history that support the recommendation, strongest first; present if `explain` was requested."""
     propensity: float | None = None
-    """Probability with which it stands here, where it was drawn at random."""
+    """Probability with which the item is at this position, where a stage of the recommender drew it at random."""
 
 
 class RecommendResponse(Struct):
-    """The answer to one request."""
+    """The response to one request."""
 
     request_id: str
+    """To be sent along with the events that result from this response."""
     variant: str
     bundle: str
-    """Digest of the bundle that answered."""
+    """Digest of the bundle that made the list."""
     known: bool
-    """Whether the log knows the user."""
+    """Whether the user is in the log that the bundle was fitted to."""
     degraded: bool
-    """Whether the recent events could not be read, so that older ones were used, or none."""
+    """Whether the state could not be read, so that older recent events were used, or none."""
     items: list[Recommended]
     notes: list[str] = []
-    """What of the request was left aside, such as unknown items."""
+    """Parts of the request that were ignored, such as unknown items."""
 
 
 class BatchResponse(Struct):
-    """The answers to several requests, in their order."""
+    """The responses to several requests, in the order of the requests."""
 
-    answers: list[RecommendResponse]
+    responses: list[RecommendResponse]
 
 
 class Event(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
-    """What somebody did: watched, bought, rated."""
+    """An interaction of a user with an item: watched, bought, rated."""
 
-    user: Id
-    item: Id
+    user_id: Id
+    item_id: Id
     id: Id | None = None
-    """An event of an id that is there already changes nothing; None: one is made."""
+    """An event whose id is stored already is ignored; None: the server makes an id."""
     time: Time | None = None
     """None: now."""
     value: Annotated[float, Meta(ge=-1e9, le=1e9)] | None = None
     """Rating or strength, in the units of the log."""
     request_id: Id | None = None
-    """The answer that it came from."""
+    """The response in which the item was recommended."""
     watched_seconds: Annotated[float, Meta(ge=0, le=1e7)] | None = None
 
 
@@ -145,16 +160,19 @@ class Events(Struct, forbid_unknown_fields=True, frozen=True):
 
 
 class Accepted(Struct):
-    """Events that are kept from now on."""
+    """How many events were stored."""
 
     accepted: int
     duplicates: int
+    """Events whose ids were stored before."""
     unknown_items: int
+    """Events of items that are not in the catalogue; they are stored, too."""
     ids: list[str]
+    """Ids of the events, in the order of the request."""
 
 
 class Item(Struct, forbid_unknown_fields=True, frozen=True):
-    """What is known of an item."""
+    """The features of an item, by name."""
 
     features: Features = {}
 
@@ -162,33 +180,34 @@ class Item(Struct, forbid_unknown_fields=True, frozen=True):
 class CatalogueItem(Struct):
     """An item of the catalogue."""
 
-    item: str
+    item_id: str
     title: str
     features: dict[str, Any]
 
 
 class SimilarItems(Struct):
-    """Items like another, best first."""
+    """Items similar to a given one, most similar first."""
 
-    item: str
+    item_id: str
     title: str
     method: str
-    """How likeness was measured."""
+    """How similarity was measured."""
     items: list[Recommended]
 
 
 class SearchResult(Struct):
-    """Items of the catalogue that were looked for."""
+    """Items of the catalogue that match a search."""
 
     items: list[CatalogueItem]
 
 
 class Card(Struct, omit_defaults=True):
-    """An item as a page shows it."""
+    """An item of a home page."""
 
-    item: str
+    item_id: str
     title: str
     reason: str
+    """A sentence such as "Because you watched Sholay"."""
     score: float
     language: str | None = None
     genres: list[str] = []
@@ -199,19 +218,20 @@ class Row(Struct, omit_defaults=True):
     """A row of a home page."""
 
     kind: str
-    """for_you, because, new, language or popular."""
+    """for_you, because_you_watched, new, language or popular."""
     title: str
     items: list[Card]
-    because: ItemName | None = None
+    reason_item: ItemName | None = None
+    """The watched item that the row is based on, in rows of kind because_you_watched."""
     language: str | None = None
 
 
 class Home(Struct):
     """A home page."""
 
-    user: str | None
+    user_id: str | None
     known: bool
-    """Whether anything is known of the user: by the log, or by what happened since."""
+    """Whether the log, the state or the request holds a history of the user."""
     variant: str
     bundle: str
     degraded: bool
@@ -219,74 +239,87 @@ class Home(Struct):
 
 
 class HomeRequest(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
-    """Somebody who is asked what they like."""
+    """A request for the home page of a visitor, described by a history and features."""
 
-    user: Id | None = None
-    history: Annotated[list[Id | HistoryItem], Meta(max_length=MOST_HISTORY)] = []
+    user_id: Id | None = None
+    history: Annotated[list[Id | HistoryItem], Meta(max_length=MAX_HISTORY)] = []
     features: Features = {}
 
 
 class ReloadRequest(Struct, forbid_unknown_fields=True, frozen=True):
-    """A bundle to be taken into use; None: what lies in the variant's folder by now."""
+    """The bundle that a variant should serve from; None: load the variant's folder again."""
 
     bundle: Annotated[str, Meta(min_length=1, max_length=4096)] | None = None
     variant: Id | None = None
 
 
 class SwapResult(Struct):
-    """Which bundle a variant answers from."""
+    """The bundle that a variant serves from now on, and the one before it, both by digest."""
 
     variant: str
     bundle: str
-    before: str
+    previous: str
 
 
 class ChangeResult(Struct):
-    """What came of a change."""
+    """The result of a change of the catalogue or of a user's data."""
 
-    done: str
+    message: str
     found: bool = True
+    """Whether there was anything to change."""
 
 
 T = TypeVar("T")
 _DECODERS: dict[Any, msgspec.json.Decoder[Any]] = {}
 
 
-def read(body: bytes, kind: type[T]) -> T:
-    """Return a body as a structure; raises Refused, naming the field, where it is not one."""
+def decode(body: bytes, kind: type[T]) -> T:
+    """Return a JSON body as a structure of this kind; raises RequestError, naming the field, where it is not one."""
     decoder = _DECODERS.get(kind)
     if decoder is None:
         decoder = _DECODERS[kind] = msgspec.json.Decoder(kind)
     try:
-        found: T = decoder.decode(body)
+        decoded: T = decoder.decode(body)
     except msgspec.ValidationError as error:
-        message, _, place = str(error).partition(" - at `")
-        raise RequestError(422, "invalid", message, place.rstrip("`").removeprefix("$.") or None) from None
+        message, _, path = str(error).partition(" - at `")
+        field = path.rstrip("`").removeprefix("$.") or None
+        raise RequestError(422, "invalid", _with_new_name(message), field) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        told = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise RequestError(400, "not_json", f"the body is not JSON: {told}") from None
-    return found
+        cause = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise RequestError(400, "not_json", f"the body is not JSON: {cause}") from None
+    return decoded
 
 
-def read_requests(body: bytes) -> tuple[list[RecommendRequest], bool]:
-    """Return the requests of a body, and whether they came as a list of several."""
+def _with_new_name(message: str) -> str:
+    """Return msgspec's message, extended by the new name where it complains about a renamed field."""
+    unknown = re.search(r"unknown field `(\w+)`", message)
+    if unknown is None or unknown[1] not in RENAMED_FIELDS:
+        return message
+    return f"{message}: this field is called `{RENAMED_FIELDS[unknown[1]]}`"
+
+
+def decode_requests(body: bytes) -> tuple[list[RecommendRequest], bool]:
+    """Return the requests of a body, and whether the body is a batch."""
     if b'"requests"' in body:
-        return read(body, BatchRequest).requests, True
-    return [read(body, RecommendRequest)], False
+        return decode(body, BatchRequest).requests, True
+    return [decode(body, RecommendRequest)], False
 
 
-def read_events(body: bytes, lines: bool) -> list[Event]:
-    """Return the events of a body: one, a list, or one a line; raises Refused naming the line or the place."""
+def decode_events(body: bytes, lines: bool) -> list[Event]:
+    """Return the events of a body: a single event or a list, or, with `lines`, one event a line.
+
+    Raises RequestError naming the line or the field; a body of no lines is refused, too.
+    """
     if not lines:
-        return read(body, Events).events if b'"events"' in body else [read(body, Event)]
-    found = []
+        return decode(body, Events).events if b'"events"' in body else [decode(body, Event)]
+    events = []
     for number, line in enumerate(body.splitlines(), 1):
         if line.strip():
             try:
-                found.append(read(line, Event))
+                events.append(decode(line, Event))
             except RequestError as error:
-                place = f"line {number}" + (f", {error.field}" if error.field else "")
-                raise RequestError(error.status, error.code, error.message, place) from None
-    if not found:
-        raise RequestError(422, "invalid", "no events", None)
-    return found
+                field = f"line {number}" + (f", {error.field}" if error.field else "")
+                raise RequestError(error.status, error.code, error.message, field) from None
+    if not events:
+        raise RequestError(422, "invalid", "the body has no events", None)
+    return events

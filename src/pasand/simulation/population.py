@@ -1,4 +1,4 @@
-"""The people and the films of the synthetic world: the facts of real films, and what is drawn around them."""
+"""Viewers and films of the simulated world: facts of real films, and the attributes drawn at random."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from numpy.random import Generator
 from pasand.simulation.choice_model import Films, Viewers
 from pasand.types import Rows
 
-TASTES = 6
-"""Dimensions of hidden taste."""
+N_FACTORS = 6
+"""Number of hidden latent factors."""
 AGE_BANDS = ("18-24", "25-34", "35-44", "45-54", "55+")
 GENDERS = ("female", "male", "other")
 CITY_TIERS = ("tier 1", "tier 2", "tier 3")
@@ -36,11 +36,11 @@ STATES: dict[str, tuple[float, dict[str, float]]] = {
     "Uttar Pradesh": (10, {"Hindi": 1.0}),
     "West Bengal": (8, {"Bengali": 0.8, "Hindi": 0.2}),
 }
-"""Weight of each state among viewers (assumed, not a census), and the languages that films are watched in there."""
+"""Weight of each state among viewers (assumed, not a census), and the share of each language in viewing there."""
 
 
 class Fact(NamedTuple):
-    """What is known of a real film."""
+    """Facts of one film."""
 
     title: str
     year: int
@@ -78,10 +78,10 @@ def numbered(word: str, n: int) -> list[str]:
 
 def codes(lists: list[tuple[str, ...]], names: tuple[str, ...], width: int) -> Rows:
     """Return lists of names as codes, padded with -1; (n, width)."""
-    place = {name: code for code, name in enumerate(names)}
+    code_of = {name: code for code, name in enumerate(names)}
     out = np.full((len(lists), width), -1, np.int32)
     for row, chosen in enumerate(lists):
-        out[row, : len(chosen[:width])] = [place[name] for name in chosen[:width]]
+        out[row, : len(chosen[:width])] = [code_of[name] for name in chosen[:width]]
     return out
 
 
@@ -102,43 +102,43 @@ def stars(n_items: int) -> tuple[str, ...]:
 
 
 def catalogue(n_items: int, rng: Generator) -> list[tuple[str, Fact]]:
-    """Return films by id, sorted as a vocabulary sorts them: real ones picked evenly, then invented ones."""
-    real, acting = facts(), stars(n_items)
+    """Return ids and facts of `n_items` films, sorted by id: real films, evenly picked, and invented ones beyond."""
+    real, actors = facts(), stars(n_items)
     chosen = [real[i] for i in np.linspace(0, len(real) - 1, min(n_items, len(real))).round().astype(int)]
     films = [(fact.title, fact) for fact in chosen]
     for name in numbered("film", n_items)[len(real) :]:
-        like, genre = real[rng.integers(len(real))], real[rng.integers(len(real))]
+        template, genre = real[rng.integers(len(real))], real[rng.integers(len(real))]
         year = int(rng.integers(1990, 2026))
-        cast = tuple(acting[int(len(acting) * rng.random() ** 2)] for _ in range(2))
-        films.append((name, Fact(name, year, like.language, genre.genres, int(rng.integers(90, 181)), cast)))
+        cast = tuple(actors[int(len(actors) * rng.random() ** 2)] for _ in range(2))
+        films.append((name, Fact(name, year, template.language, genre.genres, int(rng.integers(90, 181)), cast)))
     return sorted(films)
 
 
 def draw_films(named: list[tuple[str, Fact]], days: int, late: float, rng: Generator) -> Films:
-    """Return films with hidden traits, a share `late` of which arrives at a random day; rows in the order given."""
-    known, n = [fact for _, fact in named], len(named)
-    by_code = codes([fact.genres for fact in known], genres(), 4)
-    by_genre = rng.standard_normal((len(genres()) + 1, TASTES))
+    """Return the films with hidden attributes; a share `late` arrives on a random day. Rows are in the given order."""
+    films, n = [fact for _, fact in named], len(named)
+    by_code = codes([fact.genres for fact in films], genres(), 4)
+    by_genre = rng.standard_normal((len(genres()) + 1, N_FACTORS))
     by_genre[-1] = 0
     per_film = by_genre[by_code].sum(axis=1) / np.sqrt((by_code >= 0).sum(axis=1))[:, None]
-    traits = (0.7 * per_film + 0.7 * rng.standard_normal((n, TASTES))) / math.sqrt(TASTES)
+    factors = (0.7 * per_film + 0.7 * rng.standard_normal((n, N_FACTORS))) / math.sqrt(N_FACTORS)
     delayed = rng.random(n) < late
     return Films(
         ids=tuple(name for name, _ in named),
-        title=tuple(fact.title for fact in known),
-        year=np.array([fact.year for fact in known], np.int32),
-        minutes=np.array([fact.minutes for fact in known], np.float32),
-        language=codes([(fact.language,) for fact in known], languages(), 1)[:, 0],
+        title=tuple(fact.title for fact in films),
+        year=np.array([fact.year for fact in films], np.int32),
+        minutes=np.array([fact.minutes for fact in films], np.float32),
+        language=codes([(fact.language,) for fact in films], languages(), 1)[:, 0],
         genres=by_code,
-        cast=codes([fact.cast for fact in known], stars(n), 4),
+        cast=codes([fact.cast for fact in films], stars(n), 4),
         arrives=np.where(delayed, rng.random(n) * days, 0).astype(np.float32),
-        traits=traits.astype(np.float32),
+        factors=factors.astype(np.float32),
         quality=rng.standard_normal(n).astype(np.float32),
     )
 
 
 def draw_viewers(n: int, films: Films, days: int, late: float, visits: float, rng: Generator) -> Viewers:
-    """Return people, a share `late` of whom arrives at a random day; languages follow the state they live in."""
+    """Return n viewers with hidden attributes; a share `late` arrives on a random day. Languages follow the state."""
     weights = np.array([weight for weight, _ in STATES.values()])
     spoken = np.array([[mix.get(name, 0) for name in languages()] for _, mix in STATES.values()])
     state = rng.choice(len(STATES), n, p=weights / weights.sum()).astype(np.int32)
@@ -146,8 +146,8 @@ def draw_viewers(n: int, films: Films, days: int, late: float, visits: float, rn
     gamma += 1e-3 * spoken[state]
     age = rng.choice(len(AGE_BANDS), n, p=[0.28, 0.32, 0.2, 0.12, 0.08]).astype(np.int32)
     gender = rng.choice(len(GENDERS), n, p=[0.46, 0.52, 0.02]).astype(np.int32)
-    leaning = 0.5 * rng.standard_normal((len(AGE_BANDS), TASTES))[age]
-    leaning += 0.4 * rng.standard_normal((len(GENDERS), TASTES))[gender]
+    group_factors = 0.5 * rng.standard_normal((len(AGE_BANDS), N_FACTORS))[age]
+    group_factors += 0.4 * rng.standard_normal((len(GENDERS), N_FACTORS))[gender]
     delayed = rng.random(n) < late
     billed = films.cast[films.cast >= 0]
     activity = rng.lognormal(-0.32, 0.8, n)
@@ -160,7 +160,7 @@ def draw_viewers(n: int, films: Films, days: int, late: float, visits: float, rn
         languages=(gamma / gamma.sum(axis=1, keepdims=True)).astype(np.float32),
         arrives=np.where(delayed, rng.random(n) * days, 0).astype(np.float32),
         visits=(visits * activity).astype(np.float32),
-        taste=(leaning + rng.standard_normal((n, TASTES))).astype(np.float32),
-        era=(2019 - 9 * age + 8 * rng.standard_normal(n)).astype(np.float32),
+        factors=(group_factors + rng.standard_normal((n, N_FACTORS))).astype(np.float32),
+        preferred_year=(2019 - 9 * age + 8 * rng.standard_normal(n)).astype(np.float32),
         favourites=rng.choice(billed, (n, 3)),
     )

@@ -1,8 +1,8 @@
-"""Bollywood: a synthetic world with known truth, of 100 real Indian films and people who never lived.
+"""`World`, a simulated streaming platform with known preferences: 100 real Indian films and invented viewers.
 
-Titles, years, languages, genres, running times and leading actors are facts; every taste, visit and rating is drawn.
-Visits show what is popular more often, films and viewers arrive over time, and what anybody would think of any film
-can be asked, so that recommenders can be held against the truth and not only against the log.
+Titles, years, languages, genres, running times and leading actors are facts; preferences, visits and ratings are drawn
+at random. Popular films are shown more often, and films and viewers arrive over time. The true preference of every
+viewer for every film is available, so that recommenders can be compared with the truth and not only with the log.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -23,51 +22,46 @@ from pasand.data.features import TIME_UNKNOWN, Feature
 from pasand.data.vocabulary import Vocabulary
 from pasand.progress import track
 from pasand.simulation import population
-from pasand.simulation.choice_model import SLATE, Effects, Films, Viewers, chances, mind, preferences, visit
-from pasand.simulation.slates import MOST, Slates, thinned, together
-from pasand.types import Array, Rows, Scores, Times
+from pasand.simulation.choice_model import (
+    SLATE_SIZE,
+    Effects,
+    Films,
+    Viewers,
+    click_probabilities,
+    preferences,
+    simulate_visits,
+    utility_inputs,
+)
+from pasand.simulation.slates import MAX_IMPRESSIONS, Events, Slates, sample_visits, to_impressions, watched
+from pasand.types import Array, Rows, Scores
 
 START = 1_735_689_600
-"""The first day of the world, 2025-01-01 UTC, in seconds since 1970."""
+"""Start of the log, 2025-01-01 UTC, in seconds since 1970."""
 DAY = 86_400
-
-
-class Events(NamedTuple):
-    """Films watched, in order of time; rows of users and items, a value per event."""
-
-    user: Rows
-    item: Rows
-    time: Times
-    """(E,) seconds since 1970."""
-    rating: Scores
-    """(E,) 1 to 5, whole."""
-    watched_seconds: Scores
-    position: Rows
-    """(E,) place in the slate, 1 is the first."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class World:
-    """Viewers and films whose likings are known; equal fields make equal worlds and equal events."""
+    """A platform whose true preferences are known; equal fields give equal worlds and equal events."""
 
     n_users: int = 500
     n_items: int = 100
-    """Films; up to 100 are real and evenly picked from all languages, those beyond are invented, "film 00101"."""
+    """Number of films; up to 100 are real, evenly picked from all languages, the others invented: "film 00101" ..."""
     days: int = 180
     """Length of the log."""
     seed: int = 7
     visits: float = 0.5
-    """Expected visits of a viewer a day, on average over viewers; few come often, most seldom."""
+    """Expected visits a day of the average viewer; few viewers visit often, most seldom."""
     feedback: float = 0.7
-    """Share of the slots given by popularity of the last weeks, in [0, 1]; the rest shows all films alike."""
+    """Share of exposure that follows the popularity of the last weeks, in [0, 1]; the rest is uniform over films."""
     position_bias: float = 0.3
-    """How fast attention falls with the place in the slate; 0: not at all."""
+    """Rate at which examination falls with the position in the slate; 0: no position bias."""
     new_films: float = 0.3
-    """Share of the films that arrive after the first day."""
+    """Share of the films that arrive after the first day, in [0, 1]."""
     new_viewers: float = 0.3
-    """Share of the viewers that arrive after the first day."""
+    """Share of the viewers that arrive after the first day, in [0, 1]."""
     remembered: int = 128
-    """Films that a viewer is not shown again after watching them; memory is four bytes for each and viewer."""
+    """Number of films last watched that a viewer is not shown again; takes four bytes of memory for each and viewer."""
     effects: Effects = field(default_factory=Effects)
 
     def __post_init__(self) -> None:
@@ -82,15 +76,16 @@ class World:
                 raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
 
     @property
-    def about(self) -> str:
-        """What is real and what is not, in a sentence."""
-        real = min(self.n_items, 100)
-        return f"a synthetic world (seed {self.seed}): {real} real films, people and events drawn with known truth"
+    def description(self) -> str:
+        """One sentence on what is real and what is simulated."""
+        n_real = min(self.n_items, 100)
+        return f"a synthetic world (seed {self.seed}): {n_real} real films, simulated viewers and events"
 
     def aligned(self, data: Dataset) -> tuple[Rows, Rows]:
         """Return the row in this world of each user, (U,), and of each item, (N,), of a dataset of its events.
 
-        A log that was written and read leaves out who has no events, so its rows may differ; -1: not of this world.
+        A log that was written and read has no users and items without events, so its rows may differ. -1: not in this
+        world.
         """
         people, films = Vocabulary(self.viewers.ids), Vocabulary(self.films.ids)
         return people.rows(data.users.series), films.rows(data.items.series)
@@ -110,133 +105,135 @@ class World:
 
     @cached_property
     def stars(self) -> tuple[str, ...]:
-        """Names of the actors, in order of code; those of invented films are "star 00001" and so on."""
+        """Names of the actors, in order of code; the actors of invented films are "star 00001" and so on."""
         return population.stars(self.n_items)
 
     @cached_property
     def films(self) -> Films:
-        """The films; rows follow the sorted ids."""
+        """The films, in order of id."""
         named = population.catalogue(self.n_items, self._rng(0))
         return population.draw_films(named, self.days, self.new_films, self._rng(1))
 
     @cached_property
     def viewers(self) -> Viewers:
-        """The people; rows follow the sorted ids."""
+        """The viewers, in order of id."""
         return population.draw_viewers(self.n_users, self.films, self.days, self.new_viewers, self.visits, self._rng(2))
 
     @cached_property
-    def _mind(self) -> tuple[Array, ...]:
-        return mind(self.viewers, self.films, self.effects)
+    def _utility_inputs(self) -> tuple[Array, ...]:
+        return utility_inputs(self.viewers, self.films, self.effects)
 
     def preference(self, users: Rows, items: Rows) -> Scores:
-        """Return the truth, how much users like items, in [0, 1]: (B,), (B, K) -> (B, K); nan at row -1.
+        """Return the true preference of users for items, in [0, 1]: (B,), (B, K) -> (B, K); nan at row -1.
 
-        It is the expected share of a film that is watched once the film is chosen, and sets the expected rating.
+        It is the expected share of a film that is watched once the film is clicked, and it sets the expected rating.
         """
         inside = (users.max(initial=-1) < self.n_users) and (items.max(initial=-1) < self.n_items)
         if not inside or items.ndim != 2 or users.shape != items.shape[:1]:
             raise ValueError(
                 f"users (B,) and items (B, K) must be rows of this world, got {users.shape}, {items.shape}"
             )
-        found: Scores = preferences(self._mind, users.astype(np.int32), items.astype(np.int32))
-        return found
+        values: Scores = preferences(self._utility_inputs, users.astype(np.int32), items.astype(np.int32))
+        return values
 
     def expected_minutes(self, users: Rows, items: Rows) -> Scores:
-        """Return the expected minutes watched once a film is chosen; shapes as in `preference`."""
+        """Return the expected minutes watched once a film is clicked; shapes as in `preference`."""
         return self.preference(users, items) * self.films.minutes[items]
 
     def expected_rating(self, users: Rows, items: Rows) -> Scores:
         """Return the expected rating, in [1, 5], of a film once watched; shapes as in `preference`.
 
-        A rating is 1 + 4 liking + .7 noise, rounded and kept within 1 to 5, so its mean adds up the chances to pass
-        1.5, 2.5, 3.5 and 4.5.
+        A rating is 1 + 4 preference + .7 noise, rounded and clipped to 1 to 5, so its mean is 1 plus the sum of the
+        probabilities to exceed 1.5, 2.5, 3.5 and 4.5.
         """
         from scipy.special import ndtr
 
         centre = 1 + 4 * self.preference(users, items)
-        passed = sum(ndtr((centre - threshold) / 0.7) for threshold in (1.5, 2.5, 3.5, 4.5))
-        return np.asarray(1 + passed, np.float32)
+        exceeded = sum(ndtr((centre - threshold) / 0.7) for threshold in (1.5, 2.5, 3.5, 4.5))
+        return np.asarray(1 + exceeded, np.float32)
 
-    def attention(self, position: Rows) -> Scores:
-        """Return the truth, how much a place in the slate weighs beside the first: position ** -position_bias, (n,).
+    def examination(self, position: Rows) -> Scores:
+        """Return the true examination weight of positions, relative to the first: position ** -position_bias, (n,).
 
-        A film's odds of being chosen first from a slate are exp(utility) times this, so it is the position effect that
-        a model of the impressions should find; nan where the position is unknown, below 1.
+        The odds of the first click of a slate are exp(utility) times this weight, so it is the position effect that a
+        model of the impressions should find; nan where the position is unknown (below 1).
         """
-        place = np.asarray(position, np.float64)
-        return np.where(place >= 1, np.maximum(place, 1) ** -self.position_bias, np.nan).astype(np.float32)
+        rank = np.asarray(position, np.float64)
+        return np.where(rank >= 1, np.maximum(rank, 1) ** -self.position_bias, np.nan).astype(np.float32)
 
-    def chance(self, users: Rows, items: Rows, position: Rows) -> Scores:
-        """Return the truth, the chance that each film of a slate is taken: (B,), (B, K), (B, K) -> (B, K).
+    def click_probability(self, users: Rows, items: Rows, position: Rows) -> Scores:
+        """Return the true probability that each film of a slate is clicked: (B,), (B, K), (B, K) -> (B, K).
 
-        Films of a slate compete, so that all of them must be given; 0 at row -1, nan where a position is unknown.
+        The films of a slate compete for clicks, so all of them must be given. 0 at row -1, nan where a position is
+        unknown.
         """
         preference = np.clip(self.preference(users, items).astype(np.float64), 1e-9, 1 - 1e-9)
-        pull = np.where(items >= 0, preference / (1 - preference) * self.attention(position), 0)
-        clicked: Scores = chances(pull).astype(np.float32)
-        return clicked
+        weights = np.where(items >= 0, preference / (1 - preference) * self.examination(position), 0)
+        probabilities: Scores = click_probabilities(weights).astype(np.float32)
+        return probabilities
 
     def _visits(self, chunk: int) -> Iterator[tuple[Slates, Scores]]:
-        """Yield what `chunk` visits showed, with ratings; a day at a time, so that memory stays bounded."""
+        """Yield the impressions of up to `chunk` visits of a day, and their ratings; memory is bounded."""
         people, films = self.viewers, self.films
-        coming, choosing = self._rng(3), self._rng(4)
+        visits_rng, choice_rng = self._rng(3), self._rng(4)
         seen = np.full((self.n_users, min(self.remembered, self.n_items)), -1, np.int32)
         n_seen = np.zeros(self.n_users, np.int32)
         popularity = np.zeros(self.n_items)
         hours = np.array([1, 1, 1, 1, 1, 1, 2, 3, 3, 3, 3, 4, 5, 5, 4, 4, 5, 6, 8, 11, 13, 11, 7, 3], np.float64)
         for day in track(range(self.days), "simulating days"):
             weekend = 1.4 if (day + 2) % 7 in (5, 6) else 0.84
-            here = np.clip(day + 1 - people.arrives, 0, 1)
-            who = np.repeat(np.arange(self.n_users, dtype=np.int32), coming.poisson(people.visits * weekend * here))
-            hour = coming.choice(24, len(who), p=hours / hours.sum())
-            second = hour * 3600 + coming.integers(0, 3600, len(who))
+            present = np.clip(day + 1 - people.arrives, 0, 1)
+            n_visits = visits_rng.poisson(people.visits * weekend * present)
+            visitors = np.repeat(np.arange(self.n_users, dtype=np.int32), n_visits)
+            hour = visits_rng.choice(24, len(visitors), p=hours / hours.sum())
+            second = hour * 3600 + visits_rng.integers(0, 3600, len(visitors))
             order = np.argsort(second, kind="stable")
             time = (START + day * DAY + second[order]).astype(np.int64)
             available = (films.arrives <= day).astype(np.float64)
             if not available.any():
                 continue
             popular = popularity * available
-            even = available / available.sum()
-            part = self.feedback if popular.any() else 0
-            attraction = np.cumsum((1 - part) * even + part * popular / max(popular.sum(), 1e-9))
+            uniform = available / available.sum()
+            feedback = self.feedback if popular.any() else 0
+            exposure = np.cumsum((1 - feedback) * uniform + feedback * popular / max(popular.sum(), 1e-9))
             popularity *= 0.5 ** (1 / 14)
-            for first in range(0, len(who), chunk):
-                users, moment = who[order[first : first + chunk]], time[first : first + chunk]
-                shown, clicked, seconds, rating = visit(
-                    self._mind, users, attraction, films.minutes, seen, n_seen, self.position_bias, choosing
+            for first in range(0, len(visitors), chunk):
+                users, visit_time = visitors[order[first : first + chunk]], time[first : first + chunk]
+                shown, clicked, seconds, rating = simulate_visits(
+                    self._utility_inputs, users, exposure, films.minutes, seen, n_seen, self.position_bias, choice_rng
                 )
                 real = shown >= 0
                 popularity += np.bincount(shown[clicked], minlength=self.n_items)
-                where, place = np.nonzero(real)
-                position = (place + 1).astype(np.int32)
+                row, column = np.nonzero(real)
+                position = (column + 1).astype(np.int32)
                 yield (
-                    Slates(users[where], shown[real], moment[where], position, clicked[real], seconds[real]),
+                    Slates(users[row], shown[real], visit_time[row], position, clicked[real], seconds[real]),
                     rating[real],
                 )
 
     def events(self, *, chunk: int = 20_000) -> Iterator[Events]:
-        """Yield the films watched, in order of time, in parts of at most 3 `chunk` events; the same on each call."""
-        for shown, rating in self._visits(chunk):
-            yield _watched(shown, rating)
+        """Yield the films watched, in order of time, in parts of at most 3 `chunk` events; the same at each call."""
+        for slates, rating in self._visits(chunk):
+            yield watched(slates, rating)
 
     def impressions(self, *, chunk: int = 20_000) -> Iterator[Slates]:
         """Yield the films shown in the visits of `events`, in parts of at most 20 `chunk` impressions."""
-        for shown, _ in self._visits(chunk):
-            yield shown
+        for slates, _ in self._visits(chunk):
+            yield slates
 
-    def kept_share(self, most: int = MOST) -> float:
-        """Return the share of the visits whose impressions fit into `most`, in (0, 1], by their expected number."""
-        expected = SLATE * float((self.viewers.visits * np.clip(self.days - self.viewers.arrives, 0, None)).sum())
-        return min(1.0, most / max(expected, 1.0))
+    def visit_share(self, max_impressions: int = MAX_IMPRESSIONS) -> float:
+        """Return the share of visits, in (0, 1], whose expected number of impressions is at most `max_impressions`."""
+        expected = SLATE_SIZE * float((self.viewers.visits * np.clip(self.days - self.viewers.arrives, 0, None)).sum())
+        return min(1.0, max_impressions / max(expected, 1.0))
 
-    def shown_frames(self, *, most: int = MOST) -> Iterator[pl.DataFrame]:
-        """Yield the parts of `impressions` with ids instead of rows, thinned by whole visits to about `most`."""
+    def impression_frames(self, *, max_impressions: int = MAX_IMPRESSIONS) -> Iterator[pl.DataFrame]:
+        """Yield the parts of `impressions` with ids, of a random sample of visits with about `max_impressions`."""
         users, items = pl.Series(self.viewers.ids), pl.Series(self.films.ids)
-        for part in thinned(self.impressions(), self.kept_share(most), self._rng(5)):
+        for part in sample_visits(self.impressions(), self.visit_share(max_impressions), self._rng(5)):
             yield pl.DataFrame(part._asdict()).with_columns(user=users.gather(part.user), item=items.gather(part.item))
 
     def frames(self, *, chunk: int = 20_000) -> Iterator[pl.DataFrame]:
-        """Yield the parts of `events` with ids instead of rows; parts without events are left out."""
+        """Yield the parts of `events` with ids in place of rows; parts without events are left out."""
         users, items = pl.Series(self.viewers.ids), pl.Series(self.films.ids)
         for events in self.events(chunk=chunk):
             if len(events.user):
@@ -245,10 +242,10 @@ class World:
                 )
 
     def write(self, folder: Path, *, chunk: int = 20_000, format: str = "parquet") -> int:
-        """Write the events as numbered parts into a folder, "parquet" or "csv", and return their number.
+        """Write the events as numbered parts, "parquet" or "csv", into a folder and return the number of events.
 
-        Columns: user, item (ids), time (seconds since 1970), rating, watched_seconds, position. Memory needed does not
-        grow with the number of events. The folder is made; parts of an earlier world in it are replaced.
+        Columns: user, item (ids), time (seconds since 1970), rating, watched_seconds, position. Memory does not grow
+        with the number of events. The folder is created if needed; parts from an earlier call are replaced.
         """
         if format not in ("parquet", "csv"):
             raise ValueError(f'format must be "parquet" or "csv", got {format!r}')
@@ -266,11 +263,11 @@ class World:
         return written
 
     def user_features(self) -> dict[str, Feature]:
-        """Return what a platform knows of its viewers."""
+        """Return the features of the viewers that a platform may know."""
         people = self.viewers
-        spoken = people.languages >= 0.1
-        order = np.argsort(-people.languages, axis=1, kind="stable")[:, : int(spoken.sum(axis=1).max())]
-        bag = np.where(np.take_along_axis(spoken, order, axis=1), order, -1).astype(np.int32)
+        understood = people.languages >= 0.1
+        order = np.argsort(-people.languages, axis=1, kind="stable")[:, : int(understood.sum(axis=1).max())]
+        bag = np.where(np.take_along_axis(understood, order, axis=1), order, -1).astype(np.int32)
         return {
             "age_band": Feature(kind="categorical", values=people.age_band, names=population.AGE_BANDS),
             "gender": Feature(kind="categorical", values=people.gender, names=population.GENDERS),
@@ -281,7 +278,7 @@ class World:
         }
 
     def item_features(self) -> dict[str, Feature]:
-        """Return what everybody knows of the films; one that never arrives within the log has no `available_from`."""
+        """Return the observable features of the films; `available_from` is unknown of films that arrive after the log."""
         films = self.films
         day = np.ceil(films.arrives).astype(np.int64)
         return {
@@ -296,24 +293,24 @@ class World:
             ),
         }
 
-    def dataset(self, *, impressions: bool = True, most: int = MOST) -> Dataset:
-        """Return all events as a dataset whose rows are the rows of this world; ratings of 4 and 5 are likings.
+    def dataset(self, *, impressions: bool = True, max_impressions: int = MAX_IMPRESSIONS) -> Dataset:
+        """Return all events as a dataset whose rows are the rows of this world; ratings of 4 and 5 are positives.
 
-        With `impressions` it holds what was shown too, of a world that shows more than `most` about so many, by a
-        random choice of whole visits.
+        With `impressions` it also has the impressions. Where `max_impressions` or more are expected, it has those of a
+        random sample of whole visits.
         """
         parts: list[Events] = []
 
-        def shown() -> Iterator[Slates]:
+        def slates() -> Iterator[Slates]:
             for part, rating in self._visits(20_000):
-                parts.append(_watched(part, rating))
+                parts.append(watched(part, rating))
                 yield part
 
-        share = self.kept_share(most) if impressions else 1
-        kept = [part for part in thinned(shown(), share, self._rng(5)) if impressions]
+        share = self.visit_share(max_impressions) if impressions else 1
+        kept = [part for part in sample_visits(slates(), share, self._rng(5)) if impressions]
         user, item, time, rating, watched_seconds, position = (
-            np.concatenate([np.asarray(part[column]) for part in parts]) if parts else np.zeros(0, kind)
-            for column, kind in enumerate((np.int32, np.int32, np.int64, np.float32, np.float32, np.int32))
+            np.concatenate([np.asarray(part[column]) for part in parts]) if parts else np.zeros(0, dtype)
+            for column, dtype in enumerate((np.int32, np.int32, np.int64, np.float32, np.float32, np.int32))
         )
         return Dataset(
             name="bollywood",
@@ -328,23 +325,10 @@ class World:
             user_features=self.user_features(),
             item_features=self.item_features(),
             columns={"watched_seconds": watched_seconds, "position": position},
-            notes=(self.about, *self.thinning(share)),
-            impressions=together(kept) if impressions else None,
+            notes=(self.description, *self.sampling_note(share)),
+            impressions=to_impressions(kept) if impressions else None,
         )
 
-    def thinning(self, share: float) -> tuple[str, ...]:
-        """Return the note that a share of the visits alone is known, none where it is all."""
+    def sampling_note(self, share: float) -> tuple[str, ...]:
+        """Return the note that impressions are those of a share of the visits; () where the share is 1."""
         return () if share >= 1 else (f"impressions: those of {share:.1%} of the visits, drawn at random",)
-
-
-def _watched(shown: Slates, rating: Scores) -> Events:
-    """Return those shown that were taken, as events."""
-    mask = shown.clicked
-    return Events(
-        shown.user[mask],
-        shown.item[mask],
-        shown.time[mask],
-        rating[mask],
-        shown.watched_seconds[mask],
-        shown.position[mask],
-    )

@@ -1,12 +1,11 @@
-"""Formats that a log may come in, one file each; the folder is the register.
+"""Sources: readers of event logs, one file for each format, and `load`, which reads a log with the right one.
 
-A file of this folder is a source when it has the two functions of `Source`.
+Every module of this folder that has the two functions of `Source` is a source; there is no other registry.
 """
 
 from __future__ import annotations
 
 import importlib
-import os
 import pkgutil
 import re
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from pasand.data.dataset import Dataset, Values
+from pasand.data.download import data_folder
 from pasand.data.encoding.encode import encode
 from pasand.data.features import Kind
 from pasand.data.log import Log, Options
@@ -22,49 +22,45 @@ from pasand.errors import InputError
 
 
 class Source(Protocol):
-    """What a file of this folder promises: two functions."""
+    """Interface of a source module: two functions."""
 
-    def recognises(self, place: str) -> float:
-        """Return how surely the place (a path, a database URL, a name) is of this format, 0 to 1; it must be cheap.
+    def recognises(self, location: str) -> float:
+        """Return the confidence, 0 to 1, that a location (a path, database URL or name) has this format; must be cheap.
 
-        1: certain, by its name or its files; .5: a general format that more special ones go before; 0: not.
+        1: certain from the name or the files; .5: a general format, which yields to specific ones; 0: another format.
         """
 
-    def read(self, place: str, options: Options) -> Log:
-        """Return the log that is there; raises InputError where it cannot."""
+    def read(self, location: str, options: Options) -> Log:
+        """Return the log at the location; raises InputError where it cannot be read."""
 
 
 def sources() -> Mapping[str, Source]:
-    """Return the sources of this folder by name."""
-    found = {}
+    """Return the source modules of this folder by name."""
+    modules = {}
     for module in pkgutil.iter_modules(__path__):
         loaded = importlib.import_module(f"{__name__}.{module.name}")
         if hasattr(loaded, "recognises") and hasattr(loaded, "read"):
-            found[module.name] = cast(Source, loaded)
-    return found
+            modules[module.name] = cast(Source, loaded)
+    return modules
 
 
-def folder_of_data() -> Path:
-    """Return the folder where downloaded data sets lie: PASAND_DATA, or pasand in the user's cache."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-    return Path(os.environ.get("PASAND_DATA", cache / "pasand"))
 
+def open_log(location: str, options: Options | None = None) -> Log:
+    """Return the log at a path or database URL or of a named data set, not yet encoded, with the chosen impressions.
 
-def open_log(place: str, options: Options | None = None) -> Log:
-    """Return the log at a path, a database URL or under a name, before it is encoded, with the impressions told.
-
-    A name is a world that pasand makes itself ("bollywood") or a folder of `folder_of_data`. Raises InputError where
-    nothing is there, or nothing that a source recognises.
+    A name is that of the simulated world ("bollywood") or of a folder in `data_folder`. `options.impressions` replaces
+    the impressions of the source by another table, or by none. Raises InputError where the location does not exist or
+    no source recognises it.
     """
     options = options or Options()
-    members = sources()
-    sure = {name: member.recognises(place) for name, member in members.items()}
-    if not any(sure.values()) and not Path(place).exists() and (folder_of_data() / place).is_dir():
-        place = str(folder_of_data() / place)
-        sure = {name: member.recognises(place) for name, member in members.items()}
-    best = max(sure, key=lambda name: sure[name])
-    if sure[best] > 0:
-        log = members[best].read(place, options)
+    modules = sources()
+    confidence = {name: module.recognises(location) for name, module in modules.items()}
+    if not any(confidence.values()) and not Path(location).exists() and (data_folder() / location).is_dir():
+        location = str(data_folder() / location)
+        confidence = {name: module.recognises(location) for name, module in modules.items()}
+    best = max(confidence, key=lambda name: confidence[name])
+    if confidence[best] > 0:
+        log = modules[best].read(location, options)
         if options.impressions == "none":
             return replace(log, impressions=None)
         if options.impressions is not None:
@@ -72,18 +68,21 @@ def open_log(place: str, options: Options | None = None) -> Log:
 
             return replace(log, impressions=impression_table(options.impressions, options))
         return log
-    if "://" in place:
+    if "://" in location:
         cure = "give sqlite:///PATH or postgresql://USER@HOST/DATABASE"
-        raise InputError(place.split("@")[-1], cause="no source knows this kind of database", cure=cure)
-    if Path(place).is_dir():
-        raise InputError(place, cause="this folder is no data set that pasand knows", cure="name the file of events")
-    if Path(place).exists():
-        cure = "give CSV, TSV, Parquet, JSON lines (each also .gz) or SQLite, with the usual ending of its name"
-        raise InputError(place, cause="no source knows this kind of file", cure=cure)
-    if re.fullmatch(r"[a-z0-9-]+", place):
-        cure = f"fetch it: pasand data get {place}; or name a path"
-        raise InputError(place, cause="there is no such path, and no data set of this name has been fetched", cure=cure)
-    raise InputError(place, cause="there is no such file or folder", cure="check the path")
+        raise InputError(location.split("@")[-1], cause="no source reads this kind of database", cure=cure)
+    if Path(location).is_dir():
+        raise InputError(
+            location, cause="this folder has no data set that pasand can read", cure="name the file of events"
+        )
+    if Path(location).exists():
+        cure = "give CSV, TSV, Parquet, JSON lines (each also .gz) or SQLite, with the usual file extension"
+        raise InputError(location, cause="no source reads this kind of file", cure=cure)
+    if re.fullmatch(r"[a-z0-9-]+", location):
+        cure = f"download it: pasand data get {location}; or give a path"
+        cause = "there is no such path, and no data set of this name has been downloaded"
+        raise InputError(location, cause=cause, cure=cure)
+    raise InputError(location, cause="there is no such file or folder", cure="check the path")
 
 
 def load(
@@ -103,7 +102,7 @@ def load(
     impressions: str | Path | None = None,
     impression_columns: Mapping[str, str] | None = None,
 ) -> Dataset:
-    """Return the dataset at a path, a database URL or under a name; what is not told is found out, and noted in it.
+    """Return the dataset at a path or database URL or of a name; settings left at None are inferred, and noted in it.
 
     Parameters as in `Options`. Raises InputError where it cannot be read.
     """

@@ -1,7 +1,7 @@
 """Amazon reviews in JSON lines (McAuley's data): `reviewerID`, `asin`, `overall`, `unixReviewTime`; also .gz.
 
-Text and reviewers' names are left out; the later layout (`user_id`, `parent_asin`, `rating`, `timestamp`) is a table
-whose columns are found by their names.
+Review texts and reviewers' names are left out. The source `tables` reads the newer layout (`user_id`, `parent_asin`,
+`rating`, `timestamp`), whose columns it recognises by their names.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ FIELDS = ("reviewerID", "asin", "overall", "unixReviewTime")
 ENDINGS = (".json", ".jsonl", ".json.gz", ".jsonl.gz")
 
 
-def _file(place: str) -> Path | None:
-    """Return the file of reviews: the path itself, or the only such file of the folder."""
-    path = Path(place)
+def _reviews_file(location: str) -> Path | None:
+    """Return the file of reviews: the path itself, or the only JSON lines file of the folder; None: there is none."""
+    path = Path(location)
     files = sorted(path.iterdir()) if path.is_dir() else [path]
     files = [file for file in files if file.name.endswith(ENDINGS) and file.is_file()]
     return files[0] if len(files) == 1 else None
 
 
-def recognises(place: str) -> float:
-    """Return 1 for a file whose first line has the fields of a review, and for a folder with one such file."""
+def recognises(location: str) -> float:
+    """Return 1 for a file whose first line has the fields of a review, or a folder with exactly one such file."""
     import gzip
 
-    file = _file(place)
+    file = _reviews_file(location)
     if file is None:
         return 0
     try:
@@ -40,13 +40,13 @@ def recognises(place: str) -> float:
     return 1 if all(f'"{name}"'.encode() in head for name in FIELDS) else 0
 
 
-def read(place: str, options: Options) -> Log:
+def read(location: str, options: Options) -> Log:
     """Return the reviews as ratings."""
-    file = _file(place)
+    file = _reviews_file(location)
     if file is None:
-        raise InputError(place, cause="there is no file of reviews", cure="name a file of JSON lines")
+        raise InputError(location, cause="there is no file of reviews", cure="name a file of JSON lines")
     user, item, value, time = FIELDS
-    told = replace(
+    options = replace(
         options,
         user=options.user or user,
         item=options.item or item,
@@ -54,5 +54,5 @@ def read(place: str, options: Options) -> Log:
         time=options.time or time,
         values=options.values or "rating",
     )
-    log = tables.read(str(file), told)
-    return replace(log, name=Path(place).name, notes=("Amazon reviews", *log.notes))
+    log = tables.read(str(file), options)
+    return replace(log, name=Path(location).name, notes=("Amazon reviews", *log.notes))

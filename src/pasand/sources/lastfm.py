@@ -9,21 +9,21 @@ from pathlib import Path
 
 import polars as pl
 
-from pasand.data.encoding.text_files import check_lines, found, plain, text
+from pasand.data.encoding.text_files import check_lines, find_file, read_text, uncompressed
 from pasand.data.log import Log, Options
 
 
-def recognises(place: str) -> float:
+def recognises(location: str) -> float:
     """Return 1 for a folder with `user_artists.dat`."""
-    return 1 if Path(place).is_dir() and found(Path(place), "user_artists.dat") else 0
+    return 1 if Path(location).is_dir() and find_file(Path(location), "user_artists.dat") else 0
 
 
-def read(place: str, options: Options) -> Log:
+def read(location: str, options: Options) -> Log:
     """Return the plays, as strengths without time, with artists' names and tags."""
-    folder = Path(place)
-    path = found(folder, "user_artists.dat")
+    folder = Path(location)
+    path = find_file(folder, "user_artists.dat")
     assert path is not None
-    file, keeps = plain(path)
+    file, keep_alive = uncompressed(path)
     check_lines(file, path)
     names = ["user", "item", "value"]
     events = pl.scan_csv(file, separator="\t", new_columns=names, infer_schema=False, quote_char=None)
@@ -34,20 +34,20 @@ def read(place: str, options: Options) -> Log:
         order="none",
         items=_artists(folder),
         kinds={"name": "text", "tags": "bag"},
-        named={"user": "userID", "item": "artistID", "value": "weight"},
-        notes=("Last.fm of HetRec 2011", "strength: plays of an artist", "no time: the order of events means nothing"),
-        holds=(keeps,),
+        column_names={"user": "userID", "item": "artistID", "value": "weight"},
+        notes=("Last.fm of HetRec 2011", "strength: plays of an artist", "no time: the order of events has no meaning"),
+        keep_alive=(keep_alive,),
     )
 
 
 def _rows(folder: Path, name: str, encoding: str) -> list[list[str]]:
-    """Return the cells of a table without its header; nothing where the file is absent."""
-    path = found(folder, name)
-    return [] if path is None else [line.split("\t") for line in text(path, encoding=encoding).splitlines()[1:]]
+    """Return the cells of a table without its header; [] where the file is absent."""
+    path = find_file(folder, name)
+    return [] if path is None else [line.split("\t") for line in read_text(path, encoding=encoding).splitlines()[1:]]
 
 
 def _artists(folder: Path) -> pl.DataFrame | None:
-    """Return each artist's name and different tags, those first given first."""
+    """Return each artist's name and distinct tags, in the order in which they were first given; None: no artists."""
     names = {row[0]: row[1] for row in _rows(folder, "artists.dat", "utf-8") if len(row) > 1}
     words = {row[0]: row[1] for row in _rows(folder, "tags.dat", "latin-1") if len(row) > 1}
     tags: dict[str, dict[str, None]] = {}

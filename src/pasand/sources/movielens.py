@@ -1,6 +1,6 @@
 """MovieLens in its three layouts: 100K (`u.data`), 1M and 10M (`ratings.dat`), 20M to 32M (`ratings.csv`); also .gz.
 
-Source: Harper and Konstan, The MovieLens Datasets, ACM TiiS 5(4), 2015. Their use is restricted: https://grouplens.org.
+Source: Harper and Konstan, The MovieLens Datasets, ACM TiiS 5(4), 2015. Their licence restricts use: https://grouplens.org.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from pathlib import Path
 import msgspec
 import polars as pl
 
-from pasand.data.encoding.text_files import check_lines, found, plain, text
+from pasand.data.encoding.text_files import check_lines, find_file, read_text, uncompressed
 from pasand.data.features import Kind
 from pasand.data.log import BATCH, Log, Options
 from pasand.errors import InputError
 
 RATINGS_DAT = ("ratings.dat", "ratings_notime.dat")
-"""Names of the 1M ratings; copies without times exist."""
+"""Names of the file of ratings of 1M; some published copies have no times."""
 
 KINDS: dict[str, Kind] = {
     "gender": "categorical",
@@ -62,37 +62,37 @@ OCCUPATIONS = (
 )
 
 
-def recognises(place: str) -> float:
-    """Return 1 for a folder with MovieLens' files."""
-    folder = Path(place)
+def recognises(location: str) -> float:
+    """Return 1 for a folder with the files of a MovieLens data set."""
+    folder = Path(location)
     if not folder.is_dir():
         return 0
-    csv = found(folder, "ratings.csv") and found(folder, "movies.csv")
-    dat = found(folder, *RATINGS_DAT) and found(folder, "movies.dat")
-    return 1 if found(folder, "u.data") or dat or csv else 0
+    csv = find_file(folder, "ratings.csv") and find_file(folder, "movies.csv")
+    dat = find_file(folder, *RATINGS_DAT) and find_file(folder, "movies.dat")
+    return 1 if find_file(folder, "u.data") or dat or csv else 0
 
 
-def read(place: str, options: Options) -> Log:
-    """Return the ratings with what is known of users and movies."""
-    folder = Path(place)
-    if path := found(folder, "u.data"):
+def read(location: str, options: Options) -> Log:
+    """Return the ratings with the features of users and movies."""
+    folder = Path(location)
+    if path := find_file(folder, "u.data"):
         return _log(folder, path, options, _users_100k(folder), _movies_100k(folder))
-    if path := found(folder, *RATINGS_DAT):
+    if path := find_file(folder, *RATINGS_DAT):
         return _log(folder, path, options, _users_1m(folder), _movies_1m(folder))
-    csv = found(folder, "ratings.csv")
+    csv = find_file(folder, "ratings.csv")
     assert csv is not None
     return _log(folder, csv, options, None, _movies_csv(folder))
 
 
 def _log(folder: Path, path: Path, options: Options, users: pl.DataFrame | None, items: pl.DataFrame | None) -> Log:
     """Return the log of a file of ratings."""
-    file, keeps = plain(path)
+    file, keep_alive = uncompressed(path)
     check_lines(file, path)
     with file.open("rb") as opened:
         timed = len(opened.readline().replace(b"::", b"\t").replace(b",", b"\t").split(b"\t")) > 3
     notes = [f"MovieLens, ratings in {path.name}"]
     if not timed:
-        notes.append("no time: the order of events means nothing")
+        notes.append("no time: the order of events has no meaning")
     return Log(
         name=folder.name,
         events=partial(ratings, file, path, timed, _delimiter(path)),
@@ -101,9 +101,9 @@ def _log(folder: Path, path: Path, options: Options, users: pl.DataFrame | None,
         users=users,
         items=items,
         kinds={**KINDS, "age": "categorical"} if path.name.startswith("ratings") else KINDS,
-        named={"value": "rating"},
+        column_names={"value": "rating"},
         notes=tuple(notes),
-        holds=(keeps,),
+        keep_alive=(keep_alive,),
     )
 
 
@@ -112,27 +112,27 @@ def _delimiter(path: Path) -> str:
 
 
 def ratings(file: Path, path: Path, timed: bool, delimiter: str) -> Iterator[pl.DataFrame]:
-    """Yield user, item, value and time, where there is one; with commas there is a header."""
+    """Yield columns user, item, value and, with `timed`, time; a comma-separated file has a header."""
     names = ["user", "item", "value", "time"][: 4 if timed else 3]
     try:
         if delimiter != "::":
-            headed = delimiter == ","
-            frame = pl.scan_csv(file, separator=delimiter, has_header=headed, new_columns=names, infer_schema=False)
+            has_header = delimiter == ","
+            frame = pl.scan_csv(file, separator=delimiter, has_header=has_header, new_columns=names, infer_schema=False)
             yield from frame.select(names).collect_batches(chunk_size=BATCH, maintain_order=True)
             return
-        # the delimiter has two characters: one column, then cut at the delimiter
-        whole = pl.scan_csv(file, separator="\x01", has_header=False, new_columns=["line"], quote_char=None)
+        # the delimiter has two characters: read one column, then split it
+        table = pl.scan_csv(file, separator="\x01", has_header=False, new_columns=["line"], quote_char=None)
         parts = pl.col("line").str.splitn("::", len(names)).struct.rename_fields(names)
-        lines = whole.select(parts.alias("line")).unnest("line")
+        lines = table.select(parts.alias("line")).unnest("line")
         yield from lines.collect_batches(chunk_size=BATCH, maintain_order=True)
     except pl.exceptions.PolarsError as error:
-        cause = f"not MovieLens' layout: {str(error).splitlines()[0]}"
-        raise InputError(path, cause=cause, cure="fetch it again") from error
+        cause = f"not the layout of MovieLens: {str(error).splitlines()[0]}"
+        raise InputError(path, cause=cause, cure="download it again") from error
 
 
 def _rows(path: Path, delimiter: str, width: int) -> list[list[str]]:
-    """Return the cells of a small latin-1 file; lines that have too few are left out."""
-    rows = [line.split(delimiter) for line in text(path, encoding="latin-1").splitlines()]
+    """Return the cells of a small latin-1 file; lines with fewer than `width` cells are left out."""
+    rows = [line.split(delimiter) for line in read_text(path, encoding="latin-1").splitlines()]
     return [row for row in rows if len(row) >= width]
 
 
@@ -147,12 +147,12 @@ def _year() -> pl.Expr:
 
 
 def _users_100k(folder: Path) -> pl.DataFrame | None:
-    path = found(folder, "u.user")
+    path = find_file(folder, "u.user")
     return None if path is None else _table(_rows(path, "|", 5), "id", "age", "gender", "occupation", "zip")
 
 
 def _movies_100k(folder: Path) -> pl.DataFrame | None:
-    path, genres = found(folder, "u.item"), found(folder, "u.genre")
+    path, genres = find_file(folder, "u.item"), find_file(folder, "u.genre")
     if path is None:
         return None
     rows = _rows(path, "|", 5)
@@ -165,7 +165,7 @@ def _movies_100k(folder: Path) -> pl.DataFrame | None:
 
 
 def _users_1m(folder: Path) -> pl.DataFrame | None:
-    path = found(folder, "users.dat")
+    path = find_file(folder, "users.dat")
     if path is None:
         return None
     table = _table(_rows(path, "::", 5), "id", "gender", "age", "occupation", "zip")
@@ -177,26 +177,26 @@ def _users_1m(folder: Path) -> pl.DataFrame | None:
 
 
 def _movies_1m(folder: Path) -> pl.DataFrame | None:
-    path = found(folder, "movies.dat")
+    path = find_file(folder, "movies.dat")
     if path is None:
         return None
     table = _with_genres(_table(_rows(path, "::", 3), "id", "title", "genres"))
-    for more in (_extra(folder), _abstracts(folder)):
-        if more is not None:
-            table = table.join(more, on="id", how="left", maintain_order="left")
+    for features in (_extra(folder), _abstracts(folder)):
+        if features is not None:
+            table = table.join(features, on="id", how="left", maintain_order="left")
     return table
 
 
 def _extra(folder: Path) -> pl.DataFrame | None:
-    """Return certificates, directors, casts and plots, from the file that came with MeLU (Lee et al., KDD 2019)."""
-    path = found(folder, "movies_extrainfos.dat")
+    """Return certificates, directors, casts and plots from the file published with MeLU (Lee et al., KDD 2019)."""
+    path = find_file(folder, "movies_extrainfos.dat")
     if path is None:
         return None
-    rows = [line.split("::") for line in text(path).splitlines()]
-    told = {row[0]: (row[3], row[6], row[8], row[9]) for row in rows if len(row) >= 10}
+    rows = [line.split("::") for line in read_text(path).splitlines()]
+    fields = {row[0]: (row[3], row[6], row[8], row[9]) for row in rows if len(row) >= 10}
     columns = ("certificate", "director", "cast", "plot")
     table = pl.DataFrame(
-        {"id": list(told), **{name: [row[at] for row in told.values()] for at, name in enumerate(columns)}},
+        {"id": list(fields), **{name: [row[i] for row in fields.values()] for i, name in enumerate(columns)}},
         schema=dict.fromkeys(("id", *columns), pl.String),
     )
     known = [
@@ -206,27 +206,27 @@ def _extra(folder: Path) -> pl.DataFrame | None:
 
 
 def _abstracts(folder: Path) -> pl.DataFrame | None:
-    """Return abstracts of Wikipedia by movie, from a file of JSON."""
-    path = found(folder, "dbpedia_abstracts.json")
+    """Return the Wikipedia abstract of each movie from a JSON file."""
+    path = find_file(folder, "dbpedia_abstracts.json")
     if path is None:
         return None
     try:
-        told = msgspec.json.decode(text(path), type=dict[str, str])
+        abstracts = msgspec.json.decode(read_text(path), type=dict[str, str])
     except msgspec.DecodeError as error:
-        raise InputError(path, cause=f"not texts by movie: {error}", cure="fetch it again") from error
-    columns = {"id": list(told), "abstract": list(told.values())}
+        raise InputError(path, cause=f"not an object of texts by movie: {error}", cure="download it again") from error
+    columns = {"id": list(abstracts), "abstract": list(abstracts.values())}
     return pl.DataFrame(columns, schema={"id": pl.String, "abstract": pl.String})
 
 
 def _movies_csv(folder: Path) -> pl.DataFrame | None:
-    path = found(folder, "movies.csv")
+    path = find_file(folder, "movies.csv")
     if path is None:
         return None
-    file, _keeps = plain(path)
+    file, _keep_alive = uncompressed(path)
     return _with_genres(pl.read_csv(file, infer_schema=False, new_columns=["id", "title", "genres"]))
 
 
 def _with_genres(table: pl.DataFrame) -> pl.DataFrame:
-    """Return the table with genres as lists, and the year that stands in the title."""
+    """Return the table with genres as lists, and the year taken from the title."""
     known = pl.when(pl.col("genres") == "(no genres listed)").then(None).otherwise(pl.col("genres"))
     return table.with_columns(known.str.split("|").alias("genres"), _year())

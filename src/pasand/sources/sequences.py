@@ -1,4 +1,7 @@
-"""Sequences as next-item papers share them: `user item item ...` or `user item` a line, in order of time; also .gz."""
+"""Text files of item sequences, published with next-item papers: lines `user item item ...` or `user item`; also .gz.
+
+The items of a user are in order of time.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +13,18 @@ from pathlib import Path
 
 import polars as pl
 
-from pasand.data.encoding.text_files import check_lines, plain
+from pasand.data.encoding.text_files import check_lines, uncompressed
 from pasand.data.log import BATCH, Log, Options
 
 PATTERN = re.compile(rb"\S+( \S+)+")
 
 
-def recognises(place: str) -> float:
-    """Return .8 for a text file (.txt) whose first lines are ids with single spaces between them."""
-    path = Path(place)
+def recognises(location: str) -> float:
+    """Return .8 for a text file (.txt) whose first lines are ids separated by single spaces.
+
+    .4 where all lines have the same number of ids, above two: they may be rows of a table.
+    """
+    path = Path(location)
     if not path.is_file() or not path.name.removesuffix(".gz").endswith(".txt"):
         return 0
     try:
@@ -31,27 +37,27 @@ def recognises(place: str) -> float:
         return 0
     if ids[0].lower().startswith(b"user"):
         return 0
-    # lines of one length above two are rows of a table: user item rating time
+    # lines of equal length above two are more likely rows of a table: user item rating time
     widths = {len(line.split()) for line in ids}
     return 0.4 if len(ids) > 1 and len(widths) == 1 and max(widths) > 2 else 0.8
 
 
-def read(place: str, options: Options) -> Log:
-    """Return the sequences as events without times, in their order."""
-    path = Path(place)
-    file, keeps = plain(path)
+def read(location: str, options: Options) -> Log:
+    """Return the sequences as events without times, in the order of the file."""
+    path = Path(location)
+    file, keep_alive = uncompressed(path)
     check_lines(file, path)
     return Log(
         name=path.name,
         events=partial(_batches, file),
         order="sequence",
-        notes=("sequences of items, a line begins with its user", "no time: events are in order within a user"),
-        holds=(keeps,),
+        notes=("sequences of items, each line begins with its user", "no time: the events of each user are in order"),
+        keep_alive=(keep_alive,),
     )
 
 
 def _batches(file: Path) -> Iterator[pl.DataFrame]:
-    """Yield user and item; an item missing after its user stays empty."""
+    """Yield columns user and item; the item is null where a line has a user alone."""
     users: list[str] = []
     items: list[str | None] = []
     with file.open(encoding="utf-8", errors="replace") as lines:

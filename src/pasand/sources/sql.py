@@ -1,6 +1,6 @@
-"""Databases: a SQLite file or `sqlite:///PATH`, and `postgresql://...`; the events are a query's rows or a table's.
+"""SQLite (a file or `sqlite:///PATH`) and PostgreSQL (`postgresql://...`); the events are the rows of a query or table.
 
-Events of one moment stand in the order in which the database returns them.
+Events with the same timestamp keep the order in which the database returns them.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from urllib.parse import urlsplit
 
 import polars as pl
 
-from pasand.data.encoding.column_roles import Roles, roles
+from pasand.data.encoding.column_roles import ColumnRoles, infer_roles
 from pasand.data.log import BATCH, Log, Options
 from pasand.errors import InputError
-from pasand.sources.tables import SAMPLE, column
+from pasand.sources.tables import SAMPLE, column, first_line
 
 POSTGRES = ("postgresql://", "postgres://")
 TABLES = {
@@ -27,11 +27,11 @@ TABLES = {
 }
 
 
-def recognises(place: str) -> float:
-    """Return 1 for database URLs and for files that begin as SQLite's do."""
-    if place.startswith(("sqlite://", *POSTGRES)):
+def recognises(location: str) -> float:
+    """Return 1 for database URLs and for files with the header of SQLite."""
+    if location.startswith(("sqlite://", *POSTGRES)):
         return 1
-    path = Path(place)
+    path = Path(location)
     if not path.is_file():
         return 0
     try:
@@ -41,90 +41,93 @@ def recognises(place: str) -> float:
         return 0
 
 
-def read(place: str, options: Options) -> Log:
-    """Return the log of a query or table; a table need not be named where there is only one."""
-    query = _query(place, options)
-    with closing(_rows(place, query, SAMPLE)) as batches:
+def read(location: str, options: Options) -> Log:
+    """Return the log of a query or table; the name of the table may be omitted where there is only one."""
+    query = _query(location, options)
+    with closing(_rows(location, query, SAMPLE)) as batches:
         sample = next(batches, None)
     if sample is None:
-        raise InputError(_shown(place), cause="the query returns no rows", cure="check it with the database's own tool")
-    meaning = roles(sample, options, _shown(place))
-    notes = (f"rows of {query}", *meaning.notes)
+        raise InputError(
+            _display_name(location), cause="the query returns no rows", cure="check it with the database's own tool"
+        )
+    column_roles = infer_roles(sample, options, _display_name(location))
+    notes = (f"rows of {query}", *column_roles.notes)
     return Log(
-        name=_shown(place),
-        events=partial(_batches, place, query, meaning),
-        values=meaning.values,
-        order="time" if meaning.time else "none",
-        named=meaning.named,
+        name=_display_name(location),
+        events=partial(_batches, location, query, column_roles),
+        values=column_roles.values,
+        order="time" if column_roles.time else "none",
+        column_names=column_roles.column_names,
         notes=notes,
     )
 
 
-def _shown(place: str) -> str:
-    """Return the place without its password."""
-    parts = urlsplit(place)
-    if not place.startswith(POSTGRES):
-        return Path(place.removeprefix("sqlite:///")).name
+def _display_name(location: str) -> str:
+    """Return the location without user and password, for messages; for SQLite the name of the file."""
+    parts = urlsplit(location)
+    if not location.startswith(POSTGRES):
+        return Path(location.removeprefix("sqlite:///")).name
     return f"{parts.scheme}://{parts.hostname or ''}{parts.path}"
 
 
-def _query(place: str, options: Options) -> str:
-    """Return the query for the events."""
+def _query(location: str, options: Options) -> str:
+    """Return the SQL query for the events; raises InputError where the table must be named."""
     if options.query is not None and options.query.split()[1:]:
         return options.query
     table = options.table or options.query
     if table is None:
-        kind = "postgresql" if place.startswith(POSTGRES) else "sqlite"
-        frames = list(_rows(place, TABLES[kind], BATCH))
+        kind = "postgresql" if location.startswith(POSTGRES) else "sqlite"
+        frames = list(_rows(location, TABLES[kind], BATCH))
         names = frames[0].to_series().to_list() if frames else []
         if len(names) != 1:
             cause = f"the database has {len(names)} tables: {', '.join(names[:10])}" if names else "there are no tables"
-            raise InputError(_shown(place), cause=cause, cure="give a query, or name a table: --query NAME")
+            raise InputError(_display_name(location), cause=cause, cure="give a query, or name a table: --query NAME")
         table = names[0]
     return "select * from " + ".".join('"' + part.replace('"', '""') + '"' for part in table.split("."))
 
 
-def _batches(place: str, query: str, meaning: Roles) -> Iterator[pl.DataFrame]:
-    """Yield the rows under the columns of a log."""
-    for frame in _rows(place, query, BATCH // 5):
-        yield frame.select(meaning.select())
+def _batches(location: str, query: str, column_roles: ColumnRoles) -> Iterator[pl.DataFrame]:
+    """Yield the rows with the columns of a log."""
+    for frame in _rows(location, query, BATCH // 5):
+        yield frame.select(column_roles.select())
 
 
-def _rows(place: str, query: str, size: int) -> Generator[pl.DataFrame, None, None]:
-    """Yield the rows of a query, so many a frame; raises InputError with what the database says."""
-    if place.startswith(POSTGRES):
+def _rows(location: str, query: str, size: int) -> Generator[pl.DataFrame, None, None]:
+    """Yield the rows of a query in frames of up to `size`; raises InputError with the error message of the database."""
+    if location.startswith(POSTGRES):
         try:
             import psycopg
         except ImportError as error:
             cure = 'pip install "pasand[scale]"'
-            raise InputError(_shown(place), cause="psycopg is not installed", cure=cure) from error
-        faults: tuple[type[Exception], ...] = (psycopg.Error,)
+            raise InputError(_display_name(location), cause="psycopg is not installed", cure=cure) from error
+        database_errors: tuple[type[Exception], ...] = (psycopg.Error,)
     else:
-        faults = (sqlite3.Error,)
+        database_errors = (sqlite3.Error,)
     try:
-        if place.startswith(POSTGRES):
-            # a cursor with a name stays in the server, which then sends the rows in parts
-            with psycopg.connect(place) as connection, connection.cursor(name="pasand") as cursor:
+        if location.startswith(POSTGRES):
+            # a named cursor is kept by the server, which then sends the rows in parts
+            with psycopg.connect(location) as connection, connection.cursor(name="pasand") as cursor:
                 cursor.execute(query.encode())
                 yield from _frames(cursor, size)
         else:
-            path = Path(place.removeprefix("sqlite:///"))
+            path = Path(location.removeprefix("sqlite:///"))
             if not path.is_file():
                 raise InputError(path, cause="there is no such file", cure="check the path")
-            with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as base:
-                yield from _frames(base.execute(query), size)
-    except faults as error:
-        said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+                yield from _frames(database.execute(query), size)
+    except database_errors as error:
         cure = "check the address, the table and the query"
-        raise InputError(_shown(place), cause=f"the database says: {said}", cure=cure) from error
+        raise InputError(
+            _display_name(location), cause=f"the database reports: {first_line(error)}", cure=cure
+        ) from error
 
 
 def _frames(cursor: Any, size: int) -> Iterator[pl.DataFrame]:
-    """Yield what a cursor returns as frames."""
+    """Yield the rows of a cursor as frames of up to `size`; a statement that returns no rows yields none."""
     rows = cursor.fetchmany(size)
     if not rows and cursor.description is None:
         return
-    names = [described[0] for described in cursor.description]
+    names = [description[0] for description in cursor.description]
     while rows:
         cells = zip(*rows, strict=True)
         yield pl.DataFrame([column(name, list(part)) for name, part in zip(names, cells, strict=True)])

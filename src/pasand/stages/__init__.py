@@ -1,1 +1,1 @@
-"""What a recommender is put together from: retrievers, filters and stages."""
+"""Components of a recommender: retrievers, filters, and stages that rank or combine."""

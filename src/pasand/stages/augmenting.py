@@ -1,4 +1,4 @@
-"""Augmenting: what one model knows of the items becomes a feature that another model reads."""
+"""Feature augmentation: the item embeddings of one model become an item feature of another model."""
 
 from __future__ import annotations
 
@@ -17,19 +17,20 @@ from pasand.types import Arrays, Queries, Rows, Scores, Vectors
 
 @dataclass(kw_only=True)
 class Augmented:
-    """Scores as `model`, which is trained on the items' features and on the vectors that `source` has of the items.
+    """Returns the scores of `model`, which is trained on item features that include the item vectors of `source`.
 
-    The feature-augmentation hybrid of Burke, User Modeling and User-Adapted Interaction 12, 2002: content for a model
-    of behaviour (the words of the texts, which towers cannot read), or factors for a model of features. Both are
-    fitted here, the source first, and belong to nobody else; others may ask them, after this one is fitted. Of an item
-    whose vector is all 0, or that the source does not take, the vector is not known.
+    This is the feature-augmentation hybrid of Burke, User Modeling and User-Adapted Interaction 12, 2002. It gives
+    content to a collaborative model (words of texts, which towers cannot read), or factors to a feature-based model.
+    Both models are fitted here, the source first, and no other component may fit them; later components may use them.
+    The vector of an item is unknown if it is all 0 or the source does not accept the item.
     """
 
     model: Model
-    """Reads features of items of kind vector."""
+    """Trained model; it reads item features of kind vector."""
     source: EmbedsItems
+    """Model whose item vectors become the feature."""
     name: str = "source"
-    """The feature's name, which the data must not have."""
+    """Name of the feature; the dataset must not have an item feature of this name."""
     _learnt: dict[str, np.ndarray] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
@@ -38,7 +39,7 @@ class Augmented:
         return self.source, self.model
 
     def fit(self, data: Dataset, *, rng: Generator) -> Self:
-        """Fit the source, and then the model; raises InputError where there is no vector, or the name is taken."""
+        """Fit the source, then the model; raises InputError if the source has no vectors or the name is in use."""
         if self.name in data.item_features:
             cure = "give this hybrid another `name`"
             raise InputError(data.name, column=self.name, cause="the items have a feature of that name", cure=cure)
@@ -46,7 +47,7 @@ class Augmented:
         vectors = self._vectors(np.arange(data.n_items, dtype=np.int32))
         if not vectors.shape[1]:
             cure = "set its `dimensions`"
-            raise InputError(type(self.source).__name__, cause="its vectors of items have no width", cure=cure)
+            raise InputError(type(self.source).__name__, cause="its item vectors have no dimensions", cure=cure)
         features = {**data.item_features, self.name: Feature(kind="vector", values=vectors)}
         self.model.fit(replace(data, item_features=features), rng=rng)
         self._learnt = {"n_items": np.array([data.n_items])}
@@ -57,25 +58,26 @@ class Augmented:
         return self.model.score(queries, items)
 
     def add_items(self, features: Features) -> None:
-        """Append items to the source, and then, with its vectors of them, to the model; each as far as it takes any."""
-        known = int(self._learnt["n_items"][0])
-        more = max(map(len, features.values()), default=0)
+        """Append items to the source and then, with their vectors, to the model, if these accept new items."""
+        n_items = int(self._learnt["n_items"][0])
+        n_new = max(map(len, features.values()), default=0)
         if isinstance(self.source, AddsItems):
             self.source.add_items(features)
         if isinstance(self.model, AddsItems):
-            vectors = self._vectors(np.arange(known, known + more, dtype=np.int32))
+            vectors = self._vectors(np.arange(n_items, n_items + n_new, dtype=np.int32))
             self.model.add_items({**features, self.name: Feature(kind="vector", values=vectors)})
-        self._learnt["n_items"] = np.array([known + more])
+        self._learnt["n_items"] = np.array([n_items + n_new])
 
     def state(self) -> Arrays:
-        """Return the number of items; model and source keep their own."""
+        """Return the number of items; model and source have states of their own."""
         return dict(self._learnt)
 
     def load_state(self, arrays: Arrays) -> None:
-        """Take over what `state` gave."""
+        """Restore what `state` returned."""
         self._learnt = dict(arrays)
 
     def _vectors(self, rows: Rows) -> Vectors:
+        """Return the source's vectors of items, nan where unknown; (n,) -> (n, D)."""
         vectors = self.source.embed_items(rows).astype(np.float32)
         vectors[~vectors.any(axis=1)] = np.nan
         return vectors

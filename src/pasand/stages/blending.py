@@ -1,4 +1,4 @@
-"""Blending: several models' opinions of the whole catalogue as one score."""
+"""Blending: the weighted sum of several models' standardised scores."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from pasand.types import Candidates, Queries, Scores
 class Blend:
     """Returns the k allowed items with the highest weighted sum of the models' standardised scores.
 
-    A model's scores of a query are standardised over the catalogue: less their mean, divided by their deviation. A
-    model that has nothing to say to a query is left out of its sum; of items that only some models score, the others
-    count as scoring their lowest, and so do items that a model cannot know, since its catalogue is smaller. Ties go to
-    the lower row. A list is short, padded with -1, only where fewer than k allowed items are scored by any model.
+    A model's scores for a query are standardised over the catalogue: less their mean, divided by their standard
+    deviation. A model that cannot score a query is left out of its sum. An item that a model cannot score counts as
+    that model's lowest score, also where the model's catalogue is smaller than that of the others. Ties go to the lower
+    row. A list is short, padded with -1, only where fewer than k allowed items are scored by any model.
     """
 
     models: Sequence[Model]
@@ -39,23 +39,23 @@ class Blend:
 
     def score(self, queries: Queries) -> Scores:
         """Return the sums for the whole catalogue, (B, N); -inf where no model scores the item."""
-        opinions = [model.score(queries, None) for model in self.models]
-        n_items = max(scores.shape[1] for scores in opinions)
+        model_scores = [model.score(queries, None) for model in self.models]
+        n_items = max(scores.shape[1] for scores in model_scores)
         total = np.zeros((len(queries), n_items), np.float32)
-        any_said = np.zeros(total.shape, np.bool_)
-        for scores, weight in zip(opinions, self.weights or [1.0] * len(opinions), strict=True):
-            if scores.shape[1] < n_items:  # a catalogue that did not grow with the others
+        scored = np.zeros(total.shape, np.bool_)
+        for scores, weight in zip(model_scores, self.weights or [1.0] * len(model_scores), strict=True):
+            if scores.shape[1] < n_items:  # a model that did not accept items added since
                 scores = np.pad(scores, ((0, 0), (0, n_items - scores.shape[1])), constant_values=-np.inf)
             total += np.float32(weight) * standardised(scores)
-            any_said |= np.isfinite(scores)
-        total[~any_said] = -np.inf
+            scored |= np.isfinite(scores)
+        total[~scored] = -np.inf
         return total
 
 
 def standardised(scores: Scores) -> Scores:
-    """Return (B, N) scores less the mean of each row's finite ones, divided by their deviation.
+    """Return (B, N) scores less the mean of each row's finite scores, divided by their standard deviation.
 
-    -inf becomes the lowest of its row. A row that is finite nowhere, or the same everywhere, becomes 0.
+    -inf becomes the lowest score of its row. A row without finite scores, or of equal scores, becomes 0.
 
     >>> standardised(np.array([[1, 3, -np.inf], [2, 2, 2]], np.float32)).tolist()
     [[-1.0, 1.0, -1.0], [0.0, 0.0, 0.0]]

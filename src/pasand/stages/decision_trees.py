@@ -1,4 +1,4 @@
-"""Decision trees as arrays: what LightGBM learns, answered without LightGBM. A helper of `boosted`; no model."""
+"""Decision trees as arrays: scores and feature contributions of LightGBM's trees, computed without LightGBM."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from numba import njit
 
 from pasand.types import Array
 
-NAMES = ("first", "feature", "threshold", "left", "right", "missing_left")
-"""Arrays that an answer is made from, in order."""
+SCORE_ARRAYS = ("first", "feature", "threshold", "left", "right", "missing_left")
+"""Arrays that scores are computed from, in the order of the compiled functions' parameters."""
 
 
 def packed(dumped: dict[str, Any]) -> dict[str, Array]:
-    """Return the trees of LightGBM's `Booster.dump_model()` as arrays, one row a node, trees one after the other.
+    """Return the trees of LightGBM's `Booster.dump_model()` as arrays, one element per node, tree after tree.
 
-    "first" (T + 1,) is where each tree begins; "feature" (nodes,), -1 at a leaf; "threshold" (nodes,): the value of a
-    leaf, else a number that goes left is at most this; "left", "right" (nodes,): where to go on; "missing_left"
-    (nodes,): whether nan goes left; "count" (nodes,): examples that came by in training. Categorical splits are not
-    known here: give no categorical features.
+    "first" (T + 1,) holds the first node of each of T trees. "feature" (nodes,) is the feature tested, -1 at a leaf.
+    "threshold" (nodes,) is the value of a leaf, or the largest number that goes left. "left" and "right" (nodes,) are
+    the child nodes. "missing_left" (nodes,) is whether nan goes left. "count" (nodes,) is the number of training
+    examples that reached the node. Raises ValueError for categorical splits, which are not supported.
     """
     feature: list[int] = []
     threshold: list[float] = []
@@ -36,7 +36,7 @@ def packed(dumped: dict[str, Any]) -> dict[str, Array]:
         threshold.append(float(node["leaf_value"] if leaf else node["threshold"]))
         nan_is_zero = not leaf and node["missing_type"] == "None"
         missing.append(not leaf and (node["threshold"] >= 0 if nan_is_zero else bool(node["default_left"])))
-        # a tree that is one leaf has no counts, and needs none
+        # a tree of one leaf has no counts, and needs none
         count.append(int(node.get("leaf_count", 1) if leaf else node["internal_count"]))
         left.append(-1)
         right.append(-1)
@@ -61,27 +61,27 @@ def packed(dumped: dict[str, Any]) -> dict[str, Array]:
     }
 
 
-def answer(trees: dict[str, Array], rows: Array) -> Array:
-    """Return the sum of the trees' values for rows of features, (n, F) -> (n,) float64; nan is a missing feature."""
-    found: Array = _answer(np.ascontiguousarray(rows, np.float64), *(trees[name] for name in NAMES))
-    return found
+def predict(trees: dict[str, Array], rows: Array) -> Array:
+    """Return the sums of the trees' values for rows of features, (n, F) -> (n,) float64; nan is a missing value."""
+    scores: Array = _predict(np.ascontiguousarray(rows, np.float64), *(trees[name] for name in SCORE_ARRAYS))
+    return scores
 
 
 def contributions(trees: dict[str, Array], rows: Array) -> tuple[float, Array]:
-    """Return the base and what each feature adds to it: base + sum over F is `answer`; (n, F) -> (n, F) float64.
+    """Return a base and the features' contributions, (n, F) -> (n, F) float64; base + sum over F is `predict`.
 
-    The base is the mean answer, by training examples. The contributions are Shapley values: of a feature that is not
-    known, a split sends an example both ways, in the proportion of the training examples that came by (Lundberg,
-    Erion & Lee, "Consistent individualized feature attribution for tree ensembles", 2018, algorithm 2). Each leaf is
-    taken by itself, as the product of the conditions on its path (Mitchell, Frank & Holmes, PeerJ CS 2022).
+    The base is the mean prediction, weighted by training examples. The contributions are Shapley values: where a
+    feature is unknown, a split sends an example both ways, in proportion to its training examples (Lundberg, Erion &
+    Lee, "Consistent individualized feature attribution for tree ensembles", 2018, algorithm 2). Each leaf is computed
+    separately, as the product of the conditions on its path (Mitchell, Frank & Holmes, PeerJ CS 2022).
     """
-    told = np.ascontiguousarray(rows, np.float64)
-    base, found = _contributions(told, *(trees[name] for name in NAMES), trees["count"])
-    return float(base), found
+    arrays = (trees[name] for name in SCORE_ARRAYS)
+    base, added = _contributions(np.ascontiguousarray(rows, np.float64), *arrays, trees["count"])
+    return float(base), added
 
 
 @njit(cache=True)
-def _answer(
+def _predict(
     rows: Array, first: Array, feature: Array, threshold: Array, left: Array, right: Array, missing_left: Array
 ) -> Array:
     out = np.zeros(len(rows), np.float64)
@@ -124,8 +124,8 @@ def _contributions(
             tested, zero, one = _path(leaf, rows, parent, feature, threshold, left, missing_left, count)
             for n in range(len(rows)):
                 weight = _weights(zero, one[n])
-                for place in range(len(tested)):
-                    out[n, tested[place]] += weight[place] * (one[n, place] - zero[place]) * threshold[leaf]
+                for d in range(len(tested)):
+                    out[n, tested[d]] += weight[d] * (one[n, d] - zero[d]) * threshold[leaf]
     return base, out
 
 
@@ -140,32 +140,32 @@ def _path(
     missing_left: Array,
     count: Array,
 ) -> tuple[Array, Array, Array]:
-    """Return the features that decide over a leaf, (d,), and of each, over all its splits on the path:
+    """Return the features tested on the path to a leaf, (d,), with two products over each feature's splits on the path:
 
-    the share of the training examples that go the leaf's way, (d,), and whether each row does, 1 or 0, (n, d).
+    the share of the training examples that go towards the leaf, (d,), and whether each row does, 1 or 0, (n, d).
     """
-    place = np.full(rows.shape[1], -1, np.int64)
+    index = np.full(rows.shape[1], -1, np.int64)
     tested, zero, one = np.empty(rows.shape[1], np.int64), np.ones(rows.shape[1]), np.ones(rows.shape)
     d, below = 0, leaf
     while parent[below] >= 0:
         at = parent[below]
         f = feature[at]
-        if place[f] < 0:
-            place[f], tested[d] = d, f
+        if index[f] < 0:
+            index[f], tested[d] = d, f
             d += 1
-        zero[place[f]] *= count[below] / count[at]
+        zero[index[f]] *= count[below] / count[at]
         for n in range(len(rows)):
             if _goes_left(rows[n, f], threshold[at], missing_left[at]) != (below == left[at]):
-                one[n, place[f]] = 0.0
+                one[n, index[f]] = 0.0
         below = at
     return tested[:d], zero[:d], np.ascontiguousarray(one[:, :d])
 
 
 @njit(cache=True)
 def _weights(zero: Array, one: Array) -> Array:
-    """Return the mean over orders of conditions of the product of those behind each one, (d,) -> (d,).
+    """Return, for each condition, the product of the others averaged over all orders of conditions, (d,) -> (d,).
 
-    A condition that comes earlier in the order is known and counts as `one`, one that comes later as `zero`.
+    A condition that is earlier in the order is known and counts as `one`; a later one counts as `zero`.
     """
     d = len(zero)
     out = np.zeros(d)

@@ -1,4 +1,4 @@
-"""Filters: what may not be returned, said before retrieval so that lists stay full."""
+"""Filters: exclude items or allow only some, before retrieval, so that lists stay full."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pasand.types import Arrays, Queries, Rows
 
 @dataclass(frozen=True)
 class DropSeen:
-    """Excludes every item of the query's history, liked or not."""
+    """Excludes every item of the query's history, whether positive or not."""
 
     def __call__(self, queries: Queries) -> Queries:
         return excluding(queries, queries.history)
@@ -25,16 +25,16 @@ class DropSeen:
 
 @dataclass
 class Deny:
-    """Excludes listed items from every answer."""
+    """Excludes the listed items from every list."""
 
     ids: Sequence[str]
-    """External ids; each must be in the catalogue when fitted."""
+    """External ids; each must be in the catalogue of the fitted dataset."""
 
     def __post_init__(self) -> None:
         self._rows = np.empty(0, np.int32)
 
     def fit(self, data: Dataset, *, rng: Generator) -> Self:
-        """Look the ids up; raises InputError for one that is not in the catalogue."""
+        """Look up the ids; raises InputError for an id that is not in the catalogue."""
         self._rows = _rows(self, data, self.ids)
         return self
 
@@ -46,39 +46,39 @@ class Deny:
         return {"rows": self._rows}
 
     def load_state(self, arrays: Arrays) -> None:
-        """Take over what `state` gave."""
+        """Restore what `state` returned."""
         self._rows = arrays["rows"]
 
 
 @dataclass
 class Allow:
-    """Lets nothing but the listed items into any answer; lists are short where fewer than k of them are unseen."""
+    """Allows only the listed items; lists are short where fewer than k of them are unseen."""
 
     ids: Sequence[str]
-    """External ids; each must be in the catalogue when fitted."""
+    """External ids; each must be in the catalogue of the fitted dataset."""
 
     def __post_init__(self) -> None:
         self._allowed = np.empty(0, np.bool_)
 
     def fit(self, data: Dataset, *, rng: Generator) -> Self:
-        """Look the ids up; raises InputError for one that is not in the catalogue."""
+        """Look up the ids; raises InputError for an id that is not in the catalogue."""
         self._allowed = np.zeros(data.n_items, np.bool_)
         self._allowed[_rows(self, data, self.ids)] = True
         return self
 
     def __call__(self, queries: Queries) -> Queries:
-        mine, given = self._allowed[None, :], queries.allowed
-        if given is not None:  # rows at or beyond the width of either are not allowed
-            width = min(mine.shape[1], given.shape[1])
-            mine = mine[:, :width] & given[:, :width]
-        return replace(queries, allowed=mine)
+        allowed = self._allowed[None, :]
+        if queries.allowed is not None:  # rows at or beyond the width of either are not allowed
+            width = min(allowed.shape[1], queries.allowed.shape[1])
+            allowed = allowed[:, :width] & queries.allowed[:, :width]
+        return replace(queries, allowed=allowed)
 
     def state(self) -> Arrays:
         """Return the (N,) mask of allowed rows."""
         return {"allowed": self._allowed}
 
     def load_state(self, arrays: Arrays) -> None:
-        """Take over what `state` gave."""
+        """Restore what `state` returned."""
         self._allowed = arrays["allowed"]
 
 
@@ -87,6 +87,6 @@ def _rows(component: object, data: Dataset, ids: Sequence[str]) -> Rows:
     if (rows < 0).any():
         unknown = next(item for item, row in zip(ids, rows, strict=True) if row < 0)
         raise InputError(
-            type(component).__name__, value=unknown, cause="not an item of the data", cure="list only ids of the log"
+            type(component).__name__, value=unknown, cause="not an item of the dataset", cure="list ids of the log only"
         )
     return rows

@@ -1,7 +1,7 @@
-"""The later part of a log as questions, from which a second model learns what the first ones' opinions are worth.
+"""Hold-out split for stacking: base models learn from earlier events, a second model from their scores of later ones.
 
-Whoever learns from other models' scores must see scores of events that those models did not learn from, or it learns to
-trust memory. So the log is cut: the models learn from the earlier part, the questions are likings of the later one.
+Scores of events that the base models learnt from would teach the second model to trust memorised events. So the log is
+split: the base models are fitted to the earlier part, and the positives of the later part become queries.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from pasand.types import Mask, Offsets, Queries, Rows
 
 @dataclass(frozen=True, kw_only=True)
 class Holdout:
-    """Events of the later part, n of them, each asked with the history before it."""
+    """Held-out events, n of them, each a query with the user's history before it."""
 
     train: Dataset
     """The earlier part."""
     data: Dataset
-    """All of it, from which histories are read."""
+    """The whole dataset, from which histories are read."""
     event: Offsets
-    """(n,) positions in `data`, in its order."""
+    """(n,) positions of the held-out events in `data`, rising."""
     upto: Offsets
-    """(n,) the history is the user's first so many events."""
+    """(n,) length of the history: the user's first `upto` events."""
 
     def __len__(self) -> int:
         return len(self.event)
 
     @property
     def user(self) -> Rows:
-        """(n,) who is asked."""
+        """(n,) the users of the events."""
         return self.data.user[self.event]
 
     @property
@@ -43,7 +43,7 @@ class Holdout:
         return self.data.item[self.event]
 
     def batches(self, size: int) -> Iterator[tuple[Offsets, Queries]]:
-        """Yield positions of at most `size` questions and the questions; histories of like length go together."""
+        """Yield positions of at most `size` events and their queries, grouped by similar history length."""
         order = np.argsort(self.upto, kind="stable")
         for at in range(0, len(order), size):
             which = order[at : at + size]
@@ -55,41 +55,41 @@ class Holdout:
 
 
 def holdout(
-    data: Dataset, share: float, most: int, per_user: int, rng: Generator, *, rated: bool = False
+    data: Dataset, share: float, max_events: int, per_user: int, rng: Generator, *, rated: bool = False
 ) -> Holdout | None:
-    """Return at most `most` questions out of the last `share` of the events; None: there is none, or nothing before.
+    """Return at most `max_events` held-out events of the last `share` of the log; None if either part would be empty.
 
-    With order "time" there is one cut in time, and histories hold what is strictly earlier than the question, as when
-    serving; otherwise the last `share` of each user's events, at least one of two, are later. Likings are asked for,
-    of items that the user has not met before, at most `per_user` of a user; with `rated`, all events with a value.
+    With order "time" the log is cut at one time, and histories hold the events strictly before the held-out one, as in
+    serving. Otherwise the last `share` of each user's events is held out, at least one where the user has two. Held out
+    are positives of items that are new to the user, at most `per_user` per user; with `rated`, all events with a value.
     """
     grouped = data.by_user
-    place = np.empty(len(data), np.int64)
-    place[grouped.event] = np.arange(len(data)) - grouped.start[data.user[grouped.event]]
+    position = np.empty(len(data), np.int64)
+    position[grouped.event] = np.arange(len(data)) - grouped.start[data.user[grouped.event]]
     count = np.diff(grouped.start)[data.user]
     if data.order == "time" and len(data):
         cut = data.time[min(int((1 - share) * len(data)), len(data) - 1)]
-        after = data.time >= cut
-        upto = _strictly_earlier(data, place)
+        later = data.time >= cut
+        upto = _strictly_earlier(data, position)
     else:
-        after = place >= np.minimum(count - 1, np.ceil((1 - share) * count))
-        after &= count > 1
-        upto = place
-    wanted = after & (np.isfinite(data.value) if rated and data.value is not None else data.liked & _first(data))
-    event = np.flatnonzero(wanted)
-    if not len(event) or after.all():
+        later = position >= np.minimum(count - 1, np.ceil((1 - share) * count))
+        later &= count > 1
+        upto = position
+    usable = np.isfinite(data.value) if rated and data.value is not None else data.is_positive & _first_with_item(data)
+    event = np.flatnonzero(later & usable)
+    if not len(event) or later.all():
         return None
     event = event[rng.permutation(len(event))]
-    user = np.argsort(data.user[event], kind="stable")
-    ordered = data.user[event][user]
-    begin = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
-    turn = np.empty(len(event), np.int64)
-    turn[user] = np.arange(len(event)) - np.repeat(begin, np.diff(np.append(begin, len(event))))
-    event = np.sort(event[turn < per_user][:most])
-    return Holdout(train=data.select(~after), data=data, event=event, upto=upto[event])
+    by_user = np.argsort(data.user[event], kind="stable")
+    users = data.user[event][by_user]
+    begin = np.flatnonzero(np.append(True, users[1:] != users[:-1]))
+    number = np.empty(len(event), np.int64)  # of an event among those of its user
+    number[by_user] = np.arange(len(event)) - np.repeat(begin, np.diff(np.append(begin, len(event))))
+    event = np.sort(event[number < per_user][:max_events])
+    return Holdout(train=data.select(~later), data=data, event=event, upto=upto[event])
 
 
-def _first(data: Dataset) -> Mask:
+def _first_with_item(data: Dataset) -> Mask:
     """Return which events are the user's first with the item, (E,)."""
     grouped = data.by_user
     keys = data.user[grouped.event].astype(np.int64) * max(data.n_items, 1) + grouped.item
@@ -98,12 +98,15 @@ def _first(data: Dataset) -> Mask:
     return first
 
 
-def _strictly_earlier(data: Dataset, place: Offsets) -> Offsets:
-    """Return how many of the user's events lie at an earlier time than each event, (E,)."""
+def _strictly_earlier(data: Dataset, position: Offsets) -> Offsets:
+    """Return the number of the user's events that are strictly earlier than each event, (E,).
+
+    `position`, (E,), is that of each event among those of its user.
+    """
     grouped = data.by_user
     user, time = data.user[grouped.event], data.time[grouped.event]
     new = np.append(True, (user[1:] != user[:-1]) | (time[1:] != time[:-1]))[: len(user)]
     first = np.maximum.accumulate(np.where(new, np.arange(len(user)), 0))
     earlier = np.empty(len(data), np.int64)
-    earlier[grouped.event] = place[grouped.event[first]]
+    earlier[grouped.event] = position[grouped.event[first]]
     return earlier

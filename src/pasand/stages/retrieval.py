@@ -1,4 +1,4 @@
-"""Retrievers: the first candidates, out of the whole catalogue."""
+"""Retrievers: the first candidates, from the whole catalogue, by a model, an index, a fallback chain or rank fusion."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from pasand.data.dataset import Dataset
 from pasand.heap import sink
 from pasand.types import Arrays, Candidates, Mask, Queries, Rows, Scores, Vectors, within
 
-ASKED = 2000
-"""Users whose vectors show an index what will be asked."""
+SAMPLE_QUERIES = 2000
+"""Users whose query vectors are the sample that an index is tuned and measured by."""
 CHUNK = 1 << 16
 """Items embedded at once."""
 
@@ -37,11 +37,11 @@ class FromModel:
 
 @dataclass(frozen=True)
 class FromIndex:
-    """Returns the k allowed items whose vectors have the largest inner products with the query's, out of an index.
+    """Returns the k allowed items whose vectors have the largest inner products with the query vector, by an index.
 
-    The index finds the items, the model's own vectors score and order them, so that scores are those of `FromModel`;
-    ties go to the lower row. The list is empty where the model has no vector for the query (all 0), and items without
-    a vector are never found.
+    The index finds the items. The model's own vectors score and order them, so that scores equal those of `FromModel`.
+    Ties go to the lower row. The list is empty for a query without a vector (all 0). Items without a vector are never
+    found.
     """
 
     model: TowerModel
@@ -66,16 +66,16 @@ class FromIndex:
         return Candidates(items=items, scores=scores)
 
     def fit(self, data: Dataset, *, rng: Generator) -> Self:
-        """Index all items that the model has vectors for, and return itself; the data's users are asked as a sample."""
-        users = rng.choice(data.n_users, min(data.n_users, ASKED), replace=False)
-        asked = self.model.embed_queries(data.queries(users.astype(np.int32), k=1))
-        vectors = self._vectors(np.arange(data.n_items, dtype=np.int32), asked.shape[1])
-        self.index.build(vectors, rng=rng, queries=asked[asked.any(axis=1)])
+        """Index all items that the model has vectors for, with queries of the data's users as the sample."""
+        users = rng.choice(data.n_users, min(data.n_users, SAMPLE_QUERIES), replace=False)
+        queries = self.model.embed_queries(data.queries(users.astype(np.int32), k=1))
+        vectors = self._vectors(np.arange(data.n_items, dtype=np.int32), queries.shape[1])
+        self.index.build(vectors, rng=rng, queries=queries[queries.any(axis=1)])
         self.index.remove(np.flatnonzero(~vectors.any(axis=1)).astype(np.int32))
         return self
 
     def refresh(self, rows: Rows) -> None:
-        """Take in the vectors that the model has for rows by now; rows without one are not found any more."""
+        """Replace the rows' vectors by the model's present ones; rows without a vector are no longer found."""
         vectors = self.model.embed_items(rows)
         known = vectors.any(axis=-1)
         self.index.add(rows[known], vectors[known])
@@ -86,11 +86,11 @@ class FromIndex:
         self.index.save(path)
 
     def load(self, path: Path) -> None:
-        """Take over the index in a file, mapped into memory where its kind allows."""
+        """Load the index from a file, mapped into memory where its kind allows."""
         self.index.load(path)
 
     def state(self) -> Arrays:
-        """Return no arrays: the index has a file of its own, see `save`."""
+        """Return no arrays: the index has its own file, see `save`."""
         return {}
 
     def load_state(self, arrays: Arrays) -> None:
@@ -105,9 +105,10 @@ class FromIndex:
 
 @dataclass(frozen=True)
 class Fallback:
-    """Asks retrievers in turn: a later one fills what the earlier ones left empty, below their items."""
+    """A fallback chain: each retriever fills the positions that those before it left empty, below their items."""
 
     retrievers: Sequence[Retriever]
+    """In order of preference; later ones are called only for short lists."""
 
     def __post_init__(self) -> None:
         if not self.retrievers:
@@ -120,24 +121,24 @@ class Fallback:
             short = np.flatnonzero((items < 0).any(axis=1))
             if not len(short):
                 break
-            more = retriever(queries.take(short))
-            _fill(items, scores, short, more.items, more.scores)
+            found = retriever(queries.take(short))
+            _fill(items, scores, short, found.items, found.scores)
         return Candidates(items=items, scores=scores)
 
 
 @dataclass(frozen=True)
 class Merge:
-    """Joins the lists of several retrievers by their ranks, each item once.
+    """Fuses the lists of several retrievers by rank, each item once (reciprocal rank fusion).
 
-    An item scores the sum of weight / (constant + rank) over the lists that hold it: reciprocal rank fusion, Cormack,
-    Clarke and Büttcher, SIGIR 2009. Each retriever is asked for k items.
+    The score of an item is the sum of weight / (rank_constant + rank) over the lists that hold it (Cormack, Clarke and
+    Büttcher, SIGIR 2009). Each retriever returns k items.
     """
 
     retrievers: Sequence[Retriever]
     weights: Sequence[float] = ()
     """One weight above 0 per retriever; empty: all 1."""
-    constant: float = 60.0
-    """The larger, the less the first ranks stand out; at least 0."""
+    rank_constant: float = 60.0
+    """At least 0; the larger, the smaller the advantage of the first ranks."""
 
     def __post_init__(self) -> None:
         if not self.retrievers:
@@ -146,16 +147,15 @@ class Merge:
             raise ValueError(f"weights must be one per retriever ({len(self.retrievers)}), got {len(self.weights)}")
         if any(weight <= 0 for weight in self.weights):
             raise ValueError(f"weights must be above 0, got {list(self.weights)}")
-        if self.constant < 0:
-            raise ValueError(f"constant must be at least 0, got {self.constant}")
+        if self.rank_constant < 0:
+            raise ValueError(f"rank_constant must be at least 0, got {self.rank_constant}")
 
     def __call__(self, queries: Queries) -> Candidates:
         lists = [retriever(queries).items for retriever in self.retrievers]
-        weights = self.weights or [1.0] * len(lists)
-        gains = [
-            np.broadcast_to(np.float32(weight) / np.float32(self.constant + 1 + np.arange(found.shape[1])), found.shape)
-            for weight, found in zip(weights, lists, strict=True)
-        ]
+        gains = []
+        for weight, items in zip(self.weights or [1.0] * len(lists), lists, strict=True):
+            gain = np.float32(weight) / np.float32(self.rank_constant + 1 + np.arange(items.shape[1]))
+            gains.append(np.broadcast_to(gain, items.shape))
         items, scores = _fuse(np.hstack(lists), np.hstack(gains).astype(np.float32))
         return _ordered(items, scores).top(queries.k)
 
@@ -163,12 +163,12 @@ class Merge:
 def best(scores: Scores, queries: Queries) -> Candidates:
     """Return the k best allowed items of (B, N) scores, fewer where fewer are above -inf; ties go to the lower row.
 
-    Where the catalogue has grown since the scores' model was fitted, `exclude` may hold rows beyond N, which mean
-    nothing here, and `allowed` may be wider or narrower: rows at or beyond its width are not allowed.
+    If the catalogue has grown since the model was fitted, `exclude` may hold rows beyond N, which are ignored, and
+    `allowed` may be wider or narrower than N: rows at or beyond its width are not allowed.
     """
     n_items = scores.shape[1]
-    nothing = np.empty((len(queries), 0), np.int32)
-    exclude = nothing if queries.exclude is None else np.ascontiguousarray(within(queries.exclude, n_items))
+    none = np.empty((len(queries), 0), np.int32)
+    exclude = none if queries.exclude is None else np.ascontiguousarray(within(queries.exclude, n_items))
     allowed = np.ones((1, n_items), np.bool_) if queries.allowed is None else queries.allowed[:, :n_items]
     if allowed.shape[1] < n_items:
         allowed = np.pad(allowed, ((0, 0), (0, n_items - allowed.shape[1])))
@@ -177,6 +177,7 @@ def best(scores: Scores, queries: Queries) -> Candidates:
 
 
 def _widened(found: Candidates, k: int) -> tuple[Rows, Scores]:
+    """Return items and scores cut or padded to k columns, (B, k) each."""
     items = np.full((len(found), k), -1, np.int32)
     scores = np.full((len(found), k), -np.inf, np.float32)
     width = min(k, found.items.shape[1])
@@ -185,22 +186,23 @@ def _widened(found: Candidates, k: int) -> tuple[Rows, Scores]:
 
 
 def _ordered(items: Rows, scores: Scores) -> Candidates:
+    """Return the lists by falling score; ties go to the lower row."""
     order = np.lexsort((items, -scores))
     return Candidates(items=np.take_along_axis(items, order, 1), scores=np.take_along_axis(scores, order, 1))
 
 
 @njit(cache=True, nogil=True)
 def _rescored(vectors: Vectors, embedded: Vectors, found: Rows) -> tuple[Rows, Scores]:
-    """Return items, (B, K), and the inner products of their vectors, (B, K, D), with the queries', by falling score."""
+    """Return items, (B, K), and the inner products of their vectors, (B, K, D), with the queries, by falling score."""
     items, scores = np.empty_like(found), np.empty(found.shape, np.float32)
     for b in range(len(found)):
         order = np.argsort(found[b], kind="mergesort")  # ties go to the lower row
         negative = np.empty(found.shape[1], np.float32)
         for at in range(found.shape[1]):
-            place, score = order[at], np.float32(0)
+            position, score = order[at], np.float32(0)
             for d in range(vectors.shape[1]):
-                score += vectors[b, d] * embedded[b, place, d]
-            negative[at] = np.inf if found[b, place] < 0 else -score
+                score += vectors[b, d] * embedded[b, position, d]
+            negative[at] = np.inf if found[b, position] < 0 else -score
         by_score = np.argsort(negative, kind="mergesort")
         for at in range(found.shape[1]):
             items[b, at], scores[b, at] = found[b, order[by_score[at]]], -negative[by_score[at]]
@@ -209,6 +211,7 @@ def _rescored(vectors: Vectors, embedded: Vectors, found: Rows) -> tuple[Rows, S
 
 @njit(cache=True)
 def _best(scores: Scores, exclude: Rows, allowed: Mask, k: int) -> tuple[Rows, Scores]:
+    """Return the k best allowed items per query and their scores, (B, k) each; by a sort if k is large, else a heap."""
     n_queries, n_items = scores.shape
     items = np.full((n_queries, k), -1, np.int32)
     top = np.full((n_queries, k), -np.inf, np.float32)
@@ -235,15 +238,15 @@ def _best(scores: Scores, exclude: Rows, allowed: Mask, k: int) -> tuple[Rows, S
             if score == -np.inf or not open_[i]:
                 continue
             if size < k:
-                place = size
+                node = size
                 size += 1
-                while place > 0:
-                    parent = (place - 1) // 2
+                while node > 0:
+                    parent = (node - 1) // 2
                     if top[b, parent] < score:
                         break
-                    top[b, place], items[b, place] = top[b, parent], items[b, parent]
-                    place = parent
-                top[b, place], items[b, place] = score, i
+                    top[b, node], items[b, node] = top[b, parent], items[b, parent]
+                    node = parent
+                top[b, node], items[b, node] = score, i
             elif score > top[b, 0]:
                 sink(top[b], items[b], size, score, np.int32(i))
         for last in range(size - 1, 0, -1):
@@ -255,6 +258,7 @@ def _best(scores: Scores, exclude: Rows, allowed: Mask, k: int) -> tuple[Rows, S
 
 @njit(cache=True)
 def _fill(items: Rows, scores: Scores, short: Rows, more: Rows, more_scores: Scores) -> None:
+    """Fill the lists `short` in place with further items, whose scores are lowered if they exceed the list's last."""
     mark = np.full(max(items.max(), more.max()) + 1 if items.size and more.size else 0, -1, np.int64)
     for s in range(len(short)):
         b = short[s]
@@ -279,6 +283,7 @@ def _fill(items: Rows, scores: Scores, short: Rows, more: Rows, more_scores: Sco
 
 @njit(cache=True)
 def _fuse(items: Rows, gains: Scores) -> tuple[Rows, Scores]:
+    """Return each item of a list once, with the sum of its gains; (B, K), (B, K) -> (B, K), (B, K)."""
     merged = np.full(items.shape, -1, np.int32)
     scores = np.full(items.shape, -np.inf, np.float32)
     for b in range(items.shape[0]):
@@ -286,17 +291,17 @@ def _fuse(items: Rows, gains: Scores) -> tuple[Rows, Scores]:
         for j in range(items.shape[1]):
             if items[b, j] < 0:
                 continue
-            place = 0
-            while place < size and merged[b, place] != items[b, j]:
-                place += 1
-            if place == size:
-                merged[b, place], scores[b, place] = items[b, j], np.float32(0.0)
+            position = 0
+            while position < size and merged[b, position] != items[b, j]:
+                position += 1
+            if position == size:
+                merged[b, position], scores[b, position] = items[b, j], np.float32(0.0)
                 size += 1
-            scores[b, place] += gains[b, j]
+            scores[b, position] += gains[b, j]
     return merged, scores
 
 
 def excluding(queries: Queries, rows: Rows) -> Queries:
-    """Return the queries with more items excluded, (B, X) padded with -1."""
+    """Return the queries with further items excluded, (B, X) padded with -1."""
     both = rows if queries.exclude is None else np.hstack([queries.exclude, rows])
     return replace(queries, exclude=both)

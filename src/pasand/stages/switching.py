@@ -1,4 +1,4 @@
-"""Switching: who is little known is answered by one retriever, everybody else by another."""
+"""Switching: one retriever for users with a short history, another for the others."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from pasand.types import Candidates, Queries
 
 @dataclass(frozen=True)
 class Switch:
-    """Returns the lists of `warm` for queries with at least `min_history` events in the history, of `cold` for the others.
+    """Returns the lists of `warm` for queries with at least `min_history` events, and of `cold` for the others.
 
-    The switching hybrid of Burke, User Modeling and User-Adapted Interaction 12, 2002. Each retriever sees the queries
-    that are its own alone. A list is as short as its retriever left it: put a `Fallback` around where that can happen.
+    This is the switching hybrid of Burke, User Modeling and User-Adapted Interaction 12, 2002. Each retriever receives
+    only its own queries. Short lists stay short: if a retriever may return some, put the switch into a `Fallback`.
     """
 
     cold: Retriever
-    """Answers from content or popularity."""
+    """Retriever for short histories, such as content or popularity."""
     warm: Retriever
-    """Answers from the history."""
+    """Retriever for the others, such as a collaborative model."""
     min_history: int = 5
-    """Events in the history from which on a user is known; at least 1."""
+    """Number of events from which a query counts as warm; at least 1."""
 
     def __post_init__(self) -> None:
         if self.min_history < 1:
-            raise ValueError(f"least must be at least 1, got {self.min_history}")
+            raise ValueError(f"min_history must be at least 1, got {self.min_history}")
 
     def __call__(self, queries: Queries) -> Candidates:
         warm = (queries.history >= 0).sum(axis=1) >= self.min_history

@@ -1,5 +1,5 @@
-"""Training of deep models: one loop, and losses, negatives and batches as separate parts.
+"""Training of deep models: one loop, with tasks (batches and loss), losses and negative samplers as separate modules.
 
-`tower.py` is what a model file inherits and needs no torch; everything else here imports it at the top, so it is
-imported where a model is trained.
+Most modules import torch at the top, so models import them where they train. Without torch work `calibration`,
+`checkpoints`, `onnx_graphs`, `ranking_examples` and `validation`.
 """

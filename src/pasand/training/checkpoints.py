@@ -1,8 +1,9 @@
-"""Where trainings keep what they have reached, so that a killed one goes on instead of starting anew. Needs no torch.
+"""Checkpoints of trainings, so that an interrupted training resumes instead of starting from scratch. Needs no torch.
 
-Inside `with keeping(folder)` every training writes one file, safetensors with its numbers in the header: under a
-temporary name first, then renamed, so that a kill at any moment leaves the older file or the newer one. The file
-says what it belongs to (model, settings, data, seed); another model's is refused, and so is a damaged one.
+Inside `with saving_to(folder)` every training writes one safetensors file with its numbers in the header. The file is
+written under a temporary name and then renamed, so that a kill at any time leaves the older file or the newer one. The
+header names what the training depends on (model, settings, data, seed); a checkpoint of another training is refused,
+and so is a damaged one.
 """
 
 from __future__ import annotations
@@ -28,100 +29,101 @@ from pasand.errors import InputError
 from pasand.types import Array, Arrays
 
 FORMAT = 1
-"""Version of the layout; another one is refused."""
+"""Version of the file format; other versions are refused."""
 SUFFIX = ".checkpoint"
-ANEW = "remove its folder to train anew"
+START_OVER = "remove its folder to train from scratch"
 
 
 @dataclass
-class _Keeping:
+class _Saving:
     folder: Path
-    begun: int = 0
-    """Trainings that were begun inside the block; they come in one order, so their number names their files."""
+    started: int = 0
+    """Trainings started inside the block; their order is always the same, so the number names their files."""
 
 
-_keeping: ContextVar[_Keeping | None] = ContextVar("keeping", default=None)
+_saving: ContextVar[_Saving | None] = ContextVar("saving", default=None)
 
 
-def beside(bundle: str | Path) -> Path:
-    """Return the folder that keeps the trainings of a bundle until it is written."""
-    place = Path(bundle).absolute()
-    return place.with_name(f"{place.name}.training")
+def folder_of(bundle: str | Path) -> Path:
+    """Return the folder for the checkpoints of a bundle's trainings, next to the bundle."""
+    path = Path(bundle).absolute()
+    return path.with_name(f"{path.name}.training")
 
 
 @contextmanager
-def keeping(folder: str | Path | None) -> Iterator[None]:
-    """Keep the trainings inside the block in a folder, which is made when the first is written; None: do not.
+def saving_to(folder: str | Path | None) -> Iterator[None]:
+    """Save checkpoints of the trainings inside the block to a folder, created when needed; None: save none.
 
-    The block must train the same models in the same order as the one that it resumes.
+    To resume, the block must train the same models in the same order as before.
     """
-    token = _keeping.set(None if folder is None else _Keeping(Path(folder)))
+    token = _saving.set(None if folder is None else _Saving(Path(folder)))
     try:
         yield
     finally:
-        _keeping.reset(token)
+        _saving.reset(token)
 
 
-def begun(folder: str | Path) -> bool:
-    """Return whether a folder holds a training to resume; raises InputError where something else is there."""
-    place = Path(folder)
-    if not place.exists():
+def resumable(folder: str | Path) -> bool:
+    """Return whether a folder holds checkpoints to resume from; raises InputError where it holds anything else."""
+    path = Path(folder)
+    if not path.exists():
         return False
-    if not place.is_dir() or any(not _ours(file) for file in place.iterdir()):
-        cause = "needed for checkpoints, and something else is there"
-        raise InputError(place, cause=cause, cure="move it away, or name another place for the bundle")
-    return any(file.suffix == SUFFIX for file in place.iterdir())
+    if not path.is_dir() or any(not _is_ours(file) for file in path.iterdir()):
+        cause = "needed for checkpoints, but holds other files"
+        raise InputError(path, cause=cause, cure="move them away, or choose another path for the bundle")
+    return any(file.suffix == SUFFIX for file in path.iterdir())
 
 
 def discard(folder: str | Path) -> None:
-    """Remove the checkpoints in a folder, and the folder where nothing else is in it."""
-    place = Path(folder)
-    if not place.is_dir():
+    """Remove the checkpoints in a folder, and the folder if it is then empty."""
+    path = Path(folder)
+    if not path.is_dir():
         return
-    for file in [file for file in place.iterdir() if _ours(file)]:
+    for file in [file for file in path.iterdir() if _is_ours(file)]:
         file.unlink(missing_ok=True)
-    if not any(place.iterdir()):
-        place.rmdir()
+    if not any(path.iterdir()):
+        path.rmdir()
 
 
 def checkpoint(name: str, about: Mapping[str, Any]) -> Checkpoint | None:
-    """Return the checkpoint of the training that begins now; None outside `keeping`.
+    """Return the checkpoint of the training that starts now; None outside `saving_to`.
 
-    `about` says what the training depends on, in values that JSON can hold or in words.
+    `about` holds what the training depends on; values that JSON cannot represent are stored as text.
     """
-    kept = _keeping.get()
-    if kept is None:
+    saving = _saving.get()
+    if saving is None:
         return None
-    kept.begun += 1
-    return Checkpoint(kept.folder / f"{kept.begun:02}-{name}{SUFFIX}", json.loads(json.dumps(about, default=str)))
+    saving.started += 1
+    path = saving.folder / f"{saving.started:02}-{name}{SUFFIX}"
+    return Checkpoint(path, json.loads(json.dumps(about, default=str)))
 
 
-def depends(model: Any, data: Dataset, seed: int) -> dict[str, Any]:
-    """Return what a model's training depends on: its settings, the data with their features, the seed, this release.
+def dependencies(model: Any, data: Dataset, seed: int) -> dict[str, Any]:
+    """Return what a model's training depends on: its settings, the data with features, the seed, this release.
 
-    {} outside `keeping`, where nothing is kept of it.
+    {} outside `saving_to`, where it is not needed.
     """
-    if _keeping.get() is None:
+    if _saving.get() is None:
         return {}
     digest = hashlib.sha256(data.fingerprint.encode())
     for features in (data.user_features, data.item_features):
         arrays, about = pack(features)
         digest.update((_digest(arrays, json.dumps(about))).encode())
     settings = {field.name: getattr(model, field.name) for field in fields(model) if field.init}
-    known = {"data": digest.hexdigest(), "positive_from": str(data.positive_from), "order": data.order}
-    return {"model": type(model).__name__, **settings, **known, "seed": seed, "pasand": __version__}
+    of_data = {"data": digest.hexdigest(), "positive_from": str(data.positive_from), "order": data.order}
+    return {"model": type(model).__name__, **settings, **of_data, "seed": seed, "pasand": __version__}
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """One file, which may not be there yet."""
+    """The checkpoint file of one training; it may not exist yet."""
 
     path: Path
     about: Mapping[str, Any]
-    """What the training depends on; a file about anything else is refused."""
+    """What the training depends on; a file of a training with other dependencies is refused."""
 
     def read(self) -> tuple[dict[str, Array], dict[str, Any]] | None:
-        """Return the arrays and numbers that were written last; None where there is no file.
+        """Return the arrays and numbers written last; None where there is no file.
 
         Raises InputError where the file is cut short, damaged, of another format or of another training.
         """
@@ -135,20 +137,22 @@ class Checkpoint:
             stored = json.loads(text)
             version, about, numbers, digest = stored["format"], stored["about"], stored["numbers"], header["sha256"]
         except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-            cause = f"no whole checkpoint: cut short or damaged ({error})"
-            raise InputError(self.path, cause=cause, cure=ANEW) from None
+            cause = f"incomplete or damaged checkpoint ({error})"
+            raise InputError(self.path, cause=cause, cure=START_OVER) from None
         if version != FORMAT:
             cause = f"checkpoint of format {version}, this release reads {FORMAT}"
-            raise InputError(self.path, cause=cause, cure=ANEW)
+            raise InputError(self.path, cause=cause, cure=START_OVER)
         if digest != _digest(arrays, text):
-            raise InputError(self.path, cause="damaged: its sha256 differs", cure=ANEW)
+            raise InputError(self.path, cause="damaged: its sha256 differs", cure=START_OVER)
         if about != self.about:
             cause = f"checkpoint of another training: {'; '.join(_differences(about, self.about))}"
-            raise InputError(self.path, cause=cause, cure=f"go on with what it was begun with, or {ANEW}")
+            raise InputError(
+                self.path, cause=cause, cure=f"resume with the original data and settings, or {START_OVER}"
+            )
         return arrays, numbers
 
     def write(self, arrays: Arrays, numbers: Mapping[str, Any]) -> None:
-        """Replace the file; raises InputError where it cannot be written, leaving the older one."""
+        """Replace the file; raises InputError where it cannot be written, which leaves the older file."""
         plain = {name: np.asarray(values, order="C") for name, values in arrays.items()}
         text = json.dumps({"format": FORMAT, "about": self.about, "numbers": numbers})
         header = {"pasand": text, "sha256": _digest(plain, text)}
@@ -161,18 +165,18 @@ class Checkpoint:
             part.replace(self.path)
         except (OSError, SafetensorError) as error:
             cause = f"cannot be written: {getattr(error, 'strerror', None) or error}"
-            raise InputError(self.path, cause=cause, cure="make room or name another place") from None
+            raise InputError(self.path, cause=cause, cure="free some disk space or choose another path") from None
         finally:
             if part.is_file():
                 part.unlink()
 
 
-def _ours(file: Path) -> bool:
+def _is_ours(file: Path) -> bool:
     return file.name.endswith((SUFFIX, SUFFIX + ".part"))
 
 
 def _digest(arrays: Arrays, text: str) -> str:
-    """Return the sha256 of everything in a file."""
+    """Return the sha256 of a file's whole content: arrays and header text."""
     digest = hashlib.sha256(text.encode())
     for name in sorted(arrays):
         array = arrays[name]
@@ -181,8 +185,8 @@ def _digest(arrays: Arrays, text: str) -> str:
     return digest.hexdigest()
 
 
-def _differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
-    """Return a clause for each thing in which two trainings differ."""
-    absent = "nothing"
-    names = [name for name in {**there, **here} if there.get(name, absent) != here.get(name, absent)]
-    return [f"{name} was {there.get(name, absent)}, is {here.get(name, absent)}" for name in names]
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return a phrase for each dependency in which two trainings differ."""
+    absent = "absent"
+    names = [name for name in {**before, **now} if before.get(name, absent) != now.get(name, absent)]
+    return [f"{name} was {before.get(name, absent)}, is {now.get(name, absent)}" for name in names]

@@ -1,4 +1,4 @@
-"""Networks as ONNX graphs, which `graphs.Graphs` runs without torch."""
+"""Exports methods of a network as ONNX graphs, which `onnx_graphs.Graphs` runs without torch."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pasand.training.onnx_graphs import LEAST, marked
+from pasand.training.onnx_graphs import MIN_BYTES, external_name
 from pasand.types import Array
 
 
-class _Tower(nn.Module):
-    """One method of a network as a network of its own."""
+class _Method(nn.Module):
+    """Wraps one method of a network as the forward pass of a module."""
 
     def __init__(self, network: nn.Module, name: str) -> None:
         super().__init__()
@@ -27,26 +27,26 @@ class _Tower(nn.Module):
         return vectors
 
 
-def graph(network: nn.Module, tower: str, inputs: Mapping[str, Array]) -> bytes:
-    """Return a tower of a network ("query", "item") as an ONNX graph, for any batch size and length of history.
+def export_method(network: nn.Module, method: str, inputs: Mapping[str, Array]) -> bytes:
+    """Return a method of a network ("query", "item", ...) as an ONNX graph, for any batch size and history length.
 
-    `inputs` are examples, of batch size and lengths above 1; where some have batch size 1, that is so always, and the
-    others' is free, but no length. The graph holds the computation alone: weights of
-    `graphs.LEAST` bytes or more stay in the model's state, so that they are neither stored nor held twice, and a
-    table may be larger than the 2 GiB that one graph can be. Needs onnx and onnxscript; takes seconds.
+    `inputs` are examples, with batch size and lengths above 1. Where some have batch size 1, these always have it; then
+    the others' batch size is free, but no length is. The graph holds the computation alone: weights of
+    `onnx_graphs.MIN_BYTES` bytes or more stay in the model's state, so that they are neither stored nor held twice, and
+    a table may exceed the 2 GiB limit of a graph. Needs onnx and onnxscript; takes seconds.
     """
     import onnx_ir
 
-    # a mutable array is asked for by torch, and mapped ones are read-only
+    # torch requires writable arrays, and memory-mapped ones are read-only
     tensors = {name: torch.from_numpy(np.array(values)) for name, values in inputs.items()}
     free = torch.export.Dim.AUTO
     shapes = {name: dict.fromkeys(range(t.dim()), free) for name, t in tensors.items()}
-    if any(len(t) == 1 for t in tensors.values()):  # what is asked of one request, with any number of items
+    if any(len(t) == 1 for t in tensors.values()):  # one query, with any number of items
         rows = torch.export.Dim("rows")
         shapes = {name: {0: rows} if len(t) > 1 else {} for name, t in tensors.items()}
     with _silence():
         program = torch.onnx.export(
-            _Tower(network, tower).eval(),
+            _Method(network, method).eval(),
             (),
             kwargs={"inputs": tensors},
             dynamo=True,
@@ -61,12 +61,12 @@ def graph(network: nn.Module, tower: str, inputs: Mapping[str, Array]) -> bytes:
     for name in list(initializers):
         value, own = initializers[name], name.removeprefix("network.")
         tensor = value.const_value
-        if own in learnt and learnt[own].dtype == torch.float32 and tensor.nbytes >= LEAST:
+        if own in learnt and learnt[own].dtype == torch.float32 and tensor.nbytes >= MIN_BYTES:
             value.const_value = onnx_ir.ExternalTensor(
-                "state", 0, tensor.nbytes, tensor.dtype, shape=tensor.shape, name=marked(own)
+                "state", 0, tensor.nbytes, tensor.dtype, shape=tensor.shape, name=external_name(own)
             )
-            value.name = marked(own)
-    for node in program.model.graph.all_nodes():  # where each came from in the code, with paths of this machine
+            value.name = external_name(own)
+    for node in program.model.graph.all_nodes():  # the metadata name source files by paths of this machine
         node.metadata_props.clear()
         for value in node.outputs:
             value.metadata_props.clear()
@@ -80,15 +80,15 @@ def graph(network: nn.Module, tower: str, inputs: Mapping[str, Array]) -> bytes:
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """Keep the exporter's hints, meant for its own authors, off the terminal."""
-    chatty = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")]
-    before = [logger.level for logger in chatty]
-    for logger in chatty:
+    """Suppress the exporter's warnings, which are meant for its developers."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
         logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        for logger, level in zip(chatty, before, strict=True):
+        for logger, level in zip(loggers, before, strict=True):
             logger.setLevel(level)

@@ -1,4 +1,4 @@
-"""Examples for rankers: requests with items that were taken or not, each with the history before it. No torch."""
+"""Training examples of rankers: queries with labelled items, from impressions, ratings or positives. Needs no torch."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ logger = logging.getLogger(__name__)
 
 Objective: TypeAlias = Literal["clicked", "liked", "ratings", "minutes"]
 CHUNK = 2048
-"""Requests whose histories are held at once."""
-REMEMBERED = 50
-"""Items shown lately and not taken that a request remembers."""
+"""Queries whose histories are in memory at once."""
+MAX_NOT_CLICKED = 50
+"""Latest items shown and not clicked that are part of a query."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Examples:
-    """Requests, Q of them, with K items each at most."""
+    """Q queries with at most K labelled items each."""
 
     data: Dataset
     user: Rows
@@ -34,169 +34,171 @@ class Examples:
     time: Array
     """(Q,) seconds since 1970."""
     upto: Offsets
-    """(Q,) the history is the user's first so many events."""
+    """(Q,) number of the user's events, from the first on, that are the history."""
     items: Rows
     """(Q, K) padded with -1."""
     label: Scores
-    """(Q, K) 1 or 0, or a rating; of a padded place nothing is meant."""
+    """(Q, K) 1 or 0, or a rating; meaningless at padding."""
     minutes: Scores | None = None
-    """(Q, K) minutes watched, 0 where not taken."""
+    """(Q, K) minutes watched, 0 where not clicked."""
     position: Rows | None = None
-    """(Q, K) where the item stood, 1 is the first, 0 unknown."""
-    shown: Rows | None = None
-    """(Q, S) items shown before and not taken, padded with -1."""
+    """(Q, K) position of the item in its list, from 1; 0: unknown."""
+    shown_not_clicked: Rows | None = None
+    """(Q, S) items shown before and not clicked, padded with -1."""
 
     def __len__(self) -> int:
         return len(self.user)
 
     def select(self, which: Mask | Offsets) -> Examples:
-        """Return the requests at these places."""
-        columns = ("user", "time", "upto", "items", "label", "minutes", "position", "shown")
-        there = {name: getattr(self, name) for name in columns}
-        return replace(self, **{name: values[which] for name, values in there.items() if values is not None})
+        """Return the queries at these indices."""
+        columns = ("user", "time", "upto", "items", "label", "minutes", "position", "shown_not_clicked")
+        arrays = {name: getattr(self, name) for name in columns}
+        return replace(self, **{name: values[which] for name, values in arrays.items() if values is not None})
 
     def batches(self) -> Iterator[tuple[slice, Queries]]:
-        """Yield places of the requests, a part at a time, and the requests."""
+        """Yield the queries in batches, each with the slice of its rows."""
         for at in range(0, len(self), CHUNK):
-            part = slice(at, min(at + CHUNK, len(self)))
-            queries = self.data.queries(self.user[part], k=1, time=self.time[part], upto=self.upto[part])
-            if self.shown is not None:
-                queries = replace(queries, features={**queries.features, "shown_not_clicked": self.shown[part]})
-            yield part, queries
+            rows = slice(at, min(at + CHUNK, len(self)))
+            queries = self.data.queries(self.user[rows], k=1, time=self.time[rows], upto=self.upto[rows])
+            if self.shown_not_clicked is not None:
+                features = {**queries.features, "shown_not_clicked": self.shown_not_clicked[rows]}
+                queries = replace(queries, features=features)
+            yield rows, queries
 
 
-def examples(data: Dataset, objective: Objective, negatives: int, most: int, rng: Generator) -> Examples:
-    """Return the latest examples, at most `most` pairs.
+def examples(data: Dataset, objective: Objective, negatives: int, max_pairs: int, rng: Generator) -> Examples:
+    """Return the latest examples, at most `max_pairs` pairs of query and item.
 
-    "clicked" and "minutes" learn from impressions; where there are none, from likings, labelled 1 and one minute long,
-    with `negatives` items each, labelled 0, drawn evenly from those that the user does not like. "liked" tells rated
-    events that are likings from those that are not, "ratings" foresees their value. What was taken and watched for
-    nobody knows how long is no example of "minutes". Raises InputError where the data do not have what the objective
-    needs, or where all their labels are equal.
+    "clicked" and "minutes" use impressions. Without impressions they use positives, labelled 1 and one minute long,
+    each with `negatives` items, labelled 0, drawn uniformly from the items that are no positives of the user. "liked"
+    labels rated events by whether they are positives, "ratings" by their value. Clicked items whose watch time is
+    unknown are no examples of "minutes". Raises InputError where the data lack what the objective needs, or where all
+    labels are equal.
     """
     if objective in ("clicked", "minutes") and data.impressions is not None and len(data.impressions):
-        found = _shown(data, data.impressions, most, objective)
+        found = _of_impressions(data, data.impressions, max_pairs, objective)
     elif objective in ("clicked", "minutes"):
-        found = _drawn(data, negatives, max(1, most // (1 + negatives)), rng)
+        found = _of_positives(data, negatives, max(1, max_pairs // (1 + negatives)), rng)
         if objective == "minutes":
-            logger.warning("%s has no impressions, so every liking counts as one minute", data.name)
+            logger.warning("%s has no impressions, so each positive counts as one minute", data.name)
             found = replace(found, minutes=found.label)
     else:
-        found = _rated(data, objective, most)
-    wanted = found.minutes if objective == "minutes" and found.minutes is not None else found.label
-    label = wanted[found.items >= 0]
-    told = found.position is not None or objective in ("liked", "ratings")
-    if told and len(label) and (label == label[0]).all():
-        cause = f"all {len(label):,} labels are equal, so that nothing can be told apart"
-        raise InputError(data.name, column=objective, cause=cause, cure="give data of both kinds, or another objective")
+        found = _of_ratings(data, objective, max_pairs)
+    target = found.minutes if objective == "minutes" and found.minutes is not None else found.label
+    label = target[found.items >= 0]
+    observed = found.position is not None or objective in ("liked", "ratings")
+    if observed and len(label) and (label == label[0]).all():
+        cause = f"all {len(label):,} labels are equal, so there is nothing to learn"
+        cure = "give data with different labels, or choose another objective"
+        raise InputError(data.name, column=objective, cause=cause, cure=cure)
     return found
 
 
-def _upto(data: Dataset, user: Rows, time: Array) -> Offsets:
-    """Return how many events of each user lie before each time; without times, none does, (n,)."""
+def _n_before(data: Dataset, user: Rows, time: Array) -> Offsets:
+    """Return how many events of each user are before each time, (n,); 0 without times."""
     grouped = data.by_user
-    moments = data.time[grouped.event]
+    times = data.time[grouped.event]
     begin, end = grouped.start[user], grouped.start[user + 1]
     low, high = begin.copy(), end.copy()
-    while (low < high).any():  # all users are searched at once
+    while (low < high).any():  # a binary search for all users at once
         middle = (low + high) // 2
-        earlier = moments[np.minimum(middle, len(moments) - 1)] < time
+        earlier = times[np.minimum(middle, len(times) - 1)] < time
         open_ = low < high
         low = np.where(open_ & earlier, middle + 1, low)
         high = np.where(open_ & ~earlier, middle, high)
     return low - begin
 
 
-def _places(data: Dataset) -> Offsets:
+def _history_lengths(data: Dataset, event: Offsets) -> Offsets:
+    """Return how many events of its user precede each event: by time where there is one, else in the log's order."""
+    if data.order == "time":
+        return _n_before(data, data.user[event], data.time[event])
     grouped = data.by_user
-    place = np.empty(len(data), np.int64)
-    place[grouped.event] = np.arange(len(data)) - grouped.start[data.user[grouped.event]]
-    return place
+    rank = np.empty(len(data), np.int64)
+    rank[grouped.event] = np.arange(len(data)) - grouped.start[data.user[grouped.event]]
+    return rank[event]
 
 
-def _before(data: Dataset, event: Offsets) -> Offsets:
-    timed = data.order == "time"
-    return _upto(data, data.user[event], data.time[event]) if timed else _places(data)[event]
-
-
-def _drawn(data: Dataset, negatives: int, most: int, rng: Generator) -> Examples:
-    event = np.flatnonzero(data.liked)[-most:]
+def _of_positives(data: Dataset, negatives: int, max_queries: int, rng: Generator) -> Examples:
+    """Return a query for each of the latest positives, with drawn items."""
+    event = np.flatnonzero(data.is_positive)[-max_queries:]
     user, item = data.user[event], data.item[event]
-    known = np.unique(data.item[data.liked])
+    known = np.unique(data.item[data.is_positive])
     drawn = known[rng.integers(0, max(len(known), 1), (len(event), negatives))] if len(known) else item[:, None][:, :0]
-    chosen = data.positives()
-    keys = np.unique(chosen.user.astype(np.int64) * data.n_items + chosen.item)
-    asked = user[:, None].astype(np.int64) * data.n_items + drawn
-    place = np.minimum(np.searchsorted(keys, asked), max(len(keys) - 1, 0))
-    likes = keys[place] == asked if len(keys) else np.zeros(asked.shape, np.bool_)
-    items = np.column_stack([item, np.where(likes, np.int32(-1), drawn)]).astype(np.int32)
+    positives = data.positives()
+    keys = np.unique(positives.user.astype(np.int64) * data.n_items + positives.item)
+    drawn_keys = user[:, None].astype(np.int64) * data.n_items + drawn
+    index = np.minimum(np.searchsorted(keys, drawn_keys), max(len(keys) - 1, 0))
+    is_positive = keys[index] == drawn_keys if len(keys) else np.zeros(drawn_keys.shape, np.bool_)
+    items = np.column_stack([item, np.where(is_positive, np.int32(-1), drawn)]).astype(np.int32)
     label = np.zeros(items.shape, np.float32)
     label[:, 0] = 1
-    upto = _before(data, event)
+    upto = _history_lengths(data, event)
     return Examples(data=data, user=user, time=data.time[event], upto=upto, items=items, label=label)
 
 
-def _rated(data: Dataset, objective: Objective, most: int) -> Examples:
+def _of_ratings(data: Dataset, objective: Objective, max_queries: int) -> Examples:
+    """Return a query for each of the latest rated events."""
     if data.value is None or data.values == "none" or (objective == "ratings" and data.values != "rating"):
         raise InputError(data.name, cause="no ratings to learn from", cure='set objective = "clicked"')
-    event = np.flatnonzero(np.isfinite(data.value))[-most:]
-    label = data.value[event] if objective == "ratings" else data.liked[event].astype(np.float32)
+    event = np.flatnonzero(np.isfinite(data.value))[-max_queries:]
+    label = data.value[event] if objective == "ratings" else data.is_positive[event].astype(np.float32)
     return Examples(
         data=data,
         user=data.user[event],
         time=data.time[event],
-        upto=_before(data, event),
+        upto=_history_lengths(data, event),
         items=data.item[event][:, None],
         label=label[:, None],
     )
 
 
-def _shown(data: Dataset, shown: Impressions, most: int, objective: Objective) -> Examples:
-    """Return a request for each moment at which a user was shown items."""
+def _of_impressions(data: Dataset, shown: Impressions, max_pairs: int, objective: Objective) -> Examples:
+    """Return a query for each user and time of the latest impressions, with all items shown then."""
     if objective == "minutes" and shown.watched_seconds is None:
         cure = 'give a column watched_seconds, or set objective = "clicked"'
         raise InputError(data.name, column="watched_seconds", cause="not in the impressions", cure=cure)
-    order = np.lexsort((np.arange(len(shown)), shown.user, shown.time))[-most:]
+    order = np.lexsort((np.arange(len(shown)), shown.user, shown.time))[-max_pairs:]
     user, time = shown.user[order], shown.time[order]
     new = np.append(True, (user[1:] != user[:-1]) | (time[1:] != time[:-1]))
-    request = np.cumsum(new) - 1
+    query = np.cumsum(new) - 1
     first = np.flatnonzero(new)
-    place = np.arange(len(order)) - first[request]
-    shape = (len(first), int(place.max(initial=0)) + 1)
+    index = np.arange(len(order)) - first[query]
+    shape = (len(first), int(index.max(initial=0)) + 1)
 
-    def table(column: Array, blank: float, kind: type) -> Array:
-        made: Array = np.full(shape, blank, kind)
-        made[request, place] = column[order]
-        return made
+    def table(column: Array, padding: float, kind: type) -> Array:
+        values: Array = np.full(shape, padding, kind)
+        values[query, index] = column[order]
+        return values
 
     minutes = None
     if shown.watched_seconds is not None:
         minutes = table(np.nan_to_num(shown.watched_seconds) / 60, 0, np.float32)
     items, clicked = table(shown.item, -1, np.int32), table(shown.clicked, 0, np.float32)
-    passed_over = _passed_over(user[first], items, clicked)
+    not_clicked = _not_clicked_before(user[first], items, clicked)
     if objective == "minutes" and shown.watched_seconds is not None:
         items[table(np.isnan(shown.watched_seconds), 0, np.bool_)] = -1
     return Examples(
         data=data,
         user=user[first],
         time=time[first],
-        upto=_upto(data, user[first], time[first]),
+        upto=_n_before(data, user[first], time[first]),
         items=items,
         label=clicked,
         minutes=minutes,
         position=table(shown.position, 0, np.int32),
-        shown=passed_over,
+        shown_not_clicked=not_clicked,
     )
 
 
-def _passed_over(user: Rows, items: Rows, clicked: Scores) -> Rows:
-    """Return the last items that earlier requests of the same user showed and that were not taken; (Q, S)."""
-    memory: dict[int, Rows] = {}
-    out = np.full((len(user), REMEMBERED), -1, np.int32)
+def _not_clicked_before(user: Rows, items: Rows, clicked: Scores) -> Rows:
+    """Return the latest items that were shown to the user in earlier queries and not clicked; (Q, S)."""
+    by_user: dict[int, Rows] = {}
+    out = np.full((len(user), MAX_NOT_CLICKED), -1, np.int32)
     for q, u in enumerate(user.tolist()):
-        known = memory.get(u)
-        if known is not None:
-            out[q, : len(known)] = known
-        passed = items[q][(items[q] >= 0) & (clicked[q] == 0)]
-        memory[u] = passed[-REMEMBERED:] if known is None else np.concatenate([known, passed])[-REMEMBERED:]
+        before = by_user.get(u)
+        if before is not None:
+            out[q, : len(before)] = before
+        now = items[q][(items[q] >= 0) & (clicked[q] == 0)]
+        by_user[u] = now[-MAX_NOT_CLICKED:] if before is None else np.concatenate([before, now])[-MAX_NOT_CLICKED:]
     return out

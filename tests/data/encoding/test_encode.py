@@ -1,4 +1,4 @@
-"""Encoding against a plain Python reading of the same rows."""
+"""Encoding of logs, compared with plain Python on the same rows."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pasand.data.encoding.cells import Clock, as_ids
-from pasand.data.encoding.encode import encode, read, three_quarters
-from pasand.data.encoding.feature_kinds import feature, kind_of
+from pasand.data.encoding.cells import TimeFormat, as_ids
+from pasand.data.encoding.encode import default_positive_threshold, encode, read
+from pasand.data.encoding.feature_kinds import feature, infer_kind
 from pasand.data.log import Log, Options
 from pasand.errors import InputError
 
@@ -25,27 +25,27 @@ ROWS = st.lists(
 
 @settings(max_examples=50, deadline=None)
 @given(rows=ROWS, size=st.integers(1, 7))
-def test_batches_of_any_size_give_what_plain_python_gives(rows: list[tuple[str, str, int, int]], size: int) -> None:
+def test_batches_of_any_size_agree_with_plain_python(rows: list[tuple[str, str, int, int]], size: int) -> None:
     names = ["user", "item", "time", "value"]
     frame = pl.DataFrame(rows, schema=names, orient="row")
     log = Log(name="log", events=lambda: frame.iter_slices(size), values="rating")
-    data, reading = read(log, Options())
+    data, summary = read(log, Options())
     expected = list(dict.fromkeys(sorted(rows, key=lambda row: row[2])))
     assert data.value is not None
     found = zip(
         data.users.ids(data.user), data.items.ids(data.item), data.time.tolist(), data.value.tolist(), strict=True
     )
     assert list(found) == expected
-    assert reading.rows == len(rows)
-    assert reading.duplicates == len(rows) - len(expected)
-    whole = encode(Log(name="log", events=frame.lazy(), values="rating"))
-    assert whole.fingerprint == data.fingerprint
+    assert summary.rows == len(rows)
+    assert summary.duplicates == len(rows) - len(expected)
+    at_once = encode(Log(name="log", events=frame.lazy(), values="rating"))
+    assert at_once.fingerprint == data.fingerprint
 
 
-def test_rows_that_differ_in_a_further_column_are_no_repetition() -> None:
+def test_rows_that_differ_in_an_extra_column_are_no_duplicates() -> None:
     frame = pl.DataFrame({"user": [1, 1, 1], "item": [2, 2, 2], "time": [5, 5, 5], "seconds": [1.0, None, None]})
-    data, reading = read(Log(name="log", events=frame.lazy()), Options())
-    assert reading.duplicates == 1
+    data, summary = read(Log(name="log", events=frame.lazy()), Options())
+    assert summary.duplicates == 1
     np.testing.assert_array_equal(data.columns["seconds"], [1, np.nan])
 
 
@@ -53,11 +53,11 @@ def test_ids_become_text() -> None:
     assert as_ids(pl.Series([12, None])).to_list() == ["12", None]
     assert as_ids(pl.Series([12.0, float("nan"), 0.5])).to_list() == ["12", None, "0.5"]
     assert as_ids(pl.Series(["012", " ", "12.0"])).to_list() == ["012", None, "12.0"]
-    assert as_ids(pl.Series(["012", "12.0"]), whole=True).to_list() == ["012", "12"]
+    assert as_ids(pl.Series(["012", "12.0"]), whole_numbers=True).to_list() == ["012", "12"]
 
 
 @pytest.mark.parametrize(
-    ("cells", "clock"),
+    ("cells", "time_format"),
     [
         (["978300760"], "seconds since 1970"),
         ([978300760.5], "seconds since 1970"),
@@ -70,34 +70,35 @@ def test_ids_become_text() -> None:
         ([datetime.datetime(2000, 12, 31, 22, 12, 40)], "dates"),
     ],
 )
-def test_times_are_read_in_every_spelling(cells: list[object], clock: str) -> None:
+def test_times_are_parsed_in_every_format(cells: list[object], time_format: str) -> None:
     series = pl.Series(cells)
-    found = Clock.of(series)
-    assert found is not None
-    assert str(found) == clock
-    assert found.read(series)[0] // 1_000_000_000 == 978300760
+    inferred = TimeFormat.infer(series)
+    assert inferred is not None
+    assert str(inferred) == time_format
+    assert inferred.parse(series)[0] // 1_000_000_000 == 978300760
 
 
-def test_dates_alone_are_midnight_and_ambiguous_ones_are_refused() -> None:
-    clock = Clock.of(pl.Series(["2001-01-01"]))
-    assert clock is not None
-    assert clock.read(pl.Series(["2001-01-01", "x"])).to_list() == [978307200_000_000_000, None]
-    assert Clock.of(pl.Series(["03/04/2020"])) is None
-    mixed = Clock.of(pl.Series([978300760_000, 978300761_000, 978300762]))
-    assert mixed == Clock(unit="milliseconds")
-    read = mixed.read(pl.Series([978300760_000, 978300762, -5])).to_list()
-    assert read == [978300760 * 10**9, None, -5 * 10**6], "seconds among milliseconds cannot be read"
-    assert Clock(unit="seconds").read(pl.Series(["978300760", "978300760000"])).to_list() == [978300760 * 10**9, None]
-    far = Clock(unit="seconds").read(pl.Series([10**18, 1]))
-    assert far.to_list() == [None, 1_000_000_000]
+def test_dates_are_midnight_and_ambiguous_ones_are_rejected() -> None:
+    dates = TimeFormat.infer(pl.Series(["2001-01-01"]))
+    assert dates is not None
+    assert dates.parse(pl.Series(["2001-01-01", "x"])).to_list() == [978307200_000_000_000, None]
+    assert dates.parse(pl.Series([1, 2])).to_list() == [None, None]
+    assert TimeFormat.infer(pl.Series(["03/04/2020"])) is None
+    mixed = TimeFormat.infer(pl.Series([978300760_000, 978300761_000, 978300762]))
+    assert mixed == TimeFormat(unit="milliseconds")
+    times = mixed.parse(pl.Series([978300760_000, 978300762, -5])).to_list()
+    assert times == [978300760 * 10**9, None, -5 * 10**6], "seconds among milliseconds cannot be parsed"
+    seconds = TimeFormat(unit="seconds")
+    assert seconds.parse(pl.Series(["978300760", "978300760000"])).to_list() == [978300760 * 10**9, None]
+    assert seconds.parse(pl.Series([10**18, 1])).to_list() == [None, 1_000_000_000]
 
 
 @pytest.mark.parametrize(
     ("given_ratings", "expected"),
     [([1, 2, 3, 4, 5], 4), ([0.5, 3, 4, 4.5, 5], 4), ([3, 4, 5], 4), ([0, 1], 1), (list(range(1, 11)), 8), ([2, 2], 2)],
 )
-def test_likings_begin_at_three_quarters_of_the_scale(given_ratings: list[float], expected: float) -> None:
-    assert three_quarters(np.array(given_ratings, np.float32)) == expected
+def test_positives_begin_at_three_quarters_of_the_scale(given_ratings: list[float], expected: float) -> None:
+    assert default_positive_threshold(np.array(given_ratings, np.float32)) == expected
 
 
 @pytest.mark.parametrize(
@@ -114,10 +115,10 @@ def test_likings_begin_at_three_quarters_of_the_scale(given_ratings: list[float]
     ],
 )
 def test_kinds_are_inferred(cells: list[object], kind: str) -> None:
-    assert kind_of(pl.Series(cells)) == kind
+    assert infer_kind(pl.Series(cells)) == kind
 
 
-def test_features_keep_values_and_what_is_missing() -> None:
+def test_features_keep_values_and_missing_entries() -> None:
     bag = feature(pl.Series(["b|a", None, "a|a"]), "bag")
     assert (bag.names, bag.values.tolist()) == (("a", "b"), [[1, 0], [-1, -1], [0, -1]])
     vector = feature(pl.Series(["[1, -2.5]", None]), "vector")
@@ -126,7 +127,7 @@ def test_features_keep_values_and_what_is_missing() -> None:
     assert feature(pl.Series([1, 2, 1]), "categorical").values.tolist() == [0, 1, 0]
 
 
-def test_kinds_asked_for_must_be_possible() -> None:
+def test_chosen_kinds_must_be_possible() -> None:
     frame = pl.DataFrame({"user": [1], "item": [2]})
     items = pl.DataFrame({"id": ["2"], "title": ["Sholay"]})
     log = Log(name="log", events=frame.lazy(), order="none", items=items)

@@ -1,4 +1,4 @@
-"""Impressions: what a dataset may hold of what was shown, how it is cut with the events, and how tables are read."""
+"""Impressions: validation, splits together with the events, and encoding of tables."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from pasand.evaluation.protocols import protocol
 from pasand.evaluation.protocols.sampled_negatives import _with_items
 from pasand.simulation.world import World
 from pasand.sources import load
-from pasand.training.validation import latest
+from pasand.training.validation import split_latest
 from tests.logs import log
 
 EVENTS = "user,item,time,rating\nana,a,100,5\nbo,b,200,4\nana,b,300,3\nbo,c,400,5\n"
 
 
 def impressions(rows: list[tuple[int, int, int, int, int]], **more: object) -> Impressions:
-    """Impressions of (user, item, time, position, taken), in order."""
+    """Impressions of (user, item, time, position, clicked), in order."""
     user, item, time, position, clicked = (np.array(column) for column in zip(*rows, strict=True))
     return Impressions(
         user=user.astype(np.int32),
@@ -42,7 +42,7 @@ def read(folder: Path, shown: str, *, events: str = EVENTS, name: str = "shown.c
     return load(folder / "events.csv", impressions=folder / name, **options)  # type: ignore[arg-type]
 
 
-def told(data: Dataset, *words: str) -> bool:
+def has_note(data: Dataset, *words: str) -> bool:
     return any(all(word in note for word in words) for note in data.notes)
 
 
@@ -69,7 +69,7 @@ TWO = [(0, 0, 10, 1, 1), (0, 1, 10, 2, 0)]
         (TWO, {"features": {"shelf": floats(1)}}, "shelf"),
     ],
 )
-def test_what_cannot_be_is_refused(
+def test_invalid_impressions_are_rejected(
     rows: list[tuple[int, int, int, int, int]], more: dict[str, object], word: str
 ) -> None:
     with pytest.raises(ValueError, match=word):
@@ -86,7 +86,7 @@ def test_select_before_and_since_cut_every_column() -> None:
     )
     assert len(shown) == 4
     early = shown.before(20)
-    assert early.item.tolist() == [0, 1], "what is shown at the moment itself is not before it"
+    assert early.item.tolist() == [0, 1], "impressions at the time itself are not before it"
     assert early.propensity is not None
     assert early.propensity.tolist() == floats(0.5, 0.4).tolist()
     assert early.features["shelf"].tolist() == [1, 2]
@@ -98,23 +98,23 @@ def test_select_before_and_since_cut_every_column() -> None:
     assert shown.before(0).before(5).features["shelf"].shape == (0,)
 
 
-def test_the_fingerprint_tells_impressions_apart() -> None:
+def test_the_fingerprint_depends_on_impressions() -> None:
     data = log([("u", "a", 10, 5), ("u", "b", 20, 5)])
     shown = impressions(TWO)
-    marks = {
+    fingerprints = {
         data.fingerprint,
         replace(data, impressions=shown).fingerprint,
         replace(data, impressions=replace(shown, clicked=~shown.clicked)).fingerprint,
         replace(data, impressions=replace(shown, propensity=floats(0.5, 0.5))).fingerprint,
     }
-    assert len(marks) == 4
-    assert replace(data, impressions=impressions(TWO)).fingerprint in marks
+    assert len(fingerprints) == 4
+    assert replace(data, impressions=impressions(TWO)).fingerprint in fingerprints
     with pytest.raises(ValueError, match="vocabularies"):
         replace(data, impressions=impressions([(0, 2, 10, 1, 1)]))
 
 
 def impression_table() -> Dataset:
-    """Two users; each taken impression stands 5 seconds before its event, as where a click is logged later."""
+    """Two users; each clicked impression is 5 seconds before its event, as where the click is logged later."""
     data = log([("u", "a", 10, 5), ("v", "b", 20, 5), ("u", "b", 30, 5), ("v", "c", 40, 5), ("u", "c", 50, 5)])
     rows = [
         (0, 0, 5, 1, 1),
@@ -135,9 +135,9 @@ def kept(data: Dataset) -> list[tuple[int, int, int]] | None:
     return list(zip(shown.user.tolist(), shown.item.tolist(), shown.time.tolist(), strict=True))
 
 
-def test_a_temporal_split_keeps_what_was_known_at_its_cut() -> None:
+def test_a_temporal_split_keeps_the_impressions_known_at_its_cut() -> None:
     (split,) = protocol("temporal", train_share=0.6).split(impression_table())
-    # the cut is at 40: v was shown c at 35, but that v took it is known from 40 on only
+    # the cut is at 40: v was shown c at 35, but that v clicked it is known only from 40 on
     assert kept(split.train) == [(0, 0, 5), (1, 1, 15), (1, 2, 15), (0, 1, 25), (0, 2, 25)]
     assert kept(split.test) == [(0, 2, 45)]
     inner = protocol("temporal", train_share=0.6).split(split.train)[0]
@@ -145,21 +145,21 @@ def test_a_temporal_split_keeps_what_was_known_at_its_cut() -> None:
     assert inner.train.impressions.time.max(initial=0) < 20
 
 
-def test_leave_last_out_keeps_what_each_user_was_shown_before_the_answer() -> None:
-    (split,) = protocol("leave-last-out", at_least=2).split(impression_table())
-    # asked are v's c at 40 and u's c at 50; both saw it taken before, at 35 and 45
+def test_leave_last_out_keeps_the_impressions_before_each_held_out_event() -> None:
+    (split,) = protocol("leave-last-out", min_events=2).split(impression_table())
+    # held out are v's c at 40 and u's c at 50; their clicked impressions are at 35 and 45
     assert kept(split.train) == [(0, 0, 5), (1, 1, 15), (1, 2, 15), (0, 1, 25), (0, 2, 25)]
 
 
-def test_other_protocols_never_train_on_impressions_of_the_answers() -> None:
+def test_other_protocols_never_train_on_impressions_of_test_events() -> None:
     data = impression_table()
-    (split,) = protocol("strong-generalisation", held_out=0.5).split(data)
+    (split,) = protocol("strong-generalisation", holdout_share=0.5).split(data)
     held = np.unique(split.test.user)
     assert split.train.impressions is not None
     assert len(split.train.impressions) in (3, 4)
     assert not np.isin(split.train.impressions.user, held).any()
     assert all(kept(part.train) is None for part in protocol("folds", n=2).split(data))
-    assert kept(data.select(slice(0, 3))) is None, "a selection of events that says nothing of impressions has none"
+    assert kept(data.select(slice(0, 3))) is None, "a selection of events has only the impressions passed in"
     assert kept(replace(data, order="sequence").before(30)) is None
     assert kept(data.positives()) == kept(data)
     assert kept(data.with_items(["new"], {})) == kept(data)
@@ -191,16 +191,16 @@ def test_a_table_is_read_with_ids_of_the_log_and_in_order(tmp_path: Path) -> Non
     assert found.propensity is not None
     assert found.propensity.tolist() == [0.5, 1, 0.5, 0.25]
     assert {name: values.tolist() for name, values in found.features.items()} == {"shelf": [2, 1, 2, 3]}
-    assert told(data, "not used: page")
-    assert told(data, "users known from impressions alone", "1")
+    assert has_note(data, "not used: page")
+    assert has_note(data, "users with impressions but without an event", "1")
     report = check(data)
-    assert report.shown is not None
-    assert report.shown.clicks_by_position == {"1": pytest.approx(1 / 3), "2": 1.0}
-    assert report.shown.events_found == 0.5
-    assert "impressions 4 of 3 items to 3 users, taken 50.00%" in report.text()
+    assert report.impressions is not None
+    assert report.impressions.clicks_by_position == {"1": pytest.approx(1 / 3), "2": 1.0}
+    assert report.impressions.events_found == 0.5
+    assert "impressions 4 of 3 items to 3 users, clicked 50.00%" in report.text()
 
 
-def test_parquet_json_lines_and_folders_say_the_same(tmp_path: Path) -> None:
+def test_parquet_json_lines_and_folders_give_the_same_impressions(tmp_path: Path) -> None:
     frame = pl.DataFrame(
         {"user": ["ana", "bo"], "item": ["a", "b"], "time": [90, 190], "position": [1, 1], "clicked": [True, False]}
     )
@@ -210,15 +210,15 @@ def test_parquet_json_lines_and_folders_say_the_same(tmp_path: Path) -> None:
     frame.tail(1).write_csv(tmp_path / "parts" / "2.csv")
     frame.write_parquet(tmp_path / "shown.parquet")
     frame.write_ndjson(tmp_path / "shown.jsonl")
-    marks = {
+    fingerprints = {
         load(tmp_path / "events.csv", impressions=tmp_path / name).fingerprint
         for name in ("parts", "shown.parquet", "shown.jsonl")
     }
-    assert len(marks) == 1
+    assert len(fingerprints) == 1
     assert load(tmp_path / "events.csv").impressions is None
 
 
-HEAD = "user,item,time,position,taken,watched_seconds,propensity\n"
+HEAD = "user,item,time,position,clicked,watched_seconds,propensity\n"
 GOOD = [f"ana,a,{time},1,{time % 2},{10 * (time % 2)},0.5" for time in range(1, 41)]
 
 
@@ -235,20 +235,20 @@ GOOD = [f"ana,a,{time},1,{time % 2},{10 * (time % 2)},0.5" for time in range(1, 
         ("bo,b,,1,1,20,0.5", ("time is missing", "row 42")),
         ("bo,b,soon,1,1,20,0.5", ("time cannot be read",)),
         ("bo,b,-5,1,1,20,0.5", ("time is before 1970",)),
-        ("bo,b,190,1,2,20,0.5", ("taken is neither 0 nor 1", "'2'")),
-        ("bo,b,190,1,,20,0.5", ("taken is missing",)),
+        ("bo,b,190,1,2,20,0.5", ("clicked is neither 0 nor 1", "'2'")),
+        ("bo,b,190,1,,20,0.5", ("clicked is missing",)),
         (",b,190,1,1,20,0.5", ("user is missing",)),
-        (GOOD[0], ("1 impression dropped", "repeat")),
+        (GOOD[0], ("1 impression dropped", "duplicates")),
     ],
 )
-def test_bad_rows_are_dropped_and_told(tmp_path: Path, row: str, words: tuple[str, ...]) -> None:
+def test_bad_rows_are_dropped_and_noted(tmp_path: Path, row: str, words: tuple[str, ...]) -> None:
     data = read(tmp_path, HEAD + "\n".join([*GOOD, row]) + "\n")
     assert data.impressions is not None
     assert len(data.impressions) == 40
-    assert told(data, *words)
+    assert has_note(data, *words)
 
 
-def test_many_bad_rows_are_refused_with_the_worst(tmp_path: Path) -> None:
+def test_many_bad_rows_are_rejected_with_the_most_frequent_reason(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"propensity is 0.*of 43 rows 3 are bad"):
         read(tmp_path, HEAD + "\n".join([*GOOD, *["bo,b,190,1,1,20,0"] * 3]) + "\n")
     with pytest.raises(InputError, match="header but no rows"):
@@ -257,11 +257,11 @@ def test_many_bad_rows_are_refused_with_the_worst(tmp_path: Path) -> None:
         read(tmp_path, HEAD + ",a,5,1,1,1,1\n")
 
 
-def test_without_any_good_row_left_it_is_refused(tmp_path: Path) -> None:
+def test_a_table_without_good_rows_is_rejected(tmp_path: Path) -> None:
     rows = ["ana,a,1,1,1,5,", "ana,a,2,1,1,5,"]
     data = read(tmp_path, HEAD + "\n".join(rows) + "\n")
     assert data.impressions is not None
-    assert data.impressions.propensity is None, "missing throughout means that it is not known"
+    assert data.impressions.propensity is None, "a column that is missing throughout is unknown"
     with pytest.raises(InputError, match="of 2 rows 2 are bad"):
         read(tmp_path, HEAD + "ana,a,1,1,maybe,5,1\nana,a,2,1,maybe,5,1\n")
 
@@ -272,10 +272,10 @@ def test_unknown_positions_and_propensities_do_not_cost_rows(tmp_path: Path) -> 
     assert data.impressions is not None
     assert data.impressions.position.tolist() == [0, 0, 0, 0, 3]
     assert data.impressions.propensity is None
-    assert told(data, "4 impressions of unknown position", "1 are 0", "add one")
+    assert has_note(data, "4 impressions of unknown position", "1 are 0", "add one")
 
 
-def test_of_an_impression_logged_twice_the_taken_row_stays(tmp_path: Path) -> None:
+def test_of_duplicates_the_clicked_row_is_kept(tmp_path: Path) -> None:
     rows = ["ana,a,1,1,0,,0.5", "ana,a,1,1,1,7,0.5", "ana,a,1,1,1,,0.5", "ana,a,1,2,0,,0.5"]
     data = read(tmp_path, HEAD + "\n".join(rows) + "\n")
     assert data.impressions is not None
@@ -284,7 +284,7 @@ def test_of_an_impression_logged_twice_the_taken_row_stays(tmp_path: Path) -> No
     assert data.impressions.watched_seconds.tolist() == [7, 0]
 
 
-def test_watched_far_beyond_the_running_time_is_cut_and_told(tmp_path: Path) -> None:
+def test_watch_times_far_beyond_the_running_time_are_clipped_and_noted(tmp_path: Path) -> None:
     (tmp_path / "log").mkdir()
     (tmp_path / "log" / "events.csv").write_text(EVENTS)
     (tmp_path / "log" / "items.csv").write_text("id,minutes\na,2\nb,10\nc,5\n")
@@ -295,24 +295,24 @@ def test_watched_far_beyond_the_running_time_is_cut_and_told(tmp_path: Path) -> 
     assert data.impressions is not None
     assert data.impressions.watched_seconds is not None
     assert data.impressions.watched_seconds[:4].tolist() == [360, 360, 361, 0]
-    assert np.isnan(data.impressions.watched_seconds[4]), "taken, and not known how long"
-    assert told(data, "1 impression watched for more than 3 times", "minutes")
-    assert told(data, "1 impression watched but not taken")
+    assert np.isnan(data.impressions.watched_seconds[4]), "clicked, with an unknown watch time"
+    assert has_note(data, "1 impression watched for more than 3 times", "minutes")
+    assert has_note(data, "1 impression watched but not clicked")
 
 
-def test_taken_follows_from_watched_and_one_sided_labels_are_told(tmp_path: Path) -> None:
+def test_clicks_follow_from_watch_times_and_constant_labels_are_noted(tmp_path: Path) -> None:
     data = read(tmp_path, "user,item,time,watched_seconds\nana,a,1,5\nana,b,2,0\nbo,a,3,\n")
     assert data.impressions is not None
     assert data.impressions.clicked.tolist() == [True, False, False]
-    for label, fate in (("1", "all"), ("0", "none")):
-        data = read(tmp_path, f"user,item,time,taken\nana,a,1,{label}\nana,b,2,{label}\n")
-        assert told(data, f"{fate} of them were taken")
+    for label, count in (("1", "all"), ("0", "none")):
+        data = read(tmp_path, f"user,item,time,clicked\nana,a,1,{label}\nana,b,2,{label}\n")
+        assert has_note(data, f"{count} of them were clicked")
 
 
 @pytest.mark.parametrize(
     "cells", [[1, 0, 1], [1.0, 0.0, 1.0], [True, False, True], ["yes", "NO", "true"], ["1.0", " 0 ", "1"]]
 )
-def test_taken_may_be_written_in_many_ways(tmp_path: Path, cells: list[object]) -> None:
+def test_clicked_may_be_written_in_many_ways(tmp_path: Path, cells: list[object]) -> None:
     (tmp_path / "events.csv").write_text(EVENTS)
     pl.DataFrame({"user": ["ana"] * 3, "item": ["a"] * 3, "time": [1, 2, 3], "clicked": cells}).write_parquet(
         tmp_path / "shown.parquet"
@@ -337,9 +337,9 @@ def test_nan_in_a_table_is_missing(tmp_path: Path) -> None:
     assert data.impressions.position.tolist() == [0, 0]
 
 
-def test_columns_are_named_by_hand_and_missing_ones_asked_for(tmp_path: Path) -> None:
+def test_columns_can_be_named_and_missing_ones_are_rejected(tmp_path: Path) -> None:
     shown = "user,item,time,hit,p\nana,a,1,1,0.5\nana,b,2,0,0.5\n"
-    with pytest.raises(InputError, match=r"impressions\.taken=NAME"):
+    with pytest.raises(InputError, match=r"impressions\.clicked=NAME"):
         read(tmp_path, shown)
     data = read(tmp_path, shown, impression_columns={"clicked": "hit", "propensity": "p"})
     assert data.impressions is not None
@@ -347,31 +347,31 @@ def test_columns_are_named_by_hand_and_missing_ones_asked_for(tmp_path: Path) ->
     assert data.impressions.propensity is not None
     with pytest.raises(InputError, match="no column 'nothing'"):
         read(tmp_path, shown, impression_columns={"clicked": "nothing"})
-    with pytest.raises(InputError, match="no such part"):
+    with pytest.raises(InputError, match="impressions have no such column"):
         read(tmp_path, shown, impression_columns={"score": "p"})
     with pytest.raises(InputError, match="looks like the time"):
-        read(tmp_path, "user,item,taken\nana,a,1\n")
+        read(tmp_path, "user,item,clicked\nana,a,1\n")
     with pytest.raises(InputError, match="header"):
         read(tmp_path, "1,2,3,1\n2,3,4,0\n")
     with pytest.raises(InputError, match="no such file or folder"):
         load(tmp_path / "events.csv", impressions=tmp_path / "nowhere.csv")
 
 
-def test_stopping_early_is_not_told_the_withheld_likings_by_impressions() -> None:
-    found = latest(impression_table(), np.random.default_rng(0))
+def test_the_validation_split_does_not_leak_its_positives_through_impressions() -> None:
+    found = split_latest(impression_table(), np.random.default_rng(0))
     assert found is not None
-    # too few users for a cut in time: the last likings are withheld, v's c at 40 and u's c at 50
+    # too few users for a cut in time: the last positives are held out, v's c at 40 and u's c at 50
     assert sorted(found.item.tolist()) == [2, 2]
     assert kept(found.train) == [(0, 0, 5), (1, 1, 15), (1, 2, 15), (0, 1, 25), (0, 2, 25)]
     data = World(n_users=2500, n_items=60, days=40, seed=2, visits=0.8, new_viewers=0).dataset()
     assert data.impressions is not None
-    cut = latest(data, np.random.default_rng(0))
+    cut = split_latest(data, np.random.default_rng(0))
     assert cut is not None
-    moment = data.time[int(0.9 * len(data))]
-    assert cut.train.time.max() < moment, "with enough users there is one cut"
+    cut_time = data.time[int(0.9 * len(data))]
+    assert cut.train.time.max() < cut_time, "with enough users there is one cut"
     assert cut.train.impressions is not None
     assert 0.8 * len(data.impressions) < len(cut.train.impressions) < len(data.impressions)
-    assert cut.train.impressions.time.max() < moment
-    none = latest(replace(impression_table(), order="none"), np.random.default_rng(0))
+    assert cut.train.impressions.time.max() < cut_time
+    none = split_latest(replace(impression_table(), order="none"), np.random.default_rng(0))
     assert none is not None
     assert none.train.impressions is None

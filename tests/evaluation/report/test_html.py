@@ -1,4 +1,4 @@
-"""The HTML report: whole, escaped, alone, and true to what it was given."""
+"""The HTML report is complete, escaped and self-contained, and shows the values that it is given."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from pasand.errors import InputError
 from pasand.evaluation.intervals import Interval
 from pasand.evaluation.report import charts
 from pasand.evaluation.report.html import (
-    Activity,
     Curve,
-    Entry,
     Group,
-    Learning,
-    Popularity,
+    GroupedMetric,
+    LeaderboardRow,
+    LearningCurves,
+    PopularityShares,
     Report,
     Timeline,
+    best_epochs,
     render,
-    summary,
     write,
 )
 
@@ -32,10 +32,10 @@ START = 1_735_689_600.0
 
 
 def full() -> Report:
-    """A report with every part, and odd values in it."""
+    """Return a report with all parts, and with odd values."""
     names = ["ease", "popularity", "<script>alert(1)</script>"]
     entries = [
-        Entry(
+        LeaderboardRow(
             name=name,
             metrics={
                 "ndcg@10": Interval(mean=0.3 - 0.1 * i, low=0.28 - 0.1 * i, high=0.32 - 0.1 * i),
@@ -63,14 +63,14 @@ def full() -> Report:
             cut=START + 140 * DAY,
         ),
         leaderboard=entries,
-        activity=[
-            Activity(
+        grouped_metrics=[
+            GroupedMetric(
                 metric="ndcg@10", groups=[group, Group(name="empty", users=0, values={"ease": Interval(mean=math.nan)})]
             )
         ],
-        popularity=Popularity(shares={name: [0.5, 0.5] + [0.0] * 8 for name in names}, reference=[0.1] * 10),
-        learning=[
-            Learning(
+        popularity=PopularityShares(shares={name: [0.5, 0.5] + [0.0] * 8 for name in names}, reference=[0.1] * 10),
+        learning_curves=[
+            LearningCurves(
                 title="Curves",
                 metric="rmse",
                 curves=[Curve(name=f"k={i}", values=[1.0 + i, 0.9 + i, math.nan], stop=2) for i in range(12)],
@@ -81,7 +81,7 @@ def full() -> Report:
 
 
 def drawings(page: str) -> list[ElementTree.Element]:
-    """The SVGs of the page, parsed, which fails where one is not well formed."""
+    """Return the parsed SVGs of the page; fails if one is not well formed."""
     return [ElementTree.fromstring(found) for found in re.findall(r"<svg.*?</svg>", page, flags=re.S)]
 
 
@@ -90,14 +90,14 @@ def numbers(drawing: ElementTree.Element) -> list[float]:
     return [float(mark.attrib[name]) for mark in drawing.iter() for name in names if name in mark.attrib]
 
 
-def test_every_word_is_escaped() -> None:
+def test_all_text_is_escaped() -> None:
     page = render(full())
     assert "<script" not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
     assert "Tea &amp; &lt;b&gt;films&lt;/b&gt;" in page
 
 
-def test_the_page_stands_alone() -> None:
+def test_the_page_is_self_contained() -> None:
     page = render(full())
     assert not re.search(r"(src|href)\s*=|url\(|@import|https?://", page)
 
@@ -142,7 +142,7 @@ def test_undefined_values_never_reach_the_page() -> None:
     assert not re.search(r"\bnan\b|\binf\b", render(full()))
 
 
-def test_writing_leaves_the_old_file_or_the_new_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_writing_is_atomic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "report.html"
     write(path, Report(title="first"))
 
@@ -165,18 +165,18 @@ def test_the_histogram_shows_each_count_and_the_cut() -> None:
     assert any(mark.text == "cut 1970-01-02" for mark in drawing)
 
 
-def test_curves_are_summed_up_best_first() -> None:
-    part = Learning(
+def test_best_epochs_are_listed_best_curve_first() -> None:
+    part = LearningCurves(
         title="t",
         metric="rmse",
         curves=[Curve(name="a", values=[3, 2, 4]), Curve(name="b", values=[1, 5]), Curve(name="c", values=[])],
     )
-    assert [(curve.name, best, epoch) for _, curve, best, epoch in summary(part)[:2]] == [("b", 1, 1), ("a", 2, 2)]
-    assert summary(part)[2][1].name == "c"
+    assert [(curve.name, best, epoch) for _, curve, best, epoch in best_epochs(part)[:2]] == [("b", 1, 1), ("a", 2, 2)]
+    assert best_epochs(part)[2][1].name == "c"
 
 
 def test_names_at_line_ends_keep_their_distance() -> None:
-    placed = charts.spread([50, 50.1, 49.9, 90, 99, 99.5, 3], 12, 0, 100)
+    placed = charts.spaced([50, 50.1, 49.9, 90, 99, 99.5, 3], 12, 0, 100)
     ordered = sorted(placed)
     assert all(b - a >= 12 - 1e-9 for a, b in pairwise(ordered))
     assert min(placed) >= 0
@@ -196,21 +196,21 @@ def test_ticks_are_inside_and_few(low: float, high: float) -> None:
 def test_time_ticks_fit_the_span(days: float) -> None:
     found = charts.time_ticks(START, START + days * DAY, 6)
     assert 1 <= len(found) <= 8
-    assert all(START <= moment <= START + days * DAY for moment, _ in found)
+    assert all(START <= time <= START + days * DAY for time, _ in found)
 
 
-def test_wrong_parts_are_refused() -> None:
+def test_invalid_parts_are_rejected() -> None:
     with pytest.raises(ValueError, match="rising"):
         Timeline(edges=[1, 1], parts={})
     with pytest.raises(ValueError, match="2 counts"):
         Timeline(edges=[1, 2, 3], parts={"train": [1]})
     with pytest.raises(ValueError, match="ten"):
-        Popularity(shares={"a": [1.0]})
+        PopularityShares(shares={"a": [1.0]})
 
 
 def test_curves_without_a_kept_epoch_need_no_table() -> None:
     curve = Curve(name="train rmse", values=[1.0, 0.5])
-    page = render(Report(title="t", learning=[Learning(title="t", metric="rmse", curves=[curve])]))
+    page = render(Report(title="t", learning_curves=[LearningCurves(title="t", metric="rmse", curves=[curve])]))
     assert "<table" not in page
     assert "A ring" not in page
     assert page.count("<svg") == 2
@@ -218,13 +218,13 @@ def test_curves_without_a_kept_epoch_need_no_table() -> None:
 
 def test_long_settings_fold_away() -> None:
     long = "learning_rate 0.02, epochs 100, dimensions 100, l2 0.06"
-    page = render(Report(title="t", leaderboard=[Entry(name="mf", metrics={}, hyperparameters=long)]))
-    assert f"<details><summary>settings</summary><small>{long}</small></details>" in page
+    page = render(Report(title="t", leaderboard=[LeaderboardRow(name="mf", metrics={}, hyperparameters=long)]))
+    assert f"<details><summary>hyper-parameters</summary><small>{long}</small></details>" in page
 
 
-def test_equals_share_the_mark_unless_all_are_equal() -> None:
+def test_ties_share_the_mark_unless_all_are_equal() -> None:
     def best(*means: float) -> frozenset[str]:
-        board = [Entry(name=f"m{i}", metrics={"ndcg@10": Interval(mean=mean)}) for i, mean in enumerate(means)]
+        board = [LeaderboardRow(name=f"m{i}", metrics={"ndcg@10": Interval(mean=mean)}) for i, mean in enumerate(means)]
         return Report(title="t", leaderboard=board).best("ndcg@10")
 
     assert best(0.2, 0.2, 0.1) == {"m0", "m1"}

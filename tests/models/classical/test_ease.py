@@ -43,11 +43,11 @@ def test_reasons_are_the_weights_and_items_seen_twice_count_once() -> None:
         assert {reason.item: reason.weight for reason in why} == pytest.approx(expected, rel=1e-4)
 
 
-def test_history_unknown_at_training_says_nothing() -> None:
+def test_a_history_unknown_at_training_has_no_scores() -> None:
     data = dataset([0, 0, 1], [0, 1, 0], n_items=3)
     model = EASE().fit(data, rng=RNG)
-    stranger = dataset([0], [2], n_items=3).queries(np.array([0], np.int32), k=1)
-    assert np.isneginf(model.score(stranger, None)).all()
+    unknown_history = dataset([0], [2], n_items=3).queries(np.array([0], np.int32), k=1)
+    assert np.isneginf(model.score(unknown_history, None)).all()
 
 
 def test_too_many_items_are_refused_before_memory_runs_out(monkeypatch: pytest.MonkeyPatch) -> None:

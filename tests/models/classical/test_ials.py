@@ -14,7 +14,7 @@ LIKED[:, 11] = False
 LIKED[3] = False
 USER, ITEM = (side.astype(np.int32) for side in np.nonzero(LIKED))
 DATA = dataset(USER, ITEM, n_users=25, n_items=12)
-SETTINGS = {"dimensions": 5, "unobserved": 0.2, "l2": 0.03, "l2_exponent": 0.5}
+SETTINGS = {"dimensions": 5, "unobserved_weight": 0.2, "l2": 0.03, "l2_exponent": 0.5}
 
 
 def dense_side(liked: NDArray[np.bool_], others: NDArray[np.float64], active: int) -> NDArray[np.float64]:
@@ -31,9 +31,9 @@ def dense_side(liked: NDArray[np.bool_], others: NDArray[np.float64], active: in
 
 
 def dense_fit(epochs: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    drawn = np.random.default_rng(9).normal(0, 0.1 / np.sqrt(5), (12, 5))
-    drawn[np.bincount(ITEM, minlength=12) == 0] = 0
-    items = drawn.astype(np.float32).astype(np.float64)
+    initial = np.random.default_rng(9).normal(0, 0.1 / np.sqrt(5), (12, 5))
+    initial[np.bincount(ITEM, minlength=12) == 0] = 0
+    items = initial.astype(np.float32).astype(np.float64)
     n_users, n_items = LIKED.any(axis=1).sum(), LIKED.any(axis=0).sum()
     for _ in range(epochs):
         users = dense_side(LIKED, items, n_items)
@@ -50,9 +50,9 @@ def test_factors_are_those_of_dense_solves(conjugate_steps: int) -> None:
     np.testing.assert_allclose(model.embed_items(np.arange(12, dtype=np.int32)), items, atol=2e-3)
     np.testing.assert_allclose(model.embed_queries(everyone), users, atol=2e-3)
     scores = model.score(everyone, None)
-    answered = np.bincount(USER, minlength=25) > 0
+    scored = np.bincount(USER, minlength=25) > 0
     assert np.isneginf(scores[3]).all()
-    np.testing.assert_allclose(scores[answered], (users @ items.T)[answered], atol=2e-3)
+    np.testing.assert_allclose(scores[scored], (users @ items.T)[scored], atol=2e-3)
 
 
 def test_few_conjugate_steps_come_to_the_same_minimum() -> None:
@@ -78,17 +78,17 @@ def test_reasons_add_up_to_the_score() -> None:
         assert sum(shares.values()) == pytest.approx(float((users @ items.T)[0, 0]), abs=1e-4)
 
 
-def test_a_stranger_with_the_same_history_gets_the_same_answer() -> None:
+def test_an_unknown_user_with_the_same_history_gets_the_same_scores() -> None:
     model = IALS(**SETTINGS).fit(DATA, rng=np.random.default_rng(9))  # type: ignore[arg-type]
     known = DATA.queries(np.array([0], np.int32), k=1)
     liked = np.flatnonzero(LIKED[0]).tolist()
-    stranger = dataset([0] * len(liked), liked, n_items=12)
+    unknown_user = dataset([0] * len(liked), liked, n_items=12)
     np.testing.assert_array_equal(
-        model.score(known, None), model.score(stranger.queries(np.array([0], np.int32), k=1), None)
+        model.score(known, None), model.score(unknown_user.queries(np.array([0], np.int32), k=1), None)
     )
 
 
-@pytest.mark.parametrize("name", ["dimensions", "epochs", "unobserved", "l2", "init_scale"])
+@pytest.mark.parametrize("name", ["dimensions", "epochs", "unobserved_weight", "l2", "init_norm"])
 def test_hyperparameters_are_positive(name: str) -> None:
     with pytest.raises(ValueError, match=f"{name} must be positive, got 0"):
         IALS(**{name: 0})

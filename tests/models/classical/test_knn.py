@@ -127,10 +127,10 @@ def test_item_knn_by_hand() -> None:
     np.testing.assert_allclose(scores, [[0, 1 / np.sqrt(3), 1 / np.sqrt(3)]], rtol=1e-6)
 
 
-def test_item_knn_decays_with_the_place_among_the_likings() -> None:
-    """Item 3 was disliked and counts as no place; items 1 and 2 each share a user with 0, item 4 two with 2."""
+def test_item_knn_decays_with_the_position_among_the_positives() -> None:
+    """Item 3 was disliked and has no position; items 1 and 2 each share a user with 0, item 4 two with 2."""
     data = dataset([0, 0, 1, 1, 2, 2, 3, 3], [0, 1, 0, 2, 2, 4, 2, 4])
-    model = ItemKNN(shrinkage=0, decay=0.5).fit(data, rng=np.random.default_rng(0))
+    model = ItemKNN(shrinkage=0, history_decay=0.5).fit(data, rng=np.random.default_rng(0))
     queries = data.queries(np.array([-1], np.int32), k=1)
     history = np.array([[-1, 0, 3, 2, 1]], np.int32)
     value = np.array([[np.nan, 1, -1, 1, 1]], np.float32)
@@ -168,5 +168,5 @@ def test_hyperparameters_are_checked(model: Any) -> None:
 
 
 def test_decay_is_checked() -> None:
-    with pytest.raises(ValueError, match="decay must be above 0 and at most 1, got 0"):
-        ItemKNN(decay=0)
+    with pytest.raises(ValueError, match="history_decay must be above 0 and at most 1, got 0"):
+        ItemKNN(history_decay=0)

@@ -1,4 +1,4 @@
-"""Histories, pairs and the heap of the best few."""
+"""Pairs of users and items, correlation, and the heap of the k best."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pasand.models.classical.neighbours import correlation, latest, means, offer, settle
+from pasand.models.classical.neighbours import correlation, group_means, latest, push, sort_heap
 from tests.models.test_contract import dataset
 
 
 @given(st.lists(st.integers(0, 4), max_size=30), st.integers(1, 8))
-def test_the_heap_keeps_the_best_and_lower_rows_of_ties(found: list[int], room: int) -> None:
-    order = np.random.default_rng(len(found)).permutation(len(found))
-    weights, rows, size = np.zeros(room, np.float32), np.zeros(room, np.int32), 0
+def test_the_heap_keeps_the_best_and_lower_rows_of_ties(candidates: list[int], capacity: int) -> None:
+    order = np.random.default_rng(len(candidates)).permutation(len(candidates))
+    weights, rows, size = np.zeros(capacity, np.float32), np.zeros(capacity, np.int32), 0
     for row in order:
-        size = offer(weights, rows, size, np.float32(found[row]), int(row))
-    settle(weights, rows, size)
-    expected = sorted((-weight, row) for row, weight in enumerate(found))[:room]
+        size = push(weights, rows, size, np.float32(candidates[row]), int(row))
+    sort_heap(weights, rows, size)
+    expected = sorted((-weight, row) for row, weight in enumerate(candidates))[:capacity]
     assert [(-w, r) for w, r in zip(weights[:size].tolist(), rows[:size].tolist(), strict=True)] == expected
 
 
@@ -26,9 +26,13 @@ def test_the_latest_event_of_a_pair_counts() -> None:
     assert pairs.start.tolist() == [0, 2, 3]
     assert pairs.row.tolist() == [1, 2, 0]
     assert pairs.value.tolist() == [3, 4, 2]
-    turned = pairs.turned(3)
-    assert (turned.start.tolist(), turned.row.tolist(), turned.value.tolist()) == ([0, 1, 2, 3], [1, 0, 0], [2, 3, 4])
-    assert means(pairs, 0).tolist() == [3.5, 2]
+    transposed = pairs.transposed(3)
+    assert (transposed.start.tolist(), transposed.row.tolist(), transposed.value.tolist()) == (
+        [0, 1, 2, 3],
+        [1, 0, 0],
+        [2, 3, 4],
+    )
+    assert group_means(pairs, 0).tolist() == [3.5, 2]
 
 
 def test_correlation_is_pearsons() -> None:

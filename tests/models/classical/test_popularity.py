@@ -42,16 +42,16 @@ def scores(model: Popularity, data: Dataset | None = None) -> list[float]:
     return found
 
 
-def test_all_time_is_the_share_of_likings() -> None:
+def test_all_time_is_the_share_of_positives() -> None:
     assert scores(Popularity()) == pytest.approx([2 / 5, 2 / 5, 1 / 5, 0])
 
 
 def test_window_counts_the_last_days_and_then_all_time() -> None:
-    # 10 - 2 = 8 days old is outside of 8 days; two likings inside, and one event's weight of all time
+    # 10 - 2 = 8 days old is outside of 8 days; two positives inside, and one event's weight of all time
     assert scores(Popularity(window_days=8)) == pytest.approx([0.4 / 3, (1 + 0.4) / 3, (1 + 0.2) / 3, 0])
 
 
-def test_half_life_fades() -> None:
+def test_weights_decay_by_the_half_life() -> None:
     weight = np.array([2**-5 + 2**-4.5, 2**-4 + 1, 1, 0])
     expected = (weight + np.array([0.4, 0.4, 0.2, 0])) / (weight.sum() + 1)
     assert scores(Popularity(half_life_days=2)) == pytest.approx(expected.tolist())
@@ -67,8 +67,8 @@ def test_the_time_of_the_query_changes_nothing() -> None:
 def test_segment_is_shrunk_towards_the_overall_share() -> None:
     data = log()
     model = Popularity(segment="language", shrinkage=2).fit(data, rng=RNG)
-    told = {"language": np.array([1, 0, -1], np.int32)}
-    queries = replace(data.queries(np.array([-1, -1, -1], np.int32), k=1), features=told)
+    features = {"language": np.array([1, 0, -1], np.int32)}
+    queries = replace(data.queries(np.array([-1, -1, -1], np.int32), k=1), features=features)
     overall = np.array([0.4, 0.4, 0.2, 0])
     tamil, hindi = (np.array([0, 0, 1, 0]) + 2 * overall) / 3, (np.array([2, 2, 0, 0]) + 2 * overall) / 6
     np.testing.assert_allclose(model.score(queries, None), [tamil, hindi, overall], rtol=1e-6)

@@ -17,33 +17,33 @@ USER = np.repeat(np.arange(6), [len(history) for history in HISTORIES]).astype(n
 ITEM = np.concatenate([np.array(history, np.int32) for history in HISTORIES])
 
 
-def faded(items: list[int], fading: float) -> Array:
-    """Return what each of 8 items counts, the first one 1."""
+def decayed(items: list[int], decay_length: float) -> Array:
+    """Return the weight of each of 8 items, 1 for the first one."""
     out = np.zeros(8)
-    for place, item in enumerate(items):
-        out[item] += np.exp(-place / fading)
+    for position, item in enumerate(items):
+        out[item] += np.exp(-position / decay_length)
     return out
 
 
-def closed_form(before: float, ahead: float, l2: float) -> Array:
+def closed_form(history_decay: float, horizon_decay: float, l2: float) -> Array:
     cuts = [(history[:at][::-1], history[at:]) for history in HISTORIES for at in range(1, len(history))]
-    past = np.array([faded(earlier, before) for earlier, _ in cuts])
-    future = np.array([faded(later, ahead) for _, later in cuts])
+    past = np.array([decayed(earlier, history_decay) for earlier, _ in cuts])
+    future = np.array([decayed(later, horizon_decay) for _, later in cuts])
     return np.asarray(np.linalg.solve(past.T @ past + l2 * np.eye(8), past.T @ future))
 
 
-@pytest.mark.parametrize(("before", "ahead", "l2"), [(10.0, 5.0, 2.0), (1.5, 0.5, 0.01), (3.0, 3.0, 50.0)])
-def test_scores_are_the_closed_form(before: float, ahead: float, l2: float) -> None:
+@pytest.mark.parametrize(("history", "horizon", "l2"), [(10.0, 5.0, 2.0), (1.5, 0.5, 0.01), (3.0, 3.0, 50.0)])
+def test_scores_are_the_closed_form(history: float, horizon: float, l2: float) -> None:
     data = dataset(USER, ITEM, n_items=8)
-    model = SLIT(before=before, ahead=ahead, l2=l2).fit(data, rng=RNG)
+    model = SLIT(history_decay_length=history, horizon_decay_length=horizon, l2=l2).fit(data, rng=RNG)
     users = np.array([0, 1, 2, 3, 5], np.int32)
-    expected = np.array([faded(HISTORIES[u][::-1], before) for u in users]) @ closed_form(before, ahead, l2)
+    expected = np.array([decayed(HISTORIES[u][::-1], history) for u in users]) @ closed_form(history, horizon, l2)
     queries = data.queries(users, k=1)
     np.testing.assert_allclose(model.score(queries, None), expected, rtol=1e-3, atol=1e-5)
     some = np.array([[3, -1, 0]] * 5, np.int32)
-    told = model.score(queries, some)
-    np.testing.assert_allclose(told[:, [0, 2]], expected[:, [3, 0]], rtol=1e-3, atol=1e-5)
-    assert np.isneginf(told[:, 1]).all()
+    scores = model.score(queries, some)
+    np.testing.assert_allclose(scores[:, [0, 2]], expected[:, [3, 0]], rtol=1e-3, atol=1e-5)
+    assert np.isneginf(scores[:, 1]).all()
 
 
 def test_reasons_add_up_to_the_score() -> None:
@@ -51,31 +51,31 @@ def test_reasons_add_up_to_the_score() -> None:
     model = SLIT(l2=2.0).fit(data, rng=RNG)
     queries = data.queries(np.array([3], np.int32), k=1)
     why = model.reasons(queries, np.arange(7, dtype=np.int32)[None])[0]
-    added = faded(HISTORIES[3][::-1], 10.0)[:, None] * closed_form(10.0, 5.0, 2.0)
+    added = decayed(HISTORIES[3][::-1], 10.0)[:, None] * closed_form(10.0, 5.0, 2.0)
     for item, reasons in enumerate(why):
         expected = {other: added[other, item] for other in range(8) if added[other, item] > 1e-9}
         assert {reason.item: reason.weight for reason in reasons} == pytest.approx(expected, rel=1e-3)
 
 
-def test_the_next_one_of_a_circle_is_foreseen() -> None:
+def test_the_next_item_of_a_circle_is_predicted() -> None:
     histories = [[(first + step) % 10 for step in range(6)] for first in range(10)]
     data = dataset(np.repeat(np.arange(10), 6).astype(np.int32), np.concatenate(histories).astype(np.int32))
-    model = SLIT(before=1.0, ahead=1.0, l2=0.1).fit(data, rng=RNG)
+    model = SLIT(history_decay_length=1.0, horizon_decay_length=1.0, l2=0.1).fit(data, rng=RNG)
     scores = model.score(data.queries(np.arange(10, dtype=np.int32), k=1), None)
     np.testing.assert_array_equal(scores.argmax(axis=1), (np.arange(10) + 6) % 10)
 
 
-def test_history_unknown_at_training_says_nothing() -> None:
+def test_a_history_unknown_at_training_has_no_scores() -> None:
     data = dataset([0, 0, 1], [0, 1, 0], n_items=3)
     model = SLIT().fit(data, rng=RNG)
-    stranger = dataset([0], [2], n_items=3).queries(np.array([0], np.int32), k=1)
-    assert np.isneginf(model.score(stranger, None)).all()
-    assert SLIT().fit(data.select(slice(0, 0)), rng=RNG).score(stranger, None).shape == (1, 3)
+    unknown_history = dataset([0], [2], n_items=3).queries(np.array([0], np.int32), k=1)
+    assert np.isneginf(model.score(unknown_history, None)).all()
+    assert SLIT().fit(data.select(slice(0, 0)), rng=RNG).score(unknown_history, None).shape == (1, 3)
 
 
 def test_too_many_items_and_wrong_settings_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slit, "memory_free", lambda: 100)
     with pytest.raises(InputError, match=r"items squared.*Cure: use item_knn or sasrec"):
         SLIT().fit(dataset(USER, ITEM), rng=RNG)
-    with pytest.raises(ValueError, match="before must be positive, got 0"):
-        SLIT(before=0)
+    with pytest.raises(ValueError, match="history_decay_length must be positive, got 0"):
+        SLIT(history_decay_length=0)

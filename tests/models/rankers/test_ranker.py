@@ -1,4 +1,4 @@
-"""Deep rankers: what the base promises to every member."""
+"""Deep rankers: the behaviour that all of them inherit."""
 
 from __future__ import annotations
 
@@ -29,28 +29,28 @@ def test_members_are_found() -> None:
 
 
 @every_ranker
-def test_a_graph_says_what_torch_says(model: Any) -> None:
+def test_a_graph_scores_as_torch_does(model: Any) -> None:
     data = tastes()
     fitted = model(**FEW).fit(data, rng=rng())
     queries = data.queries(np.array([3, 0, 7], np.int32), k=3)
     items = np.array([[0, 5, -1], [2, 2, 400], [29, 1, 0]], np.int32)
-    told = fitted.score(queries, items)
+    expected_scores = fitted.score(queries, items)
     served = model(**FEW)
     served.load_state(fitted.state())
     served.use(fitted.export())
     assert served._network is None
-    np.testing.assert_allclose(served.score(queries, items), told, atol=1e-5)
+    np.testing.assert_allclose(served.score(queries, items), expected_scores, atol=1e-5)
     np.testing.assert_allclose(served.score(queries, None), fitted.score(queries, None), atol=1e-5)
-    assert {"rank"} <= set(served.export()) <= {"rank", "item", "request"}
+    assert {"rank"} <= set(served.export()) <= {"rank", "item", "rank_items"}
     one = np.vstack([served.score(queries.take(np.array([b])), items[[b]]) for b in range(3)])
-    np.testing.assert_allclose(one, told, atol=1e-5)
+    np.testing.assert_allclose(one, expected_scores, atol=1e-5)
 
 
 @every_ranker
-def test_ratings_are_foreseen(model: Any) -> None:
+def test_ratings_are_predicted(model: Any) -> None:
     data = tastes(n_users=200)
     if "objective" not in model.__dataclass_fields__:
-        pytest.skip("it foresees no ratings")
+        pytest.skip("it predicts no ratings")
     assert not isinstance(model(), PredictsRatings)
     settings: Any = {"epochs": 40, "dimensions": 16, "batch_size": 64, "learning_rate": 0.01}
     fitted = model(**settings, objective="ratings").fit(data, rng=rng())
@@ -60,8 +60,8 @@ def test_ratings_are_foreseen(model: Any) -> None:
     assert ((predicted >= 2) & (predicted <= 5)).all()
     own = np.arange(30)[None, :] % 3 == users[:, None] % 3
     assert predicted[own].mean() > predicted[~own].mean() + 0.5
-    stranger = fitted.predict(data.queries(np.array([-1], np.int32), k=3), np.array([[0, -1]], np.int32))
-    assert np.isfinite(stranger).all()
+    unknown_user = fitted.predict(data.queries(np.array([-1], np.int32), k=3), np.array([[0, -1]], np.int32))
+    assert np.isfinite(unknown_user).all()
 
 
 @every_ranker
@@ -70,9 +70,9 @@ def test_it_resumes_to_the_same_bits(model: Any, tmp_path: Any, monkeypatch: pyt
 
     data, fit = tastes(), model(**FEW | {"epochs": 3})
     whole = model(**FEW | {"epochs": 3}).fit(data, rng=rng())
-    monkeypatch.setattr(loop, "KEEP", 0.0)
+    monkeypatch.setattr(loop, "CHECKPOINT_INTERVAL", 0.0)
     done = [0]
-    keep = loop._Run._keep
+    keep = loop._Run._save
 
     def dies(run: Any) -> None:
         keep(run)
@@ -80,8 +80,8 @@ def test_it_resumes_to_the_same_bits(model: Any, tmp_path: Any, monkeypatch: pyt
         if done[0] == 2:
             raise KeyboardInterrupt
 
-    with checkpoints.keeping(tmp_path / "kept"):
-        monkeypatch.setattr(loop._Run, "_keep", dies)
+    with checkpoints.saving_to(tmp_path / "kept"):
+        monkeypatch.setattr(loop._Run, "_save", dies)
         with pytest.raises(KeyboardInterrupt):
             fit.fit(data, rng=rng())
         fit.fit(data, rng=rng())
@@ -89,13 +89,13 @@ def test_it_resumes_to_the_same_bits(model: Any, tmp_path: Any, monkeypatch: pyt
     assert np.array_equal(fit.score(queries, None), whole.score(queries, None))
 
 
-def test_networks_are_what_the_paper_says() -> None:
+def test_networks_are_those_of_the_paper() -> None:
     import torch
 
-    from pasand.layers.ncf import NCF, Layers, Product
+    from pasand.layers.ncf import NCF, DensePath, ProductPath
 
     torch.manual_seed(0)
-    product, layers = Product(3, 4, 2), Layers(3, 4, {"user.age": -2}, 2, (3,), 0.0)
+    product, layers = ProductPath(3, 4, 2), DensePath(3, 4, {"user.age": -2}, 2, (3,), 0.0)
     inputs = {
         "user": torch.tensor([1, 3]),
         "item": torch.tensor([4, 0]),
@@ -112,8 +112,10 @@ def test_networks_are_what_the_paper_says() -> None:
     hidden = torch.relu(joined @ layers.dense[0].weight.T + layers.dense[0].bias)
     output = single["layers"].output
     torch.testing.assert_close(single["layers"].rank(inputs), hidden @ output.weight[0] + output.bias)
-    both = NCF({"product": Product(3, 4, 2), "layers": Layers(3, 4, {"user.age": -2}, 2, (3,), 0.0)})
-    both.begin({name: network.state_dict() for name, network in single.items()}, {"product": 0.3, "layers": 0.7})
+    both = NCF({"product": ProductPath(3, 4, 2), "layers": DensePath(3, 4, {"user.age": -2}, 2, (3,), 0.0)})
+    both.load_pretrained(
+        {name: network.state_dict() for name, network in single.items()}, {"product": 0.3, "layers": 0.7}
+    )
     expected = 0.3 * single["product"].rank(inputs) + 0.7 * single["layers"].rank(inputs)
     torch.testing.assert_close(both.rank(inputs), expected)
 

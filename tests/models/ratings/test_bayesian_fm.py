@@ -1,4 +1,4 @@
-"""Bayesian factorisation machine: planted truth in features, newcomers and new items, noise of users, bad input."""
+"""Bayesian factorisation machine: planted truth in features, new users and items, noise of users, invalid input."""
 
 from __future__ import annotations
 
@@ -81,17 +81,19 @@ def test_features_that_explain_the_ratings_are_found() -> None:
     assert knowing < 0.4 * NOISE
     assert knowing < 0.7 * blind
     learnt = model.state()
-    # the draws find the level of the noise by themselves, and how far the users differ in what is not told: not at all
+    # the draws find the level of the noise by themselves, and how far users differ beyond their features: not at all
     assert learnt["unit"][0] / np.sqrt(np.mean(learnt["alpha"])) == pytest.approx(NOISE, rel=0.15)
     assert len(model.curves()["train rmse"]) == 60
 
 
-def test_a_newcomer_is_known_by_features_and_gains_from_ratings() -> None:
+def test_a_new_user_is_predicted_from_features_and_gains_from_ratings() -> None:
     data, truth = planted()
     new = np.arange(25, dtype=np.int32)
     errors = [
-        error(fitted().predict(data.queries(new, k=1, upto=np.full(25, n), features=told), EVERYTHING[:25]), truth[:25])
-        for n, told in ((0, {}), (5, {}), (0, None), (100, None))
+        error(
+            fitted().predict(data.queries(new, k=1, upto=np.full(25, n), features=given), EVERYTHING[:25]), truth[:25]
+        )
+        for n, given in ((0, {}), (5, {}), (0, None), (100, None))
     ]
     nothing, few, features, both = errors
     assert nothing == pytest.approx(error(np.full(ITEMS, 3, np.float32), truth[:25]), rel=0.15)
@@ -100,17 +102,17 @@ def test_a_newcomer_is_known_by_features_and_gains_from_ratings() -> None:
     assert both < 0.2 * nothing
 
 
-def test_a_new_item_is_known_by_features() -> None:
+def test_a_new_item_is_predicted_from_features() -> None:
     data, truth = planted()
     model, queries = BayesianFM(dimensions=3), data.queries(EVERYONE[25:], k=1)
     model.load_state(fitted().state())
     before = model.predict(queries, EVERYTHING[25:])
-    told = data.item_features["genre"]
-    model.add_items({"genre": replace(told, values=told.values[[7, 8, 0]])})
+    genre = data.item_features["genre"]
+    model.add_items({"genre": replace(genre, values=genre.values[[7, 8, 0]])})
     more = np.broadcast_to(np.arange(ITEMS, ITEMS + 3, dtype=np.int32), (len(queries), 3))
     after = model.predict(queries, more)
     assert error(after, truth[25:, [7, 8, 0]]) < 0.4 * error(np.full(2, 3, np.float32), truth[25:, [7, 8]])
-    # it is what an item of the catalogue is that nobody rated, and the others stay what they were
+    # it equals an item of the catalogue without ratings, and the other items do not change
     np.testing.assert_allclose(after[:, :2], before[:, 7:9], atol=1e-5)
     np.testing.assert_array_equal(model.predict(queries, EVERYTHING[25:]), before)
     assert model.score(queries, None).shape == (len(queries), ITEMS + 3)
@@ -118,26 +120,26 @@ def test_a_new_item_is_known_by_features() -> None:
     assert model.score(queries, None).shape == (len(queries), ITEMS + 3)
 
 
-def test_strangers_with_the_same_history_get_nearly_the_same_answer() -> None:
-    """Not quite: the noise of those in training was drawn, that of strangers is the one that fits."""
+def test_unknown_users_with_the_same_history_get_nearly_the_same_scores() -> None:
+    """Not quite: the noise level of training users was drawn, that of unknown users is fitted."""
     data, _ = planted()
     data = data.select((data.user >= 25) & ~np.isin(data.item, (7, 8)))
     queries = data.queries(EVERYONE[25:], k=1)
-    stranger = replace(queries, users=np.full(len(queries), -1, np.int32))
-    same, other = (fitted().score(asked, None) for asked in (queries, stranger))
+    unknown_users = replace(queries, users=np.full(len(queries), -1, np.int32))
+    same, other = (fitted().score(some_queries, None) for some_queries in (queries, unknown_users))
     assert error(same, other) < 0.05 * NOISE
-    plain = small(noise=0).fit(data, rng=RNG(0))
-    np.testing.assert_allclose(plain.score(stranger, None), plain.score(queries, None), atol=2e-4)
+    plain = small(degrees_of_freedom=0).fit(data, rng=RNG(0))
+    np.testing.assert_allclose(plain.score(unknown_users, None), plain.score(queries, None), atol=2e-4)
 
 
-def test_whose_ratings_follow_nothing_counts_for_less() -> None:
+def test_users_with_erratic_ratings_weigh_less() -> None:
     data, truth = planted()
     erratic = EVERYONE % 2 == 0
     noise = RNG(1).normal(0, 1, len(data)) * np.where(erratic[data.user], 2.0, 0.2)
     data = replace(data, value=truth[data.user, data.item] + noise.astype(np.float32), item_features={})
     errors = [
         error(model.predict(data.queries(EVERYONE, k=1), EVERYTHING)[~erratic], truth[~erratic])
-        for model in (small(noise=n).fit(data, rng=RNG(0)) for n in (2, 0))
+        for model in (small(degrees_of_freedom=n).fit(data, rng=RNG(0)) for n in (2, 0))
     ]
     assert errors[0] < 0.75 * errors[1]
 
@@ -160,7 +162,7 @@ def test_same_seed_same_bits_and_state_round_trip() -> None:
     assert one.tobytes() == two.tobytes() != other.tobytes()
 
 
-@pytest.mark.parametrize("options", [{"dimensions": 0}, {"implicit": False}, {"noise": 0}, {"bands": 4}])
+@pytest.mark.parametrize("options", [{"dimensions": 0}, {"implicit": False}, {"degrees_of_freedom": 0}, {"bins": 4}])
 def test_every_part_can_be_left_out(options: dict[str, object]) -> None:
     data, truth = planted()
     model = small(**options).fit(data, rng=RNG(0))
@@ -176,8 +178,8 @@ def test_mistakes_are_named() -> None:
     for options, message in (
         ({"epochs": 9, "burn_in": 9}, "burn_in must be at least 0 and less than epochs, got 9"),
         ({"samples": 0}, "samples must be positive, got 0"),
-        ({"noise": -1}, "noise must be at least 0, got -1"),
-        ({"bands": 1}, "bands must be 0 or at least 2, got 1"),
+        ({"degrees_of_freedom": -1}, "degrees_of_freedom must be at least 0, got -1"),
+        ({"bins": 1}, "bins must be 0 or at least 2, got 1"),
     ):
         with pytest.raises(ValueError, match=message):
             BayesianFM(**options)  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ from pasand.data.dataset import Dataset
 from pasand.data.vocabulary import Vocabulary
 from pasand.errors import InputError
 from pasand.models.ratings.bayesian_mf import BayesianMF, _draw_implicit
-from pasand.models.ratings.posterior import bags, conditional
+from pasand.models.ratings.posterior import conditional, scaled_sums
 
 USERS, ITEMS, NOISE = 100, 60, 0.3
 
@@ -40,14 +40,14 @@ def planted() -> tuple[Dataset, NDArray[np.float64]]:
 def choosy() -> tuple[Dataset, Dataset]:
     """Two camps who rate other films (0-39, the value is noise) and rate the films 40-59 apart; and the rest of those.
 
-    Which films a user chose tells his camp; the two or three telling ratings he gave hardly do.
+    The set of films that a user rated identifies the camp; the two or three informative ratings hardly do.
     """
     rng = np.random.default_rng(1)
     own = (np.arange(USERS) % 2)[:, None] == np.arange(ITEMS) % 2
-    telling = np.broadcast_to(np.arange(ITEMS) >= 40, own.shape)
-    chosen = rng.random(own.shape) < np.where(telling, 0.15, np.where(own, 0.6, 0.05))
-    values = 3 + telling * np.where(own, 1, -1) + rng.normal(0, 1, own.shape)
-    (user, item), (other_user, other_item) = np.nonzero(chosen), np.nonzero(~chosen & telling)
+    informative = np.broadcast_to(np.arange(ITEMS) >= 40, own.shape)
+    chosen = rng.random(own.shape) < np.where(informative, 0.15, np.where(own, 0.6, 0.05))
+    values = 3 + informative * np.where(own, 1, -1) + rng.normal(0, 1, own.shape)
+    (user, item), (other_user, other_item) = np.nonzero(chosen), np.nonzero(~chosen & informative)
     return log(user, item, values[user, item]), log(other_user, other_item, values[other_user, other_item])
 
 
@@ -101,9 +101,9 @@ def test_the_implicit_draw_is_one_sweep_of_exact_conditionals() -> None:
     np.testing.assert_allclose(rest, w - design @ implicit)
 
 
-def test_bags_are_sums_over_roots() -> None:
+def test_scaled_sums_are_sums_over_roots() -> None:
     table = np.array([[1.0], [2], [4]])
-    assert bags(np.array([0, 2, 2, 3]), np.array([0, 2, 1], np.int32), table).ravel() == pytest.approx(
+    assert scaled_sums(np.array([0, 2, 2, 3]), np.array([0, 2, 1], np.int32), table).ravel() == pytest.approx(
         [5 / np.sqrt(2), 0, 2]
     )
 
@@ -123,22 +123,22 @@ def test_planted_ratings_are_recovered() -> None:
     assert len(model.curves()["train rmse"]) == 40
 
 
-def test_what_was_rated_is_evidence_beside_the_ratings() -> None:
+def test_the_set_of_rated_items_is_evidence_beside_the_ratings() -> None:
     train, rest = choosy()
-    blind = replace(SMALL, implicit=False).fit(train, rng=np.random.default_rng(0))
-    seeing = small().fit(train, rng=np.random.default_rng(0))
-    assert rmse(seeing, train, rest) < rmse(blind, train, rest) - 0.02
+    values_only = replace(SMALL, implicit=False).fit(train, rng=np.random.default_rng(0))
+    with_sets = small().fit(train, rng=np.random.default_rng(0))
+    assert rmse(with_sets, train, rest) < rmse(values_only, train, rest) - 0.02
 
 
-def test_strangers_with_the_same_history_get_the_same_answer() -> None:
+def test_unknown_users_with_the_same_history_get_the_same_scores() -> None:
     data, _ = planted()
     model = small().fit(data, rng=np.random.default_rng(0))
     queries = data.queries(EVERYONE, k=1)
-    stranger = replace(queries, users=np.full(USERS, -1, np.int32))
-    np.testing.assert_allclose(model.score(stranger, None), model.score(queries, None), atol=1e-4)
+    unknown_users = replace(queries, users=np.full(USERS, -1, np.int32))
+    np.testing.assert_allclose(model.score(unknown_users, None), model.score(queries, None), atol=1e-4)
 
 
-def test_a_newcomer_gains_from_his_ratings() -> None:
+def test_a_new_user_gains_from_ratings() -> None:
     data, truth = planted()
     model = small().fit(data.select(data.user >= 25), rng=np.random.default_rng(0))
     new = np.arange(25, dtype=np.int32)
@@ -160,7 +160,7 @@ def test_unknown_users_and_items() -> None:
     assert np.isneginf(scores[:, 1]).all()
     assert predicted.dtype == scores.dtype == np.float32
     np.testing.assert_allclose(scores[:, [0, 2]], model.score(queries, None)[:, [3, 7]], atol=1e-4)
-    # nobody rated item 7: it is an average item
+    # item 7 has no ratings: it is an average item
     np.testing.assert_allclose(predicted[:, 2], predicted[:, 1], atol=0.02)
 
 

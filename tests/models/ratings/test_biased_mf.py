@@ -12,15 +12,8 @@ from pasand.data.dataset import Dataset
 from pasand.data.vocabulary import Vocabulary
 from pasand.errors import InputError
 from pasand.features.rating_histories import fold_in, hold_out
-from pasand.models.ratings.biased_mf import (
-    ITEM_CODES,
-    USER_CODES,
-    BiasedMF,
-    deal,
-    descend,
-    descend_in_pairs,
-    update,
-)
+from pasand.models.ratings.biased_mf import BiasedMF
+from pasand.models.ratings.sgd import ITEM_CODES, USER_CODES, run_epoch, run_parallel_epoch, sort_by_block, update
 from pasand.types import Queries
 
 USERS, ITEMS, NOISE = 120, 80, 0.3
@@ -52,7 +45,7 @@ def planted(seed: int = 0, n: int = 5000, order: str = "time") -> tuple[Dataset,
     return data, truth
 
 
-def stranger(queries: Queries) -> Queries:
+def as_unknown_users(queries: Queries) -> Queries:
     return replace(queries, users=np.full(len(queries), -1, np.int32))
 
 
@@ -99,7 +92,7 @@ def test_an_epoch_is_the_plain_numpy_one() -> None:
     rng = np.random.default_rng(2)
     start = [rng.normal(0, 0.1, shape) for shape in (USERS, ITEMS, (USERS, 4), (ITEMS, 4))]
     ours, (bu, bi, p, q) = [a.copy() for a in start], [a.copy() for a in start]
-    total = descend(*ours, data.user, data.item, data.value, 3.5, 0.05, 0.03, 0.01)
+    total = run_epoch(*ours, data.user, data.item, data.value, 3.5, 0.05, 0.03, 0.01)
     squares = 0.0
     for u, i, r in zip(data.user, data.item, data.value, strict=True):
         e = r - 3.5 - bu[u] - bi[i] - p[u] @ q[i]
@@ -108,24 +101,24 @@ def test_an_epoch_is_the_plain_numpy_one() -> None:
         bi[i] += 0.05 * (e - 0.01 * bi[i])
         p[u], q[i] = p[u] + 0.05 * (e * q[i] - 0.03 * p[u]), q[i] + 0.05 * (e * p[u] - 0.03 * q[i])
     assert total == pytest.approx(squares)
-    for mine, theirs in zip(ours, (bu, bi, p, q), strict=True):
-        np.testing.assert_allclose(mine, theirs, atol=1e-12)
+    for own, theirs in zip(ours, (bu, bi, p, q), strict=True):
+        np.testing.assert_allclose(own, theirs, atol=1e-12)
 
 
-def test_dealing_keeps_every_rating_in_its_pile() -> None:
+def test_sorting_keeps_every_rating_in_its_block() -> None:
     data, _ = planted()
     assert data.value is not None
     rng = np.random.default_rng(0)
     user_code = USER_CODES[rng.integers(0, 16, USERS)]
     item_code = ITEM_CODES[rng.integers(0, 16, ITEMS)]
     assert sorted(np.add.outer(USER_CODES, ITEM_CODES).ravel()) == list(range(256))
-    (users, items, values), ends = deal(POOL, (data.user, data.item, data.value), user_code, item_code)
-    pile = user_code[data.user] + item_code[data.item]
-    stable = np.argsort(pile, kind="stable")
+    (users, items, values), ends = sort_by_block(POOL, (data.user, data.item, data.value), user_code, item_code)
+    block = user_code[data.user] + item_code[data.item]
+    stable = np.argsort(block, kind="stable")
     np.testing.assert_array_equal(users, data.user[stable])
     np.testing.assert_array_equal(items, data.item[stable])
     np.testing.assert_array_equal(values, data.value[stable])
-    np.testing.assert_array_equal(np.diff(ends), np.bincount(pile, minlength=256))
+    np.testing.assert_array_equal(np.diff(ends), np.bincount(block, minlength=256))
 
 
 def test_two_threads_are_one_thread() -> None:
@@ -133,30 +126,30 @@ def test_two_threads_are_one_thread() -> None:
     assert data.value is not None
     rng = np.random.default_rng(6)
     codes = USER_CODES[rng.integers(0, 16, USERS)], ITEM_CODES[rng.integers(0, 16, ITEMS)]
-    visits, ends = deal(POOL, (data.user, data.item, data.value), *codes)
+    ratings, ends = sort_by_block(POOL, (data.user, data.item, data.value), *codes)
     start = [rng.normal(0, 0.1, shape) for shape in (USERS, ITEMS, (USERS, 4), (ITEMS, 4))]
     ours, theirs = [a.copy() for a in start], [a.copy() for a in start]
-    steps = (np.float32(3.5), np.float32(0.05), np.float32(0.03), np.float32(0.01))
-    total = descend_in_pairs(POOL, (ours[0], ours[1], ours[2], ours[3]), visits, ends, steps)
+    settings = (np.float32(3.5), np.float32(0.05), np.float32(0.03), np.float32(0.01))
+    total = run_parallel_epoch(POOL, (ours[0], ours[1], ours[2], ours[3]), ratings, ends, settings)
     one = 0.0
     for half, other in ((0, 0), (1, 1), (0, 1), (1, 0)):
-        chosen = (codes[0][visits[0]] // 128 == half) & (codes[1][visits[1]] // 64 == other)
-        one += descend(*theirs, *(column[chosen] for column in visits), *steps)
+        chosen = (codes[0][ratings[0]] // 128 == half) & (codes[1][ratings[1]] // 64 == other)
+        one += run_epoch(*theirs, *(column[chosen] for column in ratings), *settings)
     assert total == pytest.approx(one)
-    for mine, expected in zip(ours, theirs, strict=True):
-        np.testing.assert_array_equal(mine, expected)
+    for own, expected in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(own, expected)
 
 
 def test_planted_ratings_are_recovered() -> None:
     data, truth = planted()
-    model = BiasedMF(**SMALL, validation=0).fit(data, rng=np.random.default_rng(0))
+    model = BiasedMF(**SMALL, validation_share=0).fit(data, rng=np.random.default_rng(0))
     predicted = model.predict(data.queries(EVERYONE, k=1), EVERYTHING)
     unseen = np.ones((USERS, ITEMS), np.bool_)
     unseen[data.user, data.item] = False
     inside = np.clip(truth, data.value.min(), data.value.max())  # type: ignore[union-attr]
     # 42 ratings a user for 4 numbers: the error of the mean is well under the noise
     assert error(predicted[unseen], inside[unseen]) < 0.6 * NOISE
-    biases = BiasedMF(**{**SMALL, "dimensions": 0}, validation=0).fit(data, rng=np.random.default_rng(0))
+    biases = BiasedMF(**{**SMALL, "dimensions": 0}, validation_share=0).fit(data, rng=np.random.default_rng(0))
     assert error(biases.predict(data.queries(EVERYONE, k=1), EVERYTHING)[unseen], inside[unseen]) > 1.5 * NOISE
 
 
@@ -170,15 +163,15 @@ def test_same_seed_same_bits() -> None:
     assert one.tobytes() != other.tobytes()
 
 
-def test_folding_in_a_known_history_comes_close_to_the_learnt_user() -> None:
+def test_folding_in_a_known_history_approximates_the_learnt_user() -> None:
     data, _ = planted()
-    model = BiasedMF(**SMALL, validation=0).fit(data, rng=np.random.default_rng(0))
+    model = BiasedMF(**SMALL, validation_share=0).fit(data, rng=np.random.default_rng(0))
     queries = data.queries(EVERYONE, k=1)
     learnt = model.state()
     bias, vectors = model.user_parameters(queries)
     np.testing.assert_array_equal(bias, learnt["user_bias"])
     np.testing.assert_array_equal(vectors, learnt["user_vectors"])
-    folded = model.predict(stranger(queries), EVERYTHING)
+    folded = model.predict(as_unknown_users(queries), EVERYTHING)
     assert not np.array_equal(folded, model.predict(queries, EVERYTHING))
     assert error(folded, model.predict(queries, EVERYTHING).astype(np.float64)) < 0.1
 
@@ -199,10 +192,10 @@ def test_fold_in_is_the_ridge_regression() -> None:
     assert not vectors[1].any()
 
 
-def test_a_newcomer_gains_from_each_rating() -> None:
+def test_a_new_user_gains_from_each_rating() -> None:
     data, truth = planted()
     old = data.select(data.user >= 30)
-    model = BiasedMF(**SMALL, validation=0).fit(old, rng=np.random.default_rng(0))
+    model = BiasedMF(**SMALL, validation_share=0).fit(old, rng=np.random.default_rng(0))
     new = np.arange(30, dtype=np.int32)
     errors = [
         error(model.predict(data.queries(new, k=1, upto=np.full(30, n)), EVERYTHING[:30]), truth[:30])
@@ -214,7 +207,7 @@ def test_a_newcomer_gains_from_each_rating() -> None:
 
 def test_a_user_who_rated_since_is_folded_in() -> None:
     data, _ = planted()
-    model = BiasedMF(**SMALL, validation=0).fit(data, rng=np.random.default_rng(0))
+    model = BiasedMF(**SMALL, validation_share=0).fit(data, rng=np.random.default_rng(0))
     queries = data.queries(EVERYONE[:1], k=1)
     more = replace(
         queries,
@@ -222,7 +215,7 @@ def test_a_user_who_rated_since_is_folded_in() -> None:
         history_time=np.column_stack([queries.history_time, [10**6]]),
         history_value=np.column_stack([queries.history_value, [1]]).astype(np.float32),
     )
-    assert np.array_equal(model.score(more, None), model.score(stranger(more), None))
+    assert np.array_equal(model.score(more, None), model.score(as_unknown_users(more), None))
     recent = replace(
         queries,
         history=queries.history[:, -5:],
@@ -236,16 +229,16 @@ def test_unknown_users_and_items() -> None:
     data, _ = planted()
     model = BiasedMF(epochs=5).fit(data, rng=np.random.default_rng(0))
     learnt = model.state()
-    nobody = data.queries(np.array([-1, 0], np.int32), k=1)
+    with_unknown_user = data.queries(np.array([-1, 0], np.int32), k=1)
     items = np.array([[3, -1], [3, -1]], np.int32)
-    predicted = model.predict(nobody, items)
+    predicted = model.predict(with_unknown_user, items)
     mean = learnt["mean"][0]
     assert predicted[0] == pytest.approx([mean + learnt["item_bias"][3], mean], abs=1e-5)
     assert predicted[1, 1] == pytest.approx(mean + learnt["user_bias"][0], abs=1e-5)
-    scores = model.score(nobody, items)
+    scores = model.score(with_unknown_user, items)
     assert np.isneginf(scores[:, 1]).all()
     assert scores.dtype == predicted.dtype == np.float32
-    np.testing.assert_allclose(scores[:, 0], model.score(nobody, None)[:, 3], rtol=1e-5)
+    np.testing.assert_allclose(scores[:, 0], model.score(with_unknown_user, None)[:, 3], rtol=1e-5)
 
 
 @pytest.mark.parametrize("order", ["time", "none"])
@@ -261,7 +254,7 @@ def test_early_stopping_stops(order: str) -> None:
 def test_without_refit_the_best_epoch_is_kept() -> None:
     data, _ = planted()
     assert data.value is not None
-    model = BiasedMF(**SMALL, validation=0.2, refit=False).fit(data, rng=np.random.default_rng(0))
+    model = BiasedMF(**SMALL, validation_share=0.2, refit=False).fit(data, rng=np.random.default_rng(0))
     kept, held = hold_out(data, 0.2, np.random.default_rng(0))
     assert held.value is not None
     predicted = model.score(kept.queries(held.user, k=1), held.item[:, None])[:, 0]
@@ -296,14 +289,14 @@ def test_mistakes_are_named() -> None:
     with pytest.raises(InputError, match="not one event has a rating"):
         BiasedMF().fit(data.select(slice(0)), rng=np.random.default_rng(0))
     with pytest.raises(InputError, match="lower learning_rate"):
-        BiasedMF(learning_rate=50.0, validation=0).fit(data, rng=np.random.default_rng(0))
+        BiasedMF(learning_rate=50.0, validation_share=0).fit(data, rng=np.random.default_rng(0))
     with pytest.raises(ValueError, match="epochs must be positive, got 0"):
         BiasedMF(epochs=0)
-    with pytest.raises(ValueError, match=r"validation must be in \[0, 1\), got 1"):
-        BiasedMF(validation=1)
+    with pytest.raises(ValueError, match=r"validation_share must be in \[0, 1\), got 1"):
+        BiasedMF(validation_share=1)
 
 
-def test_the_last_ratings_of_every_user_are_held_back() -> None:
+def test_the_last_ratings_of_every_user_are_held_out() -> None:
     data, _ = planted(n=300)
     kept, held = hold_out(data, 0.3, np.random.default_rng(0))
     assert len(kept) + len(held) <= len(data)

@@ -9,17 +9,26 @@ import pytest
 from numpy.typing import NDArray
 from scipy import sparse
 
-from pasand.models.ratings.fm_sampler import Ratings, Side, coded, draw_priors, sets, side, squared_by_user, sweep
+from pasand.models.ratings.fm_sampler import (
+    Block,
+    Ratings,
+    co_rated_sets,
+    draw_priors,
+    encoded_columns,
+    initial_block,
+    squared_by_user,
+    sweep,
+)
 
 Floats: TypeAlias = NDArray[np.float64]
 
 RNG = np.random.default_rng
 
 
-def block(rng: np.random.Generator, n: int, dimensions: int) -> tuple[Side, Floats]:
+def block(rng: np.random.Generator, n: int, dimensions: int) -> tuple[Block, Floats]:
     """Return a block of n ids and of four columns, of which one is empty, and its dense matrix."""
     more = (rng.random((n, 4)) < 0.6) * rng.normal(size=(n, 4)) * [1, 1, 0, 1]
-    made = side(np.ones(n, np.bool_), [sparse.csr_array(more)], dimensions, rng)
+    made = initial_block(np.ones(n, np.bool_), [sparse.csr_array(more)], dimensions, rng)
     made.mean[:] = rng.normal(size=made.mean.shape)
     made.precision[:] = rng.gamma(2, size=made.precision.shape)
     return made, np.hstack([np.eye(n), more])
@@ -64,8 +73,11 @@ def test_a_sweep_is_that_of_dense_matrices() -> None:
 
 
 def test_one_weight_by_hand() -> None:
-    """A user rated two items 1 and 3, of which nothing is known but that they are average."""
-    users, items = side(np.ones(1, np.bool_), [], 0, RNG(0)), side(np.zeros(2, np.bool_), [], 0, RNG(0))
+    """A user rated two items 1 and 3, which are average items."""
+    users, items = (
+        initial_block(np.ones(1, np.bool_), [], 0, RNG(0)),
+        initial_block(np.zeros(2, np.bool_), [], 0, RNG(0)),
+    )
     users.weight[:], users.total[:], users.mean[:], users.precision[:] = 0, 0, 0.5, 4
     events = Ratings(np.array([0, 2]), np.array([0, 1], np.int32), np.array([1.0, 3]))
     sweep(events, users, items, np.array([2.0]), np.array([[1.0]]), np.zeros((1, 2)))
@@ -77,7 +89,7 @@ def test_one_weight_by_hand() -> None:
 def test_priors_follow_the_weights_of_columns_that_are_used() -> None:
     n, rng = 4000, RNG(1)
     parts = [sparse.csr_array(np.ones((n, 1))), sparse.csr_array((n, 3)), sparse.csr_array(np.eye(n))]
-    made = side(np.ones(n, np.bool_), parts, 0, rng, centred=1)
+    made = initial_block(np.ones(n, np.bool_), parts, 0, rng, centred=1)
     for at, part in ((0, rng.normal(0.7, 0.2, n)), (n, [9, 50, 60, 70]), (n + 4, rng.normal(0.7, 0.2, n))):
         made.weight[0, at : at + len(part)] = part
     draws = []
@@ -88,25 +100,25 @@ def test_priors_follow_the_weights_of_columns_that_are_used() -> None:
     assert mean[0] == pytest.approx(0.7, abs=0.02)
     assert precision[0] == pytest.approx(25, rel=0.08)
     assert mean[1] == pytest.approx(4.5, abs=2)  # halfway between the one weight and 0
-    assert abs(mean[2]) < 1  # nobody has them, and what they weigh says nothing
+    assert abs(mean[2]) < 1  # rated rows have none of these columns, so their weights are no evidence
     assert mean[3] == 0
     assert precision[3] == pytest.approx(1 / (0.7**2 + 0.2**2), rel=0.08)
 
 
 def test_codes_and_numbers_become_columns() -> None:
-    told = {
+    inputs = {
         "user.city": np.array([[2], [0], [1]]),
         "user.tongues": np.array([[0, 1], [1, 2], [0, 0]]),
         "user.age": np.array([[0.5, 1], [0, 0], [-1, 1]], np.float32),
     }
-    city, tongues, age = (part.toarray() for part in coded(told, [3, 3, 2], 3))
+    city, tongues, age = (part.toarray() for part in encoded_columns(inputs, [3, 3, 2], 3))
     np.testing.assert_array_equal(city, [[0, 0, 1], [1, 0, 0], [0, 1, 0]])
     half = 1 / np.sqrt(2)
     np.testing.assert_allclose(tongues, [[0, 1, 0], [0, half, half], [1, 0, 0]])
     np.testing.assert_array_equal(age, [[0.5, 0], [0, 1], [-1, 0]])
 
 
-def test_sets_are_shared_out() -> None:
+def test_sets_are_normalised() -> None:
     own, other = np.array([0, 0, 0, 2], np.int32), np.array([1, 2, 1, 0], np.int32)
     third = 1 / np.sqrt(3)
-    np.testing.assert_allclose(sets(own, other, 3, 3).toarray(), [[0, 2 * third, third], [0, 0, 0], [1, 0, 0]])
+    np.testing.assert_allclose(co_rated_sets(own, other, 3, 3).toarray(), [[0, 2 * third, third], [0, 0, 0], [1, 0, 0]])

@@ -15,19 +15,19 @@ from tests.models.test_contract import clusters, dataset
 
 
 def test_a_checkerboard_is_learnt() -> None:
-    """Even users like even items, but for one that is asked for; odd users like odd ones."""
+    """Even users like even items, one of which is held out; odd users like odd ones."""
     events = [(user, item) for user in range(20) for item in range(12) if (user + item) % 2 == 0]
-    asked = [(user, (user % 2) + 2 * (user % 5)) for user in range(20)]
-    user, item = np.array([pair for pair in events if pair not in asked], np.int32).T
+    held_out = [(user, (user % 2) + 2 * (user % 5)) for user in range(20)]
+    user, item = np.array([pair for pair in events if pair not in held_out], np.int32).T
     model = BPRMF(dimensions=8, epochs=30, batch_size=32, learning_rate=0.05, patience=0)
     model.fit(dataset(user, item), rng=np.random.default_rng(0))
     queries = dataset(user, item).queries(np.arange(20, dtype=np.int32), k=1)
     scores = model.score(queries, None)
     scores[user, item] = -np.inf
-    assert scores.argmax(axis=1).tolist() == [item for _, item in asked]
+    assert scores.argmax(axis=1).tolist() == [item for _, item in held_out]
 
 
-def test_unknown_users_are_left_to_others() -> None:
+def test_unknown_users_have_no_scores() -> None:
     data = clusters()[0]
     model = BPRMF(epochs=1).fit(data, rng=np.random.default_rng(0))
     scores = model.score(data.queries(np.array([-1, 0, 160, 999], np.int32).clip(max=159), k=1), None)
@@ -93,16 +93,16 @@ def test_validation_is_ndcg_over_what_is_not_in_the_history(monkeypatch: pytest.
     assert validation(model, [0, 1, 1], [[19, -1, -1], [0, 1, 1], [-1, -1, -1]], [17, 4, 15]) == pytest.approx(expected)
 
 
-def test_validation_gives_nothing_for_telling_nothing_apart() -> None:
+def test_validation_is_0_for_equal_scores_and_unknown_users() -> None:
     assert validation(model_of([[1.0]], [[1.0]] * 20), [0], [[-1]], [3]) == 0
     assert validation(model_of([[1.0]], [[1.0]] * 20), [-1], [[-1]], [3]) == 0
 
 
-def test_a_device_that_is_not_there_is_refused() -> None:
+def test_an_unavailable_device_is_refused() -> None:
     with pytest.raises(InputError, match="device: 'tpu' is wrong: not available on this machine"):
         BPRMF(device="tpu").fit(clusters()[0], rng=np.random.default_rng(0))
 
 
-def test_a_step_too_far_is_explained() -> None:
+def test_divergence_is_explained() -> None:
     with pytest.raises(InputError, match=r"bprmf, epoch \d.*not finite.*users\.weight.*lower learning_rate"):
         BPRMF(learning_rate=1e38).fit(clusters()[0], rng=np.random.default_rng(0))

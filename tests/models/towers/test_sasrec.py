@@ -30,11 +30,13 @@ def chain() -> Dataset:
 
 @cache
 def walker() -> SASRec:
-    model = SASRec(dimensions=16, epochs=25, batch_size=200, max_length=6, learning_rate=0.01, dropout=0.1, patience=0)
+    model = SASRec(
+        dimensions=16, epochs=25, batch_size=200, history_length=6, learning_rate=0.01, dropout=0.1, patience=0
+    )
     return model.fit(chain(), rng=np.random.default_rng(0))
 
 
-def asking(histories: list[list[int]]) -> Queries:
+def queries_of(histories: list[list[int]]) -> Queries:
     width = max(map(len, histories))
     history = np.array([[-1] * (width - len(h)) + h for h in histories], np.int32)
     return Queries(
@@ -48,13 +50,13 @@ def asking(histories: list[list[int]]) -> Queries:
 
 
 def test_the_next_item_of_a_markov_chain_is_learnt() -> None:
-    scores = walker().score(asking([[(i - 2) % N, (i - 1) % N, i] for i in range(N)]), None)
+    scores = walker().score(queries_of([[(i - 2) % N, (i - 1) % N, i] for i in range(N)]), None)
     assert scores.argmax(axis=1).tolist() == [(i + 1) % N for i in range(N)]
 
 
 def test_its_probabilities_are_the_chains() -> None:
     """The softmax over all items is fitted by likelihood: .9 + .1 / 12 to the next item, .1 / 12 to each other."""
-    scores = walker().score(asking([[i] for i in range(N)] + [[0, 5, i] for i in range(N)]), None)
+    scores = walker().score(queries_of([[i] for i in range(N)] + [[0, 5, i] for i in range(N)]), None)
     share = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
     following = np.tile((np.arange(N) + 1) % N, 2)
     np.testing.assert_allclose(share[np.arange(2 * N), following], 0.9 + 0.1 / N, atol=0.08)
@@ -63,19 +65,19 @@ def test_its_probabilities_are_the_chains() -> None:
 def test_only_the_latest_items_are_read() -> None:
     model = walker()
     short, long = [4, 5, 6, 7, 8, 9], [1, 1, 2, 4, 5, 6, 7, 8, 9]
-    np.testing.assert_array_equal(model.score(asking([short]), None), model.score(asking([long]), None))
+    np.testing.assert_array_equal(model.score(queries_of([short]), None), model.score(queries_of([long]), None))
 
 
 def test_unknown_items_and_dislikes_are_passed_over() -> None:
-    """Item 12 came after training; item 5 was rated below the likings."""
+    """Item 12 came after training; item 5 was rated too low for a positive."""
     model = walker()
-    queries = asking([[3, 12, 5, 4], [3, 4]])
+    queries = queries_of([[3, 12, 5, 4], [3, 4]])
     queries.history_value[0, 2] = 1.0
     rated = replace(chain(), values="rating", positive_from=3.0)
     other = SASRec(dimensions=8, epochs=1, patience=0).fit(rated, rng=np.random.default_rng(0))
     for scores in (other.score(queries, None),):
         np.testing.assert_array_equal(scores[0], scores[1])
-    new = asking([[3, 12, 4], [3, 4]])
+    new = queries_of([[3, 12, 4], [3, 4]])
     scores = model.score(new, None)
     np.testing.assert_array_equal(scores[0], scores[1])
 

@@ -17,7 +17,7 @@ from pasand.types import Array, Queries, Rows
 from tests.models.test_contract import dataset
 
 GENRES, EACH, NEW = 4, 10, 8
-"""Genres, old items of each, and new items, which nobody has liked and which go through the genres in turn."""
+"""Genres, old items of each, and new items without positives, which go through the genres in turn."""
 N_USERS = 120
 SMALL = {"dimensions": 16, "epochs": 25, "patience": 0, "batch_size": 256, "negatives": 64, "learning_rate": 0.02}
 
@@ -34,14 +34,14 @@ def genres() -> Dataset:
     user = np.repeat(np.arange(N_USERS), 6)
     item = np.concatenate([rng.permutation(EACH)[:6] * GENRES + t for t in taste])
     order = rng.permutation(len(user))
-    told = np.where(np.arange(N_USERS) < N_USERS - 20, taste, -1).astype(np.int32)
+    known_taste = np.where(np.arange(N_USERS) < N_USERS - 20, taste, -1).astype(np.int32)
     names = tuple("abcd")
     data = dataset(user[order].astype(np.int32), item[order].astype(np.int32), n_items=GENRES * EACH + NEW)
     every = np.arange(data.n_items, dtype=np.int32)
     years = np.where(every % 5 == 0, np.nan, 1990 + every % 7).astype(np.float32)
     return replace(
         data,
-        user_features={"taste": Feature(kind="categorical", values=told, names=names)},
+        user_features={"taste": Feature(kind="categorical", values=known_taste, names=names)},
         item_features={
             "genres": Feature(kind="bag", values=genre_of(every)[:, None].astype(np.int32), names=names),
             "year": Feature(kind="number", values=years),
@@ -58,7 +58,7 @@ def fitted() -> TwoTower:
     return model(id_dropout=0.3).fit(genres(), rng=np.random.default_rng(0))
 
 
-def asked(history: list[int], features: dict[str, Array] | None = None) -> Queries:
+def query_of(history: list[int], features: dict[str, Array] | None = None) -> Queries:
     """A query of a user who was never seen."""
     rows = np.array([history], np.int32).reshape(1, -1)
     return Queries(
@@ -82,37 +82,37 @@ FRESH = np.arange(GENRES * EACH, GENRES * EACH + NEW, dtype=np.int32)
 
 @pytest.mark.parametrize("genre", range(GENRES))
 def test_a_new_user_is_known_by_history_alone(genre: int) -> None:
-    queries = asked([genre, genre + GENRES])
+    queries = query_of([genre, genre + GENRES])
     assert (genre_of(top(fitted(), queries, OLD, 6)) == genre).all()
 
 
 @pytest.mark.parametrize("genre", range(GENRES))
 def test_a_new_item_is_known_by_features_alone(genre: int) -> None:
     known_user = genres().queries(np.array([genre], np.int32), k=5)
-    for queries in (known_user, asked([genre, genre + GENRES])):
+    for queries in (known_user, query_of([genre, genre + GENRES])):
         assert (genre_of(top(fitted(), queries, FRESH, NEW // GENRES)) == genre).all()
 
 
 @pytest.mark.parametrize("genre", range(GENRES))
 def test_a_new_user_is_known_by_features_alone(genre: int) -> None:
-    queries = asked([], {"taste": np.array([genre], np.int32)})
+    queries = query_of([], {"taste": np.array([genre], np.int32)})
     assert (genre_of(top(fitted(), queries, OLD, 6)) == genre).all()
 
 
-def test_who_tells_nothing_is_not_answered() -> None:
+def test_a_query_without_inputs_has_no_scores() -> None:
     for features in ({}, {"taste": np.array([-1])}, {"taste": np.array([9])}, {"shoe size": np.array([40.0])}):
-        assert np.isneginf(fitted().score(asked([], features), None)).all()
-        assert not fitted().embed_queries(asked([], features)).any()
+        assert np.isneginf(fitted().score(query_of([], features), None)).all()
+        assert not fitted().embed_queries(query_of([], features)).any()
 
 
-def test_what_was_not_there_in_training_changes_nothing() -> None:
-    plain = fitted().score(asked([1, 5]), None)
+def test_inputs_unknown_at_training_change_nothing() -> None:
+    plain = fitted().score(query_of([1, 5]), None)
     odd = {"shoe size": np.array([40.0]), "taste": np.array([17])}
-    np.testing.assert_array_equal(fitted().score(asked([1, 5], odd), None), plain)
-    np.testing.assert_array_equal(fitted().score(asked([1, int(FRESH[0]), 5]), None), plain)
+    np.testing.assert_array_equal(fitted().score(query_of([1, 5], odd), None), plain)
+    np.testing.assert_array_equal(fitted().score(query_of([1, int(FRESH[0]), 5]), None), plain)
 
 
-def test_an_item_without_likings_and_features_has_no_vector() -> None:
+def test_an_item_without_positives_and_features_has_no_vector() -> None:
     data = genres()
     bare = dict(data.item_features)
     blank = bare["genres"].values.copy()
@@ -130,7 +130,7 @@ def test_an_item_without_likings_and_features_has_no_vector() -> None:
 
 
 def test_items_added_later_are_known_by_their_features() -> None:
-    """As if they had been there without likings; a bag may be wider, a feature missing, and a category unheard of."""
+    """They equal items without positives in training; a bag may be wider, a feature missing, a category unknown."""
     data = genres()
     first = {name: replace(feature, values=feature.values[: len(OLD)]) for name, feature in data.item_features.items()}
     tower = model(id_dropout=0.3, item_features=("genres",))
@@ -142,21 +142,21 @@ def test_items_added_later_are_known_by_their_features() -> None:
     )
     np.testing.assert_array_equal(tower.embed_items(OLD), before)
     for taste in range(GENRES):
-        assert (genre_of(top(tower, asked([taste, taste + GENRES]), FRESH, NEW // GENRES)) == taste).all()
+        assert (genre_of(top(tower, query_of([taste, taste + GENRES]), FRESH, NEW // GENRES)) == taste).all()
     tower.add_items({"year": Feature(kind="number", values=np.array([1999], np.float32))})
     tower.add_items({"genres": replace(first["genres"], values=np.array([[99]], np.int32))})
     assert not tower.embed_items(np.array([48, 49], np.int32)).any()
-    assert np.isneginf(tower.score(asked([1]), None)[0, 48:]).all()
+    assert np.isneginf(tower.score(query_of([1]), None)[0, 48:]).all()
 
 
 def test_a_tower_of_ids_takes_no_new_items() -> None:
     tower = model(epochs=1, item_features=()).fit(genres(), rng=np.random.default_rng(0))
     tower.add_items(genres().item_features)
-    assert tower.score(asked([1]), None).shape == (1, len(OLD) + NEW)
+    assert tower.score(query_of([1]), None).shape == (1, len(OLD) + NEW)
 
 
 def test_cosines_are_cosines() -> None:
-    vectors = [fitted().embed_items(OLD), fitted().embed_queries(asked([1, 2]))]
+    vectors = [fitted().embed_items(OLD), fitted().embed_queries(query_of([1, 2]))]
     for found in vectors:
         np.testing.assert_allclose(np.linalg.norm(found, axis=-1), 1, rtol=1e-5)
 
@@ -169,9 +169,9 @@ def test_cosines_are_cosines() -> None:
         {"loss": "in_batch"},
         {"loss": "in_batch", "log_q": "streaming"},
         {"loss": "mixed", "negatives": 16},
-        {"loss": "sampled_softmax", "draw": "popularity"},
+        {"loss": "sampled_softmax", "negative_sampling": "popularity"},
         {"loss": "full_softmax"},
-        {"use_ids": False, "bands": 3},
+        {"use_ids": False, "bins": 3},
         {"use_history": False},
         {"layers": (16,), "bf16": True},
     ],
@@ -186,7 +186,7 @@ def test_every_setting_learns_the_taste(options: dict[str, object]) -> None:
 
 
 def test_the_textbook_exercise_is_one_setting() -> None:
-    """Ids, a band of age and gender; ids and genres; cross-entropy with 4 negatives, no history."""
+    """Ids, binned age and gender; ids and genres; cross-entropy with 4 negatives, no history."""
     data = genres()
     about = {
         "age": Feature(kind="number", values=np.arange(N_USERS).astype(np.float32)),
@@ -196,7 +196,7 @@ def test_the_textbook_exercise_is_one_setting() -> None:
         use_history=False,
         user_features=("age", "gender"),
         item_features=("genres",),
-        bands=5,
+        bins=5,
         loss="binary",
         negatives=4,
     )
@@ -209,7 +209,7 @@ def test_the_textbook_exercise_is_one_setting() -> None:
 
 @cache
 def popular() -> Dataset:
-    """Everybody draws from the same skewed distribution: what is popular is liked best."""
+    """All users draw from the same skewed distribution: popular items are liked most."""
     rng = np.random.default_rng(1)
     share = 1 / np.arange(1, 41) ** 1.2
     drawn = [rng.choice(40, 8, replace=False, p=share / share.sum()) for _ in range(300)]
@@ -217,7 +217,7 @@ def popular() -> Dataset:
 
 
 def popularity_learnt(log_q: str) -> float:
-    """Correlation of the items' mean scores, for those who have not liked them, with the logarithm of their counts."""
+    """Correlation of the items' mean scores, over users who have not liked them, with the logarithm of their counts."""
     options = {"normalise": False, "temperature": 1.0, "dimensions": 8, "batch_size": 128, "epochs": 5}
     tower = model(loss="in_batch", log_q=log_q, use_history=False, learning_rate=0.05, **options)
     tower.fit(popular(), rng=np.random.default_rng(0))
@@ -234,19 +234,19 @@ def test_in_batch_negatives_need_the_correction() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ({"temperature": 0.0}, "temperature must be positive"),
         ({"id_dropout": 1.0}, "id_dropout must be in"),
         ({"layers": (8, 0)}, "layers must be positive"),
         ({"negatives": 0}, "negatives must be positive"),
         ({"history_length": 0}, "history_length must be positive"),
-        ({"bands": 1}, "bands must be 0 or at least 2"),
+        ({"bins": 1}, "bins must be 0 or at least 2"),
         ({"loss": "hinge"}, "loss must be one of"),
     ],
 )
-def test_wrong_fields_are_refused(options: dict[str, object], told: str) -> None:
-    with pytest.raises(ValueError, match=told):
+def test_wrong_fields_are_refused(options: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         model(**options)
 
 

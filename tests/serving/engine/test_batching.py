@@ -12,64 +12,67 @@ from pasand.serving.schemas import RecommendRequest, RecommendResponse, RequestE
 
 
 class Counting(Engine):
-    """Answers everybody but "nobody", and keeps the sizes of the batches."""
+    """Recommends to all users but "unknown", and keeps the sizes of the batches."""
 
     def __init__(self) -> None:
         self.sizes: list[int] = []
 
-    def answer(self, asks: Sequence[RecommendRequest]) -> list[RecommendResponse | RequestError]:
-        self.sizes.append(len(asks))
-        if any(ask.user == "broken" for ask in asks):
+    def recommend(self, requests: Sequence[RecommendRequest]) -> list[RecommendResponse | RequestError]:
+        self.sizes.append(len(requests))
+        if any(request.user_id == "broken" for request in requests):
             raise RuntimeError("broken")
         return [
-            RequestError(404, "no", "nobody")
-            if ask.user == "nobody"
-            else RecommendResponse(f"for {ask.user}", "main", "", True, False, [])
-            for ask in asks
+            RequestError(404, "no", "unknown")
+            if request.user_id == "unknown"
+            else RecommendResponse(f"for {request.user_id}", "main", "", True, False, [])
+            for request in requests
         ]
 
 
-def test_what_arrives_together_is_answered_together() -> None:
+def test_requests_that_arrive_together_form_one_batch() -> None:
     engine = Counting()
-    told: list[int] = []
-    batcher = Batcher(engine, told.append)
+    observed: list[int] = []
+    batcher = Batcher(engine, observed.append)
 
     async def go() -> list[list[RecommendResponse]]:
         return await asyncio.gather(
-            *(batcher.ask([RecommendRequest(user=str(n)), RecommendRequest(user=f"{n}b")]) for n in range(10))
+            *(
+                batcher.recommend([RecommendRequest(user_id=str(n)), RecommendRequest(user_id=f"{n}b")])
+                for n in range(10)
+            )
         )
 
     found = asyncio.run(go())
-    assert engine.sizes == told == [20]
+    assert engine.sizes == observed == [20]
     assert [[one.request_id for one in pair] for pair in found] == [[f"for {n}", f"for {n}b"] for n in range(10)]
 
 
-def test_large_batches_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batching, "LARGEST", 4)
+def test_large_batches_are_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batching, "MAX_BATCH", 4)
     engine = Counting()
-    asyncio.run(Batcher(engine).ask([RecommendRequest(user=str(n)) for n in range(10)]))
+    asyncio.run(Batcher(engine).recommend([RecommendRequest(user_id=str(n)) for n in range(10)]))
     assert engine.sizes == [4, 4, 2]
 
 
-def test_one_that_is_refused_does_not_harm_others() -> None:
+def test_a_failing_request_does_not_affect_others() -> None:
     batcher = Batcher(Counting())
 
     async def go() -> list[list[RecommendResponse] | BaseException]:
-        both = [batcher.ask([RecommendRequest(user=user)]) for user in ("nobody", "one")]
+        both = [batcher.recommend([RecommendRequest(user_id=user)]) for user in ("unknown", "one")]
         return await asyncio.gather(*both, return_exceptions=True)
 
-    refused, answered = asyncio.run(go())
-    assert isinstance(refused, RequestError)
-    assert isinstance(answered, list)
-    assert answered[0].request_id == "for one"
+    failed, succeeded = asyncio.run(go())
+    assert isinstance(failed, RequestError)
+    assert isinstance(succeeded, list)
+    assert succeeded[0].request_id == "for one"
 
 
-def test_nobody_waits_for_ever_behind_a_fault() -> None:
+def test_no_caller_waits_forever_after_an_error() -> None:
     with pytest.raises(RuntimeError, match="broken"):
-        asyncio.run(Batcher(Counting()).ask([RecommendRequest(user="broken")]))
+        asyncio.run(Batcher(Counting()).recommend([RecommendRequest(user_id="broken")]))
 
 
-def test_too_many_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batching, "MOST_WAITING", 3)
+def test_too_many_waiting_requests_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batching, "MAX_WAITING", 3)
     with pytest.raises(RequestError, match="waiting"):
-        asyncio.run(Batcher(Counting()).ask([RecommendRequest() for _ in range(4)]))
+        asyncio.run(Batcher(Counting()).recommend([RecommendRequest() for _ in range(4)]))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pasand.data.features import TIME_UNKNOWN, Feature
-from pasand.serving.engine.feature_values import coded, mask, shown
+from pasand.serving.engine.feature_values import feature_to_json, filter_mask, parse_features
 from pasand.serving.schemas import Between, RequestError
 
 KNOWN = {
@@ -17,8 +17,8 @@ KNOWN = {
 }
 
 
-def test_values_become_features_and_values_again() -> None:
-    told = {
+def test_values_survive_a_round_trip_through_features() -> None:
+    values = {
         "language": "Tamil",
         "genres": ["Action", "Drama"],
         "year": 1990,
@@ -26,48 +26,48 @@ def test_values_become_features_and_values_again() -> None:
         "from": 60,
         "vector": [0.5, 2],
     }
-    found, notes = coded(told, KNOWN, "features")
+    features, notes = parse_features(values, KNOWN, "features")
     assert notes == []
-    assert {name: shown(feature, 0) for name, feature in found.items()} == told
-    assert coded({"from": "1970-01-02"}, KNOWN, "f")[0]["from"].values.tolist() == [86_400]
-    assert coded({"from": "1970-01-01T05:30:00+05:30"}, KNOWN, "f")[0]["from"].values.tolist() == [0]
+    assert {name: feature_to_json(feature, 0) for name, feature in features.items()} == values
+    assert parse_features({"from": "1970-01-02"}, KNOWN, "f")[0]["from"].values.tolist() == [86_400]
+    assert parse_features({"from": "1970-01-01T05:30:00+05:30"}, KNOWN, "f")[0]["from"].values.tolist() == [0]
 
 
-def test_what_is_not_known_is_none() -> None:
-    assert [shown(feature, 2) for feature in KNOWN.values()] == [None, [], None, None, None, None]
-    assert shown(KNOWN["year"], 7) is None
+def test_missing_values_are_none() -> None:
+    assert [feature_to_json(feature, 2) for feature in KNOWN.values()] == [None, [], None, None, None, None]
+    assert feature_to_json(KNOWN["year"], 7) is None
 
 
-def test_categories_that_nobody_has_seen_are_left_aside() -> None:
-    found, notes = coded({"language": "Klingon", "genres": ["Drama", "Opera"]}, KNOWN, "features")
-    assert shown(found["language"], 0) is None
-    assert shown(found["genres"], 0) == ["Drama"]
+def test_unknown_categories_are_ignored() -> None:
+    features, notes = parse_features({"language": "Klingon", "genres": ["Drama", "Opera"]}, KNOWN, "features")
+    assert feature_to_json(features["language"], 0) is None
+    assert feature_to_json(features["genres"], 0) == ["Drama"]
     assert notes == [
-        "language 'Klingon' is not known and was left aside",
-        "genres 'Opera' is not known and was left aside",
+        "language 'Klingon' is unknown and was ignored",
+        "genres 'Opera' is unknown and was ignored",
     ]
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "told"),
+    ("name", "value", "message"),
     [
         ("size", 3, "no feature 'size'"),
-        ("language", ["Hindi", "Tamil"], "one value is asked for, got 2"),
-        ("year", "old", "a number is asked for"),
+        ("language", ["Hindi", "Tamil"], "one value is required, got 2"),
+        ("year", "old", "a number is required"),
         ("year", 1e300, "too large"),
         ("from", "yesterday", "neither seconds"),
         ("vector", [1, 2, 3], "3 numbers, and had 2"),
-        ("vector", [1, "x"], "a number is asked for"),
+        ("vector", [1, "x"], "a number is required"),
     ],
 )
-def test_values_that_cannot_be_are_refused(name: str, value: object, told: str) -> None:
-    with pytest.raises(RequestError, match=told) as refused:
-        coded({name: value}, KNOWN, "features")
+def test_invalid_values_are_refused(name: str, value: object, message: str) -> None:
+    with pytest.raises(RequestError, match=message) as refused:
+        parse_features({name: value}, KNOWN, "features")
     assert refused.value.field == f"features.{name}"
 
 
 @pytest.mark.parametrize(
-    ("name", "wanted", "through"),
+    ("name", "wanted", "expected"),
     [
         ("language", "Hindi", [True, False, False]),
         ("language", ["Hindi", "Tamil", "none"], [True, True, False]),
@@ -80,11 +80,11 @@ def test_values_that_cannot_be_are_refused(name: str, value: object, told: str) 
         ("title", "शोले", [False, True, False]),
     ],
 )
-def test_filters_let_through(name: str, wanted: str | Between, through: list[bool]) -> None:
-    assert mask(KNOWN[name], wanted, "filters").tolist() == through
+def test_filters_select_rows(name: str, wanted: str | Between, expected: list[bool]) -> None:
+    assert filter_mask(KNOWN[name], wanted, "filters").tolist() == expected
 
 
 @pytest.mark.parametrize(("name", "wanted"), [("language", Between(min=1)), ("year", "old"), ("vector", 1)])
-def test_filters_that_do_not_suit_are_refused(name: str, wanted: str | Between) -> None:
+def test_unsuitable_filters_are_refused(name: str, wanted: str | Between) -> None:
     with pytest.raises(RequestError):
-        mask(KNOWN[name], wanted, "filters")
+        filter_mask(KNOWN[name], wanted, "filters")

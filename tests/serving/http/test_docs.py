@@ -1,4 +1,4 @@
-"""The page about serving: every line of curl on it, and its Python, against a real server."""
+"""docs/serving.md: every curl command and the Python code of the page, against a real server."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from pasand import bundle, recipe
+from pasand import bundle, default_recipe, recipe
 from pasand.sources import load
 from tests.cli.test_commands import pasand
 from tests.serving.conftest import Served, serving
 
-PAGE = (Path(__file__).parents[2] / "docs" / "serving.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[3] / "docs" / "serving.md").read_text(encoding="utf-8")
 ADDRESS = "http://127.0.0.1:8000"
 KEY = "writing-0123456789abcdef"
 
@@ -31,15 +31,15 @@ LINES = [line for block in blocks("sh") for line in block.splitlines()]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder with the bundle of the page and another one, in which the test stands."""
-    place, before = tmp_path_factory.mktemp("docs"), Path.cwd()
+    """A folder with the two bundles of the page, the working directory of the tests."""
+    folder, before = tmp_path_factory.mktemp("docs"), Path.cwd()
     data = load("bollywood", impressions="none")
-    bundle.write(place / "bundle", recipe.read("linear").fit(data, seed=0), data, seed=0)
-    other = recipe.build(recipe.of_model("popularity", {}))
-    bundle.write(place / "bundle2", other.fit(data, seed=0), data, seed=0)
-    (place / "keys").write_text(f"write {KEY}\n")
-    os.chdir(place)
-    yield place
+    bundle.write(folder / "bundle", recipe.read("linear").fit(data, seed=0), data, seed=0)
+    other = recipe.build(default_recipe.of_model("popularity", {}))
+    bundle.write(folder / "bundle2", other.fit(data, seed=0), data, seed=0)
+    (folder / "keys").write_text(f"write {KEY}\n")
+    os.chdir(folder)
+    yield folder
     os.chdir(before)
 
 
@@ -56,43 +56,43 @@ def guarded(folder: Path) -> Iterator[Served]:
 
 
 def run(line: str, served: Served) -> str:
-    """Return what a line of shell prints; a curl of it that gets a status of 400 or more fails."""
+    """Return the output of a shell command; a curl in it that gets a status of 400 or more fails."""
     assert ADDRESS in line
     script = 'set -o pipefail; curl() { command curl --fail-with-body "$@"; }\n' + line.replace(ADDRESS, served.url)
-    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, env={**os.environ, "KEY": KEY})
-    assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
-    return done.stdout
+    process = subprocess.run(["bash", "-c", script], capture_output=True, text=True, env={**os.environ, "KEY": KEY})
+    assert process.returncode == 0, f"{line}\n{process.stdout}{process.stderr}"
+    return process.stdout
 
 
-def test_every_curl_is_among_the_lines() -> None:
+def test_every_curl_command_is_in_a_shell_block() -> None:
     assert len(LINES) > 30
     assert sum("curl -s" in line for line in PAGE.splitlines()) == len(LINES)
     assert all("curl -s" in line for line in LINES)
 
 
 @pytest.mark.parametrize("line", LINES)
-def test_lines_of_curl(line: str, plain: Served, request: pytest.FixtureRequest) -> None:
-    told = run(line, request.getfixturevalue("guarded") if "$KEY" in line else plain)
+def test_curl_commands_succeed(line: str, plain: Served, request: pytest.FixtureRequest) -> None:
+    output = run(line, request.getfixturevalue("guarded") if "$KEY" in line else plain)
     if "/metrics" in line:
-        assert "pasand_request_seconds_count" in told
+        assert "pasand_request_seconds_count" in output
         names = re.findall(r"`(pasand_\w+)", PAGE)
-        assert {name for name in names if f"# TYPE {name.removesuffix('_total')}" not in told} == set()
+        assert {name for name in names if f"# TYPE {name.removesuffix('_total')}" not in output} == set()
         return
-    answer = json.loads(told)
-    assert answer
-    for one in (answer, *answer.get("answers", [])):
-        if "request_id" in one:
-            assert one["items"]
+    response = json.loads(output)
+    assert response
+    for each in (response, *response.get("responses", [])):
+        if "request_id" in each:
+            assert each["items"]
 
 
-def test_lines_do_what_they_say(plain: Served) -> None:
+def test_filters_allow_and_deny_narrow_the_list(plain: Served) -> None:
     where = "http://127.0.0.1:8000/v1/recommend -d"
     filtered, allowed, denied = (json.loads(run(line, plain)) for line in LINES if where in line and _narrows(line))
-    features = [plain.ask("GET", f"/v1/items/{one['item']}")["features"] for one in filtered["items"]]
-    assert {one["language"] for one in features} == {"Tamil", "Telugu"}
-    assert min(one["year"] for one in features) >= 2000
-    assert {one["item"] for one in allowed["items"]} <= {"PK", "Sholay", "Dangal"}
-    assert "3 Idiots" not in {one["item"] for one in denied["items"]}
+    features = [plain.request("GET", f"/v1/items/{each['item_id']}")["features"] for each in filtered["items"]]
+    assert {each["language"] for each in features} == {"Tamil", "Telugu"}
+    assert min(each["year"] for each in features) >= 2000
+    assert {each["item_id"] for each in allowed["items"]} <= {"PK", "Sholay", "Dangal"}
+    assert "3 Idiots" not in {each["item_id"] for each in denied["items"]}
 
 
 def _narrows(line: str) -> bool:
@@ -108,21 +108,25 @@ def test_python(plain: Served, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_impressions_become_a_table(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with serving(Path("bundle"), tmp_path) as served:
-        answer = served.ask("POST", "/v1/recommend", json={"user": "someone", "k": 3})
-        event = {"user": "someone", "item": answer["items"][1]["item"], "request_id": answer["request_id"]}
-        served.ask("POST", "/v1/events", json=event)
+        response = served.request("POST", "/v1/recommend", json={"user_id": "newcomer", "k": 3})
+        event = {
+            "user_id": "newcomer",
+            "item_id": response["items"][1]["item_id"],
+            "request_id": response["request_id"],
+        }
+        served.request("POST", "/v1/events", json=event)
     monkeypatch.chdir(tmp_path)
     Path("pasand-state").symlink_to("state")
     _, code = blocks("python")
     exec(compile(code, "docs/serving.md", "exec"), {})
     table = pl.read_parquet("shown.parquet")
     assert table.select("user", "position", "clicked").rows() == [
-        ("someone", 1, False),
-        ("someone", 2, True),
-        ("someone", 3, False),
+        ("newcomer", 1, False),
+        ("newcomer", 2, True),
+        ("newcomer", 3, False),
     ]
     assert pasand("data", "check", "bollywood", "--impressions", "shown.parquet", "--json", "report.json") == 0
-    assert json.loads(Path("report.json").read_text())["shown"]["clicked"] == pytest.approx(1 / 3)
+    assert json.loads(Path("report.json").read_text())["impressions"]["clicked"] == pytest.approx(1 / 3)
 
 
 def test_options_are_those_of_the_commands() -> None:
@@ -137,6 +141,5 @@ def test_options_are_those_of_the_commands() -> None:
     }
     for name, rest in re.findall(r"pasand (serve|refresh|fit) ([^\n`]*)", PAGE):
         assert set(re.findall(r"--[a-z-]+", rest)) <= known[name], rest
-    every = set().union(*known.values())
-    told = set(re.findall(r"`(--[a-z-]+)", PAGE))
-    assert told <= every
+    options = set().union(*known.values())
+    assert set(re.findall(r"`(--[a-z-]+)", PAGE)) <= options

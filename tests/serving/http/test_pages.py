@@ -1,4 +1,4 @@
-"""The page, in a real browser against a real server: what a viewer sees is what the server answers."""
+"""The web page in a real browser against a real server: it shows what the server returns."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FLAGS = [
     "--disable-sync",
 ]
 WAIT = 30_000
-"""Milliseconds; machines that run several tests at once answer late."""
+"""Milliseconds; machines that run several tests at once respond late."""
 CONTRAST = """async () => (await import('/static/poster.js')).PALETTES.map(({ ground, ink }) => {
   const light = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16) / 255)
     .map((part) => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4))
@@ -36,7 +36,7 @@ CONTRAST = """async () => (await import('/static/poster.js')).PALETTES.map(({ gr
   const [low, high] = [light(ground), light(ink)].sort((a, b) => a - b);
   return (high + 0.05) / (low + 0.05);
 })"""
-"""Contrast of title and ground of every palette, as WCAG 2 defines it."""
+"""Contrast of title and ground of every palette, as defined by WCAG 2."""
 
 
 @pytest.fixture(scope="module")
@@ -47,41 +47,41 @@ def browser() -> Iterator[Browser]:
         found.close()
 
 
-class Watched:
-    """A page whose faults are kept: errors of the console, and requests that leave this machine."""
+class RecordedPage:
+    """A page whose faults are recorded: console errors, page errors, and requests to other machines."""
 
     def __init__(self, context: BrowserContext) -> None:
         context.set_default_timeout(WAIT)
         self.page, self.faults = context.new_page(), list[str]()
-        self.page.on("console", lambda told: self.faults.append(told.text) if told.type == "error" else None)
+        self.page.on("console", lambda message: self.faults.append(message.text) if message.type == "error" else None)
         self.page.on("pageerror", lambda error: self.faults.append(str(error)))
-        self.page.on("request", lambda sent: self._local(sent.url))
+        self.page.on("request", lambda sent: self._check_local(sent.url))
 
-    def _local(self, url: str) -> None:
+    def _check_local(self, url: str) -> None:
         if urlsplit(url).hostname not in ("127.0.0.1", "localhost"):
-            self.faults.append(f"left this machine: {url}")
+            self.faults.append(f"request to another machine: {url}")
 
 
 @pytest.fixture
 def page(browser: Browser, served: str) -> Iterator[Page]:
-    """A page of a fresh profile that must end without a fault, before its server does."""
+    """A page of a fresh profile; the test fails if it recorded a fault."""
     context = browser.new_context(viewport={"width": 1280, "height": 800})
-    watched = Watched(context)
-    yield watched.page
+    recorded = RecordedPage(context)
+    yield recorded.page
     context.close()
-    assert watched.faults == []
+    assert recorded.faults == []
 
 
-def told(page: Page, served: str, path: str) -> Any:
-    """Return what the server answers by itself."""
-    answer = page.request.get(served + path)
-    assert answer.ok, answer.text()
-    return answer.json()
+def fetched(page: Page, served: str, path: str) -> Any:
+    """Return the JSON of a GET request that bypasses the page."""
+    response = page.request.get(served + path)
+    assert response.ok, response.text()
+    return response.json()
 
 
-def example(page: Page, served: str, place: int) -> str:
-    """Return the id of an example user; tests take different ones, since they change them."""
-    return str(told(page, served, "/v1/about")["examples"][place])
+def example(page: Page, served: str, number: int) -> str:
+    """Return the id of an example user; tests use different ones, since they change them."""
+    return str(fetched(page, served, "/v1/about")["examples"][number])
 
 
 def open_at(page: Page, served: str, address: str) -> None:
@@ -95,16 +95,16 @@ def open_home(page: Page, served: str, user: str) -> None:
 
 
 def shown(page: Page) -> list[str]:
-    """Return the items of the whole home, the large one first."""
+    """Return the items of the home page, the large one first."""
     cards = page.locator(".rows .card").evaluate_all("cards => cards.map(card => card.dataset.item)")
-    return [page.locator(".stage").get_attribute("data-item"), *cards]
+    return [page.locator(".hero").get_attribute("data-item"), *cards]
 
 
-def answered(home: Any) -> list[str]:
-    return [card["item"] for row in home["rows"] for card in row["items"]]
+def items_of(home: Any) -> list[str]:
+    return [card["item_id"] for row in home["rows"] for card in row["items"]]
 
 
-def test_the_first_visit_asks_who_is_watching_and_leads_to_the_home_that_the_server_answers(
+def test_the_first_visit_shows_the_profiles_and_leads_to_the_home_that_the_server_returns(
     page: Page, served: str
 ) -> None:
     user = example(page, served, 0)
@@ -112,66 +112,66 @@ def test_the_first_visit_asks_who_is_watching_and_leads_to_the_home_that_the_ser
     expect(page.get_by_role("heading", level=1)).to_have_text("Who is watching?")
     page.get_by_role("link", name=user).click()
     expect(page.locator(".row").first).to_be_visible(timeout=WAIT)
-    home = told(page, served, f"/v1/users/{quote(user)}/home")
-    assert shown(page) == answered(home)
+    home = fetched(page, served, f"/v1/users/{quote(user)}/home")
+    assert shown(page) == items_of(home)
     assert page.locator(".row h2").all_inner_texts() == [row["title"] for row in home["rows"]]
     first = home["rows"][0]["items"][1]
     card = page.locator(".row .card").first
     expect(card.locator(".reason")).to_have_text(first["reason"])
     expect(card.get_by_role("button")).to_have_accessible_name(re.compile(re.escape(f"Watch {first['title']}")))
     page.reload()
-    expect(page.locator(".stage")).to_be_visible(timeout=WAIT)
+    expect(page.locator(".hero")).to_be_visible(timeout=WAIT)
     assert page.title() == f"Home of {user} · pasand"
 
 
-def test_a_press_on_a_poster_is_an_event_and_the_rows_follow(page: Page, served: str) -> None:
+def test_a_click_on_a_poster_stores_an_event_and_updates_the_rows(page: Page, served: str) -> None:
     user = example(page, served, 1)
     open_home(page, served, user)
-    before = told(page, served, f"/v1/users/{quote(user)}/view")["history"]
+    before = fetched(page, served, f"/v1/users/{quote(user)}/view")["history"]
     card = page.locator(".row .card").nth(1)
     item = str(card.get_attribute("data-item"))
     card.get_by_role("button").click()
     expect(page.locator("#live")).to_contain_text(f"Watched {item}", timeout=WAIT)
     expect(page.locator(".toast")).to_have_text(f"Watched {item}")
-    after = told(page, served, f"/v1/users/{quote(user)}/view")["history"]
+    after = fetched(page, served, f"/v1/users/{quote(user)}/view")["history"]
     assert len(after) == min(len(before) + 1, 50)
-    assert item in [event["item"] for event in after]
+    assert item in [event["item_id"] for event in after]
     assert item not in shown(page)
-    assert shown(page) == answered(told(page, served, f"/v1/users/{quote(user)}/home"))
+    assert shown(page) == items_of(fetched(page, served, f"/v1/users/{quote(user)}/home"))
 
 
-def test_somebody_new_chooses_languages_and_films_and_the_home_goes_on_learning(page: Page, served: str) -> None:
+def test_a_new_visitor_chooses_languages_and_films_and_the_home_follows_later_events(page: Page, served: str) -> None:
     open_at(page, served, "")
-    page.get_by_role("link", name="Somebody new").click()
+    page.get_by_role("link", name="New visitor").click()
     page.get_by_role("button", name="Tamil", exact=True).click()
     picks = page.locator(".pick")
     expect(page.locator(".pick:not([aria-label*='· Tamil ·'])")).to_have_count(0, timeout=WAIT)
     chosen = picks.evaluate_all("picks => picks.slice(0, 2).map(pick => pick.dataset.item)")
     picks.nth(0).click()
     picks.nth(1).click()
-    page.get_by_label("Three films you love").fill("thevar")
+    page.get_by_label("Three films you like").fill("thevar")
     expect(picks).to_have_count(1, timeout=WAIT)
     picks.first.click()
     expect(page.locator("#live")).to_have_text("3 of 3 films chosen.")
-    page.get_by_role("button", name="Show my home").click()
+    page.get_by_role("button", name="Show recommendations").click()
     expect(page.locator(".row").first).to_be_visible(timeout=WAIT)
     visitor = page.evaluate("JSON.parse(localStorage.getItem('pasand.viewer'))")
-    asked = {"user": visitor, "history": [*chosen, "Thevar Magan"], "features": {"languages": ["Tamil"]}}
-    assert shown(page) == answered(page.request.post(f"{served}/v1/home", data=asked).json())
+    request = {"user_id": visitor, "history": [*chosen, "Thevar Magan"], "features": {"languages": ["Tamil"]}}
+    assert shown(page) == items_of(page.request.post(f"{served}/v1/home", data=request).json())
     assert not {*chosen, "Thevar Magan"} & set(shown(page))
     page.locator(".row .press").first.click()
     expect(page.locator("#live")).to_contain_text("Watched", timeout=WAIT)
-    history = told(page, served, f"/v1/users/{visitor}/view")["history"]
+    history = fetched(page, served, f"/v1/users/{visitor}/view")["history"]
     assert len(history) == 4
-    assert {*chosen, "Thevar Magan"} <= {event["item"] for event in history}
+    assert {*chosen, "Thevar Magan"} <= {event["item_id"] for event in history}
 
 
-def test_the_view_of_a_user_has_the_history_and_the_place_of_every_candidate(page: Page, served: str) -> None:
+def test_the_pipeline_page_has_the_history_and_the_rank_of_every_candidate(page: Page, served: str) -> None:
     user = example(page, served, 2)
     open_home(page, served, user)
-    page.get_by_role("link", name="See what is behind the rows").click()
-    expect(page.get_by_role("heading", level=1)).to_have_text(f"Behind the rows of {user}", timeout=WAIT)
-    view = told(page, served, f"/v1/users/{quote(user)}/view")
+    page.get_by_role("link", name="See how these films were chosen").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text(f"How the list of {user} was made", timeout=WAIT)
+    view = fetched(page, served, f"/v1/users/{quote(user)}/view")
     lines = page.locator(".candidates tbody tr")
     assert lines.locator("th").all_inner_texts() == [item["title"] for item in view["items"][:20]]
     first = view["items"][0]
@@ -179,34 +179,36 @@ def test_the_view_of_a_user_has_the_history_and_the_place_of_every_candidate(pag
     heads = page.locator(".candidates thead th").all_inner_texts()
     assert heads[3:] == [step["name"].replace("_", " ") for step in first["steps"]]
     latest = max(view["history"], key=lambda event: event["time"])
-    expect(page.locator(".past li").first).to_contain_text(latest["title"])
-    expect(page.get_by_role("img", name="Places of the first films")).to_be_visible()
+    expect(page.locator(".history li").first).to_contain_text(latest["title"])
+    expect(page.get_by_role("img", name="Ranks of the first films")).to_be_visible()
     page.go_back()
-    expect(page.locator(".stage")).to_be_visible(timeout=WAIT)
+    expect(page.locator(".hero")).to_be_visible(timeout=WAIT)
 
 
-def test_the_page_of_a_film_says_what_it_is_and_why_and_back_and_escape_close_it(page: Page, served: str) -> None:
+def test_the_dialog_of_a_film_has_features_and_explanation_and_back_and_escape_close_it(
+    page: Page, served: str
+) -> None:
     open_home(page, served, example(page, served, 3))
     opener = page.locator(".row .details").first
     item = str(page.locator(".row .card").first.get_attribute("data-item"))
     opener.click()
-    sheet = page.get_by_role("dialog", name=item)
-    expect(sheet).to_be_visible(timeout=WAIT)
-    features = told(page, served, f"/v1/items/{quote(item)}")["features"]
-    expect(sheet.locator(".facts")).to_contain_text(features["cast"][0], timeout=WAIT)
-    expect(sheet.locator(".facts")).to_contain_text(f"{features['minutes'] // 60:.0f} h")
-    came = datetime.fromtimestamp(features["available_from"], UTC)
-    expect(sheet.locator(".facts")).to_contain_text(f"{came.day} {came:%b} {came.year}")
-    expect(sheet.locator(".verdict")).to_contain_text("in the list of 10")
-    alike = told(page, served, f"/v1/items/{quote(item)}/similar?k=12")["items"]
-    expect(sheet.locator(".alike .card")).to_have_count(len(alike), timeout=WAIT)
+    dialog = page.get_by_role("dialog", name=item)
+    expect(dialog).to_be_visible(timeout=WAIT)
+    features = fetched(page, served, f"/v1/items/{quote(item)}")["features"]
+    expect(dialog.locator(".facts")).to_contain_text(features["cast"][0], timeout=WAIT)
+    expect(dialog.locator(".facts")).to_contain_text(f"{features['minutes'] // 60:.0f} h")
+    added = datetime.fromtimestamp(features["available_from"], UTC)
+    expect(dialog.locator(".facts")).to_contain_text(f"{added.day} {added:%b} {added.year}")
+    expect(dialog.locator(".verdict")).to_contain_text("in the list of 10")
+    similar = fetched(page, served, f"/v1/items/{quote(item)}/similar?k=12")["items"]
+    expect(dialog.locator(".similar .card")).to_have_count(len(similar), timeout=WAIT)
     page.go_back()
-    expect(page.locator("#sheet")).to_be_hidden()
+    expect(page.locator("#film-dialog")).to_be_hidden()
     expect(opener).to_be_focused()
     opener.click()
-    expect(sheet).to_be_visible(timeout=WAIT)
+    expect(dialog).to_be_visible(timeout=WAIT)
     page.keyboard.press("Escape")
-    expect(page.locator("#sheet")).to_be_hidden()
+    expect(page.locator("#film-dialog")).to_be_hidden()
 
 
 def brightness(page: Page) -> float:
@@ -219,7 +221,7 @@ def brightness(page: Page) -> float:
     return float(sum(text[:3])) / 765
 
 
-def test_the_theme_follows_the_system_until_the_switch_says_otherwise(page: Page, served: str) -> None:
+def test_the_theme_follows_the_system_until_the_switch_is_used(page: Page, served: str) -> None:
     page.emulate_media(color_scheme="dark")
     open_at(page, served, "")
     assert brightness(page) < 0.2
@@ -232,13 +234,13 @@ def test_the_theme_follows_the_system_until_the_switch_says_otherwise(page: Page
     assert brightness(page) > 0.8
 
 
-@pytest.mark.parametrize("address", ["", "#/new", "#/u/{}", "#/u/{}/behind", "#/search", "#/report", "#/item/RRR"])
+@pytest.mark.parametrize("address", ["", "#/new", "#/u/{}", "#/u/{}/pipeline", "#/search", "#/report", "#/item/RRR"])
 def test_nothing_is_wider_than_a_narrow_phone(page: Page, served: str, address: str) -> None:
     page.set_viewport_size({"width": 360, "height": 740})
     open_at(page, served, address.format(quote(example(page, served, 4))))
     page.wait_for_load_state("networkidle")
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
-    assert page.evaluate("document.querySelector('#sheet').scrollWidth") <= 360
+    assert page.evaluate("document.querySelector('#film-dialog').scrollWidth") <= 360
 
 
 def focused(page: Page) -> Locator:
@@ -267,7 +269,7 @@ def test_everything_can_be_done_with_the_keyboard_alone(page: Page, served: str)
     page.keyboard.press("Tab")
     expect(rows.nth(0).locator(".details").nth(2)).to_be_focused()
     page.keyboard.press("Enter")
-    expect(page.locator("#sheet-title")).to_be_focused(timeout=WAIT)
+    expect(page.locator("#film-title")).to_be_focused(timeout=WAIT)
     page.keyboard.press("Escape")
     expect(rows.nth(0).locator(".details").nth(2)).to_be_focused()
     page.keyboard.press("Shift+Tab")
@@ -276,7 +278,7 @@ def test_everything_can_be_done_with_the_keyboard_alone(page: Page, served: str)
     expect(rows.nth(0).locator(".press").nth(2)).to_be_focused()
 
 
-def test_a_server_that_is_gone_is_told_kindly_and_the_page_comes_back(browser: Browser, served: str) -> None:
+def test_an_unreachable_server_is_reported_and_the_page_recovers(browser: Browser, served: str) -> None:
     page = browser.new_context().new_page()
     page.set_default_timeout(WAIT)
     open_home(page, served, example(page, served, 0))
@@ -287,34 +289,34 @@ def test_a_server_that_is_gone_is_told_kindly_and_the_page_comes_back(browser: B
     assert shown(page) == before
     page.get_by_role("link", name="Search").click()
     page.get_by_role("link", name="Home", exact=True).click()
-    expect(page.get_by_role("heading", level=1)).to_have_text("The server does not answer")
+    expect(page.get_by_role("heading", level=1)).to_have_text("The server does not respond")
     page.unroute("**/v1/**")
-    expect(page.locator(".stage")).to_be_visible(timeout=WAIT)
+    expect(page.locator(".hero")).to_be_visible(timeout=WAIT)
     page.context.close()
 
 
-def test_answers_without_the_state_are_told_until_it_is_back(
+def test_degraded_responses_are_reported_until_the_state_is_back(
     browser: Browser, bundle_folder: Path, tmp_path: Path
 ) -> None:
     with serving(bundle_folder, tmp_path) as service, browser.new_context() as context:
         context.set_default_timeout(WAIT)
-        page, served, notice = context.new_page(), service.url, "What was watched last cannot be read just now"
+        page, served, notice = context.new_page(), service.url, "The films you watched last cannot be read right now"
         user = example(page, served, 0)
         open_home(page, served, user)
         expect(page.locator("#notice")).to_be_empty()
         state, away = tmp_path / "state" / "state.sqlite", tmp_path / "away"
         state.rename(away)
         home = f"/v1/users/{quote(user)}/home"
-        until(lambda: told(page, served, home)["degraded"])
+        until(lambda: fetched(page, served, home)["degraded"])
         before = shown(page)
         page.locator(".row .press").first.click()
         expect(page.get_by_role("alert")).to_contain_text("nothing was changed")
         assert shown(page) == before
-        page.get_by_role("link", name="See what is behind the rows").click()
-        expect(page.get_by_role("heading", level=1)).to_have_text(f"Behind the rows of {user}", timeout=WAIT)
+        page.get_by_role("link", name="See how these films were chosen").click()
+        expect(page.get_by_role("heading", level=1)).to_have_text(f"How the list of {user} was made", timeout=WAIT)
         expect(page.get_by_role("alert")).to_contain_text(notice)
-        page.get_by_role("link", name="Back to the home").click()
-        expect(page.locator(".stage")).to_be_visible(timeout=WAIT)
+        page.get_by_role("link", name="Back to home").click()
+        expect(page.locator(".hero")).to_be_visible(timeout=WAIT)
         expect(page.get_by_role("alert")).to_contain_text(notice)
         away.rename(state)
         expect(page.locator("#notice")).to_be_empty(timeout=WAIT)
@@ -329,18 +331,18 @@ def until(done: Callable[[], bool]) -> None:
         time.sleep(0.1)
 
 
-def test_titles_are_text_whatever_they_hold(page: Page, served: str) -> None:
+def test_titles_are_never_parsed_as_html(page: Page, served: str) -> None:
     title = "<img src=x onerror=alert(1)> & <b>Zanjeer</b>"
     put = page.request.put(f"{served}/v1/items/a%20%2F%20b%3F", data={"features": {"title": title}})
     assert put.ok, put.text()
     open_at(page, served, "#/search/zanjeer")
     expect(page.locator(".card .lettering")).to_have_text(title, timeout=WAIT)
     page.get_by_role("link", name="About").click()
-    expect(page.locator("#sheet-title")).to_have_text(title, timeout=WAIT)
-    assert page.locator("main img, #sheet img, #sheet b:text('Zanjeer')").count() == 0
+    expect(page.locator("#film-title")).to_have_text(title, timeout=WAIT)
+    assert page.locator("main img, #film-dialog img, #film-dialog b:text('Zanjeer')").count() == 0
 
 
-def test_posters_are_the_same_for_the_same_film_and_can_be_read(page: Page, served: str) -> None:
+def test_posters_are_deterministic_and_have_enough_contrast(page: Page, served: str) -> None:
     policy = page.request.get(served).headers["content-security-policy"]
     assert "default-src 'self'" in policy
     assert "unsafe" not in policy
@@ -348,7 +350,7 @@ def test_posters_are_the_same_for_the_same_film_and_can_be_read(page: Page, serv
     assert min(page.evaluate(CONTRAST)) >= 7
     drawn = page.evaluate(
         "async () => { const { poster } = await import('/static/poster.js');"
-        "const film = (title, genres) => poster({ item: title, title, genres, language: 'Tamil' }).outerHTML;"
+        "const film = (title, genres) => poster({ item_id: title, title, genres, language: 'Tamil' }).outerHTML;"
         "return [film('Roja', ['Drama']), film('Roja', ['Drama']), film('Bombay', ['Drama']), film('', [])] }"
     )
     assert drawn[0] == drawn[1] != drawn[2]
@@ -357,23 +359,23 @@ def test_posters_are_the_same_for_the_same_film_and_can_be_read(page: Page, serv
 
 def axe() -> str:
     """Return the source of axe-core."""
-    places = [Path(os.environ.get("PASAND_AXE", "")), Path(__file__).parents[2] / "node_modules" / "axe-core"]
-    for place in places:
-        if (place / "axe.min.js").is_file():
-            return (place / "axe.min.js").read_text(encoding="utf-8")
+    folders = [Path(os.environ.get("PASAND_AXE", "")), Path(__file__).parents[3] / "node_modules" / "axe-core"]
+    for folder in folders:
+        if (folder / "axe.min.js").is_file():
+            return (folder / "axe.min.js").read_text(encoding="utf-8")
     missing("axe-core (set PASAND_AXE to the folder that holds axe.min.js)")
 
 
 @pytest.mark.parametrize(("scheme", "rules"), [("light", "{}"), ("dark", "{ runOnly: ['color-contrast'] }")])
-def test_no_serious_fault_of_accessibility(page: Page, served: str, scheme: Any, rules: str) -> None:
+def test_no_serious_accessibility_violation(page: Page, served: str, scheme: Any, rules: str) -> None:
     source, user = axe(), quote(example(page, served, 6))
     page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-    for address in ("", "#/new", "#/search", "#/report", f"#/u/{user}", f"#/u/{user}/behind", "#/item/RRR"):
+    for address in ("", "#/new", "#/search", "#/report", f"#/u/{user}", f"#/u/{user}/pipeline", "#/item/RRR"):
         open_at(page, served, address)
         page.wait_for_load_state("networkidle")
         page.context.new_cdp_session(page).send("Runtime.evaluate", {"expression": source})
         found = page.evaluate(f"axe.run(document, {rules}).then(({{ violations }}) => violations)")
         serious = [
-            (fault["id"], fault["nodes"][0]["html"]) for fault in found if fault["impact"] in ("serious", "critical")
+            (each["id"], each["nodes"][0]["html"]) for each in found if each["impact"] in ("serious", "critical")
         ]
         assert serious == [], address

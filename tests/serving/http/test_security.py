@@ -7,17 +7,17 @@ import pytest
 from pasand.errors import InputError
 from pasand.serving.http.security import GROUPS, WAYS, Keys, Rate, check_address
 from pasand.serving.schemas import RequestError
-from tests.serving.states.places import python
+from tests.serving.states.servers import python
 
 READ, ADMIN = "reading-0123456789abcdef", "admin-0123456789abcdef"
 
 
-def test_scopes_include_those_below() -> None:
+def test_scopes_include_lower_scopes() -> None:
     keys = Keys({READ: "read", ADMIN: "admin"})
     keys.check(READ, "read")
     for scope in ("read", "write", "admin"):
         keys.check(ADMIN, scope)
-    with pytest.raises(RequestError, match=r"scope is read, and write"):
+    with pytest.raises(RequestError, match=r"has scope read; this operation needs scope write"):
         keys.check(READ, "write")
     for wrong in (None, "", READ[:-1], READ + "x", "é"):
         with pytest.raises(RequestError, match="missing or unknown"):
@@ -27,16 +27,16 @@ def test_scopes_include_those_below() -> None:
 
 def test_keys_are_read_from_a_file(tmp_path: Path) -> None:
     file = tmp_path / "keys"
-    file.write_text(f"# ours\n\nread {READ}\nadmin {ADMIN}\n")
+    file.write_text(f"# comment\n\nread {READ}\nadmin {ADMIN}\n")
     assert Keys.of_file(file).scope == {READ: "read", ADMIN: "admin"}
-    for text, told in (
+    for text, message in (
         ("read", "row 1.*SCOPE KEY"),
         (f"root {READ}", "root.*no such scope"),
         ("read short", "16 printable"),
-        ("# none", "no key in it"),
+        ("# none", "has no keys"),
     ):
         file.write_text(text)
-        with pytest.raises(InputError, match=told):
+        with pytest.raises(InputError, match=message):
             Keys.of_file(file)
     with pytest.raises(InputError, match="cannot be read"):
         Keys.of_file(tmp_path / "nothing")
@@ -54,7 +54,7 @@ def test_a_caller_may_burst_and_then_waits() -> None:
         unlimited.check("one")
 
 
-def test_less_than_one_a_second_is_kept_to() -> None:
+def test_a_rate_below_one_per_second() -> None:
     rate = Rate(0.0001)
     rate.check("one")
     with pytest.raises(RequestError, match=r"again in (9|10)\d{3}\.\d s"):
@@ -74,15 +74,15 @@ PROCESS = """
 import sys
 from pathlib import Path
 from pasand.serving.http.security import Rate
-from pasand.serving.schemas import Refused
-rate, through = Rate(0.0001, Path(sys.argv[1])), 0
+from pasand.serving.schemas import RequestError
+rate, allowed = Rate(0.0001, Path(sys.argv[1])), 0
 for number in range(2000):
     try:
         rate.check(f"caller {number % 1000}")
-        through += 1
-    except Refused:
+        allowed += 1
+    except RequestError:
         pass
-print(through)
+print(allowed)
 """
 
 
@@ -91,22 +91,22 @@ def test_no_call_is_counted_twice_or_lost_among_processes(tmp_path: Path) -> Non
     assert sum(int(process.communicate(timeout=60)[0]) for process in running) == 1000
 
 
-def test_callers_that_come_make_room_for_themselves() -> None:
+def test_new_callers_replace_old_ones() -> None:
     rate = Rate(0.001)
     for number in range(4 * GROUPS * WAYS):
         rate.check(f"caller {number}")
     with pytest.raises(RequestError):
         rate.check(f"caller {4 * GROUPS * WAYS - 1}")
-    rate.check("caller 0")  # forgotten meanwhile
+    rate.check("caller 0")  # replaced meanwhile
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])
-def test_addresses_that_others_reach_ask_for_keys(host: str) -> None:
+def test_addresses_that_other_machines_reach_need_keys(host: str) -> None:
     with pytest.raises(InputError, match="no API key"):
         check_address(host, Keys())
     check_address(host, Keys({ADMIN: "admin"}))
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.3.2.1", "::1", "localhost"])
-def test_this_machine_alone_asks_for_none(host: str) -> None:
+def test_loopback_addresses_need_no_keys(host: str) -> None:
     check_address(host, Keys())

@@ -1,4 +1,4 @@
-"""What was shown, joined with what happened, is read back by `load`."""
+"""Impressions labelled with the events that followed; `load` reads the result."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from pasand.errors import InputError
 from pasand.serving.logs.attribution import attribute
-from pasand.serving.logs.impressions import ImpressionLog, ShownList, hashed
+from pasand.serving.logs.impressions import ImpressionList, ImpressionLog, hash_user
 from pasand.serving.schemas import Recommended
 from pasand.serving.states.contract import Event
 from pasand.sources import load
@@ -24,31 +24,31 @@ EVENTS = [
 
 def shown(
     request: str, user: str, item: str, time: int, position: int = 1, propensity: float | None = None
-) -> ShownList:
-    return ShownList(
+) -> ImpressionList:
+    return ImpressionList(
         request, time, user, [Recommended(item, "", position, 0.5, propensity=propensity)], "main", "digest"
     )
 
 
-def logged(folder: Path, rows: list[ShownList], secret: bytes | None = None) -> Path:
+def logged(folder: Path, rows: list[ImpressionList], secret: bytes | None = None) -> Path:
     """Return a log of the impressions, in two files."""
     log = ImpressionLog(folder, secret=secret)
-    for place, row in enumerate(rows):
+    for i, row in enumerate(rows):
         log.add(row)
-        if place == len(rows) // 2 - 1:
+        if i == len(rows) // 2 - 1:
             log.flush()
     log.close()
     return folder
 
 
 def clicked(folder: Path, events: list[Event], out: Path, window: int = 1000) -> list[str]:
-    """Return the requests whose impressions were taken."""
+    """Return the requests whose impressions were clicked."""
     attribute(folder, events, out, window=window)
     table = pl.read_parquet(out)
     return sorted(table.filter("clicked")["request_id"])
 
 
-def test_an_event_takes_the_latest_impression_before_it(tmp_path: Path) -> None:
+def test_an_event_is_attributed_to_the_latest_impression_before_it(tmp_path: Path) -> None:
     rows = [
         shown("first", "u", "i", 100),
         shown("second", "u", "i", 200),
@@ -75,7 +75,7 @@ def test_the_window_ends(tmp_path: Path) -> None:
     assert clicked(log, [named], out, window=11) == ["r"]
 
 
-def test_an_event_that_names_its_answer_takes_that_or_none(tmp_path: Path) -> None:
+def test_an_event_that_names_its_response_is_attributed_to_that_or_none(tmp_path: Path) -> None:
     rows = [shown("first", "u", "i", 100), shown("second", "u", "i", 200), shown("third", "v", "i", 200)]
     log, out = logged(tmp_path / "log", rows), tmp_path / "out.parquet"
     assert clicked(log, [Event("e", "u", "i", 250, request_id="first")], out) == ["first"]
@@ -84,7 +84,7 @@ def test_an_event_that_names_its_answer_takes_that_or_none(tmp_path: Path) -> No
     assert clicked(log, [Event("e", "u", "i", 150, request_id="second")], out) == []
 
 
-def test_an_item_that_one_answer_shows_twice_is_taken_once(tmp_path: Path) -> None:
+def test_an_item_that_one_response_shows_twice_is_clicked_once(tmp_path: Path) -> None:
     rows = [shown("r", "u", "i", 100, 1), shown("r", "u", "i", 100, 5)]
     log, out = logged(tmp_path / "log", rows), tmp_path / "out.parquet"
     assert clicked(log, [Event("e", "u", "i", 150, request_id="r")], out) == ["r"]
@@ -101,29 +101,29 @@ def test_load_reads_it_back(tmp_path: Path) -> None:
     ]
     out, events = tmp_path / "shown.parquet", tmp_path / "events.csv"
     assert attribute(logged(tmp_path / "log", rows), EVENTS, out) == (5, 2)
-    events.write_text("user,item,time\n" + "".join(f"{one.user},{one.item},{one.time}\n" for one in EVENTS))
+    events.write_text("user,item,time\n" + "".join(f"{one.user_id},{one.item_id},{one.time}\n" for one in EVENTS))
     data = load(events, impressions=out)
-    told = data.impressions
-    assert told is not None
-    assert data.users.ids(told.user) == ["v", "never came", "u", "u", "u"]
-    assert data.items.ids(told.item) == ["i1", "i9", "i1", "i2", "i3"]
-    assert told.time.tolist() == [60, 70, 90, 90, 90]
-    assert told.position.tolist() == [1, 1, 1, 2, 3]
-    assert told.clicked.tolist() == [False, False, True, True, False]
-    assert told.propensity is not None
-    assert told.propensity.tolist() == [1, 1, 0.5, 1, 0.25]
-    assert told.watched_seconds is not None
-    np.testing.assert_array_equal(told.watched_seconds, [0, 0, np.nan, 60, 0])
-    assert list(told.features) == ["score"]
+    impressions = data.impressions
+    assert impressions is not None
+    assert data.users.ids(impressions.user) == ["v", "never came", "u", "u", "u"]
+    assert data.items.ids(impressions.item) == ["i1", "i9", "i1", "i2", "i3"]
+    assert impressions.time.tolist() == [60, 70, 90, 90, 90]
+    assert impressions.position.tolist() == [1, 1, 1, 2, 3]
+    assert impressions.clicked.tolist() == [False, False, True, True, False]
+    assert impressions.propensity is not None
+    assert impressions.propensity.tolist() == [1, 1, 0.5, 1, 0.25]
+    assert impressions.watched_seconds is not None
+    np.testing.assert_array_equal(impressions.watched_seconds, [0, 0, np.nan, 60, 0])
+    assert list(impressions.features) == ["score"]
 
 
-def test_what_nobody_knows_is_no_column(tmp_path: Path) -> None:
+def test_columns_without_known_values_are_left_out(tmp_path: Path) -> None:
     log, out = logged(tmp_path / "log", [shown("r", "u", "i", 100)]), tmp_path / "out.parquet"
     attribute(log, [Event("e", "u", "i", 150)], out)
     assert {"propensity", "watched_seconds"}.isdisjoint(pl.read_parquet(out).columns)
 
 
-def test_the_longest_watched_counts(tmp_path: Path) -> None:
+def test_the_longest_watch_time_counts(tmp_path: Path) -> None:
     log, out = logged(tmp_path / "log", [shown("r", "u", "i", 100)]), tmp_path / "out.parquet"
     attribute(log, [Event(f"e{n}", "u", "i", 150 + n, watched_seconds=s) for n, s in enumerate([5, 300, 20])], out)
     assert pl.read_parquet(out)["watched_seconds"].to_list() == [300]
@@ -132,10 +132,10 @@ def test_the_longest_watched_counts(tmp_path: Path) -> None:
 def test_hashed_users_are_found(tmp_path: Path) -> None:
     log, out = logged(tmp_path / "log", [shown("r", "u", "i", 100)], b"salt"), tmp_path / "out.parquet"
     assert attribute(log, [Event("e", "u", "i", 150)], out, secret=b"salt") == (1, 1)
-    assert pl.read_parquet(out)["user"].to_list() == [hashed("u", b"salt")]
+    assert pl.read_parquet(out)["user"].to_list() == [hash_user("u", b"salt")]
 
 
-def test_what_cannot_be_joined_is_refused(tmp_path: Path) -> None:
+def test_unreadable_logs_and_unwritable_tables_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no impressions"):
         attribute(tmp_path, EVENTS, tmp_path / "out.parquet")
     log = logged(tmp_path / "log", [shown("r", "u", "i", 100)])

@@ -1,4 +1,4 @@
-"""The log of impressions: files that are whole, a size that is bounded, and losses that are told."""
+"""The impression log: complete files, bounded size, reported losses."""
 
 from __future__ import annotations
 
@@ -13,17 +13,19 @@ import polars as pl
 import pytest
 
 from pasand.errors import InputError
-from pasand.serving.logs.impressions import SCHEMA, ImpressionLog, ShownList, hashed
-from pasand.serving.logs.segments import Forgotten, digest, locked, log_files, moment, remember
+from pasand.serving.logs.impressions import SCHEMA, ImpressionList, ImpressionLog, hash_user
+from pasand.serving.logs.segments import ForgottenUser, add_forgotten, folder_lock, log_files, uptime, user_digest
 from pasand.serving.schemas import Recommended
 from tests.resources import small_disk
-from tests.serving.states.places import python
+from tests.serving.states.servers import python
 
 
-def answer(number: int, user: str = "u", time: int = 1000, k: int = 3, propensity: float | None = None) -> ShownList:
-    """What one request was shown: k items at positions 1 to k."""
-    placed = [Recommended(f"i{at}", "", at, 1 / at, propensity=propensity) for at in range(1, k + 1)]
-    return ShownList(f"r{number}", time, user, placed, "main", "digest")
+def impressions(
+    number: int, user: str = "u", time: int = 1000, k: int = 3, propensity: float | None = None
+) -> ImpressionList:
+    """Return the impressions of one request: k items at positions 1 to k."""
+    items = [Recommended(f"i{at}", "", at, 1 / at, propensity=propensity) for at in range(1, k + 1)]
+    return ImpressionList(f"r{number}", time, user, items, "main", "digest")
 
 
 def read(folder: Path) -> pl.DataFrame:
@@ -42,10 +44,10 @@ def until(done: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def test_what_was_shown_is_written(tmp_path: Path) -> None:
+def test_impressions_are_written(tmp_path: Path) -> None:
     log = ImpressionLog(tmp_path)
-    log.add(answer(1, "ü"))
-    log.add(answer(2, "v", propensity=0.25, k=1))
+    log.add(impressions(1, "ü"))
+    log.add(impressions(2, "v", propensity=0.25, k=1))
     log.close()
     assert read(tmp_path).rows() == [
         ("r1", 1000, "ü", "i1", 1, 1.0, None, "main", "digest"),
@@ -67,9 +69,9 @@ def test_without_impressions_there_are_no_files(tmp_path: Path) -> None:
 
 
 def test_files_are_rotated_by_rows(tmp_path: Path) -> None:
-    log = ImpressionLog(tmp_path, rows=3)
+    log = ImpressionLog(tmp_path, max_rows=3)
     for number in range(4):
-        log.add(answer(number))
+        log.add(impressions(number))
         log.flush()
     log.close()
     assert [len(pl.read_parquet(path)) for path in log_files(tmp_path)] == [3, 3, 3, 3]
@@ -77,10 +79,10 @@ def test_files_are_rotated_by_rows(tmp_path: Path) -> None:
 
 
 def test_files_are_rotated_by_seconds(tmp_path: Path) -> None:
-    log = ImpressionLog(tmp_path, seconds=0.05)
-    log.add(answer(1))
+    log = ImpressionLog(tmp_path, max_seconds=0.05)
+    log.add(impressions(1))
     until(lambda: len(log_files(tmp_path)) == 1)
-    log.add(answer(2))
+    log.add(impressions(2))
     until(lambda: len(log_files(tmp_path)) == 2)
     log.close()
 
@@ -89,20 +91,20 @@ def test_names_rise_when_the_clock_is_set_back(tmp_path: Path, monkeypatch: pyte
     log = ImpressionLog(tmp_path)
     for number, clock in enumerate([9_000, 5_000, 5_000]):
         monkeypatch.setattr("time.time_ns", lambda clock=clock: clock * 1000)
-        log.add(answer(number))
+        log.add(impressions(number))
         log.flush()
     log.close()
     assert [int(path.stem[-5:]) for path in log_files(tmp_path)] == [9000, 9001, 9002]
     assert read(tmp_path)["request_id"].unique(maintain_order=True).to_list() == ["r0", "r1", "r2"]
 
 
-def test_files_are_written_and_the_forgotten_left_out_when_the_clock_is_set_back(
+def test_files_are_written_without_forgotten_users_when_the_clock_is_set_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    waiting, log = ImpressionLog(tmp_path), ImpressionLog(tmp_path, seconds=0.05)
-    waiting.add(answer(1, "gone"))
+    waiting, log = ImpressionLog(tmp_path), ImpressionLog(tmp_path, max_seconds=0.05)
+    waiting.add(impressions(1, "gone"))
     monkeypatch.setattr("time.time", lambda: 1000.0)
-    log.add(answer(2))
+    log.add(impressions(2))
     until(lambda: len(log_files(tmp_path)) == 1)
     log.forget("gone")
     waiting.close()
@@ -110,64 +112,64 @@ def test_files_are_written_and_the_forgotten_left_out_when_the_clock_is_set_back
     assert read(tmp_path)["request_id"].unique().to_list() == ["r2"]
 
 
-def test_wishes_from_before_the_machine_was_started_anew_are_over(tmp_path: Path) -> None:
-    with locked(tmp_path):
-        remember(tmp_path, Forgotten(digest("u"), moment() + 1000))
+def test_requests_to_forget_from_before_a_reboot_are_ignored(tmp_path: Path) -> None:
+    with folder_lock(tmp_path):
+        add_forgotten(tmp_path, ForgottenUser(user_digest("u"), uptime() + 1000))
     log = ImpressionLog(tmp_path)
-    log.add(answer(1))
+    log.add(impressions(1))
     log.close()
     assert log.written == 3
 
 
-def test_the_oldest_files_make_room(tmp_path: Path) -> None:
+def test_the_oldest_files_are_removed(tmp_path: Path) -> None:
     log = ImpressionLog(tmp_path)
-    log.add(answer(0))
+    log.add(impressions(0))
     log.flush()
     size = log_files(tmp_path)[0].stat().st_size
-    log.most_bytes = int(3.5 * size)
+    log.max_bytes = int(3.5 * size)
     for number in range(1, 9):
-        log.add(answer(number))
+        log.add(impressions(number))
         log.flush()
-        assert sum(path.stat().st_size for path in log_files(tmp_path)) <= log.most_bytes
+        assert sum(path.stat().st_size for path in log_files(tmp_path)) <= log.max_bytes
     log.close()
     assert read(tmp_path)["request_id"].unique(maintain_order=True).to_list() == ["r6", "r7", "r8"]
     assert not log.lost
 
 
-def test_a_file_larger_than_all_may_be_is_lost_and_nothing_else(tmp_path: Path) -> None:
-    log = ImpressionLog(tmp_path, most_bytes=10)
-    log.add(answer(1))
+def test_a_file_larger_than_the_limit_is_lost_and_nothing_else(tmp_path: Path) -> None:
+    log = ImpressionLog(tmp_path, max_bytes=10)
+    log.add(impressions(1))
     log.close()
     assert log.lost == {"disk full": 3}
     assert not log_files(tmp_path)
 
 
-def test_what_finds_no_room_is_counted(tmp_path: Path) -> None:
-    log = ImpressionLog(tmp_path, room=7)
-    with locked(tmp_path):
-        log.add(answer(0, k=1))
+def test_impressions_beyond_the_queue_size_are_counted_as_lost(tmp_path: Path) -> None:
+    log = ImpressionLog(tmp_path, queue_size=7)
+    with folder_lock(tmp_path):
+        log.add(impressions(0, k=1))
         flushing = threading.Thread(target=log.flush)
         flushing.start()
         until(lambda: not log._queue)  # now the thread waits for the folder
         for number in range(1, 5):
-            log.add(answer(number))
+            log.add(impressions(number))
     flushing.join()
     log.close()
     assert log.lost == {"queue full": 6}
     assert log.written == 7
-    log.add(answer(9))
+    log.add(impressions(9))
     assert log.lost == {"queue full": 6, "closed": 3}
 
 
-def test_losses_are_told_once_a_minute_and_at_the_end(
+def test_losses_are_logged_once_a_minute_and_at_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    log = ImpressionLog(tmp_path, room=2)
+    log = ImpressionLog(tmp_path, queue_size=2)
     with caplog.at_level(logging.WARNING):
-        log.add(answer(1))
+        log.add(impressions(1))
         until(lambda: len(caplog.records) == 1)
         for number in range(5):
-            log.add(answer(number))
+            log.add(impressions(number))
             log.flush()
         assert len(caplog.records) == 1
         log.close()
@@ -184,35 +186,35 @@ def disk(tmp_path: Path) -> Iterator[Path]:
         yield folder
 
 
-def test_a_full_disk_loses_what_it_must_and_recovers(disk: Path) -> None:
+def test_a_full_disk_loses_impressions_and_recovers(disk: Path) -> None:
     log = ImpressionLog(disk)
-    log.add(answer(1))
+    log.add(impressions(1))
     log.flush()
     filler = disk / "filler"
     with filler.open("wb", buffering=0) as opened, pytest.raises(OSError, match="No space"):
         fill(opened)
-    log.add(answer(2))
+    log.add(impressions(2))
     log.flush()
     assert log.lost == {"disk full": 3}
     assert [path.suffix for path in disk.glob("shown*")] == [".parquet"]
     filler.unlink()
-    log.add(answer(3))
+    log.add(impressions(3))
     log.close()
     assert read(disk)["request_id"].unique(maintain_order=True).to_list() == ["r1", "r3"]
 
 
 LIMITED = """
 import resource, signal, sys
-from tests.serving.test_impressions import answer
+from tests.serving.logs.test_impressions import impressions
 from pasand.serving.logs.impressions import ImpressionLog
 log = ImpressionLog(sys.argv[1])
-log.add(answer(1))
+log.add(impressions(1))
 log.flush()
 resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))
-log.add(answer(2))
+log.add(impressions(2))
 log.flush()
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-log.add(answer(3))
+log.add(impressions(3))
 log.close()
 print(dict(log.lost))
 """
@@ -225,16 +227,16 @@ def test_a_file_that_may_not_grow_is_like_a_full_disk(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*.part"))
 
 
-def test_a_folder_that_is_taken_away_loses_and_does_not_raise(tmp_path: Path) -> None:
+def test_a_removed_folder_loses_impressions_and_does_not_raise(tmp_path: Path) -> None:
     log = ImpressionLog(tmp_path / "log")
     (tmp_path / "log" / ".lock").unlink()
     (tmp_path / "log").rmdir()
-    log.add(answer(1))
+    log.add(impressions(1))
     log.close()
     assert log.lost == {"error": 3}
 
 
-def test_a_folder_that_cannot_be_is_refused(tmp_path: Path) -> None:
+def test_an_invalid_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="cannot be written to"):
         ImpressionLog(tmp_path / "file" / "log")
@@ -242,17 +244,17 @@ def test_a_folder_that_cannot_be_is_refused(tmp_path: Path) -> None:
 
 KILLED = """
 import itertools, sys
-from tests.serving.test_impressions import answer
+from tests.serving.logs.test_impressions import impressions
 from pasand.serving.logs.impressions import ImpressionLog
 log = ImpressionLog(sys.argv[1])
 for number in itertools.count():
-    log.add(answer(number, k=200))
+    log.add(impressions(number, k=200))
     log.flush()
     print(number, flush=True)
 """
 
 
-def test_a_crash_leaves_whole_files_and_parts_that_are_swept(tmp_path: Path) -> None:
+def test_a_crash_leaves_complete_files_and_parts_that_are_removed(tmp_path: Path) -> None:
     process = python(KILLED, str(tmp_path))
     assert process.stdout is not None
     while int(process.stdout.readline()) < 20:
@@ -269,33 +271,33 @@ def test_a_crash_leaves_whole_files_and_parts_that_are_swept(tmp_path: Path) -> 
 
 def test_users_are_hashed_by_a_secret(tmp_path: Path) -> None:
     log = ImpressionLog(tmp_path, secret=b"salt")
-    log.add(answer(1, "somebody"))
-    log.add(answer(2, "other"))
+    log.add(impressions(1, "one"))
+    log.add(impressions(2, "other"))
     log.flush()
     assert read(tmp_path)["user"].unique(maintain_order=True).to_list() == [
-        hashed("somebody", b"salt"),
-        hashed("other", b"salt"),
+        hash_user("one", b"salt"),
+        hash_user("other", b"salt"),
     ]
-    assert hashed("somebody", b"salt") != hashed("somebody", b"pepper")
-    assert log.forget("somebody") == 3
-    assert read(tmp_path)["user"].unique().to_list() == [hashed("other", b"salt")]
+    assert hash_user("one", b"salt") != hash_user("one", b"pepper")
+    assert log.forget("one") == 3
+    assert read(tmp_path)["user"].unique().to_list() == [hash_user("other", b"salt")]
     log.close()
 
 
-def test_the_forgotten_leave_files_and_what_waits(tmp_path: Path) -> None:
+def test_forgotten_users_are_removed_from_files_and_the_queue(tmp_path: Path) -> None:
     log = ImpressionLog(tmp_path)
     for number, user in enumerate(["u", "v"]):
-        log.add(answer(number, user))
-        log.add(answer(10 + number, "gone"))
+        log.add(impressions(number, user))
+        log.add(impressions(10 + number, "gone"))
         log.flush()
-    log.add(answer(2, "gone"))
+    log.add(impressions(2, "gone"))
     log.flush()
-    log.add(answer(3, "gone"))
-    log.add(answer(4, "u"))
+    log.add(impressions(3, "gone"))
+    log.add(impressions(4, "u"))
     assert log.forget("gone") == 12
     assert log.forget("gone") == 0
     assert len(log_files(tmp_path)) == 2
-    log.add(answer(5, "gone"))
+    log.add(impressions(5, "gone"))
     log.flush()
     assert read(tmp_path).group_by("user").len().sort("user").rows() == [("gone", 3), ("u", 6), ("v", 3)]
     assert not list(tmp_path.glob("*.part"))
@@ -304,13 +306,13 @@ def test_the_forgotten_leave_files_and_what_waits(tmp_path: Path) -> None:
     assert set(read(tmp_path)["user"]) == {"u", "v"}
 
 
-def test_another_process_drops_the_forgotten_too(tmp_path: Path) -> None:
+def test_another_process_drops_forgotten_users_too(tmp_path: Path) -> None:
     """Two logs in one folder know of each other through the folder alone."""
     one, other = ImpressionLog(tmp_path), ImpressionLog(tmp_path)
-    other.add(answer(1, "gone"))
-    other.add(answer(2, "stays"))
+    other.add(impressions(1, "gone"))
+    other.add(impressions(2, "stays"))
     assert one.forget("gone") == 0
-    other.add(answer(3, "gone"))
+    other.add(impressions(3, "gone"))
     other.close()
     one.close()
     assert read(tmp_path)["request_id"].unique(maintain_order=True).to_list() == ["r2", "r3"]

@@ -1,4 +1,4 @@
-"""Refreshes: in this process for what they decide, and beside a real server for how they take effect."""
+"""Refreshes: in this process for their decisions, and next to a real server for their effect."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pasand import bundle, recipe
+from pasand import bundle, default_recipe, recipe
 from pasand.cli.refresh import seconds
 from pasand.client import Client, RecommendRequest, ServiceError
-from pasand.client import Event as Told
+from pasand.client import Event as ClientEvent
 from pasand.data.dataset import Dataset
 from pasand.errors import InputError
 from pasand.serving import active_bundles
@@ -31,9 +31,9 @@ from pasand.serving.states.contract import Event
 from pasand.sources import load
 from tests.serving.conftest import Served, serving
 
-GOOD = recipe.of_model("ease", {})
-RANDOM = recipe.of_model("random", {})
-FEW = "--questions=1000000"
+GOOD = default_recipe.of_model("ease", {})
+RANDOM = default_recipe.of_model("random", {})
+FEW = "--min-queries=1000000"
 
 
 @pytest.fixture(scope="module")
@@ -56,112 +56,114 @@ def folder(world: tuple[Dataset, list[Event]], tmp_path: Path) -> Path:
     return tmp_path
 
 
-def kept(folder: Path, events: list[Event]) -> None:
+def store(folder: Path, events: list[Event]) -> None:
     state = open_state(str(folder / "state" / "state.sqlite"))
     state.append(events)
     state.close()
 
 
-def refreshed(folder: Path, **options: Any) -> Outcome:
-    said: list[str] = []
-    return Refresh(bundle=folder / "bundle", folder=folder / "state", **options).run(said.append)
+def refresh(folder: Path, **options: Any) -> Outcome:
+    steps: list[str] = []
+    return Refresh(bundle=folder / "bundle", folder=folder / "state", **options).run(steps.append)
 
 
-def written(text: str, place: Path) -> Path:
-    place.write_text(text)
-    return place
+def write(text: str, path: Path) -> Path:
+    path.write_text(text)
+    return path
 
 
 def bundles_of(folder: Path) -> set[str]:
     return {one.name for one in folder.iterdir() if (one / "manifest.json").exists()}
 
 
-def test_new_events_are_learnt_and_published(world: tuple[Dataset, list[Event]], folder: Path) -> None:
+def test_new_events_are_trained_on_and_published(world: tuple[Dataset, list[Event]], folder: Path) -> None:
     data, events = world
-    kept(folder, events)
-    outcome = refreshed(folder)
+    store(folder, events)
+    outcome = refresh(folder)
     assert outcome.outcome == "published", outcome
-    assert outcome.events == len(events)
-    told = outcome.foresight
-    assert told["questions"] >= 200
-    assert told["new"] > 0.95 * told["running"] > 0
+    assert outcome.new_events == len(events)
+    quality = outcome.quality
+    assert quality["queries"] >= 200
+    assert quality["new"] > 0.95 * quality["running"] > 0
     assert outcome.drift["users"] > 100
     assert 0 < outcome.drift["changed"] < 0.8
     fresh = bundle.read(outcome.running)
     assert active_bundles.read(folder / "state" / "bundles.json") == {"main": outcome.running}
     assert len(fresh.data) == len(data) + len(events)
     assert fresh.manifest["state_upto"] == len(events)
-    assert refreshed(folder).outcome == "nothing_new"
+    assert refresh(folder).outcome == "nothing_new"
     # the same as fitting to all events at once
     whole = recipe.build(GOOD).fit(fresh.data, seed=0)
     queries = fresh.data.queries(np.arange(50, dtype=np.int32), k=10)
     np.testing.assert_array_equal(whole.recommender(queries).items, fresh.assembly.recommender(queries).items)
 
 
-def test_what_foresees_worse_is_refused(world: tuple[Dataset, list[Event]], folder: Path) -> None:
-    kept(folder, world[1])
-    outcome = refreshed(folder, recipe=written(RANDOM, folder / "random.toml"))
-    assert outcome.outcome == "refused"
-    assert "ndcg@10 falls" in outcome.why
+def test_a_worse_recipe_is_rejected(world: tuple[Dataset, list[Event]], folder: Path) -> None:
+    store(folder, world[1])
+    outcome = refresh(folder, recipe=write(RANDOM, folder / "random.toml"))
+    assert outcome.outcome == "rejected"
+    assert "ndcg@10 falls" in outcome.reason
     assert outcome.running == str(folder / "bundle")
     assert bundles_of(folder) == {"bundle"}
     assert not (folder / "state" / "bundles.json").exists()
 
 
-def test_too_few_events_are_no_measure_and_the_lists_decide(world: tuple[Dataset, list[Event]], folder: Path) -> None:
-    kept(folder, world[1][:20])
-    outcome = refreshed(folder, recipe=written(RANDOM, folder / "random.toml"))
-    assert "not enough new events to compare" in outcome.foresight["told"]
-    assert (outcome.outcome, bundles_of(folder)) == ("refused", {"bundle"})
-    assert "users' lists change" in outcome.why
-    assert refreshed(folder).outcome == "published"
+def test_with_too_few_events_the_lists_decide(world: tuple[Dataset, list[Event]], folder: Path) -> None:
+    store(folder, world[1][:20])
+    outcome = refresh(folder, recipe=write(RANDOM, folder / "random.toml"))
+    assert "not enough new events to compare" in outcome.quality["note"]
+    assert (outcome.outcome, bundles_of(folder)) == ("rejected", {"bundle"})
+    assert "users' lists change" in outcome.reason
+    assert refresh(folder).outcome == "published"
 
 
-def test_a_better_recipe_is_taken(world: tuple[Dataset, list[Event]], folder: Path) -> None:
+def test_a_better_recipe_is_published(world: tuple[Dataset, list[Event]], folder: Path) -> None:
     data, events = world
     bundle.write(folder / "bundle", recipe.build(RANDOM).fit(data, seed=0), data, seed=0)
-    kept(folder, events)
-    outcome = refreshed(folder, recipe=written(GOOD, folder / "ease.toml"), limits=Limits(changed=1, shift=1))
+    store(folder, events)
+    outcome = refresh(
+        folder, recipe=write(GOOD, folder / "ease.toml"), limits=Limits(max_list_change=1, max_popularity_shift=1)
+    )
     assert outcome.outcome == "published", outcome
-    low, high = outcome.foresight["difference"]
-    assert 0 < low < outcome.foresight["new"] - outcome.foresight["running"] < high
+    low, high = outcome.quality["difference"]
+    assert 0 < low < outcome.quality["new"] - outcome.quality["running"] < high
 
 
-def test_a_catalogue_that_shrinks_is_refused(world: tuple[Dataset, list[Event]], folder: Path) -> None:
+def test_a_shrinking_catalogue_is_rejected(world: tuple[Dataset, list[Event]], folder: Path) -> None:
     state = open_state(str(folder / "state" / "state.sqlite"))
     for item in world[0].items.series.to_list()[:30]:
         state.remove_item(item)
     state.close()
-    outcome = refreshed(folder)
-    assert (outcome.outcome, outcome.why) == ("refused", "items shrink from 100 to 70")
-    clicked = refreshed(folder, limits=Limits(smaller=0.3))
-    assert clicked.outcome == "published"
-    assert bundle.read(clicked.running).manifest["offered"] == 70
+    outcome = refresh(folder)
+    assert (outcome.outcome, outcome.reason) == ("rejected", "items shrink from 100 to 70")
+    accepted = refresh(folder, limits=Limits(max_shrinkage=0.3))
+    assert accepted.outcome == "published"
+    assert bundle.read(accepted.running).manifest["available_items"] == 70
     assert size((100, 10), (80, 8), Limits()) == ({"items": [100, 80], "users": [10, 8]}, "")
     assert size((100, 10), (100, 7), Limits())[1] == "users shrink from 10 to 7"
 
 
-def test_the_forgotten_are_not_in_the_next_bundle(world: tuple[Dataset, list[Event]], folder: Path) -> None:
-    user = world[1][0].user
-    kept(folder, world[1])
+def test_forgotten_users_are_not_in_the_next_bundle(world: tuple[Dataset, list[Event]], folder: Path) -> None:
+    user = world[1][0].user_id
+    store(folder, world[1])
     state = open_state(str(folder / "state" / "state.sqlite"))
     state.forget(user)
     state.close()
-    outcome = refreshed(folder)
-    assert (outcome.outcome, outcome.forgotten) == ("published", 1)
+    outcome = refresh(folder)
+    assert (outcome.outcome, outcome.forgotten_users) == ("published", 1)
     assert bundle.read(outcome.running).data.users.rows([user]).tolist() == [-1]
     texts = [one.read_bytes() for one in Path(outcome.running).iterdir()]
     assert not any(user.encode() in text for text in texts)
 
 
-def test_only_the_last_bundles_stay(world: tuple[Dataset, list[Event]], folder: Path) -> None:
+def test_only_the_last_bundles_are_kept(world: tuple[Dataset, list[Event]], folder: Path) -> None:
     published = []
     (folder / "bundle-20300101-000000.part").mkdir()
     (folder / "bundle-20300101-000000.part" / "recipe-0123456789ab.toml.part").touch()
     (folder / "bundle-of-another-kind").mkdir()
     for n in range(4):
-        kept(folder, world[1][10 * n : 10 * n + 10])
-        published.append(Path(refreshed(folder, keep=2).running).name)
+        store(folder, world[1][10 * n : 10 * n + 10])
+        published.append(Path(refresh(folder, keep=2).running).name)
     assert len(set(published)) == 4
     assert bundles_of(folder) == {"bundle", *published[2:]}
     assert not (folder / "bundle-20300101-000000.part").exists()
@@ -170,34 +172,34 @@ def test_only_the_last_bundles_stay(world: tuple[Dataset, list[Event]], folder: 
 
 def test_names_rise_when_the_clock_is_set_back(world: tuple[Dataset, list[Event]], folder: Path) -> None:
     (folder / "bundle-29991231-235959").mkdir()
-    kept(folder, world[1])
-    assert Path(refreshed(folder).running).name == "bundle-30000101-000000"
+    store(folder, world[1])
+    assert Path(refresh(folder).running).name == "bundle-30000101-000000"
 
 
-def test_one_at_a_time(folder: Path) -> None:
-    kept(folder, [])
+def test_only_one_refresh_runs_at_a_time(folder: Path) -> None:
+    store(folder, [])
     met: list[str] = []
 
-    def tell(_: str) -> None:
+    def report(_: str) -> None:
         with pytest.raises(InputError, match="another refresh is running"):
-            refreshed(folder)
+            refresh(folder)
         met.append("locked out")
 
-    assert Refresh(bundle=folder / "bundle", folder=folder / "state").run(tell).outcome == "nothing_new"
+    assert Refresh(bundle=folder / "bundle", folder=folder / "state").run(report).outcome == "nothing_new"
     assert met == ["locked out"]
 
 
-def test_wrong_places_are_told(folder: Path) -> None:
+def test_wrong_paths_are_refused(folder: Path) -> None:
     with pytest.raises(InputError, match="no such state"):
-        refreshed(folder)
-    kept(folder, [])
+        refresh(folder)
+    store(folder, [])
     with pytest.raises(InputError, match="not a bundle"):
         Refresh(bundle=folder / "nothing", folder=folder / "state").run(print)
     with pytest.raises(ValueError, match="keep"):
         Refresh(bundle=folder, folder=folder, keep=1)
 
 
-# beside a server
+# next to a server
 
 
 @pytest.fixture
@@ -224,99 +226,99 @@ def test_the_service_follows_without_failing_a_request(world: tuple[Dataset, lis
     with Client(running.url) as client:
         before = client.ready()["bundles"]["main"]
         films = ["Sholay", "PK", "Deewaar"]
-        client.events([Told(user="newcomer", item=film, time=end + n, value=5) for n, film in enumerate(films)])
-        assert not client.recommend(RecommendRequest(user="newcomer")).known
+        client.events(
+            [ClientEvent(user_id="newcomer", item_id=film, time=end + n, value=5) for n, film in enumerate(films)]
+        )
+        assert not client.recommend(RecommendRequest(user_id="newcomer")).known
         failures, stop = [], threading.Event()
 
-        def ask() -> None:
-            with Client(running.url, retries=0) as asking:
+        def recommend() -> None:
+            with Client(running.url, retries=0) as other:
                 while not stop.wait(0.02):
                     try:
-                        assert len(asking.recommend(RecommendRequest(user="newcomer")).items) == 10
+                        assert len(other.recommend(RecommendRequest(user_id="newcomer")).items) == 10
                     except (ServiceError, AssertionError) as error:
                         failures.append(error)
 
-        thread = threading.Thread(target=ask)
+        thread = threading.Thread(target=recommend)
         thread.start()
-        refresh = command(folder, "--once")
-        output, errors = refresh.communicate(timeout=300)
-        assert refresh.returncode == 0, errors
-        told = json.loads(output)
-        assert (told["outcome"], told["events"]) == ("published", 3)
+        process = command(folder, "--once")
+        output, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, errors
+        result = json.loads(output)
+        assert (result["outcome"], result["new_events"]) == ("published", 3)
         assert "published" in errors
-        followed = until(lambda: client.ready()["bundles"]["main"] == told["digest"])
+        followed = until(lambda: client.ready()["bundles"]["main"] == result["digest"])
         stop.set()
         thread.join()
         assert followed
         assert not failures
-        assert told["digest"] != before
-        answer = client.recommend(RecommendRequest(user="newcomer"))
-        assert answer.known
-        assert not {one.item for one in answer.items} & set(films)
-        assert [one["item"] for one in client.view("newcomer")["history"]] == films[::-1]
-        client.events(Told(user="newcomer", item="Sholay", time=end + 9))
-        assert [one["item"] for one in client.view("newcomer")["history"]] == ["Sholay", *films[::-1]]
+        assert result["digest"] != before
+        response = client.recommend(RecommendRequest(user_id="newcomer"))
+        assert response.known
+        assert not {one.item_id for one in response.items} & set(films)
+        assert [one["item_id"] for one in client.view("newcomer")["history"]] == films[::-1]
+        client.events(ClientEvent(user_id="newcomer", item_id="Sholay", time=end + 9))
+        assert [one["item_id"] for one in client.view("newcomer")["history"]] == ["Sholay", *films[::-1]]
         assert client.rollback().bundle == before
-        assert [one["item"] for one in client.view("newcomer")["history"]] == ["Sholay", *films[::-1]]
+        assert [one["item_id"] for one in client.view("newcomer")["history"]] == ["Sholay", *films[::-1]]
         client.forget("newcomer")
         assert client.view("newcomer")["history"] == []
 
 
-@pytest.mark.parametrize("step", ["fitting to all", "writing", "trying"])
-def test_killed_in_the_middle_it_leaves_the_old_bundle(
-    world: tuple[Dataset, list[Event]], running: Served, step: str
-) -> None:
+@pytest.mark.parametrize("step", ["fitting to all", "writing", "testing"])
+def test_a_killed_refresh_leaves_the_old_bundle(world: tuple[Dataset, list[Event]], running: Served, step: str) -> None:
     folder = running.folder
-    kept(folder, world[1][:30])
+    store(folder, world[1][:30])
     with Client(running.url) as client:
         before = client.ready()["bundles"]["main"]
-        refresh = command(folder, "--once", FEW)
-        assert refresh.stderr is not None
-        assert any(line.startswith(step) for line in refresh.stderr)
-        os.kill(refresh.pid, signal.SIGKILL)
-        refresh.communicate()
-        assert refresh.returncode == -signal.SIGKILL
+        process = command(folder, "--once", FEW)
+        assert process.stderr is not None
+        assert any(line.startswith(step) for line in process.stderr)
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL
         assert not (folder / "state" / "bundles.json").exists()
         assert client.ready()["bundles"]["main"] == before
-        assert client.recommend(RecommendRequest(user="anybody")).bundle == before
+        assert client.recommend(RecommendRequest(user_id="any user")).bundle == before
     assert Variant.read("main", str(folder / "bundle")).digest == before
-    outcome = refreshed(folder, limits=Limits(questions=10**6))
+    outcome = refresh(folder, limits=Limits(min_queries=10**6))
     assert outcome.outcome == "published"
     assert {one.name for one in folder.glob("bundle-*")} == {Path(outcome.running).name}
 
 
 def test_ctrl_c_leaves_the_old_bundle(world: tuple[Dataset, list[Event]], folder: Path) -> None:
-    kept(folder, world[1][:30])
-    refresh = command(folder, "--once", FEW)
-    assert refresh.stderr is not None
-    assert any(line.startswith("trying") for line in refresh.stderr)
-    refresh.send_signal(signal.SIGINT)
-    refresh.communicate(timeout=60)
-    assert refresh.returncode == 130
+    store(folder, world[1][:30])
+    process = command(folder, "--once", FEW)
+    assert process.stderr is not None
+    assert any(line.startswith("testing") for line in process.stderr)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
     assert [one.name for one in folder.glob("bundle*")] == ["bundle"]
 
 
-def test_a_refusal_ends_with_one(world: tuple[Dataset, list[Event]], folder: Path) -> None:
-    kept(folder, world[1])
-    place = written(RANDOM, folder / "random.toml")
-    refresh = command(folder, "--once", "--recipe", str(place))
-    output, errors = refresh.communicate(timeout=300)
-    assert refresh.returncode == 1, errors
-    assert json.loads(output)["outcome"] == "refused"
-    assert "refused: ndcg@10 falls" in errors
+def test_a_rejection_exits_with_one(world: tuple[Dataset, list[Event]], folder: Path) -> None:
+    store(folder, world[1])
+    path = write(RANDOM, folder / "random.toml")
+    process = command(folder, "--once", "--recipe", str(path))
+    output, errors = process.communicate(timeout=300)
+    assert process.returncode == 1, errors
+    assert json.loads(output)["outcome"] == "rejected"
+    assert "rejected: ndcg@10 falls" in errors
 
 
-def test_it_goes_on_every_so_often(world: tuple[Dataset, list[Event]], folder: Path) -> None:
-    kept(folder, world[1][:10])
-    refresh = command(folder, "--every", "0.1s", FEW)
-    assert refresh.stdout is not None
-    first, second = (json.loads(refresh.stdout.readline()) for _ in range(2))
-    kept(folder, world[1][10:20])
-    later = next(told for told in map(json.loads, refresh.stdout) if told["outcome"] != "nothing_new")
-    refresh.kill()
-    refresh.communicate()
+def test_it_repeats_at_the_interval(world: tuple[Dataset, list[Event]], folder: Path) -> None:
+    store(folder, world[1][:10])
+    process = command(folder, "--every", "0.1s", FEW)
+    assert process.stdout is not None
+    first, second = (json.loads(process.stdout.readline()) for _ in range(2))
+    store(folder, world[1][10:20])
+    later = next(result for result in map(json.loads, process.stdout) if result["outcome"] != "nothing_new")
+    process.kill()
+    process.communicate()
     assert [one["outcome"] for one in (first, second, later)] == ["published", "nothing_new", "published"]
-    assert later["events"] == 10
+    assert later["new_events"] == 10
 
 
 @pytest.mark.parametrize("every", ["6", "-1h", "0h", "six hours", ""])

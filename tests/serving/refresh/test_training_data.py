@@ -1,4 +1,4 @@
-"""What a bundle is to be fitted to next: its own data and the state's."""
+"""Training data of a refresh: the bundle's own and the state's."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pasand import bundle, recipe
+from pasand import bundle, default_recipe, recipe
 from pasand.bundle import Bundle
 from pasand.data.features import TIME_UNKNOWN, Feature
 from pasand.errors import InputError
-from pasand.serving.refresh.training_data import catalogue, gather
+from pasand.serving.refresh.training_data import apply_to_catalogue, gather
 from pasand.serving.states import open_state
 from pasand.serving.states.contract import Change, Event
 from tests.logs import log
@@ -23,7 +23,7 @@ EVENTS = [("b", "x", 10, 5.0), ("a", "y", 20, 2.0), ("b", "y", 30, 4.0)]
 
 def bundled(folder: Path, data: Any = None, **about: int) -> Bundle:
     data = log(EVENTS) if data is None else data
-    text = recipe.of_model("popularity", {})
+    text = default_recipe.of_model("popularity", {})
     bundle.write(folder, recipe.build(text).fit(data, seed=0), data, seed=0, about=about)
     return bundle.read(folder)
 
@@ -32,54 +32,60 @@ def event(name: str, user: str, item: str, time: int, value: float | None = None
     return Event(name, user, item, time, value)
 
 
-def told(data: Any) -> list[tuple[str, str, int]]:
+def event_tuples(data: Any) -> list[tuple[str, str, int]]:
     return list(zip(data.users.ids(data.user), data.items.ids(data.item), data.time.tolist(), strict=True))
 
 
-def test_events_are_taken_once(tmp_path: Path) -> None:
+def test_events_count_once(tmp_path: Path) -> None:
     state = open_state(str(tmp_path / "state"))
-    state.append([event("1", "a", "x", 40, 3), event("2", "new", "y", 35), event("3", "a", "strange", 50)])
+    state.append([event("1", "a", "x", 40, 3), event("2", "new", "y", 35), event("3", "a", "unknown", 50)])
     first = gather(bundled(tmp_path / "one"), state)
-    assert told(first.data) == [("b", "x", 10), ("a", "y", 20), ("b", "y", 30), ("new", "y", 35), ("a", "x", 40)]
+    assert event_tuples(first.data) == [
+        ("b", "x", 10),
+        ("a", "y", 20),
+        ("b", "y", 30),
+        ("new", "y", 35),
+        ("a", "x", 40),
+    ]
     np.testing.assert_array_equal(first.data.value, np.array([5, 2, 4, np.nan, 3], np.float32))
-    assert (first.n_new, first.n_strange, first.upto) == (2, 1, 3)
+    assert (first.n_new, first.n_unknown, first.last_event) == (2, 1, 3)
     state.append([event("4", "b", "x", 60)])
-    second = gather(bundled(tmp_path / "two", first.data, state_upto=first.upto), state)
-    assert told(second.data) == [*told(first.data), ("b", "x", 60)]
-    assert (second.n_new, second.n_strange, second.upto) == (1, 0, 4)
+    second = gather(bundled(tmp_path / "two", first.data, state_upto=first.last_event), state)
+    assert event_tuples(second.data) == [*event_tuples(first.data), ("b", "x", 60)]
+    assert (second.n_new, second.n_unknown, second.last_event) == (1, 0, 4)
     third = gather(bundled(tmp_path / "three", second.data, state_upto=4), state)
     assert third.data.fingerprint == second.data.fingerprint
     state.close()
 
 
-def test_events_of_an_item_that_came_later_are_made_up_for(tmp_path: Path) -> None:
+def test_events_of_an_item_added_later_are_included(tmp_path: Path) -> None:
     state = open_state(str(tmp_path / "state"))
     state.append([event("1", "a", "late", 40), event("2", "a", "x", 41), event("3", "b", "never", 42)])
     first = gather(bundled(tmp_path / "one"), state)
-    assert first.n_strange == 2
+    assert first.n_unknown == 2
     state.put_item("late", {})
     second = gather(bundled(tmp_path / "two", first.data, state_upto=3), state)
-    assert told(second.data) == [*EVENTS_OF_LOG, ("a", "late", 40), ("a", "x", 41)]
+    assert event_tuples(second.data) == [*EVENTS_OF_LOG, ("a", "late", 40), ("a", "x", 41)]
     state.close()
 
 
 EVENTS_OF_LOG = [(user, item, time) for user, item, time, _ in EVENTS]
 
 
-def test_of_the_forgotten_only_what_they_did_since_is_there(tmp_path: Path) -> None:
+def test_of_forgotten_users_only_later_events_are_included(tmp_path: Path) -> None:
     state = open_state(str(tmp_path / "state"))
     state.append([event("1", "b", "x", 40), event("2", "a", "x", 41)])
     first = gather(bundled(tmp_path / "one"), state)
     state.forget("b")
     gone = gather(bundled(tmp_path / "two", first.data, state_upto=2), state)
-    assert told(gone.data) == [("a", "y", 20), ("a", "x", 41)]
+    assert event_tuples(gone.data) == [("a", "y", 20), ("a", "x", 41)]
     assert gone.data.users.series.to_list() == ["a"]
     assert gone.forgotten == ["b"]
     state.append([event("3", "b", "y", 50)])
     back = gather(bundled(tmp_path / "three", gone.data, state_upto=2), state)
-    assert told(back.data) == [("a", "y", 20), ("a", "x", 41), ("b", "y", 50)]
+    assert event_tuples(back.data) == [("a", "y", 20), ("a", "x", 41), ("b", "y", 50)]
     once_more = gather(bundled(tmp_path / "four", back.data, state_upto=3), state)
-    assert told(once_more.data) == told(back.data)
+    assert event_tuples(once_more.data) == event_tuples(back.data)
     state.close()
 
 
@@ -90,7 +96,7 @@ def test_another_services_state_is_refused(tmp_path: Path) -> None:
     state.close()
 
 
-def test_items_are_put_mended_and_removed(tmp_path: Path) -> None:
+def test_items_are_added_changed_and_removed(tmp_path: Path) -> None:
     text = np.array(["Old", "Older"], np.dtypes.StringDType())
     data = replace(
         log(EVENTS),
@@ -103,7 +109,7 @@ def test_items_are_put_mended_and_removed(tmp_path: Path) -> None:
             "vector": Feature(kind="vector", values=np.zeros((2, 2), np.float32)),
         },
     )
-    grown = catalogue(
+    grown = apply_to_catalogue(
         data,
         [
             Change(1, "x", {"language": "bn", "genres": ["war", "drama"], "year": 2001}, False),
@@ -125,8 +131,8 @@ def test_items_are_put_mended_and_removed(tmp_path: Path) -> None:
     state = open_state(str(tmp_path / "state"))
     state.put_item("new", {"language": "hi"})
     state.remove_item("y")
-    found = gather(bundled(tmp_path / "one", data), state)
-    assert found.data.items.series.to_list() == ["x", "y", "new"]
-    assert found.offered.tolist() == [True, False, True]
-    assert found.changed_upto == 2
+    gathered = gather(bundled(tmp_path / "one", data), state)
+    assert gathered.data.items.series.to_list() == ["x", "y", "new"]
+    assert gathered.available.tolist() == [True, False, True]
+    assert gathered.last_change == 2
     state.close()

@@ -14,61 +14,63 @@ from hypothesis import strategies as some
 from pasand.errors import InputError
 from pasand.serving.states import open_state, stores
 from pasand.serving.states.contract import Change, Event, RecentEvents, State
-from tests.serving.states.places import PLACES, event, python
+from tests.serving.states.servers import ADDRESSES, event, python
 
 USERS, ITEMS = ["u", "v", "ü:7"], ["i", "j", "k"]
 
 
 @pytest.fixture(scope="module", params=sorted(stores()))
-def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], str]]:
-    """Give the place of an empty store at each call."""
-    with PLACES[request.param](tmp_path_factory.mktemp(request.param)) as places:
-        yield places
+def new_address(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[], str]]:
+    """Give a function that returns the address of an empty store at each call."""
+    with ADDRESSES[request.param](tmp_path_factory.mktemp(request.param)) as addresses:
+        yield addresses
 
 
 @pytest.fixture
-def state(place: Callable[[], str]) -> Iterator[State]:
-    opened = open_state(place())
+def state(new_address: Callable[[], str]) -> Iterator[State]:
+    opened = open_state(new_address())
     yield opened
     opened.close()
 
 
-def ids(past: RecentEvents) -> list[str]:
-    return [event.id for event in past.events]
+def ids(recent: RecentEvents) -> list[str]:
+    return [event.id for event in recent.events]
 
 
-def test_the_folder_is_found() -> None:
+def test_the_stores_are_found() -> None:
     assert {"sqlite", "redis"} <= set(stores())
 
 
-def test_no_store_knows_the_place() -> None:
-    with pytest.raises(InputError, match="no store knows"):
+def test_an_unknown_kind_of_address_is_refused() -> None:
+    with pytest.raises(InputError, match="no store recognises"):
         open_state("ftp://me:secret@there")
 
 
-def test_it_keeps_the_contract(state: State) -> None:
+def test_it_satisfies_the_protocol(state: State) -> None:
     assert isinstance(state, State)
 
 
-def test_events_come_back_as_they_went_in(state: State) -> None:
-    told = [
+def test_events_are_returned_as_stored(state: State) -> None:
+    events = [
         event(1, "u", 'the "item"', 10, value=4.5, request_id="r", watched_seconds=12.25),
         event(2, "ü:7 %s\n", "", -3),
         event(3, "", "ह", 2**40, value=-0.5),
     ]
-    assert state.append(told) == [True] * 3
-    assert state.events(0, 10) == list(zip([1, 2, 3], told, strict=True))
-    assert state.recent_events(["u", "ü:7 %s\n", "", "nobody"], 5) == [
-        *[RecentEvents([one], False) for one in told],
+    assert state.append(events) == [True] * 3
+    assert state.events(0, 10) == list(zip([1, 2, 3], events, strict=True))
+    assert state.recent_events(["u", "ü:7 %s\n", "", "unknown"], 5) == [
+        *[RecentEvents([one], False) for one in events],
         RecentEvents([], False),
     ]
 
 
-def test_an_id_is_kept_once(state: State) -> None:
+def test_an_id_is_stored_once(state: State) -> None:
     assert state.append([event(1), event(1, item="other"), event(2)]) == [True, False, True]
     assert state.append([event(2, user="v"), event(3)]) == [False, True]
     assert state.append([]) == []
-    assert [(number, one.id, one.item, one.user) for number, one in state.events(0, 9)] == [
+    assert [(number, one.id, one.item_id, one.user_id) for number, one in state.events(0, 9)] == [
         (1, "e1", "i", "u"),
         (2, "e2", "i", "u"),
         (3, "e3", "i", "u"),
@@ -84,32 +86,32 @@ def test_all_or_none(state: State) -> None:
     assert state.append([event(1)]) == [True]
 
 
-def test_pasts_are_in_order_of_time_and_then_of_arrival(state: State) -> None:
+def test_recent_events_are_in_order_of_time_and_then_of_arrival(state: State) -> None:
     times = [50, 10, 50, 40, 50, 20]
     state.append([event(number, time=time) for number, time in enumerate(times)])
     assert ids(state.recent_events(["u"], 9)[0]) == ["e1", "e5", "e3", "e0", "e2", "e4"]
-    for most in range(1, 7):
-        assert ids(state.recent_events(["u"], most)[0]) == ["e1", "e5", "e3", "e0", "e2", "e4"][-most:]
+    for limit in range(1, 7):
+        assert ids(state.recent_events(["u"], limit)[0]) == ["e1", "e5", "e3", "e0", "e2", "e4"][-limit:]
     assert state.recent_events(["u"], 0) == [RecentEvents([], False)]
     assert state.recent_events([], 3) == []
 
 
-def test_a_clock_set_back_does_not_hide_what_is_newest(state: State) -> None:
+def test_a_clock_set_back_does_not_hide_the_newest_events(state: State) -> None:
     state.append([event(number, time=1000 + number) for number in range(50)])
     state.append([event(100 + number, time=number) for number in range(50)])
     assert ids(state.recent_events(["u"], 3)[0]) == ["e47", "e48", "e49"]
     assert ids(state.recent_events(["u"], 3, after=50)[0]) == ["e147", "e148", "e149"]
 
 
-def test_pasts_begin_after_a_number(state: State) -> None:
+def test_recent_events_start_after_a_number(state: State) -> None:
     state.append([event(1, time=30), event(2, "v"), event(3, time=20), event(4, time=10)])
     assert ids(state.recent_events(["u"], 9, after=1)[0]) == ["e4", "e3"]
     assert ids(state.recent_events(["u"], 1, after=1)[0]) == ["e3"]
-    assert [ids(past) for past in state.recent_events(["u", "v", "u"], 9, after=3)] == [["e4"], [], ["e4"]]
+    assert [ids(recent) for recent in state.recent_events(["u", "v", "u"], 9, after=3)] == [["e4"], [], ["e4"]]
     assert state.recent_events(["u"], 9, after=4) == [RecentEvents([], False)]
 
 
-def test_events_are_read_in_parts(state: State) -> None:
+def test_events_can_be_read_in_chunks(state: State) -> None:
     state.append([event(number, USERS[number % 3]) for number in range(7)])
     read: list[tuple[int, Event]] = []
     while part := state.events(read[-1][0] if read else 0, 3):
@@ -117,7 +119,7 @@ def test_events_are_read_in_parts(state: State) -> None:
     assert [(number, one.id) for number, one in read] == [(number + 1, f"e{number}") for number in range(7)]
 
 
-def test_whoever_is_forgotten_leaves_nothing_but_that(state: State) -> None:
+def test_a_forgotten_user_leaves_no_events(state: State) -> None:
     state.append([event(1), event(2, "v"), event(3)])
     assert state.forget("u") == 2
     assert state.forget("u") == 0
@@ -129,7 +131,7 @@ def test_whoever_is_forgotten_leaves_nothing_but_that(state: State) -> None:
     assert state.recent_events(["u"], 9, after=4) == [RecentEvents([event(3, time=1)], True)]
 
 
-def test_somebody_without_events_can_be_forgotten(state: State) -> None:
+def test_a_user_without_events_can_be_forgotten(state: State) -> None:
     assert state.forget("of the bundle") == 0
     assert state.recent_events(["of the bundle", "other"], 9) == [RecentEvents([], True), RecentEvents([], False)]
 
@@ -147,21 +149,21 @@ def test_changes_are_the_latest_of_each_item(state: State) -> None:
     assert state.changes(4) == []
 
 
-def test_features_that_json_cannot_hold_are_refused(state: State) -> None:
+def test_features_that_json_cannot_represent_are_refused(state: State) -> None:
     with pytest.raises(TypeError):
         state.put_item("i", {"what": object()})
     assert state.changes(0) == []
 
 
-def test_it_is_there_when_opened_again(place: Callable[[], str]) -> None:
-    where = place()
-    first = open_state(where)
+def test_the_state_persists_when_opened_again(new_address: Callable[[], str]) -> None:
+    address = new_address()
+    first = open_state(address)
     first.append([event(1)])
     first.put_item("i", {"a": 1})
     first.forget("v")
     first.close()
     first.close()
-    again = open_state(where)
+    again = open_state(address)
     assert again.append([event(1), event(2)]) == [False, True]
     assert again.changes(0) == [Change(1, "i", {"a": 1}, False)]
     assert again.recent_events(["v"], 1) == [RecentEvents([], True)]
@@ -198,13 +200,13 @@ for n in range(0, 120, 3):
 """
 
 
-def test_two_processes_write_at_once(place: Callable[[], str]) -> None:
-    where = place()
-    processes = [python(WRITES, where, name) for name in "ab"]
-    told = [process.communicate(timeout=60)[0] for process in processes]
+def test_two_processes_write_at_once(new_address: Callable[[], str]) -> None:
+    address = new_address()
+    processes = [python(WRITES, address, name) for name in "ab"]
+    outputs = [process.communicate(timeout=60)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0]
-    state = open_state(where)
-    assert sum(int(line) for lines in told for line in lines.split()) == 120
+    state = open_state(address)
+    assert sum(int(line) for lines in outputs for line in lines.split()) == 120
     assert [number for number, _ in state.events(0, 999)] == list(range(1, 121))
     assert {one.id for _, one in state.events(0, 999)} == {f"e{n}" for n in range(120)}
     state.close()
@@ -221,9 +223,9 @@ for n in itertools.count():
 """
 
 
-def test_what_was_acknowledged_survives_a_kill(place: Callable[[], str]) -> None:
-    where = place()
-    process = python(NEVER_ENDS, where)
+def test_what_was_acknowledged_survives_a_kill(new_address: Callable[[], str]) -> None:
+    address = new_address()
+    process = python(NEVER_ENDS, address)
     assert process.stdout is not None
     while int(process.stdout.readline()) < 40:
         pass
@@ -231,7 +233,7 @@ def test_what_was_acknowledged_survives_a_kill(place: Callable[[], str]) -> None
     acknowledged = 40 + len(process.stdout.read().splitlines())
     process.wait()
     process.stdout.close()
-    state = open_state(where)
+    state = open_state(address)
     kept = [one.id for _, one in state.events(0, 10**6)]
     assert kept[: 2 * (acknowledged + 1)] == [f"{n}-{i}" for n in range(acknowledged + 1) for i in range(2)]
     assert len(kept) % 2 == 0
@@ -239,54 +241,54 @@ def test_what_was_acknowledged_survives_a_kill(place: Callable[[], str]) -> None
     state.close()
 
 
-class Plain:
-    """What a store does, in memory and without haste."""
+class Reference:
+    """A simple store in memory, as a reference."""
 
     def __init__(self) -> None:
-        self.kept: list[tuple[int, Event]] = []
-        self.told: dict[str, Change] = {}
-        self.gone: set[str] = set()
+        self.stored: list[tuple[int, Event]] = []
+        self.latest: dict[str, Change] = {}
+        self.forgotten: set[str] = set()
         self.number = self.change = 0
 
     def append(self, events: list[Event]) -> list[bool]:
         new = []
         for one in events:
-            new.append(all(one.id != other.id for _, other in self.kept))
+            new.append(all(one.id != other.id for _, other in self.stored))
             if new[-1]:
                 self.number += 1
-                self.kept.append((self.number, one))
+                self.stored.append((self.number, one))
         return new
 
-    def recent_events(self, users: list[str], most: int, after: int) -> list[RecentEvents]:
+    def recent_events(self, users: list[str], limit: int, after: int) -> list[RecentEvents]:
         found = []
         for user in users:
-            since = 0 if user in self.gone else after
-            rows = [(one.time, number, one) for number, one in self.kept if one.user == user and number > since]
+            since = 0 if user in self.forgotten else after
+            rows = [(one.time, number, one) for number, one in self.stored if one.user_id == user and number > since]
             newest = [one for _, _, one in sorted(rows, key=lambda row: row[:2])]
-            found.append(RecentEvents(newest[max(len(newest) - most, 0) :], user in self.gone))
+            found.append(RecentEvents(newest[max(len(newest) - limit, 0) :], user in self.forgotten))
         return found
 
     def put_item(self, item: str, features: dict[str, Any] | None) -> int:
         self.change += 1
-        self.told[item] = Change(self.change, item, features, features is None)
+        self.latest[item] = Change(self.change, item, features, features is None)
         return self.change
 
     def remove_item(self, item: str) -> int:
         return self.put_item(item, None)
 
     def changes(self, after: int) -> list[Change]:
-        rows = sorted(self.told.values(), key=lambda change: change.number)
+        rows = sorted(self.latest.values(), key=lambda change: change.number)
         return [change for change in rows if change.number > after]
 
     def forget(self, user: str) -> int:
-        left = [row for row in self.kept if row[1].user != user]
-        count = len(self.kept) - len(left)
-        self.kept = left
-        self.gone.add(user)
+        left = [row for row in self.stored if row[1].user_id != user]
+        count = len(self.stored) - len(left)
+        self.stored = left
+        self.forgotten.add(user)
         return count
 
-    def events(self, after: int, most: int) -> list[tuple[int, Event]]:
-        return [row for row in self.kept if row[0] > after][:most]
+    def events(self, after: int, limit: int) -> list[tuple[int, Event]]:
+        return [row for row in self.stored if row[0] > after][:limit]
 
     def last(self) -> int:
         return self.number
@@ -301,7 +303,7 @@ features = some.dictionaries(some.text(max_size=3), some.integers(-(2**53), 2**5
 steps = some.one_of(
     some.tuples(some.just("append"), some.lists(events, max_size=6)),
     some.tuples(some.just("append"), some.lists(events, max_size=6)),
-    some.tuples(some.just("pasts"), some.lists(users, max_size=3), numbers, numbers),
+    some.tuples(some.just("recent_events"), some.lists(users, max_size=3), numbers, numbers),
     some.tuples(some.just("put_item"), items, features),
     some.tuples(some.just("remove_item"), items),
     some.tuples(some.just("changes"), numbers),
@@ -313,10 +315,10 @@ steps = some.one_of(
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(some.lists(steps, max_size=12))
-def test_it_does_what_a_plain_store_does(place: Callable[[], str], told: list[tuple[Any, ...]]) -> None:
-    state, plain = open_state(place()), Plain()
-    for name, *arguments in [*told, ("pasts", USERS, 99, 0), ("events", 0, 99), ("changes", 0)]:
-        assert getattr(state, name)(*arguments) == getattr(plain, name)(*arguments)
+def test_it_behaves_like_the_reference(new_address: Callable[[], str], steps: list[tuple[Any, ...]]) -> None:
+    state, reference = open_state(new_address()), Reference()
+    for name, *arguments in [*steps, ("recent_events", USERS, 99, 0), ("events", 0, 99), ("changes", 0)]:
+        assert getattr(state, name)(*arguments) == getattr(reference, name)(*arguments)
     state.close()
 
 

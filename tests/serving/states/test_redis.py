@@ -11,7 +11,7 @@ import pytest
 from pasand.errors import InputError
 from pasand.serving.states.contract import RecentEvents, StateUnavailable
 from pasand.serving.states.redis import Redis
-from tests.serving.states.places import RedisServer, event
+from tests.serving.states.servers import RedisServer, event
 
 
 @pytest.fixture
@@ -21,18 +21,18 @@ def server(tmp_path: Path) -> Iterator[RedisServer]:
     started.close()
 
 
-def test_a_server_that_stops_is_gone_and_comes_back_by_itself(server: RedisServer) -> None:
+def test_a_stopped_server_is_unavailable_until_it_is_back(server: RedisServer) -> None:
     state = Redis(server.url)
     state.append([event(1)])
     server.stop()
-    for ask in (
+    for call in (
         lambda: state.append([event(2)]),
         lambda: state.recent_events(["u"], 1),
         lambda: state.changes(0),
         state.last,
     ):
         with pytest.raises(StateUnavailable, match=r"127\.0\.0\.1"):
-            ask()
+            call()
     server.start()
     assert state.append([event(1), event(2)]) == [False, True]
     assert state.recent_events(["u"], 9) == [RecentEvents([event(1), event(2)], False)]
@@ -49,14 +49,14 @@ def test_what_was_acknowledged_survives_a_kill_of_the_server(server: RedisServer
     state.close()
 
 
-def test_it_says_nothing_of_a_durable_server(server: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_durable_server_causes_no_warning(server: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
     state = Redis(server.url)
     state.append([event(1)])
     assert not caplog.records
     state.close()
 
 
-def test_it_warns_once_of_a_server_that_is_not_durable(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_server_that_is_not_durable_causes_one_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     server = RedisServer(tmp_path, "--appendonly", "no")
     state = Redis(server.url)
     with caplog.at_level(logging.WARNING):
@@ -69,7 +69,7 @@ def test_it_warns_once_of_a_server_that_is_not_durable(tmp_path: Path, caplog: p
     server.close()
 
 
-def test_prefixes_keep_states_apart(server: RedisServer) -> None:
+def test_prefixes_separate_states(server: RedisServer) -> None:
     one, other = Redis(server.url, prefix="one"), Redis(server.url, prefix="other")
     one.append([event(1)])
     assert other.append([event(1)]) == [True]
@@ -80,17 +80,17 @@ def test_prefixes_keep_states_apart(server: RedisServer) -> None:
     other.close()
 
 
-def test_the_forgotten_are_in_no_key(server: RedisServer) -> None:
+def test_forgotten_users_are_in_no_key(server: RedisServer) -> None:
     state = Redis(server.url)
-    state.append([event(1, "somebody-who-leaves"), event(2, "stays")])
-    state.forget("somebody-who-leaves")
+    state.append([event(1, "one-user-who-leaves"), event(2, "stays")])
+    state.forget("one-user-who-leaves")
     dumped = b"".join(key + (server.client.dump(key) or b"") for key in server.client.scan_iter())
-    assert b"somebody-who-leaves" not in dumped
+    assert b"one-user-who-leaves" not in dumped
     assert b"stays" in dumped
     state.close()
 
 
 def test_a_wrong_address_is_refused_without_its_password() -> None:
-    with pytest.raises(InputError) as refused:
+    with pytest.raises(InputError) as error:
         Redis("redis://:secret@host:port/0")
-    assert "secret" not in str(refused.value)
+    assert "secret" not in str(error.value)

@@ -13,10 +13,10 @@ from pasand.errors import InputError
 from pasand.serving.states import open_state
 from pasand.serving.states.contract import StateUnavailable
 from pasand.serving.states.sqlite import SQLite
-from tests.serving.states.places import event
+from tests.serving.states.servers import event
 
 
-def test_a_path_and_a_url_are_one_place(tmp_path: Path) -> None:
+def test_a_path_and_a_url_name_the_same_file(tmp_path: Path) -> None:
     first, second = open_state(str(tmp_path / "a b.state")), open_state(f"sqlite:///{tmp_path}/a b.state")
     first.append([event(1)])
     assert second.last() == 1
@@ -24,12 +24,12 @@ def test_a_path_and_a_url_are_one_place(tmp_path: Path) -> None:
     second.close()
 
 
-def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="folder that can be written"):
         SQLite(tmp_path / "none" / "state")
 
 
-def test_what_is_no_state_is_refused_and_left_alone(tmp_path: Path) -> None:
+def test_a_foreign_file_is_refused_and_not_changed(tmp_path: Path) -> None:
     text, other = tmp_path / "text", tmp_path / "other"
     text.write_text("no database at all\n" * 100)
     with closing(sqlite3.connect(other)) as connection:
@@ -45,18 +45,18 @@ def test_a_later_format_is_refused(tmp_path: Path) -> None:
     SQLite(tmp_path / "state").close()
     with closing(sqlite3.connect(tmp_path / "state")) as connection:
         connection.execute("PRAGMA user_version = 99")
-    with pytest.raises(InputError, match="not a state as this version"):
+    with pytest.raises(InputError, match="not a state in this version"):
         SQLite(tmp_path / "state")
 
 
-def test_a_file_taken_away_is_gone_until_it_is_back(tmp_path: Path) -> None:
+def test_a_removed_file_is_unavailable_until_it_is_back(tmp_path: Path) -> None:
     path = tmp_path / "state"
     state = SQLite(path)
     state.append([event(1)])
     state.close()
-    for told in ("state", "state-wal", "state-shm"):
-        if (tmp_path / told).exists():
-            (tmp_path / told).rename(tmp_path / f"away-{told}")
+    for name in ("state", "state-wal", "state-shm"):
+        if (tmp_path / name).exists():
+            (tmp_path / name).rename(tmp_path / f"away-{name}")
     with pytest.raises(StateUnavailable, match="No such file"):
         state.append([event(2)])
     assert not path.exists()
@@ -65,7 +65,7 @@ def test_a_file_taken_away_is_gone_until_it_is_back(tmp_path: Path) -> None:
     state.close()
 
 
-def test_a_file_taken_away_while_it_is_open_is_not_written_to(tmp_path: Path) -> None:
+def test_a_file_removed_while_open_is_not_written_to(tmp_path: Path) -> None:
     state = SQLite(tmp_path / "state")
     state.append([event(1)])
     (tmp_path / "state").unlink()
@@ -74,8 +74,8 @@ def test_a_file_taken_away_while_it_is_open_is_not_written_to(tmp_path: Path) ->
     state.close()
 
 
-def test_a_lock_that_is_held_too_long_is_a_state_gone(tmp_path: Path) -> None:
-    state = SQLite(tmp_path / "state", patience=0.05)
+def test_a_lock_held_too_long_makes_the_state_unavailable(tmp_path: Path) -> None:
+    state = SQLite(tmp_path / "state", timeout=0.05)
     with closing(sqlite3.connect(tmp_path / "state", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StateUnavailable, match="locked"):
@@ -86,22 +86,22 @@ def test_a_lock_that_is_held_too_long_is_a_state_gone(tmp_path: Path) -> None:
     state.close()
 
 
-def test_the_forgotten_are_not_in_the_files(tmp_path: Path) -> None:
+def test_forgotten_users_are_not_in_the_files(tmp_path: Path) -> None:
     state = SQLite(tmp_path / "state")
     for number in range(0, 300, 3):
-        state.append([event(number, "somebody-who-leaves"), event(number + 1, "stays"), event(number + 2, "stays too")])
-    assert state.forget("somebody-who-leaves") == 100
+        state.append([event(number, "one-user-who-leaves"), event(number + 1, "stays"), event(number + 2, "stays too")])
+    assert state.forget("one-user-who-leaves") == 100
     for path in tmp_path.iterdir():
-        assert b"somebody-who-leaves" not in path.read_bytes()
+        assert b"one-user-who-leaves" not in path.read_bytes()
     assert len(state.events(0, 999)) == 200
     state.close()
 
 
-def test_connections_end_with_their_threads(tmp_path: Path) -> None:
+def test_connections_close_with_their_threads(tmp_path: Path) -> None:
     state = SQLite(tmp_path / "state")
     for _ in range(5):
         thread = threading.Thread(target=state.last)
         thread.start()
         thread.join()
-    assert len(state._all) == 1
+    assert len(state._connections) == 1
     state.close()

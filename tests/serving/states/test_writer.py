@@ -12,11 +12,11 @@ import pytest
 from pasand.serving.states.contract import Event, StateUnavailable
 from pasand.serving.states.sqlite import SQLite
 from pasand.serving.states.writer import Busy, EventWriter
-from tests.serving.states.places import RedisServer, event
+from tests.serving.states.servers import RedisServer, event
 
 
 class Held(SQLite):
-    """A store that waits for a sign before it keeps anything, and tells how much it was given at once."""
+    """A store that waits for a signal before it stores anything, and records how many events each call gets."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
@@ -29,9 +29,9 @@ class Held(SQLite):
         return super().append(events)
 
 
-def test_requests_that_wait_are_kept_together(tmp_path: Path) -> None:
+def test_waiting_requests_are_stored_together(tmp_path: Path) -> None:
     state = Held(tmp_path / "state")
-    writer = EventWriter(state, group=20)
+    writer = EventWriter(state, batch_size=20)
     first = writer.submit([event(0)])
     assert state.begun.wait(20)
     others = [writer.submit([event(number), event(number - 1)]) for number in range(2, 26)]
@@ -45,14 +45,14 @@ def test_requests_that_wait_are_kept_together(tmp_path: Path) -> None:
     state.close()
 
 
-def test_nothing_is_answered_before_it_is_kept(tmp_path: Path) -> None:
+def test_no_request_completes_before_it_is_stored(tmp_path: Path) -> None:
     state = Held(tmp_path / "state")
     writer = EventWriter(state)
-    answer = writer.submit([event(0)])
+    result = writer.submit([event(0)])
     assert state.begun.wait(20)
-    assert not answer.done()
+    assert not result.done()
     state.go.set()
-    assert answer.result(20) == [True]
+    assert result.result(20) == [True]
     assert state.last() == 1
     writer.close()
     state.close()
@@ -65,21 +65,21 @@ def test_event_loops_wait_for_their_own(tmp_path: Path) -> None:
     async def send(loop: int) -> list[list[bool]]:
         return await asyncio.gather(*(writer.append([event(100 * loop + n), event(100 * loop)]) for n in range(20)))
 
-    answers: list[list[list[bool]]] = []
-    threads = [threading.Thread(target=lambda n=n: answers.append(asyncio.run(send(n)))) for n in range(3)]
+    results: list[list[list[bool]]] = []
+    threads = [threading.Thread(target=lambda n=n: results.append(asyncio.run(send(n)))) for n in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert answers == [[[True, False]] * 20] * 3
+    assert results == [[[True, False]] * 20] * 3
     assert state.last() == 60
     writer.close()
     state.close()
 
 
-def test_beyond_the_room_it_is_busy(tmp_path: Path) -> None:
+def test_beyond_the_queue_size_it_is_busy(tmp_path: Path) -> None:
     state = Held(tmp_path / "state")
-    writer = EventWriter(state, room=4)
+    writer = EventWriter(state, queue_size=4)
     writer.submit([event(0)])
     assert state.begun.wait(20)
     kept = writer.submit([event(number) for number in range(1, 4)])
@@ -92,15 +92,15 @@ def test_beyond_the_room_it_is_busy(tmp_path: Path) -> None:
     state.close()
 
 
-def test_closing_keeps_what_waits(tmp_path: Path) -> None:
+def test_closing_stores_what_waits(tmp_path: Path) -> None:
     state = Held(tmp_path / "state")
-    writer = EventWriter(state, group=3)
-    answers = [writer.submit([event(number)]) for number in range(30)]
+    writer = EventWriter(state, batch_size=3)
+    results = [writer.submit([event(number)]) for number in range(30)]
     closing = threading.Thread(target=writer.close)
     closing.start()
     state.go.set()
     closing.join()
-    assert all(answer.result(0) == [True] for answer in answers)
+    assert all(result.result(0) == [True] for result in results)
     with pytest.raises(StateUnavailable, match="closing"):
         writer.submit([event(99)])
     writer.close()
@@ -108,22 +108,22 @@ def test_closing_keeps_what_waits(tmp_path: Path) -> None:
     state.close()
 
 
-def test_a_request_that_cannot_be_kept_spoils_no_other(tmp_path: Path) -> None:
+def test_a_rejected_request_does_not_affect_others(tmp_path: Path) -> None:
     state = Held(tmp_path / "state")
     writer = EventWriter(state)
     writer.submit([event(0)])
     assert state.begun.wait(20)
-    answers = [writer.submit([event(number, item="\ud800" if number == 2 else "i")]) for number in range(1, 4)]
+    results = [writer.submit([event(number, item="\ud800" if number == 2 else "i")]) for number in range(1, 4)]
     state.go.set()
-    assert answers[0].result(20) == answers[2].result(20) == [True]
+    assert results[0].result(20) == results[2].result(20) == [True]
     with pytest.raises(UnicodeEncodeError):
-        answers[1].result(20)
+        results[1].result(20)
     assert [one.id for _, one in state.events(0, 9)] == ["e0", "e1", "e3"]
     writer.close()
     state.close()
 
 
-def test_who_stops_waiting_harms_nobody(tmp_path: Path) -> None:
+def test_a_cancelled_sender_does_not_affect_others(tmp_path: Path) -> None:
     state = Held(tmp_path / "state")
     writer = EventWriter(state)
 
@@ -140,7 +140,7 @@ def test_who_stops_waiting_harms_nobody(tmp_path: Path) -> None:
     state.close()
 
 
-def test_an_event_loop_that_ended_harms_nobody(tmp_path: Path) -> None:
+def test_an_ended_event_loop_does_not_affect_others(tmp_path: Path) -> None:
     state = Held(tmp_path / "state")
     writer = EventWriter(state)
 
@@ -157,7 +157,7 @@ def test_an_event_loop_that_ended_harms_nobody(tmp_path: Path) -> None:
     state.close()
 
 
-def test_a_state_that_is_gone_fails_what_was_sent_and_then_goes_on(tmp_path: Path) -> None:
+def test_an_unavailable_state_fails_the_requests_and_recovers(tmp_path: Path) -> None:
     server = RedisServer(tmp_path)
     from pasand.serving.states.redis import Redis
 
@@ -165,10 +165,10 @@ def test_a_state_that_is_gone_fails_what_was_sent_and_then_goes_on(tmp_path: Pat
     writer = EventWriter(state)
     assert writer.submit([event(0)]).result(20) == [True]
     server.stop()
-    answers = [writer.submit([event(number)]) for number in range(1, 5)]
-    for answer in answers:
+    results = [writer.submit([event(number)]) for number in range(1, 5)]
+    for result in results:
         with pytest.raises(StateUnavailable):
-            answer.result(20)
+            result.result(20)
     server.start()
     assert writer.submit([event(number) for number in range(5)]).result(20) == [False] + [True] * 4
     writer.close()

@@ -1,4 +1,4 @@
-"""Pairs against drawn items."""
+"""The BPR task on a small log: batches, negatives and loss."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import pytest
 import torch
 
 from pasand.layers.towers import IdTowers
-from pasand.training.tasks.bpr import Pairs
+from pasand.training.tasks.bpr import BPRTask
 from tests.models.test_contract import dataset
 
 CPU = torch.device("cpu")
 
 
-def pairs(negatives: int = 3, batch_size: int = 4) -> Pairs:
-    """User 0 likes items 0, 1 (twice) and 2; user 1 likes 3, 4 and dislikes 5; nobody has item 6."""
+def pairs(negatives: int = 3, batch_size: int = 4) -> BPRTask:
+    """User 0 likes items 0, 1 (twice) and 2; user 1 likes 3, 4 and rates 5 low; item 6 has no event."""
     value = np.array([5, 5, 5, 5, 5, 5, 1], np.float32)
     data = dataset([0, 0, 0, 0, 1, 1, 1], [0, 1, 2, 1, 3, 4, 5], value, n_items=7)
     torch.manual_seed(0)
-    return Pairs(data, IdTowers(2, 7, 8), batch_size, negatives, CPU)
+    return BPRTask(data, IdTowers(2, 7, 8), batch_size, negatives, CPU)
 
 
-def test_an_epoch_holds_each_liking_as_often_as_the_log() -> None:
+def test_an_epoch_has_each_positive_as_often_as_the_log() -> None:
     task, generator = pairs(), torch.Generator().manual_seed(1)
     batches = list(task.batches(generator))
     assert [len(users) for users, _ in batches] == [4, 2]
@@ -33,14 +33,14 @@ def test_an_epoch_holds_each_liking_as_often_as_the_log() -> None:
     assert [items.tolist() for _, items in task.batches(generator)] != [items.tolist() for _, items in batches]
 
 
-def test_only_what_others_like_is_pushed_down() -> None:
+def test_only_positives_of_other_users_are_negatives() -> None:
     task, generator = pairs(negatives=50), torch.Generator().manual_seed(1)
     users, items = torch.tensor([0]), torch.tensor([0])
     task.loss((users, items), generator).backward()
     assert isinstance(task.network, IdTowers)
-    moved = task.network.items.weight.grad
-    assert moved is not None
-    assert moved.abs().sum(dim=1).nonzero()[:, 0].tolist() == [0, 3, 4]
+    gradient = task.network.items.weight.grad
+    assert gradient is not None
+    assert gradient.abs().sum(dim=1).nonzero()[:, 0].tolist() == [0, 3, 4]
 
 
 def test_the_loss_is_bpr_of_inner_products() -> None:
@@ -57,6 +57,6 @@ def test_the_loss_is_bpr_of_inner_products() -> None:
     assert float(loss.detach()) == pytest.approx(sum(expected) / len(expected), rel=1e-5)
 
 
-def test_no_likings_are_no_batches() -> None:
-    task = Pairs(dataset([], [], n_users=1, n_items=2), IdTowers(1, 2, 8), 4, 3, CPU)
+def test_without_positives_there_are_no_batches() -> None:
+    task = BPRTask(dataset([], [], n_users=1, n_items=2), IdTowers(1, 2, 8), 4, 3, CPU)
     assert task.n_batches == 0

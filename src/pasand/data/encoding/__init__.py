@@ -1,1 +1,1 @@
-"""Turns logs as sources give them into datasets: column roles, cells, feature kinds, dropped rows."""
+"""Encodes logs of any source as datasets: column roles, cells, feature kinds, dropped rows, impressions."""

@@ -1,4 +1,4 @@
-"""Rows that cannot be used, counted and told."""
+"""`ReadSummary` and `DroppedRows`: counts of the rows that were read, and of those dropped for each reason."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pasand.errors import InputError
 from pasand.types import Array
 
 EARLY = 100_000
-"""Rows after which a log that is bad throughout is refused without reading on."""
+"""Rows after which a log with too many bad rows is rejected without reading on."""
 
 
 @dataclass(slots=True)
-class Dropped:
-    """The rows that were dropped for one reason."""
+class DroppedRows:
+    """Rows dropped for one reason."""
 
     column: str
     reason: str
@@ -24,7 +24,7 @@ class Dropped:
     row: int
     """Number of the first such row."""
     value: object
-    """What stood in its column."""
+    """Value of its column."""
 
     def __str__(self) -> str:
         rows = "1 row" if self.count == 1 else f"{self.count:,} rows"
@@ -32,31 +32,31 @@ class Dropped:
 
 
 @dataclass(slots=True)
-class Reading:
-    """What happened while a log was read."""
+class ReadSummary:
+    """Numbers of rows read, dropped and repeated while reading a log."""
 
     rows: int = 0
     """Rows read, good and bad."""
-    dropped: list[Dropped] = field(default_factory=list)
+    dropped: list[DroppedRows] = field(default_factory=list)
     duplicates: int = 0
-    """Rows that repeated an earlier row in every column, and were dropped."""
+    """Rows that repeat an earlier row in all columns, and were dropped."""
 
     @property
     def bad(self) -> int:
-        """Number of rows dropped because something in them was wrong."""
+        """Number of rows dropped because of an invalid value."""
         return sum(dropped.count for dropped in self.dropped)
 
     def drop(self, column: str, reason: str, rows: Array, values: pl.Series) -> None:
-        """Count rows, (n,) numbers of at least one, that are dropped for a reason."""
+        """Count rows dropped for a reason, given by their numbers, (n,) with n at least 1."""
         for dropped in self.dropped:
             if (dropped.column, dropped.reason) == (column, reason):
                 dropped.count += len(rows)
                 return
-        self.dropped.append(Dropped(column, reason, len(rows), int(rows[0]), values[0]))
+        self.dropped.append(DroppedRows(column, reason, len(rows), int(rows[0]), values[0]))
 
-    def refuse(self, where: str, options: Options, cure: str, *, whole: bool = False) -> None:
-        """Raise InputError where more rows are bad than `options` allow, and for a whole log where all are."""
-        if self.bad > options.bad_rows * self.rows or (whole and self.bad == self.rows):
+    def check(self, where: str, options: Options, cure: str, *, complete: bool = False) -> None:
+        """Raise InputError if more rows are bad than `options` allow, or if all rows of a completely read log are."""
+        if self.bad > options.bad_rows * self.rows or (complete and self.bad == self.rows):
             worst = max(self.dropped, key=lambda dropped: dropped.count)
             raise InputError(
                 where,

@@ -1,4 +1,4 @@
-"""Features are given a kind by what they hold, unless somebody says better."""
+"""Parses columns of users and items into typed features, and infers their kinds from the values."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from typing import get_args
 import numpy as np
 import polars as pl
 
-from pasand.data.encoding.cells import SECOND, Clock, absent, as_ids, as_numbers
+from pasand.data.encoding.cells import SECOND, TimeFormat, as_ids, as_numbers, is_missing
 from pasand.data.features import TIME_UNKNOWN, Feature, Kind
 from pasand.data.vocabulary import Vocabulary
 from pasand.errors import InputError
 from pasand.types import Array
 
 SEPARATORS = ("|", ";")
-"""What stands between the parts of a bag that is written as text."""
+"""Separators between the members of a bag that is written as text."""
 
 TEXT_LENGTH = 40
-"""Mean length in characters above which a column is text, however often its values come back."""
+"""Mean length in characters above which a column is text, even if its values repeat."""
 
 
-def kind_of(cells: pl.Series) -> Kind:
-    """Return the kind that suits a column best.
+def infer_kind(cells: pl.Series) -> Kind:
+    """Return the kind of feature that suits a column best.
 
-    >>> kind_of(pl.Series(["Drama|Comedy", "Drama", "Action|Drama"]))
+    >>> infer_kind(pl.Series(["Drama|Comedy", "Drama", "Action|Drama"]))
     'bag'
-    >>> kind_of(pl.Series(["F", "M", "F", "F"])), kind_of(pl.Series([1.5, 2.0]))
+    >>> infer_kind(pl.Series(["F", "M", "F", "F"])), infer_kind(pl.Series([1.5, 2.0]))
     ('categorical', 'number')
     """
     if isinstance(cells.dtype, pl.List | pl.Array):
@@ -38,33 +38,33 @@ def kind_of(cells: pl.Series) -> Kind:
         return "number"
     if cells.dtype != pl.String:
         return "categorical"
-    there = cells.filter(~absent(cells))
-    if not len(there):
+    present = cells.filter(~is_missing(cells))
+    if not len(present):
         return "categorical"
-    numbers = as_numbers(there)
+    numbers = as_numbers(present)
     if numbers.null_count() == 0:
-        # a number with leading zeros is a code, such as that of a post office
-        return "categorical" if there.str.contains(r"^0\d").any() else "number"
-    clock = Clock.of(there)
-    if clock is not None and clock.pattern:
+        # a number with leading zeros is a code, such as a postal code
+        return "categorical" if present.str.contains(r"^0\d").any() else "number"
+    time_format = TimeFormat.infer(present)
+    if time_format is not None and time_format.pattern:
         return "time"
-    length = there.str.len_chars().mean()
-    if _separator(there) and isinstance(length, float) and length < 2 * TEXT_LENGTH:
+    length = present.str.len_chars().mean()
+    if _separator(present) and isinstance(length, float) and length < 2 * TEXT_LENGTH:
         return "bag"
-    seldom = there.n_unique() > max(2, len(there) // 2)
-    return "text" if seldom or (isinstance(length, float) and length > TEXT_LENGTH) else "categorical"
+    mostly_unique = present.n_unique() > max(2, len(present) // 2)
+    return "text" if mostly_unique or (isinstance(length, float) and length > TEXT_LENGTH) else "categorical"
 
 
-def _separator(there: pl.Series) -> str | None:
-    """Return what stands between the parts of a bag: it occurs in a fifth of the cells or more."""
+def _separator(present: pl.Series) -> str | None:
+    """Return the separator between the members of a bag, which at least a fifth of the cells contain, else None."""
     for separator in SEPARATORS:
-        if there.str.contains(separator, literal=True).mean() >= 0.2:  # type: ignore[operator]
+        if present.str.contains(separator, literal=True).mean() >= 0.2:  # type: ignore[operator]
             return separator
     return None
 
 
 def feature(cells: pl.Series, kind: Kind) -> Feature:
-    """Return a column as a feature of the given kind; (n,). What cannot be read as that kind is missing."""
+    """Return a column as a feature of the given kind, (n,). Cells that cannot be parsed as that kind are missing."""
     builders = {"categorical": _categorical, "bag": _bag, "number": _number, "text": _text, "vector": _vector}
     return _time(cells) if kind == "time" else builders[kind](cells)
 
@@ -91,8 +91,8 @@ def _bag(cells: pl.Series) -> Feature:
     row = rows["row"].to_numpy().astype(np.int64)
     count = np.bincount(row, minlength=len(cells))
     values = np.full((len(cells), max(1, int(count.max(initial=0)))), -1, np.int32)
-    place = np.arange(len(row)) - np.repeat(np.cumsum(count) - count, count)
-    values[row, place] = vocabulary.rows(rows["name"])
+    column = np.arange(len(row)) - np.repeat(np.cumsum(count) - count, count)
+    values[row, column] = vocabulary.rows(rows["name"])
     return Feature(kind="bag", values=values, names=tuple(vocabulary.series))
 
 
@@ -102,8 +102,8 @@ def _number(cells: pl.Series) -> Feature:
 
 
 def _text(cells: pl.Series) -> Feature:
-    words = as_ids(cells).fill_null("").to_list()
-    return Feature(kind="text", values=np.array(words, dtype=np.dtypes.StringDType()))
+    texts = as_ids(cells).fill_null("").to_list()
+    return Feature(kind="text", values=np.array(texts, dtype=np.dtypes.StringDType()))
 
 
 def _vector(cells: pl.Series) -> Feature:
@@ -118,11 +118,11 @@ def _vector(cells: pl.Series) -> Feature:
 
 
 def _time(cells: pl.Series) -> Feature:
-    clock = Clock.of(cells)
-    moments = pl.Series([None] * len(cells), dtype=pl.Int64) if clock is None else clock.read(cells)
-    known = moments.is_not_null().to_numpy()
+    time_format = TimeFormat.infer(cells)
+    times = pl.Series([None] * len(cells), dtype=pl.Int64) if time_format is None else time_format.parse(cells)
+    known = times.is_not_null().to_numpy()
     values = np.full(len(cells), TIME_UNKNOWN, np.int64)
-    values[known] = moments.drop_nulls().to_numpy() // SECOND
+    values[known] = times.drop_nulls().to_numpy() // SECOND
     return Feature(kind="time", values=values)
 
 
@@ -131,36 +131,38 @@ def features_of(
     frame: pl.DataFrame | None,
     kinds: Mapping[str, Kind],
     side: str,
-    told: Collection[str] = (),
+    required: Collection[str] = (),
     where: str = "",
 ) -> tuple[dict[str, Feature], list[str]]:
-    """Return the features of a vocabulary's rows from a frame with a column `id`, and what was taken for what.
+    """Return the features of a vocabulary's rows, from a frame with a column `id`, and notes that describe them.
 
-    `kinds` names kinds by feature, or by "users.feature" and "items.feature"; those in `told` come from a person. Of
-    several lines for one id the first counts. Raises InputError where nothing can be read as the kind asked for.
+    `kinds` gives kinds by feature name, or by "users.feature" and "items.feature"; the others are inferred. Of several
+    lines for one id the first is used. Raises InputError if a kind does not exist, or if no cell of a feature named in
+    `required` can be parsed as its kind.
     """
     if frame is None:
         return {}, []
-    frame = frame.with_columns(as_ids(frame["id"], whole=True).alias("id")).drop_nulls("id")
+    frame = frame.with_columns(as_ids(frame["id"], whole_numbers=True).alias("id")).drop_nulls("id")
     lines = frame.unique("id", keep="first", maintain_order=True)
-    notes = [f"{len(frame) - len(lines):,} lines on {side} left out: the id came before"] * (len(lines) < len(frame))
-    silent = len(lines) - len(lines.filter(lines["id"].is_in(vocabulary.series.implode())))
-    if silent:
-        notes.append(f"{silent:,} {side} left out: they have features but no events")
+    notes = [f"{len(frame) - len(lines):,} lines on {side} left out: the id is repeated"] * (len(lines) < len(frame))
+    inactive = len(lines) - len(lines.filter(lines["id"].is_in(vocabulary.series.implode())))
+    if inactive:
+        notes.append(f"{inactive:,} {side} left out: they have features but no events")
     aligned = vocabulary.series.to_frame().join(lines, on="id", how="left", maintain_order="left")
-    found = {}
+    features = {}
     for cells in aligned.drop("id").get_columns():
         name = cells.name
-        kind = kinds.get(f"{side}.{name}", kinds.get(name)) or kind_of(cells)
+        kind = kinds.get(f"{side}.{name}", kinds.get(name)) or infer_kind(cells)
         if kind not in get_args(Kind):
             raise InputError(where or side, column=name, value=kind, cause="there is no such kind", cure=_KINDS)
-        found[name] = feature(cells, kind)
-        if (name in told or f"{side}.{name}" in told) and len(cells.drop_nulls()) and found[name].absent().all():
+        features[name] = feature(cells, kind)
+        is_required = name in required or f"{side}.{name}" in required
+        if is_required and len(cells.drop_nulls()) and features[name].is_missing().all():
             example = cells.drop_nulls()[0]
             raise InputError(where or side, column=name, value=example, cause=f"no {kind} can be read", cure=_KINDS)
-    if found:
-        notes.append(f"{side}: " + ", ".join(f"{name} ({feature.kind})" for name, feature in found.items()))
-    return found, notes
+    if features:
+        notes.append(f"{side}: " + ", ".join(f"{name} ({feature.kind})" for name, feature in features.items()))
+    return features, notes
 
 
 _KINDS = f"choose one of {', '.join(get_args(Kind))}"

@@ -1,7 +1,8 @@
-"""Evaluation protocols: what is train, what is asked, what is true.
+"""Evaluation protocols: how a log is split into train and test, and the lookup of protocols by name.
 
-A file is a protocol, a dataclass of its options with `split(data)`, found by its name: `leave-last-out` is the class
-`LeaveLastOut`. The protocol `inside(...)` applied to a split's own train part gives the validation split for tuning.
+Each file is one protocol: a dataclass of its options with a method `split(data)`. It is found by its name:
+`leave-last-out` is the class `LeaveLastOut`. The protocol `validation_protocol(...)` splits the train part of a split
+once more, for tuning.
 """
 
 from __future__ import annotations
@@ -18,20 +19,20 @@ from pasand.evaluation.split import Split
 
 
 class SplitsData(Protocol):
-    """What every protocol promises."""
+    """The contract of a protocol."""
 
     def split(self, data: Dataset) -> list[Split]:
-        """Return one split, or several that are pooled; raises InputError where the data cannot be split so."""
+        """Return one split, or several whose results are pooled; raises InputError for data that it cannot split."""
 
 
-def inside(outer: SplitsData) -> SplitsData:
-    """Return the protocol for the train part of a split: the same, or what its own `inside()` says where files rule."""
-    inner: SplitsData = outer.inside() if hasattr(outer, "inside") else outer
+def validation_protocol(outer: SplitsData) -> SplitsData:
+    """Return the protocol for the train part of a split: its own `validation_protocol()` if it has one, else itself."""
+    inner: SplitsData = outer.validation_protocol() if hasattr(outer, "validation_protocol") else outer
     return inner
 
 
 def names() -> dict[str, type]:
-    """Return the protocols' classes by name."""
+    """Return the classes of all protocols by name."""
     found = {}
     for module in pkgutil.iter_modules(__path__):
         for value in vars(importlib.import_module(f"{__name__}.{module.name}")).values():
@@ -41,22 +42,26 @@ def names() -> dict[str, type]:
 
 
 def protocol(name: str, **options: object) -> SplitsData:
-    """Return a protocol by its name with these options; raises InputError for a name or an option it does not have."""
-    known = names()
-    if name not in known:
-        raise InputError("protocol", value=name, cause="no such protocol", cure=f"choose from {', '.join(known)}")
-    accepted = list(inspect.signature(known[name]).parameters)
+    """Return the protocol of this name with these options; raises InputError for an unknown name or option."""
+    classes = names()
+    if name not in classes:
+        raise InputError("protocol", value=name, cause="no such protocol", cure=f"choose from {', '.join(classes)}")
+    accepted = list(inspect.signature(classes[name]).parameters)
     for option in options:
         if option not in accepted:
-            cure = f"choose from {', '.join(accepted)}" if accepted else "give it none"
+            cure = f"choose from {', '.join(accepted)}" if accepted else "remove it: this protocol has no options"
             raise InputError(f"protocol {name}", value=option, cause="no such option", cure=cure)
     try:
-        return cast(SplitsData, known[name](**options))
+        return cast(SplitsData, classes[name](**options))
     except ValueError as error:
         raise InputError(f"protocol {name}", cause=str(error), cure="change that option") from None
 
 
 def default_protocol(data: Dataset) -> SplitsData:
-    """Return temporal where times are known, leave-last-out where only the order is, else folds or held-out users."""
+    """Return the default protocol of these data.
+
+    Temporal if events have times, leave-last-out if they only have an order. Otherwise folds for ratings, and strong
+    generalisation for everything else.
+    """
     without = "folds" if data.values == "rating" else "strong-generalisation"
     return protocol({"time": "temporal", "sequence": "leave-last-out"}.get(data.order, without))

@@ -1,4 +1,4 @@
-"""Folds: the random (or published) divisions of the rating prediction literature."""
+"""The cross-validation protocol of the rating prediction literature, with random or published folds."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import numpy as np
 
 from pasand.data.dataset import Dataset
 from pasand.errors import InputError
-from pasand.evaluation.protocols.temporal import at_the_cut
-from pasand.evaluation.split import Split, hidden_positives, rated_among
+from pasand.evaluation.protocols.temporal import one_query_per_user
+from pasand.evaluation.split import Split, hidden_positives, hidden_ratings
 from pasand.types import Offsets
 
 
 @dataclass(frozen=True)
 class Folds:
-    """Tests on each fold in turn and trains on the others, regardless of time."""
+    """Tests on each fold in turn and trains on all others, regardless of time."""
 
     n: int = 5
-    """Number of random folds, at least 2; the files decide where there are any."""
+    """Number of random folds, at least 2; ignored if the folds are read from files."""
     folder: Path | None = None
-    """Where to look for u1.test, u2.test ... (also .gz, also under splits/); None, or none found: random folds."""
+    """Folder of u1.test, u2.test ... (also .gz, also under splits/); random folds if it is None or has no such file."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -31,7 +31,7 @@ class Folds:
             raise ValueError(f"n must be at least 2, got {self.n}")
 
     def split(self, data: Dataset) -> list[Split]:
-        """Return one split a fold; raises InputError with fewer events than folds or where a file does not fit."""
+        """Return one split per fold; raises InputError for fewer events than folds, or for files of other data."""
         files = fold_files(self.folder) if self.folder is not None else []
         if not files and len(data) < self.n:
             cause = f"{len(data)} event{'s' * (len(data) != 1)} cannot make {self.n} folds"
@@ -40,8 +40,8 @@ class Folds:
         kind = "published folds" if files else f"random folds, seed {self.seed}"
         return [self._split(data, event, f"{kind}, {i} of {len(parts)}") for i, event in enumerate(parts, 1)]
 
-    def inside(self) -> Folds:
-        """Return the protocol for the train part of one of these folds: random folds, as the files do not fit it."""
+    def validation_protocol(self) -> Folds:
+        """Return the protocol for the train part of a fold: random folds, as the published ones do not cover it."""
         return replace(self, folder=None)
 
     def _random(self, data: Dataset) -> list[Offsets]:
@@ -53,51 +53,51 @@ class Folds:
         hidden[event] = True
         train = data.select(~hidden)
         now = int(data.time[-1]) + 1
-        rated = rated_among(data, hidden)
+        rated = hidden_ratings(data, hidden)
         return Split(
             name=f"folds, {kind}",
-            leaks="folds mix past and future: models learn from events later than those they are asked for",
+            leakage="folds ignore time: train holds events later than the test events",
             rules={
-                "relevant": "every liked item among the user's events of the fold that is in no other fold of the user",
+                "relevant": "every liked item of the user in the fold that is in no other fold of the user",
                 "seen": "every event of the user in the other folds",
                 "warm": "users with at least one event in the other folds",
-                "cold": "users without",
-                "asked": "each user once a fold; folds are averaged within a user, then over users",
+                "cold": "users without an event in the other folds",
+                "test queries": "one per user and fold; averaged within a user, then over users",
                 "ratings": "all ratings of the fold, pooled over folds",
             },
             train=train,
             test=data.select(hidden),
-            lists=at_the_cut(data, train, hidden_positives(data, hidden), time=now, ratings=False),
-            ratings=None if rated is None else at_the_cut(data, train, rated, time=now, ratings=True),
+            test_queries=one_query_per_user(data, train, hidden_positives(data, hidden), time=now, ratings=False),
+            rating_queries=None if rated is None else one_query_per_user(data, train, rated, time=now, ratings=True),
         )
 
 
 def fold_files(folder: Path) -> list[Path]:
-    """Return the files u1.test, u2.test ... (or u1.test.gz ...) of a folder or of its `splits`, in order of number."""
-    for place in (folder, folder / "splits"):
-        found: dict[int, Path] = {}
-        for file in sorted(place.glob("u*.test*")) if place.is_dir() else ():
+    """Return the files u1.test, u2.test ... (or .gz) of a folder or of its subfolder `splits`, in order of number."""
+    for path in (folder, folder / "splits"):
+        files: dict[int, Path] = {}
+        for file in sorted(path.glob("u*.test*")) if path.is_dir() else ():
             number = re.fullmatch(r"u(\d+)\.test(\.gz)?", file.name)
             if number:
-                found.setdefault(int(number[1]), file)
-        if found:
-            return [found[number] for number in sorted(found)]
+                files.setdefault(int(number[1]), file)
+        if files:
+            return [files[number] for number in sorted(files)]
     return []
 
 
 def _events_of(data: Dataset, file: Path) -> Offsets:
-    """Return which events a fold's file lists: user, item, rating and time, separated by tabs."""
+    """Return the events listed in the file of a fold, whose lines are user, item, rating and time, tab-separated."""
     with gzip.open(file, "rt") if file.suffix == ".gz" else file.open() as lines:
         pairs = [line.split("\t", 2)[:2] for line in lines]
     keys = data.user.astype(np.int64) * max(data.n_items, 1) + data.item
     user, item = data.users.rows(p[0] for p in pairs), data.items.rows(p[-1] for p in pairs)
     wanted = user.astype(np.int64) * max(data.n_items, 1) + item
     order = np.argsort(keys, kind="stable")
-    place = np.minimum(np.searchsorted(keys[order], wanted), len(keys) - 1)
-    lost = (user < 0) | (item < 0) | (keys[order[place]] != wanted)
-    if lost.any():
-        row = int(np.argmax(lost))
-        cause = "this user and item are no event of the data"
+    position = np.minimum(np.searchsorted(keys[order], wanted), len(keys) - 1)
+    missing = (user < 0) | (item < 0) | (keys[order[position]] != wanted)
+    if missing.any():
+        row = int(np.argmax(missing))
+        cause = "the data have no event of this user and item"
         value = "\t".join(pairs[row])
         raise InputError(file, row=row + 1, value=value, cause=cause, cure="use the folds of the same data set")
-    return np.unique(order[place])
+    return np.unique(order[position])

@@ -1,4 +1,4 @@
-"""The protocol of most sequence papers: each user's last liking is asked for."""
+"""The leave-last-out protocol of most papers on sequences: the last positive of each user is the target."""
 
 from __future__ import annotations
 
@@ -8,45 +8,45 @@ import numpy as np
 
 from pasand.data.dataset import Dataset
 from pasand.errors import InputError
-from pasand.evaluation.split import Split, TestQueries, event_counts, event_positions, first_times
+from pasand.evaluation.split import Split, TestQueries, event_counts, event_positions, first_interactions
 
 
 @dataclass(frozen=True)
 class LeaveLastOut:
-    """Holds back each user's last liking of a new item and whatever follows it; asks for it once.
+    """Holds out each user's last positive on a new item, with all events after it, and tests on that positive.
 
-    Applied to its own train part it holds back the liking before, the usual validation split.
+    Applied to its own train part it holds out the positive before, which is the usual validation split.
     """
 
-    at_least: int = 3
-    """Users with fewer events are trained on and not asked."""
+    min_events: int = 3
+    """Users with fewer events are in train only."""
 
     def __post_init__(self) -> None:
-        if self.at_least < 2:
-            raise ValueError(f"at_least must be at least 2, got {self.at_least}")
+        if self.min_events < 2:
+            raise ValueError(f"min_events must be at least 2, got {self.min_events}")
 
     def split(self, data: Dataset) -> list[Split]:
-        """Return the one split; raises InputError where the order of events is unknown or nobody can be asked."""
+        """Return the one split; raises InputError if the order of events is unknown or no user has a test query."""
         if data.order == "none":
             cause = "leave-last-out needs the order of a user's events, and these data have none"
             raise InputError(data.name, cause=cause, cure="choose --protocol strong-generalisation or folds")
-        place = event_positions(data)
-        enough = event_counts(data)[data.user] >= self.at_least
-        wanted = np.flatnonzero(first_times(data) & data.liked & enough & (place > 0))
+        position = event_positions(data)
+        enough = event_counts(data)[data.user] >= self.min_events
+        eligible = np.flatnonzero(first_interactions(data) & data.is_positive & enough & (position > 0))
         last = np.full(data.n_users, -1, np.int64)
-        last[data.user[wanted]] = wanted  # events come in order of time: the last one stays
+        last[data.user[eligible]] = eligible  # events are in order of time: the last assignment wins
         event = last[last >= 0]
         if not len(event):
-            cause = f"no user has {self.at_least} events and a liking among them after the first event"
+            cause = f"no user has {self.min_events} events with a positive after the first one"
             raise InputError(data.name, cause=cause, cure="lower --positive-from, or give more events")
-        held = np.full(data.n_users, np.iinfo(np.int64).max)
-        held[data.user[event]] = place[event]
-        in_train = place < held[data.user]
+        held_out_from = np.full(data.n_users, np.iinfo(np.int64).max)
+        held_out_from[data.user[event]] = position[event]
+        in_train = position < held_out_from[data.user]
         until = np.full(data.n_users, np.iinfo(np.int64).max)
         until[data.user[event]] = data.time[event]
         train = data.select(in_train, impressions=data.impressions_before(until))
-        upto = place[event]
-        lists = TestQueries(
+        upto = position[event]
+        test_queries = TestQueries(
             log=train,
             user=data.user[event],
             upto=upto,
@@ -56,23 +56,23 @@ class LeaveLastOut:
             item=data.item[event],
             value=np.ones(len(event), np.float32),
         )
-        rated = None
+        rating_queries = None
         if data.values == "rating" and data.value is not None and np.isfinite(data.value[event]).all():
-            rated = replace(lists, value=data.value[event])
+            rating_queries = replace(test_queries, value=data.value[event])
         return [
             Split(
-                name=f"leave-last-out, users with at least {self.at_least} events",
-                leaks="train holds events of other users that are later than the question",
+                name=f"leave-last-out, users with at least {self.min_events} events",
+                leakage="train holds events of other users that are later than the test query",
                 rules={
-                    "relevant": "the user's last liking of an item that is new to the user",
-                    "seen": "every event of the user before it; events after it are not used",
-                    "warm": "all: every user asked has events in train",
+                    "relevant": "the item of the user's last positive on an item that is new to the user",
+                    "seen": "every event of the user before that positive; events after it are not used",
+                    "warm": "all test users have events in train",
                     "cold": "none",
-                    "asked": "each user once",
+                    "test queries": "one per user",
                 },
                 train=train,
                 test=data.select(~in_train),
-                lists=lists,
-                ratings=rated,
+                test_queries=test_queries,
+                rating_queries=rating_queries,
             )
         ]

@@ -1,4 +1,4 @@
-"""The protocol of the NCF papers: the rank of one item among a hundred. Only to replicate published tables."""
+"""The sampled protocol of the NCF papers, which ranks one positive among a hundred; only to replicate their tables."""
 
 from __future__ import annotations
 
@@ -11,37 +11,36 @@ from pasand.data.dataset import Dataset
 from pasand.data.vocabulary import Vocabulary
 from pasand.errors import InputError
 from pasand.evaluation.split import Split, TestQueries, event_counts, event_positions
-from pasand.sources.ncf import Negatives
-from pasand.sources.ncf import negatives as read_negatives
+from pasand.sources.ncf import Negatives, read_negatives
 from pasand.types import Mask, Offsets, Rows
 
 
 @dataclass(frozen=True)
 class SampledNegatives:
-    """Asks for the best of the positive and the negatives that a `*.test.negative` file gives for each user.
+    """Ranks the positive of each user among the negatives that a `*.test.negative` file gives.
 
     He et al., WWW 2017. Negatives equal to the positive are dropped, ties of score count against the positive. The data
-    are the training events of the same folder; the positives are taken out of them where they are in.
+    are the training events of the same folder. If they contain a test positive, it is removed from train.
     """
 
     folder: Path | None = None
-    """Holds the file `*.test.negative` or `*.test.negative.gz`; must be given."""
-    second: bool = False
-    """Hold out another event of each user among the same negatives, for tuning: the last one, or a random one."""
+    """Folder of the file `*.test.negative` or `*.test.negative.gz`; required."""
+    second_holdout: bool = False
+    """Whether to hold out another event per user, with the same negatives, for tuning: the last, or a random one."""
     seed: int = 0
-    """Draws the second hold-out where no order is known."""
+    """Seed of the second holdout if the events have no order."""
 
     def split(self, data: Dataset) -> list[Split]:
-        """Return the one split; raises InputError where the file is missing, broken or of other users."""
+        """Return the one split; raises InputError for a file that is missing, malformed or of other users."""
         if self.folder is None:
             cause = "sampled-negatives needs the folder of its *.test.negative file"
             raise InputError("protocol", cause=cause, cure="give the folder of the split as the source")
-        data, user, positive, negatives = _asked(data, read_negatives(self.folder), self.folder)
+        data, user, positive, negatives = _to_rows(data, read_negatives(self.folder), self.folder)
         data = replace(data, positive_from=-np.inf, impressions=None)
-        asked_for = np.full(data.n_users, -2, np.int64)
-        asked_for[user] = positive
-        hidden = data.item == asked_for[data.user]
-        if self.second:
+        positive_of_user = np.full(data.n_users, -2, np.int64)
+        positive_of_user[user] = positive
+        hidden = data.item == positive_of_user[data.user]
+        if self.second_holdout:
             hidden = self._last(data, user)
             positive = np.full(data.n_users, -1, np.int32)
             positive[data.user[hidden]] = data.item[hidden]
@@ -51,27 +50,29 @@ class SampledNegatives:
         candidates = np.column_stack([positive, np.where(negatives == positive[:, None], -1, negatives)])
         activity = event_counts(train)[user]
         now = int(data.time[-1]) + 1 if len(data) else 0
-        held = (
+        target = (
             "the given positive"
-            if not self.second
-            else f"a second hold-out, {'a random' if data.order == 'none' else 'the last'} event of each user,"
+            if not self.second_holdout
+            else f"a second holdout, {'a random' if data.order == 'none' else 'the last'} event of each user,"
         )
         return [
             Split(
-                name=f"sampled-negatives, {held} among the given negatives of {self.folder.name}",
-                leaks="ranking among a few sampled items flatters every recommender and can reverse their order "
-                "(Krichene and Rendle, KDD 2020); train holds events later than the question",
+                name=f"sampled-negatives, {target} among the given negatives of {self.folder.name}",
+                leakage="ranking among a few sampled items overestimates every recommender and can reverse their order "
+                "(Krichene and Rendle, KDD 2020); train holds events later than the test query",
                 rules={
-                    "liking": "every event, whatever its rating, as in the published tables",
-                    "relevant": "the item of the event held out" if self.second else "the positive of the user's line",
+                    "positive": "every event, whatever its rating, as in the published tables",
+                    "relevant": "the item of the held-out event"
+                    if self.second_holdout
+                    else "the positive of the user's line",
                     "seen": "every event of the user in train",
                     "warm": "users with at least one event in train",
-                    "cold": "users without",
-                    "asked": "each user of the file once; ties count against the positive",
+                    "cold": "users without an event in train",
+                    "test queries": "one per user of the file; ties count against the positive",
                 },
                 train=train,
                 test=data.select(hidden),
-                lists=TestQueries(
+                test_queries=TestQueries(
                     log=train,
                     user=user,
                     upto=activity,
@@ -80,17 +81,17 @@ class SampledNegatives:
                     start=np.arange(len(user) + 1),
                     item=positive,
                     value=np.ones(len(user), np.float32),
-                    among=candidates.astype(np.int32),
+                    candidates=candidates.astype(np.int32),
                 ),
             )
         ]
 
-    def inside(self) -> SampledNegatives:
-        """Return the protocol for the train part of this one's split: the second hold-out."""
-        return replace(self, second=True)
+    def validation_protocol(self) -> SampledNegatives:
+        """Return the protocol for the train part: the same with the second holdout."""
+        return replace(self, second_holdout=True)
 
     def _last(self, data: Dataset, user: Rows) -> Mask:
-        """Return which events are the last of those users that keep at least one other."""
+        """Return whether an event is the last of one of these users; False where the user has no other event; (E,)."""
         order: Offsets = event_positions(data)
         if data.order == "none":
             shuffle = np.random.default_rng(self.seed).random(len(data))
@@ -100,13 +101,13 @@ class SampledNegatives:
         return last
 
 
-def _asked(data: Dataset, given: Negatives, folder: Path) -> tuple[Dataset, Rows, Rows, Rows]:
-    """Return the data with every item of the file in the catalogue, users (n,), positives (n,), negatives (n, C)."""
+def _to_rows(data: Dataset, given: Negatives, folder: Path) -> tuple[Dataset, Rows, Rows, Rows]:
+    """Return the data with all items of the file in the catalogue, users (n,), positives (n,) and negatives (n, C)."""
     data = _with_items(data, [*given.positives, *(item for line in given.negatives for item in line)])
     user = data.users.rows(given.users)
     if not len(user) or (user < 0).any():
         row = int(np.argmax(user < 0)) if len(user) else 0
-        cause = "this user is not in the data" if len(user) else "no user is asked for"
+        cause = "this user is not in the data" if len(user) else "the file names no user"
         value = given.users[row] if len(user) else None
         raise InputError(folder, row=row + 1, value=value, cause=cause, cure="load the data from the same folder")
     negatives = np.full((len(user), max(map(len, given.negatives))), -1, np.int32)
@@ -116,7 +117,7 @@ def _asked(data: Dataset, given: Negatives, folder: Path) -> tuple[Dataset, Rows
 
 
 def _with_items(data: Dataset, ids: list[str]) -> Dataset:
-    """Return the data with these items in the vocabulary too, as items without events and with unknown features."""
+    """Return the data with these items added to the catalogue, without events and with unknown features."""
     if (data.items.rows(ids) >= 0).all():
         return data
     items = Vocabulary([*data.items.series.to_list(), *ids])

@@ -1,4 +1,4 @@
-"""The default protocol: one cut in time for all users, as a recommender in use would meet it."""
+"""The default protocol: one global cut in time, which divides the log as deployment does."""
 
 from __future__ import annotations
 
@@ -9,7 +9,14 @@ import numpy as np
 
 from pasand.data.dataset import Dataset
 from pasand.errors import InputError
-from pasand.evaluation.split import Split, TestQueries, event_counts, events_earlier, first_times, grouped
+from pasand.evaluation.split import (
+    Split,
+    TestQueries,
+    event_counts,
+    first_interactions,
+    grouped_by_query,
+    n_earlier_events,
+)
 from pasand.types import Array, Mask, Offsets
 
 PROTOCOLS_WITHOUT_TIME = "leave-last-out (where the order is known), strong-generalisation or folds"
@@ -17,82 +24,83 @@ PROTOCOLS_WITHOUT_TIME = "leave-last-out (where the order is known), strong-gene
 
 @dataclass(frozen=True)
 class Temporal:
-    """Trains on everything before one moment and asks about everything from that moment on."""
+    """Trains on all events before a point in time and tests on all events from then on."""
 
     train_share: float = 0.8
-    """Share of the events, by time, that lie before the cut; events of one moment stay together, after the cut."""
+    """Share of the events that lie before the cut; events with the same timestamp stay together, after the cut."""
     histories: Literal["live", "frozen"] = "live"
-    """live: histories roll forward as in serving; frozen: they stop at the cut."""
-    per_user: int = 10
-    """live: at most so many questions a user, evenly spaced over the user's test events."""
+    """live: a test query's history holds all earlier events, as in serving; frozen: histories end at the cut."""
+    queries_per_user: int = 10
+    """live: most test queries per user, evenly spaced over the user's test events."""
 
     def __post_init__(self) -> None:
         if not 0 < self.train_share < 1:
             raise ValueError(f"train_share must be between 0 and 1, got {self.train_share}")
         if self.histories not in ("live", "frozen"):
             raise ValueError(f"histories must be live or frozen, got {self.histories}")
-        if self.per_user < 1:
-            raise ValueError(f"per_user must be at least 1, got {self.per_user}")
+        if self.queries_per_user < 1:
+            raise ValueError(f"queries_per_user must be at least 1, got {self.queries_per_user}")
 
     def split(self, data: Dataset) -> list[Split]:
-        """Return the one split; raises InputError where the log has no times, or too few to cut."""
+        """Return the one split; raises InputError for a log without times, or with a single timestamp."""
         if data.order != "time":
             cause = "the temporal protocol needs the time of each event, and these data have none"
             raise InputError(data.name, cause=cause, cure=f"choose --protocol {PROTOCOLS_WITHOUT_TIME}")
         if not len(data) or data.time[0] == data.time[-1]:
-            events = "a single event" if len(data) == 1 else f"{len(data):,} events at one moment"
-            cause = f"{events} cannot be cut in time"
+            events = "a single event" if len(data) == 1 else f"{len(data):,} events with the same time"
+            cause = f"{events} cannot be split in time"
             raise InputError(data.name, cause=cause, cure=f"choose --protocol {PROTOCOLS_WITHOUT_TIME}")
-        moment = data.time[min(int(self.train_share * len(data)), len(data) - 1)]
-        cut = int(np.searchsorted(data.time, moment)) or int(np.searchsorted(data.time, moment, side="right"))
-        moment = data.time[cut]
-        shown = None if data.impressions is None else data.impressions.since(int(moment))
-        train, test = data.before(int(moment)), data.select(slice(cut, len(data)), impressions=shown)
-        lists = self._live_lists(data, train, cut) if self.histories == "live" else self._frozen_lists(data, train, cut)
-        rated = None
+        time = data.time[min(int(self.train_share * len(data)), len(data) - 1)]
+        cut = int(np.searchsorted(data.time, time)) or int(np.searchsorted(data.time, time, side="right"))
+        time = data.time[cut]
+        shown = None if data.impressions is None else data.impressions.since(int(time))
+        train, test = data.before(int(time)), data.select(slice(cut, len(data)), impressions=shown)
+        live = self.histories == "live"
+        rating_queries = None
         if data.values == "rating":
-            rated = self._live_ratings(data, train, cut) if self.histories == "live" else _frozen(data, train, cut)
+            rating_queries = (
+                self._live_rating_queries(data, train, cut) if live else _frozen_rating_queries(data, train, cut)
+            )
         share = f"{100 * self.train_share:g}"
         return [
             Split(
-                name=f"temporal, first {share} % of events (before {_utc(int(moment))}), {self.histories} histories",
-                leaks=None,
+                name=f"temporal, first {share} % of events (before {_utc(int(time))}), {self.histories} histories",
+                leakage=None,
                 rules=self._rules(),
                 train=train,
                 test=test,
-                lists=lists,
-                ratings=rated,
+                test_queries=self._live_queries(data, train, cut) if live else _frozen_queries(data, train, cut),
+                rating_queries=rating_queries,
             )
         ]
 
     def _rules(self) -> dict[str, str]:
         live = self.histories == "live"
-        seen = "every event of the user at an earlier moment than the question" if live else "every event in train"
-        asked = (
-            f"once for each relevant test event, at most {self.per_user} a user, evenly spaced"
+        test_queries = (
+            f"one per relevant test event, at most {self.queries_per_user} per user, evenly spaced"
             if live
-            else "once for each user with a relevant test event, at the cut"
+            else "one per user with a relevant test event, at the cut"
         )
         return {
-            "relevant": ("the item of the event" if live else "all items of test events")
-            + " that is a liking, the user's first event with that item",
-            "seen": seen,
+            "relevant": ("the item of the test event" if live else "the items of all test events")
+            + ", if it is a positive and the user's first event with that item",
+            "seen": "every event of the user before the test query" if live else "every event of the user in train",
             "warm": "users with at least one event in train",
-            "cold": "users without an event in train" + (", whatever they did later" if live else ""),
-            "asked": asked,
-            "ratings": f"all; histories are renewed at most {self.per_user} times a user"
+            "cold": "users without an event in train" + (", even if their live history has events" if live else ""),
+            "test queries": test_queries,
+            "ratings": f"all; a user's history is updated at most {self.queries_per_user} times"
             if live
             else "all, at the cut",
-            "averages": "queries are averaged within a user, then over users",
+            "averages": "within a user, then over users",
         }
 
-    def _live_lists(self, data: Dataset, train: Dataset, cut: int) -> TestQueries:
-        wanted = np.flatnonzero((first_times(data) & data.liked)[cut:]) + cut
-        event = wanted[spread(data.user[wanted], self.per_user)]
+    def _live_queries(self, data: Dataset, train: Dataset, cut: int) -> TestQueries:
+        relevant = np.flatnonzero((first_interactions(data) & data.is_positive)[cut:]) + cut
+        event = relevant[evenly_spaced(data.user[relevant], self.queries_per_user)]
         return TestQueries(
             log=data,
             user=data.user[event],
-            upto=events_earlier(data)[event],
+            upto=n_earlier_events(data)[event],
             time=data.time[event],
             activity=event_counts(train)[data.user[event]],
             start=np.arange(len(event) + 1),
@@ -100,37 +108,33 @@ class Temporal:
             value=np.ones(len(event), np.float32),
         )
 
-    def _frozen_lists(self, data: Dataset, train: Dataset, cut: int) -> TestQueries:
-        event = np.flatnonzero((first_times(data) & data.liked)[cut:]) + cut
-        return at_the_cut(data, train, event, time=int(data.time[cut]), ratings=False)
-
-    def _live_ratings(self, data: Dataset, train: Dataset, cut: int) -> TestQueries:
+    def _live_rating_queries(self, data: Dataset, train: Dataset, cut: int) -> TestQueries:
         assert data.value is not None
         event = np.flatnonzero(np.isfinite(data.value[cut:])) + cut
-        opening = spread(data.user[event], self.per_user)
+        is_first = evenly_spaced(data.user[event], self.queries_per_user)  # first rating of its query
         order = np.argsort(data.user[event], kind="stable")
-        question = np.empty(len(event), np.int64)
-        question[order] = np.cumsum(opening[order]) - 1
-        asked = event[order][opening[order]]
-        start, item, value = grouped(question, data.item[event], data.value[event], len(asked))
+        query = np.empty(len(event), np.int64)
+        query[order] = np.cumsum(is_first[order]) - 1
+        first = event[order][is_first[order]]
+        start, item, value = grouped_by_query(query, data.item[event], data.value[event], len(first))
         return TestQueries(
             log=data,
-            user=data.user[asked],
-            upto=events_earlier(data)[asked],
-            time=data.time[asked],
-            activity=event_counts(train)[data.user[asked]],
+            user=data.user[first],
+            upto=n_earlier_events(data)[first],
+            time=data.time[first],
+            activity=event_counts(train)[data.user[first]],
             start=start,
             item=item,
             value=value,
         )
 
 
-def at_the_cut(data: Dataset, train: Dataset, event: Offsets, *, time: int, ratings: bool) -> TestQueries:
-    """Return one question a user, with the user's train events as history and the given events as answers."""
-    users, question = np.unique(data.user[event], return_inverse=True)
+def one_query_per_user(data: Dataset, train: Dataset, event: Offsets, *, time: int, ratings: bool) -> TestQueries:
+    """Return one test query per user, with the user's train events as history and the given events as targets."""
+    users, query = np.unique(data.user[event], return_inverse=True)
     gains = np.ones(len(event), np.float32)
     values = data.value[event] if ratings and data.value is not None else gains
-    start, item, value = grouped(question, data.item[event], values, len(users))
+    start, item, value = grouped_by_query(query, data.item[event], values, len(users))
     activity = event_counts(train)[users]
     return TestQueries(
         log=train,
@@ -144,25 +148,30 @@ def at_the_cut(data: Dataset, train: Dataset, event: Offsets, *, time: int, rati
     )
 
 
-def spread(user: Array, most: int) -> Mask:
-    """Return which of the events, given in order of time, to keep: `most` a user, evenly spaced from the first on.
+def evenly_spaced(user: Array, most: int) -> Mask:
+    """Return a mask of at most `most` events per user, evenly spaced from the first on; events come in order of time.
 
-    >>> spread(np.array([0, 0, 0, 0, 1]), 2)
+    >>> evenly_spaced(np.array([0, 0, 0, 0, 1]), 2)
     array([ True, False,  True, False,  True])
     """
     order = np.argsort(user, kind="stable")
     _, begin, count = np.unique(user[order], return_index=True, return_counts=True)
     n = np.repeat(count, count)
-    place = np.arange(len(user)) - np.repeat(begin, count)
+    position = np.arange(len(user)) - np.repeat(begin, count)
     keep = np.empty(len(user), np.bool_)
-    keep[order] = (n <= most) | (-(-place * most // n) * n < (place + 1) * most)
+    keep[order] = (n <= most) | (-(-position * most // n) * n < (position + 1) * most)
     return keep
 
 
-def _frozen(data: Dataset, train: Dataset, cut: int) -> TestQueries:
+def _frozen_queries(data: Dataset, train: Dataset, cut: int) -> TestQueries:
+    event = np.flatnonzero((first_interactions(data) & data.is_positive)[cut:]) + cut
+    return one_query_per_user(data, train, event, time=int(data.time[cut]), ratings=False)
+
+
+def _frozen_rating_queries(data: Dataset, train: Dataset, cut: int) -> TestQueries:
     assert data.value is not None
     event = np.flatnonzero(np.isfinite(data.value[cut:])) + cut
-    return at_the_cut(data, train, event, time=int(data.time[cut]), ratings=True)
+    return one_query_per_user(data, train, event, time=int(data.time[cut]), ratings=True)
 
 
 def _utc(seconds: int) -> str:

@@ -1,4 +1,4 @@
-"""The evaluation as one HTML file that stands alone: no script, no font, no picture from elsewhere."""
+"""The evaluation report as one self-contained HTML file, without scripts, web fonts or external images."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ from pasand.evaluation.report import charts
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
-    """What one model achieved."""
+class LeaderboardRow:
+    """One model of the leaderboard."""
 
     name: str
     metrics: Mapping[str, Interval]
     hyperparameters: str = ""
-    """As a person reads them; shown below the name."""
+    """In words, shown below the name."""
     fit_seconds: float | None = None
     evaluate_seconds: float | None = None
     peak_memory_mb: float | None = None
     beats_popularity: bool | None = None
-    """None where the question makes no sense, as for popularity itself."""
+    """None for the popularity baselines themselves."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Timeline:
-    """How the split cuts the log."""
+    """The events of train and test over time."""
 
     edges: Sequence[float]
     """(bins + 1,) seconds since 1970, rising."""
     parts: Mapping[str, Sequence[float]]
     """Events per bin of each part, such as "train" and "test", in the order in which they are stacked."""
     cut: float | None = None
-    """Seconds since 1970; None where the split is not one cut in time."""
+    """Time of the cut, seconds since 1970; None if the split is not one cut in time."""
 
     def __post_init__(self) -> None:
         if len(self.edges) < 2 or any(not low < high for low, high in pairwise(self.edges)):
@@ -54,7 +54,7 @@ class Timeline:
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """Users who were about equally active, and what each model achieves for them."""
+    """A group of users, and the metric of each model over them."""
 
     name: str
     users: int
@@ -63,24 +63,25 @@ class Group:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Activity:
+class GroupedMetric:
     """One metric by groups of users."""
 
     metric: str
     groups: Sequence[Group]
-    by: str = "by activity of users"
-    """How the groups were made, as the heading says it."""
-    about: str = "Groups by number of events before the test; all panels share one axis."
+    by: str = "by user activity"
+    """The kind of groups, as the end of the heading."""
+    about: str = "Groups of users by number of train events; all panels share one axis."
+    """The text below the heading."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Popularity:
-    """How popular the recommended items are, by tenths of the catalogue."""
+class PopularityShares:
+    """The popularity of the recommended items, by decile of the catalogue."""
 
     shares: Mapping[str, Sequence[float]]
-    """By name of model, (10,): share of its recommendations in each tenth of the items, the most popular first."""
+    """By name of model, (10,): share of its recommendations in each tenth of the items, most popular items first."""
     reference: Sequence[float] | None = None
-    """(10,) the same of what the users really chose in the test."""
+    """(10,) the shares of the positives of the test part."""
 
     def __post_init__(self) -> None:
         for name, shares in [*self.shares.items(), ("reference", self.reference or [0.0] * 10)]:
@@ -90,17 +91,17 @@ class Popularity:
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """One configuration, epoch by epoch."""
+    """The learning curve of one configuration."""
 
     name: str
     values: Sequence[float]
-    """One per epoch, the first epoch first."""
+    """One value per epoch, in order."""
     stop: int | None = None
-    """Epoch, from 1, whose model was kept."""
+    """Epoch, from 1, whose model is kept."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Learning:
+class LearningCurves:
     """Learning curves that share one plot."""
 
     title: str
@@ -111,23 +112,23 @@ class Learning:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """All that a report may show; empty parts are left out."""
+    """The contents of a report; empty parts are left out of the page."""
 
     title: str
     protocol: str = ""
-    """A sentence that names the split and says whether it leaks."""
+    """The protocol and its leakage, in words."""
     rules: Mapping[str, str] = field(default_factory=dict)
-    """What relevant, seen, warm and cold mean here."""
+    """What the protocol means by relevant, seen, warm and cold, by term."""
     data: Mapping[str, str] = field(default_factory=dict)
-    """Facts about the data, ready to read: "users" to "943"."""
+    """Key figures of the data, ready to display: "users" to "943"."""
     timeline: Timeline | None = None
-    leaderboard: Sequence[Entry] = ()
-    """In the order in which they are shown, the best first."""
+    leaderboard: Sequence[LeaderboardRow] = ()
+    """In display order, the best first."""
     lower_is_better: frozenset[str] = frozenset({"rmse", "mae"})
-    """Metrics whose smallest value is the best; an "@k" at the end is not looked at."""
-    activity: Sequence[Activity] = ()
-    popularity: Popularity | None = None
-    learning: Sequence[Learning] = ()
+    """Metrics whose smallest value is the best, without "@k"."""
+    grouped_metrics: Sequence[GroupedMetric] = ()
+    popularity: PopularityShares | None = None
+    learning_curves: Sequence[LearningCurves] = ()
     notes: Sequence[str] = ()
 
     @property
@@ -136,7 +137,7 @@ class Report:
         return list(dict.fromkeys(name for entry in self.leaderboard for name in entry.metrics))
 
     def best(self, metric: str) -> frozenset[str]:
-        """Return the names of the models with the best mean; none where several models are all equal."""
+        """Return the names of the models with the best mean; none if there are several and all are equal."""
         means = {e.name: e.metrics[metric].mean for e in self.leaderboard if metric in e.metrics}
         means = {name: mean for name, mean in means.items() if math.isfinite(mean)}
         choose = min if metric.partition("@")[0] in self.lower_is_better else max
@@ -146,7 +147,7 @@ class Report:
 
 
 def write(path: Path, report: Report) -> None:
-    """Write the report to a file; it is there whole, or as it was before. Raises InputError where it cannot be."""
+    """Write the report to a file atomically; on failure the old file stays, and InputError is raised."""
     page, name = render(report), None
     try:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
@@ -160,11 +161,11 @@ def write(path: Path, report: Report) -> None:
         if not isinstance(error, OSError):
             raise
         cause = f"cannot be written: {error.strerror or error}"
-        raise InputError(path, cause=cause, cure="make room, or name another file") from error
+        raise InputError(path, cause=cause, cure="free disk space, or choose another file") from error
 
 
 def render(report: Report) -> str:
-    """Return the report as HTML; every word of it is escaped."""
+    """Return the report as HTML; all its text is escaped."""
     from jinja2 import Environment, StrictUndefined
 
     page = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
@@ -172,44 +173,48 @@ def render(report: Report) -> str:
     return template.render(
         report=report,
         charts=charts,
-        columns=columns(report),
+        leaderboard_columns=leaderboard_columns(report),
         colours=colours(report),
-        timeline=timeline(report.timeline) if report.timeline else (),
-        activity=[(part, panels(part, report)) for part in report.activity if part.groups],
-        popularity=tenths(report.popularity, colours(report)) if report.popularity else (),
-        learning=[(part, curves(part), summary(part)) for part in report.learning if part.curves],
+        timeline=timeline_charts(report.timeline) if report.timeline else (),
+        grouped_metrics=[(part, group_charts(part, report)) for part in report.grouped_metrics if part.groups],
+        popularity=popularity_charts(report.popularity, colours(report)) if report.popularity else (),
+        learning_curves=[
+            (part, curve_charts(part), best_epochs(part)) for part in report.learning_curves if part.curves
+        ],
         duration=duration,
         isfinite=math.isfinite,
     )
 
 
 def colours(report: Report) -> dict[str, int]:
-    """Return the position of each model's colour: the same model has one colour throughout."""
+    """Return the position of each model's colour, which is the same throughout the page."""
     named = [entry.name for entry in report.leaderboard]
-    named += [name for part in report.activity for group in part.groups for name in group.values]
+    named += [name for part in report.grouped_metrics for group in part.groups for name in group.values]
     named += list(report.popularity.shares) if report.popularity else []
     return {name: position for position, name in enumerate(dict.fromkeys(named))}
 
 
-def columns(report: Report) -> list[tuple[str, frozenset[str], dict[str, Markup]]]:
-    """Return for each metric its name, the best models, and by model the dot with its interval."""
-    found = []
+def leaderboard_columns(report: Report) -> list[tuple[str, frozenset[str], dict[str, Markup]]]:
+    """Return for each metric its name, the best models, and the chart of each model's interval."""
+    columns = []
     for metric in report.metrics:
         spans = {entry.name: entry.metrics[metric].span for entry in report.leaderboard if metric in entry.metrics}
-        axis, best = charts.reach(list(spans.values())), report.best(metric)
+        axis, best = charts.axis_range(list(spans.values())), report.best(metric)
         reference = spans[min(best)][0] if best else None
         drawn = {
-            name: charts.whisker(span, axis, charts.colour(colours(report)[name]), f"{name}: {spoken(span)}", reference)
+            name: charts.whisker(
+                span, axis, charts.colour(colours(report)[name]), f"{name}: {interval_text(span)}", reference
+            )
             for name, span in spans.items()
         }
-        found.append((metric, best, drawn))
-    return found
+        columns.append((metric, best, drawn))
+    return columns
 
 
-def spoken(span: charts.Span) -> str:
+def interval_text(span: charts.Span) -> str:
     """Return a mean and its interval in words.
 
-    >>> spoken((0.25, 0.2, 0.3))
+    >>> interval_text((0.25, 0.2, 0.3))
     '0.2500, 95 % interval 0.2000 to 0.3000'
     """
     mean, low, high = span
@@ -217,54 +222,54 @@ def spoken(span: charts.Span) -> str:
     return f"{words}, 95 % interval {low:.4f} to {high:.4f}" if math.isfinite(low) and math.isfinite(high) else words
 
 
-def timeline(part: Timeline) -> list[Markup]:
-    """Return the split as a drawing for wide and one for narrow pages."""
+def timeline_charts(part: Timeline) -> list[Markup]:
+    """Return the timeline as a chart for wide pages and one for narrow pages."""
     title = "Events over time, by part of the split"
     shown = list(part.parts.items())
     return [charts.histogram(title, part.edges, shown, part.cut, width) for width in (980, 350)]
 
 
-def panels(part: Activity, report: Report) -> list[tuple[Group, Markup]]:
-    """Return one drawing per group of users, all over the same axis."""
-    axis = charts.reach([value.span for group in part.groups for value in group.values.values()])
-    found = []
+def group_charts(part: GroupedMetric, report: Report) -> list[tuple[Group, Markup]]:
+    """Return one chart per group of users, all with the same axis."""
+    axis = charts.axis_range([value.span for group in part.groups for value in group.values.values()])
+    drawings = []
     for group in part.groups:
         rows = [(name, value.span, charts.colour(colours(report)[name])) for name, value in group.values.items()]
-        about = "; ".join(f"{name} {spoken(span)}" for name, span, _ in rows)
-        found.append((group, charts.dots(f"{part.metric} of {group.name}", rows, axis, about)))
-    return found
+        about = "; ".join(f"{name} {interval_text(span)}" for name, span, _ in rows)
+        drawings.append((group, charts.dot_plot(f"{part.metric} of {group.name}", rows, axis, about)))
+    return drawings
 
 
-def tenths(part: Popularity, position: Mapping[str, int]) -> list[tuple[str, Markup]]:
-    """Return one drawing per model, all over the same axis."""
+def popularity_charts(part: PopularityShares, position: Mapping[str, int]) -> list[tuple[str, Markup]]:
+    """Return one chart per model, all with the same axis."""
     top = 1.05 * max([0.1, *(part.reference or []), *(share for shares in part.shares.values() for share in shares)])
     return [
-        (name, charts.deciles(f"Popularity of what {name} recommends", shares, part.reference, top, style))
+        (name, charts.decile_chart(f"Popularity of the recommendations of {name}", shares, part.reference, top, style))
         for name, shares in part.shares.items()
         for style in [charts.colour(position[name])]
     ]
 
 
-def curves(part: Learning) -> list[Markup]:
-    """Return the curves as a drawing for wide and one for narrow pages."""
+def curve_charts(part: LearningCurves) -> list[Markup]:
+    """Return the curves as a chart for wide pages and one for narrow pages."""
     shown = [(curve.name, curve.values, curve.stop) for curve in part.curves]
-    return [charts.lines(part.title, shown, "epoch", part.metric, width) for width in (980, 350)]
+    return [charts.line_chart(part.title, shown, "epoch", part.metric, width) for width in (980, 350)]
 
 
-def summary(part: Learning) -> list[tuple[int, Curve, float, int]]:
-    """Return for each curve its place of colour, itself, its best value and the epoch of it; the best curve first."""
+def best_epochs(part: LearningCurves) -> list[tuple[int, Curve, float, int]]:
+    """Return each curve with the position of its colour, its best value and the epoch of that; the best curve first."""
     choose = min if part.lower_is_better else max
-    found = []
-    for place, curve in enumerate(part.curves):
+    rows = []
+    for position, curve in enumerate(part.curves):
         values = [(value, epoch) for epoch, value in enumerate(curve.values, 1) if math.isfinite(value)]
         best, epoch = choose(values, key=lambda pair: pair[0]) if values else (math.nan, 0)
-        found.append((place, curve, best, epoch))
+        rows.append((position, curve, best, epoch))
     sign = 1 if part.lower_is_better else -1
-    return sorted(found, key=lambda row: (math.isnan(row[2]), sign * row[2]))
+    return sorted(rows, key=lambda row: (math.isnan(row[2]), sign * row[2]))
 
 
 def duration(seconds: float) -> str:
-    """Return seconds as a person reads them.
+    """Return a duration in milliseconds, seconds or minutes, as text.
 
     >>> duration(0.0123), duration(4.25), duration(150)
     ('12 ms', '4.2 s', '2.5 min')

@@ -1,4 +1,4 @@
-"""EASE: a linear model of items on items in closed form (Steck 2019, Embarrassingly Shallow Autoencoders, eq. 8)."""
+"""EASE: a linear item-item model in closed form (Steck 2019, Embarrassingly Shallow Autoencoders, equation 8)."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from pasand.types import Array, Arrays, Offsets, Queries, Rows, Scores, within
 class EASE:
     """Scores an item by the learnt weights of the liked history items: s = x B, diag(B) = 0.
 
-    With P = (X'X + l2 I)^-1 the weights are B_ij = -P_ij / P_jj. The inverse is taken in single precision where the
+    With P = (X'X + l2 I)^-1 the weights are B_ij = -P_ij / P_jj. The inverse is computed in single precision where the
     condition number allows three digits, in double precision elsewhere. Memory grows with the square of the catalogue.
     """
 
     l2: float = 200.0
-    """Ridge penalty, in likings: larger for more users per item."""
+    """Ridge penalty, in positives: larger for more users per item."""
     _learnt: dict[str, Array] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -36,7 +36,7 @@ class EASE:
             raise ValueError(f"l2 must be positive, got {self.l2}")
 
     def fit(self, data: Dataset, *, rng: Generator) -> Self:
-        """Solve for the weights; raises InputError where the catalogue's square does not fit into memory."""
+        """Solve for the weights; raises InputError if the item-item matrix does not fit into memory."""
         n_items = data.n_items
         required, free = memory_needed(n_items), memory_free()
         if required > free:
@@ -65,7 +65,7 @@ class EASE:
         return self
 
     def score(self, queries: Queries, items: Rows | None) -> Scores:
-        """Return sums of weights; -inf where no item of the history was liked and known at training."""
+        """Return sums of weights; -inf for a query without liked items that were known at training."""
         weights, liked = self._learnt["weights"], self._usable(queries)
         if items is None:
             out = np.zeros((len(queries), len(weights)), np.float32)
@@ -80,11 +80,12 @@ class EASE:
         """Return the liked history items with positive weight for each item, strongest first."""
         weights, liked = self._learnt["weights"], self._usable(queries)
         return [
-            [_strongest(row[row >= 0], weights[row[row >= 0], item]) if item >= 0 else [] for item in wanted]
-            for row, wanted in zip(liked, within(items, len(weights)), strict=True)
+            [_strongest(row[row >= 0], weights[row[row >= 0], item]) if item >= 0 else [] for item in candidates]
+            for row, candidates in zip(liked, within(items, len(weights)), strict=True)
         ]
 
     def _usable(self, queries: Queries) -> Rows:
+        """Return the liked history items that were known at training, -1 elsewhere; (B, H)."""
         known = self._learnt["known"]
         liked = distinct_liked(queries, float(self._learnt["positive_from"]), len(known))
         if not len(known):
@@ -97,7 +98,7 @@ class EASE:
         return dict(self._learnt)
 
     def load_state(self, arrays: Arrays) -> None:
-        """Take over what `state` gave."""
+        """Restore what `state` returned."""
         self._learnt = dict(arrays)
 
 
@@ -107,7 +108,7 @@ def memory_needed(n_items: int) -> int:
 
 
 def memory_free() -> int:
-    """Return the bytes of memory that can still be taken without swapping."""
+    """Return the bytes of memory that are available without swapping."""
     table = Path("/proc/meminfo")
     if table.exists():
         for line in table.read_text().splitlines():

@@ -12,7 +12,7 @@ from numpy.random import Generator
 from pasand.contracts import Reason
 from pasand.data.dataset import Dataset
 from pasand.models.classical.neighbours import distinct_liked
-from pasand.models.dimensions import width
+from pasand.models.dimensions import chosen_dimensions
 from pasand.progress import track
 from pasand.types import Array, Arrays, Offsets, Queries, Rows, Scores, Vectors, within
 
@@ -21,24 +21,24 @@ from pasand.types import Array, Arrays, Offsets, Queries, Rows, Scores, Vectors,
 class IALS:
     """Scores an item by the inner product of its factors with those of the query, which are solved from its history.
 
-    Minimises sum over likings of (1 - x.y)^2 + unobserved * sum over all pairs of (x.y)^2
-    + l2 * sum of (n + unobserved * m)^l2_exponent * |x|^2 over users and items alike, where n is the number of the
-    row's likings and m the number of rows on the other side (those with any liking). No user factors are kept: each
-    query is folded in exactly, so that late users and late events are answered as early ones.
+    Minimises sum over positives of (1 - x.y)^2 + unobserved_weight * sum over all pairs of (x.y)^2
+    + l2 * sum of (n + unobserved_weight * m)^l2_exponent * |x|^2 over users and items alike, where n is the number of
+    the row's positives and m the number of rows on the other side (those with any positive). No user factors are
+    stored: each query is folded in exactly, so that new users and new events are treated like those of training.
     """
 
     dimensions: int | None = None
-    """Width of the factors; None: what the number of items can carry (see `width`)."""
+    """Number of factors; None: a default by the number of items (see `models.dimensions`)."""
     epochs: int = 16
     """Number of passes, each over all users and then all items."""
-    unobserved: float = 0.1
-    """Weight of a pair without liking against one with (alpha_0 of the paper): lower for wider catalogues."""
+    unobserved_weight: float = 0.1
+    """Weight of a pair without interaction relative to a positive (alpha_0 of the paper); lower for more items."""
     l2: float = 0.01
     """Strength of the regularisation."""
     l2_exponent: float = 1.0
-    """How the regularisation grows with the number of likings (nu of the paper): 0 not at all, 1 as with SGD."""
-    init_scale: float = 0.1
-    """Standard deviation of the initial factors, times the square root of `dimensions`."""
+    """Growth of the regularisation with the number of positives (nu of the paper): 0 none, 1 linear as with SGD."""
+    init_norm: float = 0.1
+    """Root mean square length of the initial item vectors: their standard deviation times the root of `dimensions`."""
     conjugate_steps: int = 3
     """Steps of conjugate gradients from the last solution for each row in training; 0: exact, by Cholesky."""
     _learnt: dict[str, Array] = field(default_factory=dict, init=False, repr=False, compare=False)
@@ -48,7 +48,7 @@ class IALS:
             raise ValueError(f"dimensions must be positive, got {self.dimensions}")
         if self.epochs < 1:
             raise ValueError(f"epochs must be positive, got {self.epochs}")
-        for name in ("unobserved", "l2", "init_scale"):
+        for name in ("unobserved_weight", "l2", "init_norm"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
         for name in ("conjugate_steps", "l2_exponent"):
@@ -56,16 +56,16 @@ class IALS:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
 
     def fit(self, data: Dataset, *, rng: Generator) -> Self:
-        """Learn the factors of the items; those of items without likings are 0."""
+        """Learn the factors of the items; those of items without positives are 0."""
         by_user = data.matrix()
         by_item = by_user.T.tocsr()
         sides = [(m.indptr.astype(np.int64), m.indices.astype(np.int32)) for m in (by_user, by_item)]
         counts = [np.diff(start) for start, _ in sides]
         active = [int((count > 0).sum()) for count in counts]
-        dimensions = width(self.dimensions, active[1])
+        dimensions = chosen_dimensions(self.dimensions, active[1])
         users = np.zeros((data.n_users, dimensions), np.float32)
-        drawn = rng.normal(0, self.init_scale / np.sqrt(dimensions), (data.n_items, dimensions))
-        items: Vectors = (drawn * (counts[1] > 0)[:, None]).astype(np.float32)
+        initial = rng.normal(0, self.init_norm / np.sqrt(dimensions), (data.n_items, dimensions))
+        items: Vectors = (initial * (counts[1] > 0)[:, None]).astype(np.float32)
         penalties = [self._penalty(count, n) for count, n in zip(counts, reversed(active), strict=True)]
         for _ in track(range(self.epochs), "ials"):
             _solve_all(*sides[0], items, self._gram(items), penalties[0], self.conjugate_steps, users)
@@ -79,21 +79,24 @@ class IALS:
         return self
 
     def _gram(self, factors: Vectors) -> Vectors:
-        gram: Vectors = np.float32(self.unobserved) * (factors.T @ factors)
+        gram: Vectors = np.float32(self.unobserved_weight) * (factors.T @ factors)
         return gram
 
-    def _penalty(self, count: Array, others: int) -> Scores:
-        weight = count + self.unobserved * others
+    def _penalty(self, count: Array, n_other: int) -> Scores:
+        """Return the penalty of rows with `count` positives, given the number of rows on the other side."""
+        weight = count + self.unobserved_weight * n_other
         penalty: Scores = (self.l2 * weight**self.l2_exponent).astype(np.float32)
         return penalty
 
     def _usable(self, queries: Queries) -> Rows:
+        """Return the liked history items that were known at training, -1 elsewhere; (B, H)."""
         known = self._learnt["known"]
         liked = distinct_liked(queries, float(self._learnt["positive_from"]), len(known))
         usable: Rows = np.where((liked >= 0) & known[liked], liked, np.int32(-1)) if len(known) else liked
         return usable
 
     def _fold_in(self, usable: Rows) -> Vectors:
+        """Return the factors of queries with these histories, (B, D); 0 for an empty one."""
         items, gram, known = self._learnt["items"], self._learnt["gram"], self._learnt["known"]
         out = np.zeros((len(usable), items.shape[1]), np.float32)
         penalty = self._penalty((usable >= 0).sum(axis=1), int(known.sum()))
@@ -101,7 +104,7 @@ class IALS:
         return out
 
     def score(self, queries: Queries, items: Rows | None) -> Scores:
-        """Return inner products, about 1 for a sure liking; -inf where no history item was liked and known."""
+        """Return inner products, about 1 for a certain positive; -inf for a query without liked and known items."""
         usable, factors = self._usable(queries), self._learnt["items"]
         vectors = self._fold_in(usable)
         if items is None:
@@ -113,11 +116,11 @@ class IALS:
         return out
 
     def embed_queries(self, queries: Queries) -> Vectors:
-        """Return the folded-in factors of the queries; 0 where no history item was liked and known."""
+        """Return the folded-in factors of the queries; 0 for a query without liked and known items."""
         return self._fold_in(self._usable(queries))
 
     def embed_items(self, items: Rows) -> Vectors:
-        """Return the factors of the items; 0 at row -1 and for items without likings."""
+        """Return the factors of the items; 0 at row -1 and for items without positives."""
         factors = self._learnt["items"]
         if not len(factors):
             return np.zeros((*items.shape, factors.shape[1]), np.float32)
@@ -126,28 +129,28 @@ class IALS:
         return vectors
 
     def reasons(self, queries: Queries, items: Rows) -> list[list[list[Reason]]]:
-        """Return each liked history item's share of the score, where positive (Hu et al. 2008, section 5).
+        """Return the liked history items with a positive share of the score, largest first (Hu et al. 2008, section 5).
 
         The query's factors are W sum of y_j, with W the inverse of its system, so item j adds y_i' W y_j.
         """
         usable, factors = self._usable(queries), self._learnt["items"].astype(np.float64)
         gram, n_known = self._learnt["gram"].astype(np.float64), int(self._learnt["known"].sum())
-        found = []
-        for row, wanted in zip(usable, items, strict=True):
+        reasons = []
+        for row, candidates in zip(usable, items, strict=True):
             history = row[row >= 0]
             liked = factors[history]
             penalty = float(self._penalty(np.array(len(history)), n_known))
             system = gram + liked.T @ liked + penalty * np.eye(len(gram))
-            shares = liked @ np.linalg.solve(system, self.embed_items(wanted).T.astype(np.float64))
-            found.append([_positive(history, share) for share in shares.T])
-        return found
+            shares = liked @ np.linalg.solve(system, self.embed_items(candidates).T.astype(np.float64))
+            reasons.append([_positive(history, share) for share in shares.T])
+        return reasons
 
     def state(self) -> Arrays:
         """Return "items" (N, D), "gram" (D, D), "known" (N,) and "positive_from"."""
         return dict(self._learnt)
 
     def load_state(self, arrays: Arrays) -> None:
-        """Take over what `state` gave."""
+        """Restore what `state` returned."""
         self._learnt = dict(arrays)
 
 
@@ -160,7 +163,7 @@ def _positive(history: Rows, shares: Array) -> list[Reason]:
 def _solve_all(
     start: Offsets, row: Rows, others: Vectors, gram: Vectors, penalty: Scores, steps: int, out: Vectors
 ) -> None:
-    """Solve for every row of one side, given the other; interleaved lanes share the work evenly."""
+    """Solve for every row of one side, given the other side; rows are interleaved over lanes to balance the work."""
     lanes, width = 64, others.shape[1]
     for lane in prange(lanes):
         square = np.empty((width, width) if steps == 0 else (3, width), np.float32)
@@ -233,11 +236,11 @@ def _dot(first: Scores, second: Scores, n: int) -> float:
 
 @njit(cache=True, nogil=True, fastmath=True)
 def _conjugate(
-    liked: Rows, others: Vectors, gram: Vectors, penalty: float, steps: int, room: Vectors, out: Scores
+    liked: Rows, others: Vectors, gram: Vectors, penalty: float, steps: int, buffers: Vectors, out: Scores
 ) -> None:
-    """Improve x by steps of conjugate gradients on the system that `_exact` solves."""
+    """Improve x by steps of conjugate gradients on the system that `_exact` solves; buffers are (3, D)."""
     width = len(out)
-    residual, direction, image = room[0], room[1], room[2]
+    residual, direction, image = buffers[0], buffers[1], buffers[2]
     _apply(liked, others, gram, penalty, out, np.float32(1), image)
     for a in range(width):
         residual[a] = image[a]

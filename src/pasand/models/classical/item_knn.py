@@ -1,4 +1,4 @@
-"""Item kNN: what resembles the items you liked (Sarwar et al. 2001; shrinkage as in Koren 2008)."""
+"""Item kNN: items similar to those that the user liked (Sarwar et al. 2001; shrinkage as in Koren 2008)."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from pasand.errors import InputError
 from pasand.models.classical.neighbours import (
     Pairs,
     correlation,
+    distinct,
     distinct_liked,
+    group_means,
+    kernel_items,
     latest,
-    means,
-    offer,
-    once,
-    overall,
-    settle,
-    whole,
+    overall_mean,
+    push,
+    sort_heap,
 )
 from pasand.types import Array, Arrays, Offsets, Queries, Rows, Scores
 
@@ -32,21 +32,21 @@ from pasand.types import Array, Arrays, Offsets, Queries, Rows, Scores
 class ItemKNN:
     """Scores an item by the summed similarity of the liked history items that have it among their neighbours.
 
-    An item is no neighbour of itself, and only positive similarities count. Of equally similar items the lower row is
+    An item is not its own neighbour, and only positive similarities count. Of equally similar items the lower row is
     the nearer neighbour.
     """
 
     neighbours: int = 50
-    """Neighbours kept for each item, at least 1."""
+    """Number of neighbours kept for each item, at least 1."""
     similarity: Literal["cosine", "pearson", "adjusted"] = "cosine"
-    """"cosine" of who liked the items; "pearson" correlation of the ratings of their common raters; "adjusted" cosine:
-    of ratings less their users' means, over common raters. The last two need ratings."""
+    """"cosine" of the users who liked the items; "pearson" correlation of the ratings of common raters; "adjusted"
+    cosine: of ratings less their users' means, over common raters. The last two need ratings."""
     shrinkage: float = 10.0
-    """Draws similarities with little support to 0: added to the cosine's denominator; n / (n + shrinkage) for n
-    common raters."""
-    decay: float = 1.0
-    """Weight of a liked item of the history relative to the next later one, above 0; 1: all count alike. Predicted
-    ratings take no notice of it."""
+    """Shrinks similarities with little support towards 0: added to the cosine's denominator, and as n / (n + shrinkage)
+    on correlations over n common raters."""
+    history_decay: float = 1.0
+    """Weight of a liked item of the history relative to the next later one, above 0 and at most 1; 1: all weigh the
+    same. Predicted ratings do not use it."""
     _learnt: dict[str, Array] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -56,34 +56,34 @@ class ItemKNN:
             raise ValueError(f"similarity must be cosine, pearson or adjusted, got {self.similarity!r}")
         if not self.shrinkage >= 0:
             raise ValueError(f"shrinkage must not be negative, got {self.shrinkage}")
-        if not 0 < self.decay <= 1:
-            raise ValueError(f"decay must be above 0 and at most 1, got {self.decay}")
+        if not 0 < self.history_decay <= 1:
+            raise ValueError(f"history_decay must be above 0 and at most 1, got {self.history_decay}")
 
     def fit(self, data: Dataset, *, rng: Generator) -> Self:
-        """Find each item's neighbours."""
+        """Find the nearest neighbours of each item."""
         if self.similarity != "cosine" and data.value is None:
             raise InputError(
                 data.name, cause=f"item_knn by {self.similarity} needs ratings", cure='use similarity = "cosine"'
             )
-        rows, weights = self._by_liking(data) if self.similarity == "cosine" else self._by_rating(data)
-        average, centre = np.zeros(data.n_items, np.float32), 0.0
+        rows, weights = self._by_positives(data) if self.similarity == "cosine" else self._by_ratings(data)
+        item_mean, mean = np.zeros(data.n_items, np.float32), 0.0
         if data.value is not None:
             pairs = latest(data)
-            centre = overall(pairs)
-            average = means(pairs.turned(data.n_items), centre)
+            mean = overall_mean(pairs)
+            item_mean = group_means(pairs.transposed(data.n_items), mean)
         self._learnt = {
             "neighbours": rows,
             "weights": weights,
-            "mean": average,
-            "overall": np.array(centre, np.float32),
+            "mean": item_mean,
+            "overall": np.array(mean, np.float32),
             "positive_from": np.array(data.positive_from),
         }
         return self
 
-    def _by_liking(self, data: Dataset) -> tuple[Rows, Scores]:
+    def _by_positives(self, data: Dataset) -> tuple[Rows, Scores]:
         by_user = data.matrix()
         by_item = by_user.T.tocsr()
-        rows, weights = self._blank(data.n_items)
+        rows, weights = self._no_neighbours(data.n_items)
         _cosines(
             by_user.indptr.astype(np.int64),
             by_user.indices.astype(np.int32),
@@ -95,20 +95,20 @@ class ItemKNN:
         )
         return rows, weights
 
-    def _by_rating(self, data: Dataset) -> tuple[Rows, Scores]:
+    def _by_ratings(self, data: Dataset) -> tuple[Rows, Scores]:
         pairs = latest(data)
         if self.similarity == "adjusted":
             users = np.repeat(np.arange(data.n_users), np.diff(pairs.start))
-            pairs = Pairs(start=pairs.start, row=pairs.row, value=pairs.value - means(pairs, 0)[users])
-        other = pairs.turned(data.n_items)
-        rows, weights = self._blank(data.n_items)
+            pairs = Pairs(start=pairs.start, row=pairs.row, value=pairs.value - group_means(pairs, 0)[users])
+        by_item = pairs.transposed(data.n_items)
+        rows, weights = self._no_neighbours(data.n_items)
         _correlations(
             pairs.start,
             pairs.row,
             pairs.value,
-            other.start,
-            other.row,
-            other.value,
+            by_item.start,
+            by_item.row,
+            by_item.value,
             self.similarity == "pearson",
             float(self.shrinkage),
             rows,
@@ -116,31 +116,34 @@ class ItemKNN:
         )
         return rows, weights
 
-    def _blank(self, n_items: int) -> tuple[Rows, Scores]:
+    def _no_neighbours(self, n_items: int) -> tuple[Rows, Scores]:
+        """Return rows of -1 and weights of 0, (N, neighbours) each, to be filled."""
         shape = (n_items, min(self.neighbours, max(n_items - 1, 1)))
         return np.full(shape, -1, np.int32), np.zeros(shape, np.float32)
 
     def score(self, queries: Queries, items: Rows | None) -> Scores:
-        """Return summed similarities, at least 0; -inf where no liked item of the history has a neighbour."""
+        """Return summed similarities, at least 0; -inf for a query whose liked items have no neighbours."""
         rows, weights = self._learnt["neighbours"], self._learnt["weights"]
         liked = self._liked(queries)
+        wanted = kernel_items(items, len(rows))
         out = np.empty((len(queries), len(rows)) if items is None else items.shape, np.float32)
-        _sum_similarities(rows, weights, liked, self._strength(liked), whole(items, len(rows)), items is None, out)
+        _sum_similarities(rows, weights, liked, self._history_weights(liked), wanted, items is None, out)
         return out
 
-    def _strength(self, liked: Rows) -> Scores:
-        """Return what each liked item counts, 1 the latest; (B, H)."""
+    def _history_weights(self, liked: Rows) -> Scores:
+        """Return the weight of each liked item, 1 for the latest; (B, H)."""
         later = (liked >= 0)[:, ::-1].cumsum(axis=1)[:, ::-1] - 1
-        strength: Scores = np.power(np.float32(self.decay), np.maximum(later, 0).astype(np.float32))
-        return strength
+        weights: Scores = np.power(np.float32(self.history_decay), np.maximum(later, 0).astype(np.float32))
+        return weights
 
     def predict(self, queries: Queries, items: Rows) -> Scores:
-        """Return the item's mean + the similarity-weighted deviations of the history's ratings from their items' means.
+        """Return the item's mean plus the weighted mean deviation of the history's ratings from their items' means.
 
-        The history items count that have the item among their neighbours; without any it is the item's mean, for an
-        unknown item the mean of all ratings (0 for data without ratings).
+        The weights are similarities, and only history items that have the item among their neighbours count. Without
+        any, the result is the item's mean; for an unknown item it is the mean of all ratings (0 for data without
+        ratings).
         """
-        rated = once(
+        rated = distinct(
             np.where(np.isnan(queries.history_value), np.int32(-1), queries.history), len(self._learnt["mean"])
         )
         out = np.empty(items.shape, np.float32)
@@ -151,7 +154,7 @@ class ItemKNN:
             np.float32(self._learnt["overall"]),
             rated,
             np.ascontiguousarray(queries.history_value),
-            whole(items, len(self._learnt["mean"])),
+            kernel_items(items, len(self._learnt["mean"])),
             out,
         )
         return out
@@ -159,13 +162,14 @@ class ItemKNN:
     def reasons(self, queries: Queries, items: Rows) -> list[list[list[Reason]]]:
         """Return the liked history items that have the item among their neighbours, most similar first."""
         rows, weights = self._learnt["neighbours"], self._learnt["weights"]
-        found = []
+        reasons = []
         liked = self._liked(queries)
-        for row, strength, wanted in zip(liked, self._strength(liked), items, strict=True):
+        for row, own_weights, candidates in zip(liked, self._history_weights(liked), items, strict=True):
             history = row[row >= 0]
-            near, close = rows[history], weights[history] * strength[row >= 0, None]
-            found.append([_similar(history, np.where(near == item, close, 0).sum(axis=1), item) for item in wanted])
-        return found
+            near, added = rows[history], weights[history] * own_weights[row >= 0, None]
+            shares = [np.where(near == item, added, 0).sum(axis=1) for item in candidates]
+            reasons.append([_similar(history, share, item) for share, item in zip(shares, candidates, strict=True)])
+        return reasons
 
     def _liked(self, queries: Queries) -> Rows:
         return distinct_liked(queries, float(self._learnt["positive_from"]), len(self._learnt["neighbours"]))
@@ -175,7 +179,7 @@ class ItemKNN:
         return dict(self._learnt)
 
     def load_state(self, arrays: Arrays) -> None:
-        """Take over what `state` gave."""
+        """Restore what `state` returned."""
         self._learnt = dict(arrays)
 
 
@@ -224,8 +228,8 @@ def _cosines(
                     weight = np.float32(common[j] / (norm[i] * norm[j] + shrinkage))
                     common[j] = 0
                     if size < len(best) or weight >= best[0]:
-                        size = offer(best, near, size, weight, j)
-            settle(best, near, size)
+                        size = push(best, near, size, weight, j)
+            sort_heap(best, near, size)
 
 
 @njit(cache=True, parallel=True)
@@ -263,8 +267,8 @@ def _correlations(
                 weight = np.float32(correlation(sums[j], centre, shrinkage))
                 sums[j] = 0
                 if weight > 0:
-                    size = offer(weights[i], rows[i], size, weight, j)
-            settle(weights[i], rows[i], size)
+                    size = push(weights[i], rows[i], size, weight, j)
+            sort_heap(weights[i], rows[i], size)
 
 
 @njit(cache=True, nogil=True)
@@ -279,7 +283,7 @@ def _add(sums: NDArray[np.float64], x: float, y: float) -> None:
 
 @njit(cache=True, nogil=True)
 def _sum_similarities(
-    rows: Rows, weights: Scores, liked: Rows, strength: Scores, items: Rows, everything: bool, out: Scores
+    rows: Rows, weights: Scores, liked: Rows, history_weights: Scores, items: Rows, all_items: bool, out: Scores
 ) -> None:
     total = np.empty(rows.shape[0], np.float32)
     for b in range(liked.shape[0]):
@@ -293,9 +297,9 @@ def _sum_similarities(
                 if rows[i, at] < 0:
                     break
                 usable = True
-                total[rows[i, at]] += strength[b, t] * weights[i, at]
+                total[rows[i, at]] += history_weights[b, t] * weights[i, at]
         for j in range(out.shape[1]):
-            item = j if everything else items[b, j]
+            item = j if all_items else items[b, j]
             out[b, j] = total[item] if usable and item >= 0 else -np.inf
 
 
@@ -304,16 +308,16 @@ def _predict(
     rows: Rows,
     weights: Scores,
     mean: Scores,
-    centre: float,
+    overall: float,
     rated: Rows,
     value: Scores,
     items: Rows,
     out: Scores,
 ) -> None:
-    above = np.empty(len(mean), np.float64)
+    deviation = np.empty(len(mean), np.float64)
     weight = np.empty(len(mean), np.float64)
     for b in range(rated.shape[0]):
-        above[:] = 0
+        deviation[:] = 0
         weight[:] = 0
         for t in range(rated.shape[1]):
             i = rated[b, t]
@@ -323,11 +327,11 @@ def _predict(
                 j = rows[i, at]
                 if j < 0:
                     break
-                above[j] += weights[i, at] * (value[b, t] - mean[i])
+                deviation[j] += weights[i, at] * (value[b, t] - mean[i])
                 weight[j] += weights[i, at]
         for j in range(items.shape[1]):
             item = items[b, j]
             if item < 0:
-                out[b, j] = centre
+                out[b, j] = overall
             else:
-                out[b, j] = mean[item] + (above[item] / weight[item] if weight[item] > 0 else 0)
+                out[b, j] = mean[item] + (deviation[item] / weight[item] if weight[item] > 0 else 0)

@@ -1,4 +1,4 @@
-"""What neighbour models share: each item of a history once, the latest event of each pair, the best few of a row."""
+"""Shared parts of neighbour models: interactions by user or item, distinct histories, a k-best heap, correlation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pasand.types import Array, Offsets, Queries, Rows, Scores, within
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pairs:
-    """Who met what, each pair once, grouped by its first side: group g stands at start[g]:start[g + 1]."""
+    """Distinct pairs of user and item, grouped by one side: group g has the pairs start[g]:start[g + 1]."""
 
     start: Offsets
     """(groups + 1,)"""
@@ -24,7 +24,7 @@ class Pairs:
     value: Scores
     """(pairs,) latest rating or strength, nan where none was given."""
 
-    def turned(self, n: int) -> Pairs:
+    def transposed(self, n: int) -> Pairs:
         """Return the same pairs grouped by the other side, which has n rows."""
         group = np.repeat(np.arange(len(self.start) - 1, dtype=np.int32), np.diff(self.start))
         order = np.argsort(self.row, kind="stable")
@@ -53,39 +53,39 @@ def offsets(group: Rows, n: int) -> Offsets:
     return start
 
 
-def means(pairs: Pairs, otherwise: float) -> Scores:
-    """Return the mean value of each group, `otherwise` where it has no value; (groups,)."""
+def group_means(pairs: Pairs, default: float) -> Scores:
+    """Return the mean value of each group, `default` for a group without values; (groups,)."""
     group = np.repeat(np.arange(len(pairs.start) - 1), np.diff(pairs.start))
     given = ~np.isnan(pairs.value)
     n = np.bincount(group[given], minlength=len(pairs.start) - 1)
     total = np.bincount(group[given], weights=pairs.value[given].astype(np.float64), minlength=len(n))
-    mean: Scores = np.where(n > 0, total / np.maximum(n, 1), otherwise).astype(np.float32)
+    mean: Scores = np.where(n > 0, total / np.maximum(n, 1), default).astype(np.float32)
     return mean
 
 
-def overall(pairs: Pairs) -> float:
-    """Return the mean of all values, 0 where there is none."""
+def overall_mean(pairs: Pairs) -> float:
+    """Return the mean of all values, 0 if there is none."""
     given = pairs.value[~np.isnan(pairs.value)]
     return float(given.mean(dtype=np.float64)) if len(given) else 0.0
 
 
 def distinct_liked(queries: Queries, positive_from: float, n_items: int) -> Rows:
-    """Return the liked items of each history, each once, -1 elsewhere; (B, H)."""
-    return once(queries.liked(positive_from), n_items)
+    """Return the liked items of each history, each item once, -1 elsewhere; (B, H)."""
+    return distinct(queries.liked(positive_from), n_items)
 
 
-def once(history: Rows, n_items: int) -> Rows:
-    """Return the history with only the last event of each item left, -1 elsewhere; (B, H).
+def distinct(history: Rows, n_items: int) -> Rows:
+    """Return the history with only the last event of each item kept, -1 elsewhere; (B, H).
 
-    >>> once(np.array([[-1, 2, 0, 2]], np.int32), 3)
+    >>> distinct(np.array([[-1, 2, 0, 2]], np.int32), 3)
     array([[-1, -1,  0,  2]], dtype=int32)
     """
-    out: Rows = _once(np.ascontiguousarray(history), n_items)
+    out: Rows = _distinct(np.ascontiguousarray(history), n_items)
     return out
 
 
 @njit(cache=True, nogil=True)
-def _once(history: Rows, n_items: int) -> Rows:
+def _distinct(history: Rows, n_items: int) -> Rows:
     out = np.full(history.shape, -1, np.int32)
     seen = np.full(n_items, -1, np.int64)
     for b in range(history.shape[0]):
@@ -98,10 +98,10 @@ def _once(history: Rows, n_items: int) -> Rows:
 
 
 @njit(cache=True, nogil=True)
-def offer(weights: Scores, rows: Rows, size: int, weight: float, row: int) -> int:
-    """Keep (weight, row) if it is among the best so far; returns how many are kept.
+def push(weights: Scores, rows: Rows, size: int, weight: float, row: int) -> int:
+    """Push (weight, row) onto a heap of the k best; return the new size of the heap.
 
-    `weights` and `rows` are a heap with the worst in front; of equal weights the lower row is the better one.
+    `weights` and `rows`, (k,), are a heap with the worst entry first. Of equal weights the lower row is the better one.
     """
     if size < len(weights):
         at = size
@@ -119,8 +119,8 @@ def offer(weights: Scores, rows: Rows, size: int, weight: float, row: int) -> in
 
 
 @njit(cache=True, nogil=True)
-def settle(weights: Scores, rows: Rows, size: int) -> None:
-    """Turn the heap into a list, best first."""
+def sort_heap(weights: Scores, rows: Rows, size: int) -> None:
+    """Sort the heap in place, best entry first."""
     for end in range(size - 1, 0, -1):
         weight, row = weights[end], rows[end]
         weights[end], rows[end] = weights[0], rows[0]
@@ -129,7 +129,7 @@ def settle(weights: Scores, rows: Rows, size: int) -> None:
 
 @njit(cache=True, nogil=True)
 def correlation(sums: NDArray[np.float64], centre: bool, shrinkage: float) -> float:
-    """Return n, sum x, sum y, sum xy, sum xx, sum yy as a correlation times n / (n + shrinkage), 0 without variance.
+    """Return the correlation times n / (n + shrinkage), 0 without variance; sums are n, x, y, xy, xx and yy, (6,).
 
     With `centre` it is Pearson's over the common raters; without, the cosine of values that are centred already.
     """
@@ -145,6 +145,6 @@ def correlation(sums: NDArray[np.float64], centre: bool, shrinkage: float) -> fl
     return weight
 
 
-def whole(items: Rows | None, n_items: int) -> Array:
-    """Return the items as a kernel takes them: None as an empty table, rows from n_items on as unknown ones."""
+def kernel_items(items: Rows | None, n_items: int) -> Array:
+    """Return the items as kernels take them: an empty table for None, and -1 for rows from n_items on."""
     return np.empty((0, 0), np.int32) if items is None else np.ascontiguousarray(within(items, n_items), np.int32)

@@ -1,4 +1,4 @@
-"""Most popular: the same list for everybody, or for everybody of a segment."""
+"""Popularity: one ranking for all users, or one for each segment of users."""
 
 from __future__ import annotations
 
@@ -18,22 +18,23 @@ DAY = 86_400
 
 @dataclass(kw_only=True)
 class Popularity:
-    """Scores an item by its share of the likings: of all time, of a recent window, or with fading memory.
+    """Scores an item by its share of the positives: of all time, of a recent window, or with exponential decay.
 
-    A recent share is shrunk by one event's weight towards the share of all time, so that items without recent likings
-    follow in their old order; a segment's share is shrunk by `shrinkage` events towards the overall one. Every item
-    has a finite score, and a query's time changes nothing: only what was fitted counts. Without times (`Dataset.order`
-    other than "time") window and half-life change nothing either.
+    A recent share is shrunk by the weight of one event towards the share of all time, so that items without recent
+    positives follow in their all-time order. A segment's share is shrunk by `shrinkage` events towards the overall one.
+    Every item has a finite score. The time of a query has no effect: scores depend on the fitted events alone. Without
+    times (`Dataset.order` other than "time") window and half-life have no effect either.
     """
 
     window_days: float | None = None
-    """Count the likings of so many last days before the newest event only; None: all."""
+    """Days before the newest event from which positives are counted; None: all of them."""
     half_life_days: float | None = None
-    """A liking's weight halves with every so many days before the newest event; None: it never fades."""
+    """Half-life of a positive's weight in days before the newest event; None: no decay."""
     segment: str | None = None
-    """Categorical or bag feature of users: a query that tells it gets what is popular there; None: no segments."""
+    """Categorical or bag feature of users; a query with this feature gets what is popular in its segment. None: no
+    segments."""
     shrinkage: float = 100.0
-    """Number of likings at which a segment's own share weighs as much as the overall share."""
+    """Number of positives at which a segment's own share weighs as much as the overall share."""
     _learnt: dict[str, Array] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -45,50 +46,49 @@ class Popularity:
             raise ValueError(f"shrinkage must be positive, got {self.shrinkage}")
 
     def fit(self, data: Dataset, *, rng: Generator) -> Self:
-        """Count the likings; a segment that the dataset lacks raises InputError."""
-        chosen = data.positives()
-        weight = self._weights(chosen, newest=int(data.time[-1]) if len(data) else 0)
+        """Count the positives; raises InputError for a segment that the dataset lacks."""
+        positives = data.positives()
+        weight = self._weights(positives, newest=int(data.time[-1]) if len(data) else 0)
         n_items = data.n_items
-        ever = _share(np.bincount(chosen.item, minlength=n_items), 1 / max(n_items, 1), prior=0)
-        overall = _share(np.bincount(chosen.item, weights=weight, minlength=n_items), ever, prior=1)
+        all_time = _share(np.bincount(positives.item, minlength=n_items), 1 / max(n_items, 1), prior=0)
+        overall = _share(np.bincount(positives.item, weights=weight, minlength=n_items), all_time, prior=1)
         if self.window_days is None and self.half_life_days is None:
-            overall = ever
+            overall = all_time
         segments = np.empty((0, n_items), np.float32)
         if self.segment is not None:
             codes, n = _codes(data, self.segment)
             segments = np.empty((n, n_items), np.float32)
             for code in range(n):
-                inside = (codes == code).any(axis=1)[chosen.user]
-                count = np.bincount(chosen.item[inside], weights=weight[inside], minlength=n_items)
+                inside = (codes == code).any(axis=1)[positives.user]
+                count = np.bincount(positives.item[inside], weights=weight[inside], minlength=n_items)
                 segments[code] = _share(count, overall, prior=self.shrinkage)
         self._learnt = {"overall": overall.astype(np.float32), "segments": segments}
         return self
 
-    def _weights(self, chosen: Dataset, newest: int) -> NDArray[np.float64]:
-        age = (newest - chosen.time) / DAY
-        weight = np.ones(len(chosen)) if self.half_life_days is None else 0.5 ** (age / self.half_life_days)
+    def _weights(self, positives: Dataset, newest: int) -> NDArray[np.float64]:
+        age = (newest - positives.time) / DAY
+        weight = np.ones(len(positives)) if self.half_life_days is None else 0.5 ** (age / self.half_life_days)
         if self.window_days is not None:
             weight = weight * (age < self.window_days)
         return weight
 
     def score(self, queries: Queries, items: Rows | None) -> Scores:
-        """Return shares of likings; users of several segments (a bag) get their mean, of none the overall share."""
+        """Return shares of positives; queries of several segments (a bag) get the mean, of none the overall share."""
         overall, segments = self._learnt["overall"], self._learnt["segments"]
         items = within(items, len(overall))
-        told = queries.features.get(self.segment) if self.segment is not None else None
-        if told is None:
-            whole = np.broadcast_to(overall, (len(queries), len(overall)))
-            return _pick(whole, items)
-        codes = np.asarray(told).reshape(len(queries), -1)
+        segment = queries.features.get(self.segment) if self.segment is not None else None
+        if segment is None:
+            return _pick(np.broadcast_to(overall, (len(queries), len(overall))), items)
+        codes = np.asarray(segment).reshape(len(queries), -1)
         known = (codes >= 0) & (codes < len(segments))
         out = np.empty((len(queries), len(overall)) if items is None else items.shape, np.float32)
-        mixes, which = np.unique(np.where(known, codes, -1), axis=0, return_inverse=True)
-        for number, mix in enumerate(mixes):
+        combinations, which = np.unique(np.where(known, codes, -1), axis=0, return_inverse=True)
+        for number, combination in enumerate(combinations):
             rows = np.flatnonzero(which.ravel() == number)
-            inside = mix[mix >= 0]
+            inside = combination[combination >= 0]
             shares = segments[inside].mean(axis=0) if len(inside) else overall
-            whole = np.broadcast_to(shares, (len(rows), len(overall)))
-            out[rows] = _pick(whole, None if items is None else items[rows])
+            scores = np.broadcast_to(shares, (len(rows), len(overall)))
+            out[rows] = _pick(scores, None if items is None else items[rows])
         return out
 
     def state(self) -> Arrays:
@@ -96,36 +96,37 @@ class Popularity:
         return dict(self._learnt)
 
     def load_state(self, arrays: Arrays) -> None:
-        """Take over what `state` gave."""
+        """Restore what `state` returned."""
         self._learnt = dict(arrays)
 
 
 def _share(count: Array, towards: NDArray[np.float64] | float, prior: float) -> NDArray[np.float64]:
-    """Return (count + prior * towards) / (total + prior), `towards` where there is nothing at all."""
+    """Return (count + prior * towards) / (total + prior), or `towards` if that total is 0; (N,)."""
     total = count.sum() + prior
     share: NDArray[np.float64] = (count + prior * towards) / total if total > 0 else np.zeros_like(count) + towards
     return share
 
 
 def _codes(data: Dataset, segment: str) -> tuple[Array, int]:
+    """Return the segments of each user, (U, most segments of a user) padded with -1, and the number of segments."""
     feature = data.user_features.get(segment)
     if feature is None or feature.kind not in ("categorical", "bag"):
-        fit = [name for name, known in data.user_features.items() if known.kind in ("categorical", "bag")]
+        valid = [name for name, known in data.user_features.items() if known.kind in ("categorical", "bag")]
         raise InputError(
             data.name,
             value=segment,
             cause="popularity needs a categorical or bag feature of users as its segment",
-            cure=f"choose one of {', '.join(fit)}" if fit else "leave out segment: these data have no such feature",
+            cure=f"choose one of {', '.join(valid)}" if valid else "leave out segment: these data have no such feature",
         )
     codes = feature.take(np.arange(data.n_users, dtype=np.int32))
     return codes.reshape(data.n_users, -1), len(feature.names)
 
 
-def _pick(whole: Scores, items: Rows | None) -> Scores:
-    """Return the (B, N) scores whole, or those of the (B, K) items with -inf at row -1."""
+def _pick(scores: Scores, items: Rows | None) -> Scores:
+    """Return all (B, N) scores, or those of the (B, K) items with -inf at row -1."""
     if items is None:
-        return whole.astype(np.float32)
-    if not whole.shape[1]:
+        return scores.astype(np.float32)
+    if not scores.shape[1]:
         return np.full(items.shape, -np.inf, np.float32)
-    picked = np.take_along_axis(whole, np.maximum(items, 0), axis=1)
+    picked = np.take_along_axis(scores, np.maximum(items, 0), axis=1)
     return np.where(items >= 0, picked, np.float32(-np.inf))

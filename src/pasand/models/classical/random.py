@@ -1,4 +1,4 @@
-"""Random scores: the floor of every leaderboard."""
+"""Random scores: the baseline that every model has to beat."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from numba import njit
 from numpy.random import Generator
 
 from pasand.data.dataset import Dataset
-from pasand.models.classical.neighbours import whole
+from pasand.models.classical.neighbours import kernel_items
 from pasand.types import Array, Arrays, Queries, Rows, Scores
 
 
 @dataclass(kw_only=True)
 class Random:
-    """Scores drawn uniformly from [0, 1): the same for the same fit, user and history, unrelated otherwise.
+    """Scores items by random numbers, uniform in [0, 1): equal for equal fit, user and history, independent otherwise.
 
-    Drawn by hashing (SplitMix64's finaliser) instead of by a generator, so that a query's answer does not depend on
-    which other queries stand in its batch.
+    The numbers are hashes (SplitMix64's finaliser) instead of draws from a generator, so that the scores of a query do
+    not depend on the other queries of its batch.
     """
 
     _learnt: dict[str, Array] = field(default_factory=dict, init=False, repr=False, compare=False)
@@ -35,7 +35,7 @@ class Random:
         seed = np.uint64(self._learnt["seed"])
         history = np.ascontiguousarray(queries.within(n_items).history)
         out = np.empty((len(queries), n_items) if items is None else items.shape, np.float32)
-        _draw(seed, np.asarray(queries.users), history, whole(items, n_items), items is None, out)
+        _draw(seed, np.asarray(queries.users), history, kernel_items(items, n_items), items is None, out)
         return out
 
     def state(self) -> Arrays:
@@ -43,7 +43,7 @@ class Random:
         return dict(self._learnt)
 
     def load_state(self, arrays: Arrays) -> None:
-        """Take over what `state` gave."""
+        """Restore what `state` returned."""
         self._learnt = dict(arrays)
 
 

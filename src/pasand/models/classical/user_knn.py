@@ -1,9 +1,9 @@
-"""User kNN: what people like you liked (Resnick et al. 1994; Herlocker et al. 1999)."""
+"""User kNN: items that similar users liked or rated (Resnick et al. 1994; Herlocker et al. 1999)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, Self
+from typing import Literal, NamedTuple, Self
 
 import numpy as np
 from numba import njit
@@ -11,28 +11,56 @@ from numpy.random import Generator
 
 from pasand.data.dataset import Dataset
 from pasand.errors import InputError
-from pasand.models.classical.neighbours import correlation, latest, means, offer, once, overall, settle, whole
+from pasand.models.classical.neighbours import (
+    correlation,
+    distinct,
+    group_means,
+    kernel_items,
+    latest,
+    overall_mean,
+    push,
+    sort_heap,
+)
 from pasand.types import Array, Arrays, Offsets, Queries, Rows, Scores
 
 KINDS = ("cosine", "pearson", "adjusted")
+
+
+class _Raters(NamedTuple):
+    """The training events by item, and what they are compared with queries by."""
+
+    kind: int
+    """Position of the similarity in `KINDS`."""
+    shrinkage: float
+    positive_from: float
+    start: Offsets
+    """(N + 1,) the raters of item i are user[start[i]:start[i + 1]]."""
+    user: Rows
+    value: Scores
+    item_mean: Scores
+    """(N,)"""
+    n_positives: Scores
+    """(U,) number of items that each user liked."""
 
 
 @dataclass(kw_only=True)
 class UserKNN:
     """Scores an item by the summed similarity of the nearest training users who liked it.
 
-    A query is compared by its history, so users who arrived after training are answered too; its own training events
-    are left out. Only positive similarities count; of equally similar users the lower row is the nearer one.
+    The similarity of a query comes from its history, so users who arrived after training get scores too. The query's
+    own training events are left out. Only positive similarities count. Of equally similar users the lower row is the
+    nearer neighbour.
     """
 
     neighbours: int = 100
-    """Users asked, at least 1: for a ranking the nearest of all, for a rating the nearest who rated the item."""
+    """Number of neighbours, at least 1: for a ranking the nearest of all users, for a rating the nearest raters of the
+    item."""
     similarity: Literal["cosine", "pearson", "adjusted"] = "cosine"
-    """"cosine" of what the users liked; "pearson" correlation of their ratings of common items; "adjusted" cosine: of
-    ratings less their items' means, over common items. The last two need ratings."""
+    """"cosine" of the liked items; "pearson" correlation of the ratings of common items; "adjusted" cosine: of ratings
+    less their items' means, over common items. The last two need ratings."""
     shrinkage: float = 10.0
-    """Draws similarities with little support to 0: added to the cosine's denominator; n / (n + shrinkage) for n
-    common items."""
+    """Shrinks similarities with little support towards 0: added to the cosine's denominator, and as n / (n + shrinkage)
+    on correlations over n common items."""
     _learnt: dict[str, Array] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -50,47 +78,50 @@ class UserKNN:
                 data.name, cause=f"user_knn by {self.similarity} needs ratings", cure='use similarity = "cosine"'
             )
         pairs = latest(data)
-        other = pairs.turned(data.n_items)
+        by_item = pairs.transposed(data.n_items)
         liked = ~(pairs.value < np.float32(data.positive_from))
         user = np.repeat(np.arange(data.n_users), np.diff(pairs.start))
-        centre = overall(pairs)
+        mean = overall_mean(pairs)
         self._learnt = {
             "user_start": pairs.start,
             "user_item": pairs.row,
             "user_value": pairs.value,
-            "user_mean": means(pairs, centre),
-            "user_likings": np.bincount(user[liked], minlength=data.n_users).astype(np.float32),
-            "item_start": other.start,
-            "item_user": other.row,
-            "item_value": other.value,
-            "item_mean": means(other, centre),
-            "overall": np.array(centre, np.float32),
+            "user_mean": group_means(pairs, mean),
+            "user_positives": np.bincount(user[liked], minlength=data.n_users).astype(np.float32),
+            "item_start": by_item.start,
+            "item_user": by_item.row,
+            "item_value": by_item.value,
+            "item_mean": group_means(by_item, mean),
+            "overall": np.array(mean, np.float32),
             "positive_from": np.array(data.positive_from, np.float32),
         }
         return self
 
     def score(self, queries: Queries, items: Rows | None) -> Scores:
-        """Return summed similarities, at least 0; -inf where nobody resembles the query."""
+        """Return summed similarities, at least 0; -inf for a query without similar users."""
         learnt = self._learnt
         n_items = len(learnt["item_mean"])
         out = np.empty((len(queries), n_items) if items is None else items.shape, np.float32)
         _rank(
-            *self._compared(queries),
+            self._raters(),
+            np.ascontiguousarray(queries.users),
+            distinct(queries.history, n_items),
+            np.ascontiguousarray(queries.history_value),
             learnt["user_start"],
             learnt["user_item"],
             learnt["user_value"],
             min(self.neighbours, max(len(learnt["user_mean"]), 1)),
-            whole(items, n_items),
+            kernel_items(items, n_items),
             items is None,
             out,
         )
         return out
 
     def predict(self, queries: Queries, items: Rows) -> Scores:
-        """Return the query's mean rating + the similarity-weighted deviations of the item's raters from their means.
+        """Return the query's mean rating plus the weighted mean deviation of the item's raters from their own means.
 
-        Without similar raters it is the query's mean; a query without ratings gets the item's mean, or the mean of all
-        ratings for an unknown item (0 for data without ratings).
+        The weights are the similarities. An item without similar raters gets the query's mean. A query without ratings
+        gets the item's mean, or the mean of all ratings for an unknown item (0 for data without ratings).
         """
         learnt = self._learnt
         queries = queries.within(len(learnt["item_mean"]))
@@ -99,33 +130,30 @@ class UserKNN:
         mean = np.where(given, queries.history_value, 0).sum(axis=1, dtype=np.float64) / np.maximum(n, 1)
         out = np.empty(items.shape, np.float32)
         _predict(
-            *self._compared(queries),
+            self._raters(),
+            np.ascontiguousarray(queries.users),
+            distinct(queries.history, len(learnt["item_mean"])),
+            np.ascontiguousarray(queries.history_value),
             learnt["user_mean"],
             np.float32(learnt["overall"]),
             np.where(n > 0, mean, np.nan).astype(np.float32),
             self.neighbours,
-            whole(items, len(learnt["item_mean"])),
+            kernel_items(items, len(learnt["item_mean"])),
             out,
         )
         return out
 
-    def _compared(
-        self, queries: Queries
-    ) -> tuple[int, float, float, Rows, Rows, Scores, Array, Rows, Scores, Scores, Scores]:
-        """Return what `_similarities` needs."""
+    def _raters(self) -> _Raters:
         learnt = self._learnt
-        return (
+        return _Raters(
             KINDS.index(self.similarity),
             float(self.shrinkage),
             float(learnt["positive_from"]),
-            np.ascontiguousarray(queries.users),
-            once(queries.history, len(learnt["item_mean"])),
-            np.ascontiguousarray(queries.history_value),
             learnt["item_start"],
             learnt["item_user"],
             learnt["item_value"],
             learnt["item_mean"],
-            learnt["user_likings"],
+            learnt["user_positives"],
         )
 
     def state(self) -> Arrays:
@@ -133,39 +161,27 @@ class UserKNN:
         return dict(self._learnt)
 
     def load_state(self, arrays: Arrays) -> None:
-        """Take over what `state` gave."""
+        """Restore what `state` returned."""
         self._learnt = dict(arrays)
 
 
 @njit(cache=True, nogil=True)
 def _similarities(
-    kind: int,
-    shrinkage: float,
-    positive_from: float,
-    own: int,
-    history: Rows,
-    value: Scores,
-    item_start: Offsets,
-    item_user: Rows,
-    item_value: Scores,
-    item_mean: Scores,
-    user_likings: Scores,
-    sums: Array,
-    touched: Rows,
-    similar: Scores,
+    raters: _Raters, own: int, history: Rows, value: Scores, sums: Array, touched: Rows, similarity: Scores
 ) -> int:
-    """Fill `similar` (U,) for the `touched` users and return how many they are; leaves `sums` (U, 6) at 0."""
-    n_touched, likings = 0, 0
+    """Fill `similarity` (U,) for the `touched` users and return their number; leaves `sums` (U, 6) at 0."""
+    kind, positive_from = raters.kind, raters.positive_from
+    n_touched, n_positives = 0, 0
     for t in range(len(history)):
         i = history[t]
         if i < 0 or (value[t] < positive_from if kind == 0 else np.isnan(value[t])):
             continue
-        likings += 1
-        shift = item_mean[i] if kind == 2 else np.float32(0)
+        n_positives += 1
+        shift = raters.item_mean[i] if kind == 2 else np.float32(0)
         x = value[t] - shift
-        for at in range(item_start[i], item_start[i + 1]):
-            user, y = item_user[at], item_value[at] - shift
-            if user == own or (item_value[at] < positive_from if kind == 0 else np.isnan(y)):
+        for at in range(raters.start[i], raters.start[i + 1]):
+            user, y = raters.user[at], raters.value[at] - shift
+            if user == own or (raters.value[at] < positive_from if kind == 0 else np.isnan(y)):
                 continue
             if sums[user, 0] == 0:
                 touched[n_touched] = user
@@ -180,123 +196,81 @@ def _similarities(
     for at in range(n_touched):
         user = touched[at]
         if kind == 0:
-            similar[user] = sums[user, 0] / (np.sqrt(likings * user_likings[user]) + shrinkage)
+            norm = np.sqrt(n_positives * raters.n_positives[user])
+            similarity[user] = sums[user, 0] / (norm + raters.shrinkage)
         else:
-            similar[user] = correlation(sums[user], kind == 1, shrinkage)
+            similarity[user] = correlation(sums[user], kind == 1, raters.shrinkage)
         sums[user] = 0
     return n_touched
 
 
 @njit(cache=True, nogil=True)
 def _rank(
-    kind: int,
-    shrinkage: float,
-    positive_from: float,
+    raters: _Raters,
     users: Rows,
     history: Rows,
     value: Scores,
-    item_start: Offsets,
-    item_user: Rows,
-    item_value: Scores,
-    item_mean: Scores,
-    user_likings: Scores,
     user_start: Offsets,
     user_item: Rows,
     user_value: Scores,
     neighbours: int,
     items: Rows,
-    everything: bool,
+    all_items: bool,
     out: Scores,
 ) -> None:
-    n_users, n_items = len(user_likings), len(item_mean)
-    sums, touched, similar = np.zeros((n_users, 6)), np.empty(n_users, np.int32), np.zeros(n_users, np.float32)
-    best, near = np.empty(neighbours, np.float32), np.empty(neighbours, np.int32)
+    n_users, n_items = len(raters.n_positives), len(raters.item_mean)
+    sums, touched, similarity = np.zeros((n_users, 6)), np.empty(n_users, np.int32), np.zeros(n_users, np.float32)
+    best, nearest = np.empty(neighbours, np.float32), np.empty(neighbours, np.int32)
     total = np.empty(n_items, np.float32)
     for b in range(len(users)):
-        n_touched = _similarities(
-            kind,
-            shrinkage,
-            positive_from,
-            users[b],
-            history[b],
-            value[b],
-            item_start,
-            item_user,
-            item_value,
-            item_mean,
-            user_likings,
-            sums,
-            touched,
-            similar,
-        )
+        n_touched = _similarities(raters, users[b], history[b], value[b], sums, touched, similarity)
         size = 0
         for at in range(n_touched):
-            if similar[touched[at]] > 0:
-                size = offer(best, near, size, similar[touched[at]], touched[at])
-        settle(best, near, size)
+            if similarity[touched[at]] > 0:
+                size = push(best, nearest, size, similarity[touched[at]], touched[at])
+        sort_heap(best, nearest, size)
         total[:] = 0
         for at in range(size):
-            for other in range(user_start[near[at]], user_start[near[at] + 1]):
-                if not user_value[other] < positive_from:
-                    total[user_item[other]] += best[at]
+            for event in range(user_start[nearest[at]], user_start[nearest[at] + 1]):
+                if not user_value[event] < raters.positive_from:
+                    total[user_item[event]] += best[at]
         for j in range(out.shape[1]):
-            item = j if everything else items[b, j]
+            item = j if all_items else items[b, j]
             out[b, j] = total[item] if size > 0 and item >= 0 else -np.inf
 
 
 @njit(cache=True, nogil=True)
 def _predict(
-    kind: int,
-    shrinkage: float,
-    positive_from: float,
+    raters: _Raters,
     users: Rows,
     history: Rows,
     value: Scores,
-    item_start: Offsets,
-    item_user: Rows,
-    item_value: Scores,
-    item_mean: Scores,
-    user_likings: Scores,
     user_mean: Scores,
-    centre: float,
+    overall: float,
     query_mean: Scores,
     neighbours: int,
     items: Rows,
     out: Scores,
 ) -> None:
-    n_users = len(user_likings)
-    sums, touched, similar = np.zeros((n_users, 6)), np.empty(n_users, np.int32), np.zeros(n_users, np.float32)
-    best, near = np.empty(neighbours, np.float32), np.empty(neighbours, np.int32)
+    n_users = len(raters.n_positives)
+    sums, touched, similarity = np.zeros((n_users, 6)), np.empty(n_users, np.int32), np.zeros(n_users, np.float32)
+    best, nearest = np.empty(neighbours, np.float32), np.empty(neighbours, np.int32)
     for b in range(len(users)):
-        n_touched = _similarities(
-            kind,
-            shrinkage,
-            positive_from,
-            users[b],
-            history[b],
-            value[b],
-            item_start,
-            item_user,
-            item_value,
-            item_mean,
-            user_likings,
-            sums,
-            touched,
-            similar,
-        )
+        n_touched = _similarities(raters, users[b], history[b], value[b], sums, touched, similarity)
         for j in range(items.shape[1]):
             item = items[b, j]
             if np.isnan(query_mean[b]):
-                out[b, j] = item_mean[item] if item >= 0 else centre
+                out[b, j] = raters.item_mean[item] if item >= 0 else overall
                 continue
-            size, above, weight = 0, 0.0, 0.0
+            size, deviation, weight = 0, 0.0, 0.0
             if item >= 0:
-                for at in range(item_start[item], item_start[item + 1]):
-                    if similar[item_user[at]] > 0 and not np.isnan(item_value[at]):
-                        size = offer(best, near, size, similar[item_user[at]], at)
+                for event in range(raters.start[item], raters.start[item + 1]):
+                    if similarity[raters.user[event]] > 0 and not np.isnan(raters.value[event]):
+                        size = push(best, nearest, size, similarity[raters.user[event]], event)
             for at in range(size):
-                above += best[at] * (item_value[near[at]] - user_mean[item_user[near[at]]])
+                event = nearest[at]
+                deviation += best[at] * (raters.value[event] - user_mean[raters.user[event]])
                 weight += best[at]
-            out[b, j] = query_mean[b] + (above / weight if weight > 0 else 0.0)
+            out[b, j] = query_mean[b] + (deviation / weight if weight > 0 else 0.0)
         for at in range(n_touched):
-            similar[touched[at]] = 0
+            similarity[touched[at]] = 0

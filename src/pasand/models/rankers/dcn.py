@@ -13,23 +13,24 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class DCN(ContextualRanker):
-    """Scores by layers that multiply the features with each other, beside dense layers."""
+    """Scores by cross layers, which multiply the features with each other, in parallel to dense layers."""
 
-    crosses: int = 2
-    """Cross layers: products of up to one more features."""
+    cross_layers: int = 2
+    """Number of cross layers; n of them form products of up to n + 1 features."""
     rank: int = 32
-    """Rank of the cross layers' matrices; 0: full."""
+    """Rank of the weight matrices of the cross layers; 0: full rank."""
     layers: tuple[int, ...] = (128, 64)
-    """Widths of the ReLU layers beside them."""
+    """Widths of the dense ReLU layers."""
     dropout: float = 0.0
-    """Share of the units of each dense layer that is left out in training."""
+    """Dropout rate of the dense layers in training."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.crosses < 1 or self.rank < 0:
-            raise ValueError(f"crosses must be positive and rank not negative, got {self.crosses} and {self.rank}")
+        if self.cross_layers < 1 or self.rank < 0:
+            values = f"{self.cross_layers} and {self.rank}"
+            raise ValueError(f"cross_layers must be positive and rank not negative, got {values}")
 
     def _shape(self, names: list[str]) -> Shape:
         from pasand.layers.network_shape import Shape
 
-        return Shape(cross_layers=self.crosses, rank=self.rank, dense=self.layers, dropout=self.dropout)
+        return Shape(cross_layers=self.cross_layers, rank=self.rank, dense=self.layers, dropout=self.dropout)

@@ -1,4 +1,4 @@
-"""DeepFM (Guo et al., IJCAI 2017)."""
+"""DeepFM: a factorisation machine plus dense layers (Guo et al., IJCAI 2017)."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class DeepFM(ContextualRanker):
-    """Scores by a factorisation machine and dense layers over the same vectors."""
+    """Scores by the sum of a factorisation machine and dense layers over the same embeddings."""
 
     layers: tuple[int, ...] = (128, 64)
     """Widths of the ReLU layers."""
     dropout: float = 0.0
-    """Share of the units of each layer that is left out in training."""
+    """Dropout rate of the layers in training."""
 
     def _shape(self, names: list[str]) -> Shape:
         from pasand.layers.network_shape import Shape

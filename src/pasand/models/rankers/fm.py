@@ -1,4 +1,4 @@
-"""Factorisation machine by stochastic gradients (Rendle, ICDM 2010)."""
+"""Factorisation machine trained by stochastic gradients (Rendle, ICDM 2010)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class FM(ContextualRanker):
-    """Scores by a weight for each feature and an inner product for each pair of them."""
+    """Scores by a weight for each feature and the inner product of the vectors of each pair of features."""
 
     def _shape(self, names: list[str]) -> Shape:
         from pasand.layers.network_shape import Shape

@@ -10,6 +10,6 @@ from pasand.models.rankers.neural_cf import NeuralCF
 
 @dataclass(kw_only=True)
 class GMF(NeuralCF):
-    """Scores by a learnt weighting of the product of the user's and the item's vector, each dimension by itself."""
+    """Scores by a learnt weighting of the elementwise product of the user's and the item's vector."""
 
     paths: ClassVar[tuple[str, ...]] = ("product",)

@@ -1,4 +1,4 @@
-"""Dense layers over the vectors of user and item side by side (He et al., WWW 2017, equation 10)."""
+"""MLP: dense layers over the concatenated vectors of user and item (He et al., WWW 2017, equation 10)."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ class MLP(NeuralCF):
     """Scores by ReLU layers over the vectors of user, item and side features."""
 
     layers: tuple[int, ...] = (64, 32, 16)
-    """Widths of the ReLU layers; none: their output is a sum, and popularity at best."""
+    """Widths of the ReLU layers; without layers the output is a sum, which learns popularity at best."""
     dropout: float = 0.0
-    """Share of the units of each layer that is left out in training."""
+    """Dropout rate of the layers in training."""
 
     paths: ClassVar[tuple[str, ...]] = ("layers",)
 

@@ -10,23 +10,23 @@ from pasand.models.rankers.neural_cf import NeuralCF
 
 @dataclass(kw_only=True)
 class NeuMF(NeuralCF):
-    """Scores by the product of vectors and by dense layers over others, side by side.
+    """Scores by the sum of a product path and a path of dense layers, which have embeddings of their own.
 
-    With pretraining both paths are trained by themselves before, and their outputs weighted at the start.
+    With pretraining each path is first trained by itself, and their outputs are then combined by `alpha`.
     """
 
     layers: tuple[int, ...] = (64, 32, 16)
     """Widths of the ReLU layers."""
     dropout: float = 0.0
-    """Share of the units of each layer that is left out in training."""
+    """Dropout rate of the layers in training."""
     pretrain: bool = True
-    """Whether each path is trained by itself before."""
+    """Whether each path is first trained by itself."""
     pretrain_epochs: int = 20
-    """Number of passes of each path by itself, the most where the validation stops earlier."""
+    """Number of passes of each path by itself, at most: validation may stop training earlier."""
     fine_tuning: float = 0.1
     """Learning rate of both paths together after pretraining, as a share of `learning_rate`."""
     alpha: float = 0.5
-    """Weight of the product's output at the start; the layers' counts the rest."""
+    """Initial weight of the product path's output, in [0, 1]; that of the dense path is 1 - alpha."""
 
     paths: ClassVar[tuple[str, ...]] = ("product", "layers")
 

@@ -1,4 +1,4 @@
-"""Wide & deep (Cheng et al., DLRS 2016)."""
+"""Wide & deep: crossed features and dense layers (Cheng et al., DLRS 2016)."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class WideDeep(ContextualRanker):
-    """Scores by weights of features and of their combinations, which remember, beside dense layers, which generalise.
+    """Scores by weights of features and of crossed features, which memorise, plus dense layers, which generalise.
 
-    Combined are each feature of the user, and the history, with each feature of the item and its id.
+    Each feature of the user, and the history, is crossed with each feature of the item and with its id.
     """
 
     layers: tuple[int, ...] = (128, 64)
     """Widths of the ReLU layers."""
     dropout: float = 0.0
-    """Share of the units of each layer that is left out in training."""
+    """Dropout rate of the layers in training."""
 
     def _shape(self, names: list[str]) -> Shape:
-        from pasand.layers.network_shape import Shape, joined
+        from pasand.layers.network_shape import Shape, user_item_crosses
 
-        codes = [name for name in names if self._reader().parts[name] >= 0]
-        return Shape(linear=True, crossed=joined(codes), dense=self.layers, dropout=self.dropout)
+        codes = [name for name in names if self._features().input_sizes[name] >= 0]
+        return Shape(linear=True, crossed=user_item_crosses(codes), dense=self.layers, dropout=self.dropout)

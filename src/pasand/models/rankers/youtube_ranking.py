@@ -14,20 +14,20 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class YouTubeRanking(ContextualRanker):
-    """Scores by dense layers whose logit is the log of the minutes that are expected to be watched.
+    """Scores by dense layers whose logit is the log of the expected minutes watched.
 
-    It is made for impressions with seconds watched; without any, every liking counts as one minute. Where validation
-    withholds the last tenth of the time (`patience` above 0), minutes are calibrated on it (`calibration.learn_map`).
+    It is made for impressions with watch times. Without impressions every positive counts as one minute. If validation
+    holds out the last tenth of the time (`patience` above 0), minutes are calibrated on it (see `fit_calibration`).
     """
 
     objective: Objective = "minutes"
     layers: tuple[int, ...] = (1024, 512, 256)
     """Widths of the ReLU layers."""
     refit: bool = False
-    """Whether, once validation has chosen the number of epochs, training starts anew on all events. Minutes are
-    calibrated, on the last tenth of the time, only without: another network is off in another way."""
+    """Whether to train again from scratch on all events, once validation has chosen the number of epochs. Minutes are
+    calibrated only without a refit, because the refitted network would need another calibration."""
     dropout: float = 0.0
-    """Share of the units of each layer that is left out in training."""
+    """Dropout rate of the layers in training."""
 
     def _shape(self, names: list[str]) -> Shape:
         from pasand.layers.network_shape import Shape

@@ -1,4 +1,4 @@
-"""Bayesian matrix factorisation: SVD++ on both sides, averaged over draws from its posterior."""
+"""Bayesian matrix factorisation: SVD++ for users and items, averaged over draws from its posterior."""
 
 from __future__ import annotations
 
@@ -10,15 +10,22 @@ from numba import njit
 from numpy.random import Generator
 
 from pasand.data.dataset import Dataset
-from pasand.features.rating_histories import last_events, ratings
-from pasand.models.ratings.posterior import Averaged, Floats, bags, conditional, squared_errors
+from pasand.features.rating_histories import last_events, rated_events
+from pasand.models.ratings.posterior import (
+    Floats,
+    PosteriorMean,
+    conditional,
+    scaled_sums,
+    squared_errors,
+    standardise,
+)
 from pasand.progress import track
 from pasand.types import Offsets, Queries, Rows, Scores
 
 
 @dataclass
-class BayesianMF(Averaged):
-    """Predicts r = mu + b_u + b_i + p_u . q_i by its mean under the posterior, drawn from by Gibbs sampling.
+class BayesianMF(PosteriorMean):
+    """Predicts r = mu + b_u + b_i + p_u . q_i by its posterior mean, computed by Gibbs sampling.
 
     With w = (b, p) for users and (b, q) for items: r ~ N(mu + b_u + b_i + p_u . q_i, 1 / alpha), and
 
@@ -26,41 +33,39 @@ class BayesianMF(Averaged):
         w_i ~ N(m' + sum of z_v over the users v who rated i / sqrt(their number), diag(precision')^-1)
 
     with normal priors on m, y, z and gamma(1, 1) priors on all precisions, where ratings are in units of their standard
-    deviation; so nothing but `dimensions` needs tuning. A sweep draws every w from its exact conditional, a
-    (1 + D)-variate normal, and then the rest. Which items were rated is thus evidence about a user beside the ratings
-    (Koren, "Factorization meets the neighborhood", KDD 2008), and who rated it about an item.
+    deviation, so that only `dimensions` needs tuning. A sweep draws every w from its exact conditional, a
+    (1 + D)-variate normal, and then the other parameters. The set of rated items is thus evidence about a user beside
+    the ratings (Koren, "Factorization meets the neighborhood", KDD 2008), and the set of raters about an item.
 
     Salakhutdinov & Mnih, "Bayesian probabilistic matrix factorization using MCMC", ICML 2008; Rendle, Zhang & Koren,
     "On the difficulty of evaluating baselines", 2019, "Bayesian SVD++ flipped". It differs from these in diagonal
-    precisions and in the implicit terms standing in the prior means.
+    precisions and in the implicit terms being part of the prior means.
 
     Predictions average over `samples` sweeps the product of the item draw and the user's conditional mean given it.
-    That mean needs no more than a history, so newcomers and users who rated since training are answered by the same
+    That mean needs a history alone, so that new users and users who rated since training are predicted by the same
     formula as those in training; without rated history it is the mean of the population.
     """
 
     def fit(self, data: Dataset, *, rng: Generator) -> Self:
-        """Draw from the posterior given every rating of the data; raises InputError where there is none."""
-        rated = ratings(data)
-        assert rated.value is not None
-        mean = float(np.mean(rated.value, dtype=np.float64))
-        unit = float(np.std(rated.value, dtype=np.float64)) or 1.0
-        values = ((rated.value - mean) / unit).astype(np.float32)
+        """Draw from the posterior given every rating of the data; raises InputError if there is none."""
+        rated = rated_events(data)
+        scales, values = standardise(rated)
+        unit = float(scales["unit"][0])
         users = _Side(rated.user, rated.item, values, rated.n_users, rated.n_items, self.dimensions, rng)
         items = _Side(rated.item, rated.user, values, rated.n_items, rated.n_users, self.dimensions, rng)
         alpha = 1.0
         train: list[float] = []
         kept: list[tuple[Floats, Floats, Floats, Floats, float, Floats]] = []
         for epoch in track(range(self.epochs), "drawing from the posterior"):
-            given = items.draws.copy()
+            table = items.draws.copy()
             prior = items.prior()
-            given[~items.active] = prior[~items.active]
+            table[~items.active] = prior[~items.active]
             users.draw(items.draws, alpha, rng)
-            if epoch in self.chosen:
-                nobody = np.zeros((1, self.dimensions + 1)) + items.mean
+            if epoch in self.kept_epochs:
+                unknown_item = np.zeros((1, self.dimensions + 1)) + items.mean
                 implicit = users.implicit.copy()
-                drawn = (np.vstack([given, nobody]), implicit, users.mean, users.precision, alpha, users.means)
-                kept.append(drawn)
+                draw = (np.vstack([table, unknown_item]), implicit, users.mean, users.precision, alpha, users.means)
+                kept.append(draw)
             items.draw(users.draws, alpha, rng)
             for side in (users, items):
                 side.draw_prior(self.implicit, rng)
@@ -69,9 +74,7 @@ class BayesianMF(Averaged):
             train.append(unit * float(np.sqrt(squares / len(rated))))
         item_draws, implicits, prior_means, precisions, alphas, user_means = zip(*kept, strict=True)
         self._learnt = {
-            "mean": np.array([mean]),
-            "unit": np.array([unit]),
-            "scale": np.array([rated.value.min(), rated.value.max()], np.float32),
+            **scales,
             "items": np.stack(item_draws, axis=1).astype(np.float32),
             "users": np.stack(user_means, axis=1).astype(np.float32),
             "implicit": np.stack(implicits).astype(np.float32),
@@ -86,18 +89,18 @@ class BayesianMF(Averaged):
     def _fold_in(self, queries: Queries) -> Scores:
         learnt = self._learnt
         start, items, values = self._rated(queries)
-        blank = np.zeros((len(queries), self.dimensions + 1))
+        normals = np.zeros((len(queries), self.dimensions + 1))
         out = np.empty((len(queries), len(learnt["alpha"]), self.dimensions + 1), np.float32)
         for s, alpha in enumerate(np.outer(learnt["alpha"], np.ones(len(queries)))):
             precision = np.tile(learnt["precision"][s], (len(queries), 1))
-            prior = learnt["prior_mean"][s] + bags(start, items, learnt["implicit"][s])
+            prior = learnt["prior_mean"][s] + scaled_sums(start, items, learnt["implicit"][s])
             table = learnt["items"][:, s].astype(np.float64)
-            out[:, s] = conditional(start, items, values, table, prior, precision, alpha, blank)[0]
+            out[:, s] = conditional(start, items, values, table, prior, precision, alpha, normals)[0]
         return out
 
 
 class _Side:
-    """The users, or the items: their parameters w, and the prior these come from."""
+    """The parameters w of the users, or of the items, and their prior."""
 
     def __init__(
         self, own: Rows, other: Rows, values: Scores, n: int, n_other: int, width: int, rng: Generator
@@ -119,11 +122,11 @@ class _Side:
 
     def prior(self) -> Floats:
         """Return the prior mean of every w, (n, 1 + D)."""
-        prior: Floats = self.mean + bags(self.start, self.other, self.implicit)
+        prior: Floats = self.mean + scaled_sums(self.start, self.other, self.implicit)
         return prior
 
     def draw(self, others: Floats, alpha: float, rng: Generator) -> None:
-        """Draw every w given the other side."""
+        """Draw every w given the parameters of the other side."""
         normals, n = rng.standard_normal(self.draws.shape), len(self.draws)
         precision, alphas = np.tile(self.precision, (n, 1)), np.full(n, alpha)
         self.means, self.draws = conditional(
@@ -131,12 +134,12 @@ class _Side:
         )
 
     def draw_prior(self, implicit: bool, rng: Generator) -> None:
-        """Draw what the prior is made of, given every w of a row with ratings."""
+        """Draw the parameters of the prior, given every w of a row with ratings."""
         width = len(self.mean)
         n = int(self.active.sum())
         rest = self.draws - self.prior() + self.mean
-        middle = rest[self.active].sum(axis=0) / (n + 1)
-        self.mean = middle + rng.standard_normal(width) / np.sqrt(self.precision * (n + 1))
+        posterior_mean = rest[self.active].sum(axis=0) / (n + 1)
+        self.mean = posterior_mean + rng.standard_normal(width) / np.sqrt(self.precision * (n + 1))
         rest -= self.mean
         squares = (rest[self.active] ** 2).sum(axis=0) + self.mean**2
         self.precision = rng.gamma(1 + (n + 1) / 2, 1 / (1 + squares / 2))
@@ -169,23 +172,23 @@ def _draw_implicit(
     implicit_precision: Floats,
     normals: Floats,
 ) -> None:
-    """Draw each row of `implicit` given all others; `rest` (w less its prior mean) is kept in step."""
+    """Draw each row of `implicit` given all others; `rest`, w less its prior mean, is updated along."""
     n = implicit.shape[1]
-    pulled, old = np.empty(n), np.empty(n)
+    products, change = np.empty(n), np.empty(n)
     for j in range(len(implicit)):
-        pulled[:] = 0
-        heavy = 0.0
+        products[:] = 0
+        squares = 0.0
         for e in range(start[j], start[j + 1]):
             share = weight[own[e]]
-            heavy += share * share
+            squares += share * share
             for d in range(n):
-                pulled[d] += share * rest[own[e], d]
+                products[d] += share * rest[own[e], d]
         for d in range(n):
-            old[d] = implicit[j, d]
-            whole = precision[d] * heavy + implicit_precision[d]
-            middle = precision[d] * (pulled[d] + heavy * old[d]) / whole
-            implicit[j, d] = middle + normals[j, d] / np.sqrt(whole)
-            old[d] -= implicit[j, d]
+            change[d] = implicit[j, d]
+            posterior = precision[d] * squares + implicit_precision[d]
+            mean = precision[d] * (products[d] + squares * change[d]) / posterior
+            implicit[j, d] = mean + normals[j, d] / np.sqrt(posterior)
+            change[d] -= implicit[j, d]
         for e in range(start[j], start[j + 1]):
             for d in range(n):
-                rest[own[e], d] += weight[own[e]] * old[d]
+                rest[own[e], d] += weight[own[e]] * change[d]

@@ -1,13 +1,14 @@
-"""Sparse columns of users and of items, and Gibbs sampling of their weights in a factorisation machine.
+"""Gibbs sampling of a factorisation machine over sparse columns of users and items.
 
-Two blocks, stored once a user and once an item and never by rating (Rendle, "Scaling factorization machines to
-relational data", VLDB 2013). With x_u the row of a user's block and x_i that of an item's, and totals T_u = x_u W and
-T_i = x_i W', (1 + D) numbers each, a rating is
+The columns form two blocks, with a row for each user and each item instead of each rating (Rendle, "Scaling
+factorization machines to relational data", VLDB 2013). With x_u the row of a user's block and x_i that of an item's,
+and totals T_u = x_u W and T_i = x_i W', (1 + D) numbers each, a rating is
 
     r ~ N(T_u0 + T_i0 + sum over d from 1 to D of T_ud T_id, 1 / alpha_u).
 
-Given all else it is linear in each single weight, whose conditional is a normal (Freudenthaler, Schmidt-Thieme &
-Rendle, "Bayesian factorization machines", 2011): `sweep` draws them one by one, with the errors kept up to date.
+Given all other weights it is linear in each single weight, whose conditional is a normal (Freudenthaler,
+Schmidt-Thieme & Rendle, "Bayesian factorization machines", 2011): `sweep` draws the weights one by one and keeps the
+errors up to date.
 """
 
 from __future__ import annotations
@@ -27,11 +28,11 @@ from pasand.types import Array, Arrays, Mask, Offsets, Rows
 Groups = NDArray[np.int64]
 
 RATE = 0.1
-"""Rate of the precisions' prior, in squared standard deviations of the ratings: weights are about a third or less."""
+"""Rate of the precisions' prior, in squared standard deviations of the ratings: it expects weights of about 1/3."""
 
 
 class Ratings(NamedTuple):
-    """The ratings by user: those of user u stand at start[u]:start[u + 1]."""
+    """The ratings by user: those of user u are start[u]:start[u + 1]."""
 
     start: Offsets
     item: Rows
@@ -39,19 +40,19 @@ class Ratings(NamedTuple):
     """(E,) rating less its prediction, kept up to date."""
 
 
-class Side(NamedTuple):
-    """The columns of one block, grouped, with a draw of their weights and of the groups' priors."""
+class Block(NamedTuple):
+    """The columns of the users, or of the items, in groups, with a draw of their weights and of the groups' priors."""
 
     start: Offsets
     """(C + 1,) column c has the entries start[c]:start[c + 1] of `row` and `value`."""
     row: Rows
     value: Floats
     group: Groups
-    """(C,) never falling."""
+    """(C,) group of each column, ascending."""
     used: Mask
-    """(C,) which columns rated rows have; the others say nothing about their group."""
-    floats: Mask
-    """(G,) of which groups the mean is drawn; that of the others is 0."""
+    """(C,) which columns have entries in rated rows; the others are no evidence about their group."""
+    free_mean: Mask
+    """(G,) which groups have a mean that is drawn; that of the others is 0."""
     weight: Floats
     """(1 + D, C) ~ N(mean, 1 / precision) of the column's group."""
     mean: Floats
@@ -62,47 +63,52 @@ class Side(NamedTuple):
     """(1 + D, n) sum of the weights of each row's columns, times their values."""
 
 
-def side(rated: Mask, parts: list[sparse.csr_array], dimensions: int, rng: Generator, *, centred: int = 0) -> Side:
-    """Return the block of ids, of those rows alone that are rated, (n,), and of the parts, a group each, (n, C_g).
+def initial_block(
+    rated: Mask, groups: list[sparse.csr_array], dimensions: int, rng: Generator, *, centred: int = 0
+) -> Block:
+    """Return a block of the ids of rated rows, (n,), as group 0 and of the other groups of columns, (n, C_g) each.
 
-    Weights start small and random; the means of the last `centred` groups stay 0.
+    Weights start small and random. The means of the last `centred` groups stay 0.
     """
     ids = sparse.csr_array(sparse.diags_array(rated.astype(np.float64)))
     ids.eliminate_zeros()
-    columns = sparse.csc_array(sparse.hstack([ids, *parts]))
-    group = np.repeat(np.arange(1 + len(parts)), [len(rated), *(part.shape[1] for part in parts)])
+    columns = sparse.csc_array(sparse.hstack([ids, *groups]))
+    group = np.repeat(np.arange(1 + len(groups)), [len(rated), *(part.shape[1] for part in groups)])
     weight = rng.normal(0, 0.1, (dimensions + 1, len(group))) * np.where(group, 0.1, 1)
     weight[0] *= 0.1
     column = np.repeat(np.arange(len(group)), np.diff(columns.indptr))
-    return Side(
+    return Block(
         start=columns.indptr.astype(np.int64),
         row=columns.indices.astype(np.int32),
         value=columns.data.astype(np.float64),
         group=group,
         used=np.bincount(column, rated[columns.indices], minlength=len(group)) > 0,
-        floats=np.arange(1 + len(parts)) < 1 + len(parts) - centred,
+        free_mean=np.arange(1 + len(groups)) < 1 + len(groups) - centred,
         weight=weight,
-        mean=np.zeros((dimensions + 1, 1 + len(parts))),
-        precision=np.full((dimensions + 1, 1 + len(parts)), 10.0),
+        mean=np.zeros((dimensions + 1, 1 + len(groups))),
+        precision=np.full((dimensions + 1, 1 + len(groups)), 10.0),
         total=np.ascontiguousarray((columns @ weight.T).T),
     )
 
 
-def coded(told: Arrays, widths: list[int], n: int) -> list[sparse.csr_array]:
-    """Return what `inputs.read` gives of n rows as sparse columns, (n, width) for each of its inputs.
+def encoded_columns(inputs: Arrays, widths: list[int], n: int) -> list[sparse.csr_array]:
+    """Return the inputs of n rows, as `encoding.encode` returns them, as sparse columns, (n, width) for each input.
 
-    Of codes there is a column for each, 0 (not known) included, and a row with several counts each 1 / root of their
-    number. Of numbers there is a column for each, and one that tells where they are not known.
+    An input of codes has a column for each code, 0 (unknown) included; a row with several codes has 1 / root of their
+    number in each. An input of numbers has a column for each number and one that marks rows with unknown numbers.
     """
-    return [_codes(v, w, n) if v.dtype == np.int64 else _numbers(v) for v, w in zip(told.values(), widths, strict=True)]
+    return [
+        _codes(values, width, n) if values.dtype == np.int64 else _numbers(values)
+        for values, width in zip(inputs.values(), widths, strict=True)
+    ]
 
 
 def _codes(codes: Array, width: int, n: int) -> sparse.csr_array:
     known = codes > 0
     count = known.sum(axis=1)
-    row, place = np.nonzero(known | ((count == 0)[:, None] & (np.arange(codes.shape[1]) == 0)))
+    row, position = np.nonzero(known | ((count == 0)[:, None] & (np.arange(codes.shape[1]) == 0)))
     value = 1 / np.sqrt(np.maximum(count, 1))
-    return sparse.csr_array((value[row], (row, codes[row, place])), shape=(n, width))
+    return sparse.csr_array((value[row], (row, codes[row, position])), shape=(n, width))
 
 
 def _numbers(numbers: Array) -> sparse.csr_array:
@@ -111,20 +117,24 @@ def _numbers(numbers: Array) -> sparse.csr_array:
     return sparse.csr_array(known)
 
 
-def sets(own: Rows, other: Rows, n: int, n_other: int) -> sparse.csr_array:
-    """Return with whom each row has ratings in common, (n, n_other): 1 / root of its number of ratings each."""
+def co_rated_sets(own: Rows, other: Rows, n: int, n_other: int) -> sparse.csr_array:
+    """Return the set of rows of the other side that each row has ratings with, (n, n_other).
+
+    Entries are 1 / root of the row's number of ratings.
+    """
     share = 1 / np.sqrt(np.maximum(np.bincount(own, minlength=n), 1))
     return sparse.csr_array(sparse.coo_array((share[own], (own, other)), shape=(n, n_other)))
 
 
 @njit(cache=True, fastmath=True)
 def sweep(
-    ratings: Ratings, users: Side, items: Side, alpha: Floats, user_normals: Floats, item_normals: Floats
+    ratings: Ratings, users: Block, items: Block, alpha: Floats, user_normals: Floats, item_normals: Floats
 ) -> None:
     """Draw every weight once, in place: by dimension, users' columns before items'.
 
-    Time goes with (1 + D) times (ratings + entries of the blocks): the ratings enter by sums over each row.
-    `alpha` is the precision of each user's ratings, (U,); normals are as many as weights, (1 + D, C).
+    Run time is proportional to (1 + D) times (ratings + entries of the blocks), since ratings enter by sums over each
+    row. `alpha` is the precision of each user's ratings, (U,), and the normals have the shape of the weights,
+    (1 + D, C).
     """
     of_users, of_items = np.zeros((2, users.total.shape[1])), np.zeros((2, items.total.shape[1]))
     ones_user, ones_item = np.ones(users.total.shape[1]), np.ones(items.total.shape[1])
@@ -145,7 +155,7 @@ def sweep(
 
 @njit(cache=True, fastmath=True)
 def _gather_users(ratings: Ratings, change: Floats, left: Floats, right: Floats, sums: Floats) -> None:
-    """Take from the errors the items' change, times the users' `left`; then sum right^2 and error * right by user."""
+    """Subtract the items' change times the users' `left` from the errors; sum right^2 and error * right by user."""
     for u in range(len(ratings.start) - 1):
         squares, products = 0.0, 0.0
         for e in range(ratings.start[u], ratings.start[u + 1]):
@@ -159,7 +169,7 @@ def _gather_users(ratings: Ratings, change: Floats, left: Floats, right: Floats,
 
 @njit(cache=True, fastmath=True)
 def _gather_items(ratings: Ratings, change: Floats, right: Floats, left: Floats, alpha: Floats, sums: Floats) -> None:
-    """Take from the errors the users' change, times `right`; then sum alpha left^2 and alpha error left by item."""
+    """Subtract the users' change times `right` from the errors; sum alpha left^2 and alpha error left by item."""
     sums[:] = 0
     for u in range(len(ratings.start) - 1):
         weighted = alpha[u] * left[u]
@@ -173,11 +183,11 @@ def _gather_items(ratings: Ratings, change: Floats, right: Floats, left: Floats,
 
 
 @njit(cache=True, fastmath=True)
-def _draw(block: Side, d: int, sums: Floats, normals: Floats) -> None:
+def _draw(block: Block, d: int, sums: Floats, normals: Floats) -> None:
     """Draw the weights of dimension d one by one, and keep totals and sums up to date.
 
-    A weight w of column x has precision P = its prior's + sum of x^2 sums[0] and mean (prior's precision * mean + sum
-    of x sums[1] + w sum of x^2 sums[0]) / P.
+    A weight w of column x has the precision P = prior precision + sum of x^2 sums[0] and the mean (prior precision *
+    prior mean + sum of x sums[1] + w sum of x^2 sums[0]) / P.
     """
     for c in range(len(block.group)):
         g = block.group[c]
@@ -187,9 +197,9 @@ def _draw(block: Side, d: int, sums: Floats, normals: Floats) -> None:
             squares += x * x * sums[0, r]
             products += x * sums[1, r]
         old = block.weight[d, c]
-        whole = block.precision[d, g] + squares
-        middle = (block.precision[d, g] * block.mean[d, g] + products + squares * old) / whole
-        block.weight[d, c] = middle + normals[c] / math.sqrt(whole)
+        precision = block.precision[d, g] + squares
+        mean = (block.precision[d, g] * block.mean[d, g] + products + squares * old) / precision
+        block.weight[d, c] = mean + normals[c] / math.sqrt(precision)
         step = block.weight[d, c] - old
         for e in range(block.start[c], block.start[c + 1]):
             x, r = step * block.value[e], block.row[e]
@@ -197,16 +207,16 @@ def _draw(block: Side, d: int, sums: Floats, normals: Floats) -> None:
             block.total[d, r] += x
 
 
-def draw_priors(block: Side, rng: Generator) -> None:
+def draw_priors(block: Block, rng: Generator) -> None:
     """Draw mean and precision of every group given the weights, in place.
 
-    A priori the precision is gamma(1, `RATE`) and the mean N(0, 1 / precision).
+    Their priors are gamma(1, `RATE`) for the precision and N(0, 1 / precision) for the mean.
     """
     first = np.flatnonzero(np.diff(block.group, prepend=-1))
-    count = np.add.reduceat(block.used.astype(np.int64), first) + block.floats
+    count = np.add.reduceat(block.used.astype(np.int64), first) + block.free_mean
     sums = np.add.reduceat(block.weight * block.used, first, axis=1)
     noise = rng.standard_normal(sums.shape) / np.sqrt(block.precision * np.maximum(count, 1))
-    block.mean[:] = (sums / np.maximum(count, 1) + noise) * block.floats
+    block.mean[:] = (sums / np.maximum(count, 1) + noise) * block.free_mean
     rest = (block.weight - block.mean[:, block.group]) * block.used
     squares = np.add.reduceat(rest**2, first, axis=1) + block.mean**2
     block.precision[:] = rng.gamma(1 + count / 2, 1 / (RATE + squares / 2))

@@ -1,43 +1,46 @@
-"""What models drawn from a posterior share: how they answer, and the exact conditional of a row's parameters."""
+"""Base class of the Bayesian rating models: predictions averaged over posterior draws, and the exact conditional."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from pasand.features.rating_histories import unchanged, usable
-from pasand.types import Array, Arrays, Offsets, Queries, Rows, Scores, within
+from pasand.data.dataset import Dataset
+from pasand.features.rating_histories import rated_mask, unchanged
+from pasand.models.ratings.rating_model import RatingModel
+from pasand.types import Array, Offsets, Queries, Rows, Scores, within
 
 Floats: TypeAlias = NDArray[np.float64]
 
 BATCH = 512
+"""Queries predicted at once."""
 
 
 @dataclass
-class Averaged(ABC):
-    """Answers r = mu + b_u + b_i + p_u . q_i, averaged over the kept draws.
+class PosteriorMean(RatingModel, ABC):
+    """Predicts r = mu + b_u + b_i + p_u . q_i, averaged over S draws of the parameters from their posterior.
 
-    Learnt are "items", (N + 1, S, 1 + D): bias and vector of each item in each kept draw, the last row for an unknown
-    item; "users", (U, S, 1 + D), for users whose history ends as it did in training; "mean" and "unit", in which the
-    ratings were standardised, and their "scale".
+    Learnt are "items", (N + 1, S, 1 + D): bias and vector of each item in each draw, the last row for an unknown item;
+    "users", (U, S, 1 + D), for users whose history ends as it did in training; "mean" and "unit", by which the ratings
+    were standardised; and their "scale".
     """
 
     dimensions: int = 10
-    """Width of the vectors; 0 leaves the biases alone."""
+    """Width of the vectors; 0: biases alone."""
     epochs: int = 150
-    """Sweeps in all."""
+    """Number of sweeps of the Gibbs sampler, burn-in included."""
     burn_in: int = 50
-    """First sweeps, which are thrown away; fewer than `epochs`."""
+    """Number of first sweeps that are discarded; fewer than `epochs`."""
     samples: int = 50
-    """Sweeps kept, evenly spread after the burn-in, or all of these if fewer; memory and answers grow with it."""
+    """Number of sweeps kept, evenly spaced after the burn-in, or all of these if fewer. Memory and prediction time are
+    proportional to it."""
     implicit: bool = True
-    """Whether the sets of rated items and of raters are evidence."""
-    _learnt: dict[str, Array] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """Whether the sets of rated items and of raters are evidence beside the values of the ratings."""
 
     def __post_init__(self) -> None:
         for name in ("epochs", "samples"):
@@ -49,81 +52,76 @@ class Averaged(ABC):
             raise ValueError(f"burn_in must be at least 0 and less than epochs, got {self.burn_in}")
 
     @property
-    def chosen(self) -> list[int]:
-        """The sweeps that are kept."""
+    def kept_epochs(self) -> list[int]:
+        """The sweeps whose draws are kept."""
         n = min(self.samples, self.epochs - self.burn_in)
-        found: list[int] = np.linspace(self.burn_in, self.epochs - 1, n).astype(int).tolist()
-        return found
+        kept: list[int] = np.linspace(self.burn_in, self.epochs - 1, n).astype(int).tolist()
+        return kept
 
     @abstractmethod
     def _fold_in(self, queries: Queries) -> Scores:
-        """Return (bias, vector) of users whom the stored ones do not answer, from their histories; (B, S, 1 + D)."""
-
-    def predict(self, queries: Queries, items: Rows) -> Scores:
-        """Return expected ratings within the scale seen in training, (B, K) -> (B, K); finite for unknown rows too."""
-        low, high = self._learnt["scale"]
-        return np.clip(self._raw(queries, items), low, high)
-
-    def score(self, queries: Queries, items: Rows | None) -> Scores:
-        """Return expected ratings, not cut to the scale, so that the best do not tie; -inf at item row -1."""
-        items = within(items, len(self._learnt["items"]) - 1)
-        raw = self._raw(queries, items)
-        return raw if items is None else np.where(items < 0, np.float32(-np.inf), raw)
-
-    def state(self) -> Arrays:
-        """Return the kept draws, where each user's history ended, and the curve."""
-        return dict(self._learnt)
-
-    def load_state(self, arrays: Arrays) -> None:
-        """Take over what `state` gave."""
-        self._learnt = dict(arrays)
+        """Return (bias, vector) of queries by their histories, for users without stored parameters; (B, S, 1 + D)."""
 
     def curves(self) -> dict[str, list[float]]:
-        """Return "train rmse": the root mean squared error of each sweep's draw, which hovers about the noise."""
+        """Return "train rmse": the root mean squared error of each sweep's draw, which settles near the noise level."""
         return {"train rmse": list(map(float, self._learnt.get("train rmse", ())))}
 
     def user_parameters(self, queries: Queries) -> Scores:
-        """Return each query's (bias, vector) given each kept sweep; (B, S, 1 + D)."""
+        """Return the (bias, vector) of each query in each draw; (B, S, 1 + D)."""
         learnt = self._learnt
         queries = queries.within(len(learnt["items"]) - 1)
         known = unchanged(queries, learnt)
         out: Scores = learnt["users"][np.where(known, queries.users, 0)]
-        fold = np.flatnonzero(~known)
-        if len(fold):
-            out[fold] = self._fold_in(queries.take(fold))
+        new = np.flatnonzero(~known)
+        if len(new):
+            out[new] = self._fold_in(queries.take(new))
         return out
 
     def _rated(self, queries: Queries) -> tuple[Offsets, Rows, Scores]:
-        """Return the rated events of the histories one after the other: starts, (B + 1,), items, ratings, (E,)."""
-        real = usable(queries)
+        """Return the rated events of the histories, concatenated: offsets, (B + 1,), items and ratings, (E,) each."""
+        real = rated_mask(queries)
         start: Offsets = np.concatenate([[0], np.cumsum(real.sum(axis=1))])
         values = (queries.history_value[real] - self._learnt["mean"][0]) / self._learnt["unit"][0]
         return start, queries.history[real], values.astype(np.float32)
 
-    def _raw(self, queries: Queries, items: Rows | None) -> Scores:
+    @property
+    def _n_items(self) -> int:
+        return len(self._learnt["items"]) - 1
+
+    def _expected(self, queries: Queries, items: Rows | None) -> Scores:
         learnt = self._learnt
         tables = learnt["items"]
-        long = tables.shape[1] * tables.shape[2]
-        items = within(items, len(tables) - 1)
+        width = tables.shape[1] * tables.shape[2]
+        items = within(items, self._n_items)
         mean, unit = np.float32(learnt["mean"][0]), np.float32(learnt["unit"][0])
-        out = np.empty((len(queries), len(tables) - 1) if items is None else items.shape, np.float32)
+        out = np.empty((len(queries), self._n_items) if items is None else items.shape, np.float32)
         for first in range(0, len(queries), BATCH):
             part = slice(first, first + BATCH)
             users = self.user_parameters(queries.take(np.arange(*part.indices(len(queries)))))
             if items is not None:
-                out[part] = mean + unit * _pairs(users, tables, items[part])
+                out[part] = mean + unit * _mean_products(users, tables, items[part])
                 continue
-            # a product of long vectors: (B, S (1 + D)) by (S (1 + D), N), with 1 in the place of the other's bias
+            # one product of long vectors, (B, S (1 + D)) by (S (1 + D), N), with the bias replaced by 1 on either side
             left, right = users.copy(), tables[:-1].copy()
             left[:, :, 0], right[:, :, 0] = 1, 1
-            shared = left.reshape(-1, long) @ right.reshape(-1, long).T / tables.shape[1] - 1
-            out[part] = mean + unit * (users[:, :, 0].mean(axis=1)[:, None] + tables[:-1, :, 0].mean(axis=1) + shared)
+            product = left.reshape(-1, width) @ right.reshape(-1, width).T / tables.shape[1] - 1
+            out[part] = mean + unit * (users[:, :, 0].mean(axis=1)[:, None] + tables[:-1, :, 0].mean(axis=1) + product)
         return out
 
 
+def standardise(rated: Dataset) -> tuple[dict[str, Array], Scores]:
+    """Return "mean", "unit" (standard deviation, 1 if it is 0) and "scale" of ratings, and the standardised ratings."""
+    assert rated.value is not None
+    mean = float(np.mean(rated.value, dtype=np.float64))
+    unit = float(np.std(rated.value, dtype=np.float64)) or 1.0
+    scale = np.array([rated.value.min(), rated.value.max()], np.float32)
+    learnt = {"mean": np.array([mean]), "unit": np.array([unit]), "scale": scale}
+    return learnt, ((rated.value - mean) / unit).astype(np.float32)
+
+
 @njit(cache=True)
-def bags(start: Offsets, items: Rows, implicit: Floats) -> Floats:
-    """Return for each row the sum of `implicit` over its items, divided by the root of their number; (B, 1 + D)."""
+def scaled_sums(start: Offsets, items: Rows, implicit: Floats) -> Floats:
+    """Return the sum of `implicit` over the items of each row, divided by the root of their number; (B, 1 + D)."""
     out = np.zeros((len(start) - 1, implicit.shape[1]))
     for b in range(len(out)):
         for e in range(start[b], start[b + 1]):
@@ -147,9 +145,9 @@ def conditional(
     """Return the mean of each row's w given its ratings and the other side's w, and a draw; both (B, 1 + D).
 
     With x = (1, vector of the other) and y = rating - mu - bias of the other, w is normal of precision P =
-    diag(precision) + alpha sum x x' and mean P^-1 (precision * prior mean + alpha sum y x), precision (B, 1 + D) and
-    alpha (B,) its own; the draw adds
-    L'^-1 normals, P = L L'. Row b's ratings stand at start[b]:start[b + 1], less mu.
+    diag(precision) + alpha sum x x' and mean P^-1 (precision * prior mean + alpha sum y x), where each row has a
+    precision, (B, 1 + D), and an alpha, (B,), of its own. The draw adds L'^-1 normals, with P = L L'. The ratings of
+    row b, less mu, are start[b]:start[b + 1].
     """
     n = table.shape[1]
     means, draws = np.empty((len(start) - 1, n)), np.empty((len(start) - 1, n))
@@ -195,24 +193,24 @@ def conditional(
 
 
 @njit(cache=True, fastmath=True)
-def _pairs(users: Scores, items: Scores, rows: Rows) -> Scores:
-    """Return the mean over the samples of b_u + b_i + p . q, (B, K); row -1 is the last of `items`."""
+def _mean_products(users: Scores, items: Scores, rows: Rows) -> Scores:
+    """Return the mean over the draws of b_u + b_i + p . q, (B, K); row -1 is the last of `items`."""
     out = np.empty(rows.shape, np.float32)
     for b in range(rows.shape[0]):
         for k in range(rows.shape[1]):
             u, i = users[b], items[rows[b, k]]
-            whole = 0.0
+            total = 0.0
             for s in range(u.shape[0]):
-                whole += u[s, 0] + i[s, 0]
+                total += u[s, 0] + i[s, 0]
                 for d in range(1, u.shape[1]):
-                    whole += u[s, d] * i[s, d]
-            out[b, k] = whole / u.shape[0]
+                    total += u[s, d] * i[s, d]
+            out[b, k] = total / u.shape[0]
     return out
 
 
 @njit(cache=True, fastmath=True)
 def squared_errors(start: Offsets, others: Rows, values: Scores, own: Floats, table: Floats) -> Floats:
-    """Return the sum of squared errors of each row's ratings, (B,), by its (bias, vector) and those of the others."""
+    """Return the sum of squared errors of each row's ratings, (B,), by the (bias, vector) of either side."""
     out = np.zeros(len(start) - 1)
     for b in range(len(out)):
         for e in range(start[b], start[b + 1]):

@@ -1,4 +1,4 @@
-"""Matrix factorisation learnt by BPR (Rendle et al., UAI 2009): the smallest tower."""
+"""BPR-MF: matrix factorisation with the BPR loss (Rendle et al., UAI 2009), the smallest tower model."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pasand.data.dataset import Dataset
-from pasand.models.dimensions import width
+from pasand.models.dimensions import chosen_dimensions
 from pasand.models.towers.tower import DeepTower
 from pasand.types import Array, Arrays, Mask, Queries, Rows
 
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class BPRMF(DeepTower):
-    """Scores by a vector per user and one per item, and a bias of the item, so that liked items come before others."""
+    """Scores by the inner product of a user and an item vector plus an item bias, trained to rank positives first."""
 
     learning_rate: float = 0.01
     l2: float = 0.1
     negatives: int = 4
-    """Items drawn uniformly against each liking, from those that anybody likes; the user's own likings do not count."""
+    """Items sampled uniformly for each positive among items with positives; those that the user likes do not count."""
 
     def _prepare(self, data: Dataset) -> dict[str, Array]:
-        liked = data.positives()
+        positives = data.positives()
         known_users, known = np.zeros(data.n_users, np.bool_), np.zeros(data.n_items, np.bool_)
-        known_users[liked.user], known[liked.item] = True, True
+        known_users[positives.user], known[positives.item] = True, True
         return {"known": known, "known_users": known_users}
 
-    def _answerable(self, inputs: Arrays) -> Mask:
+    def _can_embed(self, inputs: Arrays) -> Mask:
         return np.asarray(np.append(self._learnt["known_users"], False)[inputs["user"]])
 
     def _inputs(self, queries: Queries) -> dict[str, Array]:
@@ -49,9 +49,9 @@ class BPRMF(DeepTower):
         from pasand.layers.towers import IdTowers
 
         n_items = len(self._learnt["known"])
-        return IdTowers(len(self._learnt["known_users"]), n_items, width(self.dimensions, n_items))
+        return IdTowers(len(self._learnt["known_users"]), n_items, chosen_dimensions(self.dimensions, n_items))
 
-    def _task(self, data: Dataset, network: nn.Module, where: torch.device) -> Task:
-        from pasand.training.tasks.bpr import Pairs
+    def _task(self, data: Dataset, network: nn.Module, device: torch.device) -> Task:
+        from pasand.training.tasks.bpr import BPRTask
 
-        return Pairs(data, network, self.batch_size, self.negatives, where)
+        return BPRTask(data, network, self.batch_size, self.negatives, device)

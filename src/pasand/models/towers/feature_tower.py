@@ -1,4 +1,4 @@
-"""Towers that read histories and features: what their models share between fitting and answering. Needs no torch."""
+"""Base class of the towers that read user features and an unordered history. Importing it needs no torch."""
 
 from __future__ import annotations
 
@@ -10,60 +10,60 @@ import numpy as np
 
 from pasand.data.dataset import Dataset
 from pasand.features import encoding
-from pasand.features.encoding import anything
+from pasand.features.encoding import any_known
 from pasand.models.towers.tower import DeepTower
 from pasand.types import Array, Arrays, Mask, Queries, Rows
 
 
 @dataclass(kw_only=True)
 class FeatureTower(DeepTower, ABC):
-    """A tower over what the query tells: the last likings of its history, and features of the user.
+    """Reads the latest liked items of the history and features of the user.
 
-    Categories, bags of them, numbers and vectors are read; texts and times are not. A value that is missing, unknown or
-    was never seen in training counts as not known, and a feature that was not there in training is ignored.
+    Categories, bags of them, numbers and vectors are read; texts and times are not. A value that is missing or was not
+    seen in training counts as unknown, and a feature that was not in the training data is ignored.
     """
 
     history_length: int = 50
-    """Number of the latest likings that are averaged."""
+    """Number of latest liked items whose vectors are averaged, at least 1."""
     user_features: tuple[str, ...] | None = None
-    """Features of users that are read; None: all that can be."""
-    bands: int = 0
-    """Number of bands, equally full in training, that numbers are cut into; 0: standardised numbers."""
+    """Features of users that are read; None: all of a kind that can be read."""
+    bins: int = 0
+    """Number of quantile bins of each number feature; 0: standardised numbers instead of bins."""
     negatives: int = 1024
-    """Number of negatives; what it counts depends on the loss."""
+    """Number of negatives, per example or per batch depending on the loss."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("history_length", "negatives"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
-        if self.bands < 0 or self.bands == 1:
-            raise ValueError(f"bands must be 0 or at least 2, got {self.bands}")
+        if self.bins < 0 or self.bins == 1:
+            raise ValueError(f"bins must be 0 or at least 2, got {self.bins}")
 
-    def _about_users(self, data: Dataset) -> dict[str, Array]:
-        """Return what reading queries needs: codes of items with likings, what is a liking, features of users."""
-        liked = data.positives()
-        rows = np.unique(liked.user)
+    def _learn_queries(self, data: Dataset) -> dict[str, Array]:
+        """Return the arrays that encode queries: codes of items with positives, `positive_from`, user features."""
+        positives = data.positives()
+        rows = np.unique(positives.user)
         used = np.zeros(data.n_items, np.bool_)
-        used[liked.item] = True
-        features = encoding.chosen(data.user_features, self.user_features, "user_features")
+        used[positives.item] = True
+        features = encoding.select_features(data.user_features, self.user_features, "user_features")
         return {
-            "item_code": encoding.numbered(used),
+            "item_code": encoding.consecutive_codes(used),
             "positive_from": np.array([data.positive_from], np.float32),
-            **encoding.learn("user", features, rows, self.bands),
+            **encoding.learn("user", features, rows, self.bins),
         }
 
     def _history(self, queries: Queries) -> Array:
-        """Return the codes of the last likings, (B, `history_length`) padded with 0 in front."""
+        """Return the codes of the latest liked items, (B, `history_length`), padded with 0 on the left."""
         liked = queries.liked(float(self._learnt["positive_from"][0]))
-        return encoding.recent(liked, self._learnt["item_code"], self.history_length)
+        return encoding.recent_codes(liked, self._learnt["item_code"], self.history_length)
 
-    def _told(self, features: Mapping[str, Array], n: int) -> dict[str, Array]:
-        """Return the inputs from the features of n users."""
-        return encoding.read("user", self._learnt, features, n)
+    def _user_feature_inputs(self, features: Mapping[str, Array], n: int) -> dict[str, Array]:
+        """Return the inputs from the features of n users, (n, ...) each."""
+        return encoding.encode("user", self._learnt, features, n)
 
-    def _answerable(self, inputs: Arrays) -> Mask:
-        known = anything({k: v for k, v in inputs.items() if k.startswith("user.")}, len(next(iter(inputs.values()))))
+    def _can_embed(self, inputs: Arrays) -> Mask:
+        known = any_known({k: v for k, v in inputs.items() if k.startswith("user.")}, len(next(iter(inputs.values()))))
         for name in ("history", "others"):
             if name in inputs:
                 known |= (inputs[name] > 0).any(axis=1)
@@ -71,16 +71,17 @@ class FeatureTower(DeepTower, ABC):
             known |= inputs["user"] > 0
         return known
 
-    def _tables(self, data: Dataset) -> dict[str, Array]:
-        """Return the inputs from features of all users of the data, (U, ...) each."""
-        everyone = np.arange(data.n_users, dtype=np.int32)
-        return self._told({name: feature.take(everyone) for name, feature in data.user_features.items()}, data.n_users)
+    def _user_tables(self, data: Dataset) -> dict[str, Array]:
+        """Return the inputs from the features of all users of the data, (U, ...) each."""
+        all_users = np.arange(data.n_users, dtype=np.int32)
+        features = {name: feature.take(all_users) for name, feature in data.user_features.items()}
+        return self._user_feature_inputs(features, data.n_users)
 
     def _item_codes(self, rows: Rows) -> Array:
-        """Return the code of each item row; 0 for one without likings in training, or added since."""
+        """Return the code of each item row; 0 for an item without positives in training or added since."""
         return encoding.codes_of(rows, self._learnt["item_code"])
 
     def _has_features(self, learnt: Arrays, n: int) -> Mask:
-        """Return which of the first n items have a feature that the item tower reads."""
+        """Return which of the first n items have a known feature that the item tower reads; (n,)."""
         tables = {k.removeprefix("item."): v[:n] for k, v in learnt.items() if k.startswith("item.")}
-        return encoding.anything(encoding.read("item", learnt, tables, n), n)
+        return encoding.any_known(encoding.encode("item", learnt, tables, n), n)

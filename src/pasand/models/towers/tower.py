@@ -1,4 +1,6 @@
-"""What every deep tower model shares: scores as inner products of vectors, and validation by them. Needs no torch.
+"""Base class of the tower models: scores and validation by inner products of a query and an item vector.
+
+Importing it needs no torch.
 
 A model file inherits `DeepTower` and supplies the inputs of its towers, its network and its task.
 """
@@ -18,60 +20,62 @@ from pasand.training.validation import ValidationSplit
 from pasand.types import Array, Arrays, Mask, Queries, Rows, Scores, Vectors, within
 
 CELLS = 2**22
-"""Scores of withheld likings held at once: 16 MB, which a processor handles faster than more."""
+"""Validation scores computed at once: 16 MB, which a processor handles faster than more."""
 
 
 @dataclass(kw_only=True)
 class DeepTower(DeepModel):
-    """Scores an item by the inner product of its vector with the query's; both come out of networks."""
+    """Scores an item by the inner product of its vector with the query's; networks compute both vectors."""
 
-    # what a model supplies
+    # implemented by each model
 
     @abstractmethod
     def _inputs(self, queries: Queries) -> dict[str, Array]:
-        """Return what the query tower reads: int64 codes and float32 numbers, (B, ...) each; no dict is empty."""
+        """Return the inputs of the query tower by name: int64 codes and float32 numbers, (B, ...) each; never empty."""
 
     @abstractmethod
-    def _answerable(self, inputs: Arrays) -> Mask:
-        """Return which of the queries that `_inputs` read hold what the model needs, (B,)."""
+    def _can_embed(self, inputs: Arrays) -> Mask:
+        """Return whether the inputs of each query, as `_inputs` returns them, suffice for a vector; (B,)."""
 
     @abstractmethod
     def _item_inputs(self, rows: Rows) -> dict[str, Array]:
-        """Return what the item tower reads of catalogue rows: (n, ...) each."""
+        """Return the inputs of the item tower for catalogue rows by name, (n, ...) each."""
 
     def _grown(self, features: Features) -> dict[str, Array] | None:
-        """Return "known" and whatever else of `_learnt` has a row for each item, with items appended.
+        """Return "known" and the other arrays of `_learnt` that have a row for each item, with items appended.
 
-        `features` hold a row for each of them. None: the model knows items by their likings alone, so it takes no more.
+        `features` has a row for each new item. None: the model embeds items by their positives alone, so that it cannot
+        take new ones.
         """
         return None
 
-    # what a model gets
+    # provided to each model
 
-    def _validation(self, held: ValidationSplit) -> Callable[[], float]:
-        """Return what computes the mean NDCG@10 of withheld likings, one a query, over all items without history.
+    def _validation(self, split: ValidationSplit) -> Callable[[], float]:
+        """Return a function that computes the mean NDCG@10 of held-out positives among all items outside the history.
 
-        Items of equal score count as better than the liking, so that a network which tells nothing apart gets 0.
+        Each positive is a query of its own. Items of equal score rank above the positive, so that a network which gives
+        all items the same score gets 0.
         """
         import torch
 
-        queries = held.queries.take(held.query)
+        queries = split.queries.take(split.query)
         inputs = self._inputs(queries)
-        answered = self._answerable(inputs)
-        wanted = torch.from_numpy(held.item.astype(np.int64))[:, None]
+        embeddable = self._can_embed(inputs)
+        positives = torch.from_numpy(split.item.astype(np.int64))[:, None]
         n_items = len(self._learnt["known"])
         part = max(1, CELLS // n_items)
 
         def ndcg() -> float:
-            where = next(self._network.parameters()).device
-            table = torch.from_numpy(self._embed_all(n_items)).to(where)
+            device = next(self._network.parameters()).device
+            table = torch.from_numpy(self._embed_all(n_items)).to(device)
             vectors = self._run("query", inputs)
-            vectors[~answered] = 0
+            vectors[~embeddable] = 0
             total = 0.0
             for at in range(0, len(vectors), part):
-                scores = torch.from_numpy(vectors[at : at + part]).to(where) @ table.T
-                target = scores.gather(1, wanted[at : at + part].to(where))
-                history = torch.from_numpy(queries.history[at : at + part].astype(np.int64)).to(where)
+                scores = torch.from_numpy(vectors[at : at + part]).to(device) @ table.T
+                target = scores.gather(1, positives[at : at + part].to(device))
+                history = torch.from_numpy(queries.history[at : at + part].astype(np.int64)).to(device)
                 row, column = torch.nonzero(history >= 0, as_tuple=True)
                 scores[row, history[row, column]] = -torch.inf
                 rank = torch.count_nonzero(scores >= target, dim=1) - 1
@@ -89,8 +93,8 @@ class DeepTower(DeepModel):
         return vectors
 
     def score(self, queries: Queries, items: Rows | None) -> Scores:
-        """Return inner products; -inf where the query lacks what the model needs, and for items without a vector."""
-        table, (vectors, answered) = self._learnt["items"], self._embed(queries)
+        """Return inner products; -inf for queries that lack the model's inputs, and for items without a vector."""
+        table, (vectors, embeddable) = self._learnt["items"], self._embed(queries)
         known = np.append(self._learnt["known"], False)
         if items is None:
             out: Scores = vectors @ table.T
@@ -99,25 +103,25 @@ class DeepTower(DeepModel):
             items = within(items, len(table))
             out = np.einsum("bd,bkd->bk", vectors, self.embed_items(items))
             out[~known[items]] = -np.inf
-        out[~answered] = -np.inf
+        out[~embeddable] = -np.inf
         return out
 
     def embed_queries(self, queries: Queries) -> Vectors:
-        """Return the queries' vectors; 0 where the query lacks what the model needs."""
+        """Return the queries' vectors; 0 for queries that lack the model's inputs."""
         return self._embed(queries)[0]
 
     def _embed(self, queries: Queries) -> tuple[Vectors, Mask]:
-        """Return the queries' vectors, (B, D), and which of them mean something, (B,)."""
+        """Return the queries' vectors, (B, D), and which queries the model can embed, (B,)."""
         if not len(queries):
             return np.zeros((0, self._width()), np.float32), np.zeros(0, np.bool_)
         queries = queries.within(len(self._learnt["known"]))
         inputs = self._inputs(queries)
-        vectors, answered = self._run("query", inputs), self._answerable(inputs)
-        vectors[~answered] = 0
-        return vectors, answered
+        vectors, embeddable = self._run("query", inputs), self._can_embed(inputs)
+        vectors[~embeddable] = 0
+        return vectors, embeddable
 
     def embed_items(self, items: Rows) -> Vectors:
-        """Return the items' vectors; 0 at row -1 and for items that the model knows nothing of."""
+        """Return the items' vectors; 0 at row -1 and for items unknown to the model."""
         table = self._learnt["items"]
         if not len(table):
             return np.zeros((*items.shape, table.shape[1]), np.float32)
@@ -128,7 +132,7 @@ class DeepTower(DeepModel):
         return vectors
 
     def add_items(self, features: Features) -> None:
-        """Append items and embed them from their features; a model that reads none of those goes on without them."""
+        """Append items and embed them from their features; a model that does not read item features ignores them."""
         grown = self._grown(features)
         if grown is None:
             return
@@ -143,5 +147,5 @@ class DeepTower(DeepModel):
     def _finish(self) -> None:
         self._learnt["items"] = self._embed_all(len(self._learnt["known"]))
 
-    def _examples(self, example: Queries, rows: Rows) -> dict[str, dict[str, Array]]:
-        return {"query": self._inputs(example), "item": self._item_inputs(rows)}
+    def _trace_inputs(self, queries: Queries, rows: Rows) -> dict[str, dict[str, Array]]:
+        return {"query": self._inputs(queries), "item": self._item_inputs(rows)}

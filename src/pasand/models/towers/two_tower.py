@@ -12,7 +12,7 @@ from pasand.data.features import Features
 from pasand.errors import InputError
 from pasand.features import encoding
 from pasand.growable import extended
-from pasand.models.dimensions import width
+from pasand.models.dimensions import chosen_dimensions
 from pasand.models.towers.feature_tower import FeatureTower
 from pasand.types import Array, Queries, Rows
 
@@ -25,41 +25,42 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class TwoTower(FeatureTower):
-    """Scores by the inner product of what is known of the user with what is known of the item.
+    """Scores by the inner product of a user vector and an item vector.
 
-    The user's tower reads the id, the average of the last likings and features; the item's reads the id and features.
-    Ids are left out now and then in training, so that an unknown user is embedded from history and features, and an
-    item without likings from its features.
+    The user tower history_inputs the id, the average of the latest liked items, and features; the item tower history_inputs the id and
+    features. Ids are dropped at random in training, so that an unknown user is embedded from history and features, and
+    an item without positives from its features.
     """
 
     use_ids: bool = True
-    """Whether users and items have vectors of their own."""
+    """Whether users and items have embeddings of their ids."""
     use_history: bool = True
-    """Whether the last likings are read."""
+    """Whether the latest liked items are read."""
     item_features: tuple[str, ...] | None = None
-    """Features of items that are read; None: all that can be."""
+    """Features of items that are read; None: all of a kind that can be read."""
     layers: tuple[int, ...] = ()
     """Widths of the dense ReLU layers of both towers; none: the sum of the embeddings."""
     learning_rate: float = 0.01
     normalise: bool = True
     """Whether vectors have length 1, so that scores are cosines."""
     temperature: float = 0.1
-    """What inner products are divided by in the loss; the smaller, the more the hardest negatives count."""
+    """Divisor of the inner products in the loss; a smaller one gives hard negatives more weight."""
     id_dropout: float = 0.1
-    """Probability with which an id is replaced by that of the unknown in training, where other things are read too."""
+    """Probability that training replaces an id by that of an unknown row, if the tower has other inputs."""
     loss: Literal["binary", "bpr", "sampled_softmax", "in_batch", "mixed", "full_softmax"] = "sampled_softmax"
-    """What is trained: cross-entropy or BPR against `negatives` items drawn for each example; softmax against
-    `negatives` items drawn for a batch, against the items of the batch, against those and `negatives` uniform ones, or
-    against all items."""
-    draw: Literal["uniform", "popularity"] = "uniform"
-    """How negatives are drawn where they are drawn by themselves."""
+    """Training loss: cross-entropy ("binary") or BPR against `negatives` items sampled for each example; softmax
+    against `negatives` items sampled for a batch ("sampled_softmax"), against the items of the batch ("in_batch"),
+    against those and `negatives` uniform ones ("mixed"), or against all items ("full_softmax")."""
+    negative_sampling: Literal["uniform", "popularity"] = "uniform"
+    """Distribution of sampled negatives, for the losses that sample them independently of the batch."""
     log_q: Literal["streaming", "counts", "none"] = "counts"
-    """How softmax against a batch knows which items stand in batches often: by looking at the batches, which follows
-    changes in a long log, or by counting likings; "none": it is not corrected, and popular items are ranked too low."""
+    """Source of the item frequencies by which in-batch softmax is corrected: "streaming" estimates them from the
+    batches, which follows changes in a long log; "counts" counts positives. "none": no correction, so that popular
+    items are ranked too low."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("loss", "draw", "log_q"):
+        for name in ("loss", "negative_sampling", "log_q"):
             allowed = get_args(get_type_hints(type(self))[name])
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)}")
@@ -71,89 +72,90 @@ class TwoTower(FeatureTower):
             raise ValueError(f"layers must be positive, got {list(self.layers)}")
 
     def _prepare(self, data: Dataset) -> dict[str, Array]:
-        learnt = self._about_users(data)
+        learnt = self._learn_queries(data)
         codes = learnt["item_code"]
         known = codes > 0
-        features = encoding.chosen(data.item_features, self.item_features, "item_features")
-        learnt |= encoding.learn("item", features, np.flatnonzero(known).astype(np.int32), self.bands)
-        read = [key.partition(".")[2] for key in encoding.parts("item", learnt)]
-        everything = np.arange(data.n_items, dtype=np.int32)
-        tables = {f"item.{name}": features[name].take(everything) for name in read}
+        features = encoding.select_features(data.item_features, self.item_features, "item_features")
+        learnt |= encoding.learn("item", features, np.flatnonzero(known).astype(np.int32), self.bins)
+        read = [key.partition(".")[2] for key in encoding.input_sizes("item", learnt)]
+        all_items = np.arange(data.n_items, dtype=np.int32)
+        tables = {f"item.{name}": features[name].take(all_items) for name in read}
         if self.use_ids:
             users = np.zeros(data.n_users, np.bool_)
             users[data.positives().user] = True
-            learnt["user_code"] = encoding.numbered(users)
+            learnt["user_code"] = encoding.consecutive_codes(users)
         elif not read:
             cure = "set use_ids, or give features"
             raise InputError(data.name, cause="neither ids nor features of items are read", cure=cure)
-        if not (self.use_ids or self.use_history or encoding.parts("user", learnt)):
+        if not (self.use_ids or self.use_history or encoding.input_sizes("user", learnt)):
             cure = "set use_ids or use_history, or give features"
             raise InputError(data.name, cause="neither ids nor histories nor features of users are read", cure=cure)
         return learnt | tables | {"known": known | self._has_features(learnt | tables, data.n_items)}
 
     def _inputs(self, queries: Queries) -> dict[str, Array]:
-        told = self._told(queries.features, len(queries))
+        inputs = self._user_feature_inputs(queries.features, len(queries))
         if self.use_ids:
-            told["user"] = encoding.codes_of(queries.users, self._learnt["user_code"])
+            inputs["user"] = encoding.codes_of(queries.users, self._learnt["user_code"])
         if self.use_history:
-            told["history"] = self._history(queries)
-        return told
+            inputs["history"] = self._history(queries)
+        return inputs
 
     def _item_inputs(self, rows: Rows) -> dict[str, Array]:
         tables = {k.removeprefix("item."): v for k, v in self._learnt.items() if k.startswith("item.")}
-        told = encoding.read("item", self._learnt, {name: table[rows] for name, table in tables.items()}, len(rows))
-        return told | ({"item": self._item_codes(rows)} if self.use_ids else {})
+        features = {name: table[rows] for name, table in tables.items()}
+        inputs = encoding.encode("item", self._learnt, features, len(rows))
+        return inputs | ({"item": self._item_codes(rows)} if self.use_ids else {})
 
     def _grown(self, features: Features) -> dict[str, Array] | None:
-        known, more = self._learnt["known"], max((len(feature) for feature in features.values()), default=0)
+        known, n_new = self._learnt["known"], max((len(feature) for feature in features.values()), default=0)
         grown: dict[str, Array] = {}
         for key, table in self._learnt.items():
             feature = features.get(key.removeprefix("item."))
             if key.startswith("item.") and feature is not None:
-                grown[key] = replace(feature, values=table).extended(feature, more).values
+                grown[key] = replace(feature, values=table).extended(feature, n_new).values
             elif key.startswith("item."):
                 absent = np.nan if table.dtype.kind == "f" else -1
-                grown[key] = extended(table, np.full((more, *table.shape[1:]), absent, table.dtype))
+                grown[key] = extended(table, np.full((n_new, *table.shape[1:]), absent, table.dtype))
         if not grown:
             return None
         new = {key: table[len(known) :] for key, table in grown.items()}
-        return grown | {"known": extended(known, self._has_features(self._learnt | new, more))}
+        return grown | {"known": extended(known, self._has_features(self._learnt | new, n_new))}
 
     def _build(self) -> nn.Module:
         from pasand.layers import embeddings, towers
 
         codes = int(self._learnt["item_code"].max(initial=0))
-        dimensions = width(self.dimensions, len(self._learnt["item_code"]))
+        dimensions = chosen_dimensions(self.dimensions, len(self._learnt["item_code"]))
         query: dict[str, nn.Module] = {}
         item: dict[str, nn.Module] = {}
         if self.use_ids:
-            query["user"] = embeddings.One(int(self._learnt["user_code"].max(initial=0)), dimensions)
-            item["item"] = embeddings.One(codes, dimensions)
+            query["user"] = embeddings.CodeEmbedding(int(self._learnt["user_code"].max(initial=0)), dimensions)
+            item["item"] = embeddings.CodeEmbedding(codes, dimensions)
         if self.use_history:
-            query["history"] = embeddings.Average(codes, dimensions)
+            query["history"] = embeddings.MeanEmbedding(codes, dimensions)
         for embedded, side in ((query, "user"), (item, "item")):
-            for name, size in encoding.parts(side, self._learnt).items():
-                embedded[name] = embeddings.feature(size, dimensions)
+            for name, size in encoding.input_sizes(side, self._learnt).items():
+                embedded[name] = embeddings.feature_embedding(size, dimensions)
         return towers.TwoTowers(
             towers.Tower(query, dimensions, self.layers),
             towers.Tower(item, dimensions, self.layers),
             normalise=self.normalise,
         )
 
-    def _task(self, data: Dataset, network: nn.Module, where: torch.device) -> Task:
-        from pasand.training.tasks.retrieval import Examples, Objective, Retrieval
+    def _task(self, data: Dataset, network: nn.Module, device: torch.device) -> Task:
+        from pasand.training.tasks.retrieval import RetrievalExamples, RetrievalObjective, RetrievalTask
 
         codes = self._learnt["item_code"]
-        users = self._tables(data) | ({"user": self._learnt["user_code"]} if self.use_ids else {})
+        users = self._user_tables(data) | ({"user": self._learnt["user_code"]} if self.use_ids else {})
         items = self._item_inputs(np.flatnonzero(codes).astype(np.int32))
-        objective = Objective(
+        objective = RetrievalObjective(
             loss=self.loss,
             negatives=self.negatives,
-            draw=self.draw,
+            negative_sampling=self.negative_sampling,
             log_q=self.log_q,
             temperature=self.temperature,
             id_dropout=self.id_dropout,
         )
-        examples = Examples(data, codes, self.history_length, where)
-        reads = {"history"} if self.use_history else set()
-        return Retrieval(examples, network, users, items, reads, objective, self.batch_size, where)
+        examples = RetrievalExamples(data, codes, self.history_length, device)
+        history_inputs = {"history"} if self.use_history else set()
+        return RetrievalTask(examples, network, users, items, history_inputs, objective, self.batch_size, device)

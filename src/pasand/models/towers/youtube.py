@@ -1,4 +1,4 @@
-"""Candidate generation of YouTube (Covington, Adams and Sargin, RecSys 2016, section 3)."""
+"""YouTube's candidate generation: a ReLU tower over histories and features (Covington et al., RecSys 2016, sec. 3)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from pasand.data.dataset import Dataset
 from pasand.features import encoding
-from pasand.models.dimensions import width
+from pasand.models.dimensions import chosen_dimensions
 from pasand.models.towers.feature_tower import FeatureTower
 from pasand.types import Array, Queries, Rows
 
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 
 LAYERS = (1024, 512, 256)
 """Widths of the paper's ReLU tower."""
-ENOUGH = 1_000_000
-"""Likings that carry those widths."""
+FULL_WIDTH_POSITIVES = 1_000_000
+"""Positives from which the paper's widths are used."""
 
 
-def narrowed(likings: int) -> tuple[int, ...]:
-    """Return the paper's widths, halved for each factor of four that the likings lack to a million, at most four times.
+def default_layers(n_positives: int) -> tuple[int, ...]:
+    """Return the paper's widths, halved for each factor of four below a million positives, at most four times.
 
-    >>> narrowed(2_000_000), narrowed(55_000), narrowed(100)
+    >>> default_layers(2_000_000), default_layers(55_000), default_layers(100)
     ((1024, 512, 256), (256, 128, 64), (64, 32, 16))
     """
-    halvings = min(4, max(0, math.floor(math.log(ENOUGH / max(likings, 1), 4))))
+    halvings = min(4, max(0, math.floor(math.log(FULL_WIDTH_POSITIVES / max(n_positives, 1), 4))))
     return tuple(units >> halvings for units in LAYERS)
 
 
@@ -40,25 +40,25 @@ def narrowed(likings: int) -> tuple[int, ...]:
 class YouTube(FeatureTower):
     """Scores by the inner product of a ReLU tower over histories and features with a vector per item.
 
-    The tower reads the averages of the last likings and of the last other events (watched, and not liked), features of
-    the user such as geography, age, gender and language, and the example's age. A bag of searches is one of the
-    features. Each liking is foretold from what came before it alone. An item without likings has no vector.
+    The tower history_inputs the averages of the latest liked items and of the latest other items (watched but not liked),
+    features of the user such as geography, age, gender and language, and the age of the example. A bag of searches is
+    one of the features. Each positive is predicted from earlier events alone. An item without positives has no vector.
     """
 
-    others: bool = True
-    """Whether events that were no likings are read as a second history, where the log has any."""
+    use_other_events: bool = True
+    """Whether events that are not positives are read as a second history, if the log has any."""
     example_age: bool = True
-    """Whether the tower is told how long before the newest event an example is; in use it is told 0."""
+    """Whether the tower history_inputs the time from the example to the newest event; when scoring it history_inputs 0."""
     layers: tuple[int, ...] | None = None
-    """Widths of the ReLU layers; None: 1024, 512, 256, halved for each factor of four that the likings lack to a
-    million, at most four times."""
+    """Widths of the ReLU layers; None: 1024, 512, 256, halved for each factor of four below a million positives, at
+    most four times."""
     learning_rate: float = 3e-3
     normalise: bool = False
     """Whether vectors have length 1, so that scores are cosines."""
     temperature: float = 1.0
-    """What inner products are divided by in the loss; some 0.1 where vectors have length 1."""
+    """Divisor of the inner products in the loss; about 0.1 suits vectors of length 1."""
     per_user: int = 0
-    """Examples drawn from each user in an epoch, so that all users weigh the same; 0: every liking once."""
+    """Examples sampled from each user in an epoch, so that all users weigh the same; 0: every positive once."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -70,23 +70,23 @@ class YouTube(FeatureTower):
             raise ValueError(f"layers must be positive and one at least, got {list(self.layers)}")
 
     def _prepare(self, data: Dataset) -> dict[str, Array]:
-        learnt = self._about_users(data)
-        layers = narrowed(int(data.liked.sum())) if self.layers is None else self.layers
+        learnt = self._learn_queries(data)
+        layers = default_layers(int(data.is_positive.sum())) if self.layers is None else self.layers
         return learnt | {
             "known": learnt["item_code"] > 0,
             "layers": np.array(layers),
-            "others": np.array([self.others and not data.liked.all()]),
+            "others": np.array([self.use_other_events and not data.is_positive.all()]),
         }
 
     def _inputs(self, queries: Queries) -> dict[str, Array]:
-        told = self._told(queries.features, len(queries)) | {"history": self._history(queries)}
+        inputs = self._user_feature_inputs(queries.features, len(queries)) | {"history": self._history(queries)}
         if self._learnt["others"][0]:
             liked = queries.liked(float(self._learnt["positive_from"][0]))
-            rest = np.where(liked < 0, queries.history, -1)
-            told["others"] = encoding.recent(rest, self._learnt["item_code"], self.history_length)
+            others = np.where(liked < 0, queries.history, -1)
+            inputs["others"] = encoding.recent_codes(others, self._learnt["item_code"], self.history_length)
         if self.example_age:
-            told["age"] = np.zeros((len(queries), 2), np.float32)
-        return told
+            inputs["age"] = np.zeros((len(queries), 2), np.float32)
+        return inputs
 
     def _item_inputs(self, rows: Rows) -> dict[str, Array]:
         return {"item": self._item_codes(rows)}
@@ -95,36 +95,38 @@ class YouTube(FeatureTower):
         from pasand.layers import embeddings, towers
 
         codes = int(self._learnt["item_code"].max(initial=0))
-        dimensions = width(self.dimensions, len(self._learnt["item_code"]))
-        query: dict[str, nn.Module] = {"history": embeddings.Average(codes, dimensions)}
+        dimensions = chosen_dimensions(self.dimensions, len(self._learnt["item_code"]))
+        query: dict[str, nn.Module] = {"history": embeddings.MeanEmbedding(codes, dimensions)}
         if self._learnt["others"][0]:
-            query["others"] = embeddings.Average(codes, dimensions)
+            query["others"] = embeddings.MeanEmbedding(codes, dimensions)
         if self.example_age:
-            query["age"] = embeddings.feature(-2, dimensions)
-        for name, size in encoding.parts("user", self._learnt).items():
-            query[name] = embeddings.feature(size, dimensions)
+            query["age"] = embeddings.feature_embedding(-2, dimensions)
+        for name, size in encoding.input_sizes("user", self._learnt).items():
+            query[name] = embeddings.feature_embedding(size, dimensions)
         layers = [int(units) for units in self._learnt["layers"]]
         return towers.TwoTowers(
-            towers.Tower(query, dimensions, layers, alone=True),
-            towers.Tower({"item": embeddings.One(codes, dimensions)}, dimensions, ()),
+            towers.Tower(query, dimensions, layers, dense_only=True),
+            towers.Tower({"item": embeddings.CodeEmbedding(codes, dimensions)}, dimensions, ()),
             normalise=self.normalise,
         )
 
-    def _task(self, data: Dataset, network: nn.Module, where: torch.device) -> Task:
-        from pasand.training.tasks.retrieval import Examples, Objective, Retrieval
+    def _task(self, data: Dataset, network: nn.Module, device: torch.device) -> Task:
+        from pasand.training.tasks.retrieval import RetrievalExamples, RetrievalObjective, RetrievalTask
 
         codes = self._learnt["item_code"]
-        reads = {"history"}
+        history_inputs = {"history"}
         if self._learnt["others"][0]:
-            reads.add("others")
+            history_inputs.add("others")
         if self.example_age:
-            reads.add("age")
+            history_inputs.add("age")
         items = self._item_inputs(np.flatnonzero(codes).astype(np.int32))
-        objective = Objective(
+        objective = RetrievalObjective(
             loss="sampled_softmax",
             negatives=self.negatives,
             temperature=self.temperature,
             per_user=self.per_user,
         )
-        examples = Examples(data, codes, self.history_length, where)
-        return Retrieval(examples, network, self._tables(data), items, reads, objective, self.batch_size, where)
+        examples = RetrievalExamples(data, codes, self.history_length, device)
+        return RetrievalTask(
+            examples, network, self._user_tables(data), items, history_inputs, objective, self.batch_size, device
+        )

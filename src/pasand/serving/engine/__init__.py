@@ -1,1 +1,1 @@
-"""Turns requests into recommendations: batching, variants, home rows."""
+"""Engine: turns requests into recommendations, with batching, variants and home rows."""

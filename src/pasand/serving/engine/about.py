@@ -1,4 +1,4 @@
-"""What a service tells people of itself."""
+"""Description of a running service for its page: variants, catalogue, example users and latency."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ from pasand.serving.service import Service
 
 
 def about(service: Service) -> dict[str, Any]:
-    """Return what is served, for people: variants, languages, users to try, latency."""
-    first = service.engine.variants[0].bundle.data
+    """Return a description of the service, as JSON values: its variants, languages, users to try and latency."""
+    data = service.engine.variants[0].bundle.data
     languages = next(
-        (one.names for name, one in first.item_features.items() if name.lower() in ("language", "languages")), ()
+        (one.names for name, one in data.item_features.items() if name.lower() in ("language", "languages")), ()
     )
-    active = first.user[-2000:] if len(first) else np.empty(0, np.int32)
-    rows = list(dict.fromkeys(active[::-1].tolist()))[:12]
-    examples = first.users.ids(rows)
-    last = [first.item[first.by_user.event[first.by_user.start[row + 1] - 1]] for row in rows]
+    recent = data.user[-2000:] if len(data) else np.empty(0, np.int32)
+    rows = list(dict.fromkeys(recent[::-1].tolist()))[:12]
+    last = [data.item[data.by_user.event[data.by_user.start[row + 1] - 1]] for row in rows]
     return {
-        "name": first.name,
+        "name": data.name,
         "variants": [
             {
-                "name": one.name,
-                "bundle": one.digest,
-                "share": one.share,
-                "events": len(one.bundle.data),
-                "items": one.bundle.data.n_items,
-                "users": one.bundle.data.n_users,
-                "parts": list(one.bundle.assembly.components),
+                "name": variant.name,
+                "bundle": variant.digest,
+                "share": variant.share,
+                "events": len(variant.bundle.data),
+                "items": variant.bundle.data.n_items,
+                "users": variant.bundle.data.n_users,
+                "parts": list(variant.bundle.assembly.components),
             }
-            for one in service.engine.variants
+            for variant in service.engine.variants
         ],
         "languages": list(languages),
-        "examples": examples,
-        "last": [first.title(int(row)) or first.items.ids([row])[0] for row in last],
+        "examples": data.users.ids(rows),
+        "last": [data.title(int(row)) or data.items.ids([row])[0] for row in last],
         "user_features": {
-            name: {"kind": one.kind, "names": list(one.names[:200])} for name, one in first.user_features.items()
+            name: {"kind": feature.kind, "names": list(feature.names[:200])}
+            for name, feature in data.user_features.items()
         },
-        "item_features": {name: one.kind for name, one in first.item_features.items()},
+        "item_features": {name: feature.kind for name, feature in data.item_features.items()},
         "latency": service.metrics.latency(),
         "now": service.engine.clock(),
         "report": service.settings.report is not None,

@@ -1,4 +1,4 @@
-"""Micro-batches: requests that arrive together are answered together, on the thread of the event loop."""
+"""Micro-batching: requests that arrive together are computed together, on the thread of the event loop."""
 
 from __future__ import annotations
 
@@ -8,63 +8,66 @@ from collections.abc import Callable, Sequence
 from pasand.serving.engine.engine import Engine
 from pasand.serving.schemas import RecommendRequest, RecommendResponse, RequestError
 
-LARGEST = 64
-"""Requests that are answered by one call at most."""
-MOST_WAITING = 4096
+MAX_BATCH = 64
+"""Requests of one batch at most."""
+MAX_WAITING = 4096
 """Requests that may wait; further ones are refused."""
 
 
-def nothing(size: int) -> None:
+def ignore_size(size: int) -> None:
     """Observe nothing."""
 
 
 class Batcher:
-    """Collects the requests of one turn of the event loop, and answers them at its end.
+    """Collects the requests of one turn of the event loop and computes their recommendations at its end.
 
-    Nobody waits for others to come: an idle server answers at once. Under load, the requests that came in while the
-    last batch was computed make up the next one.
+    No request waits for others to arrive: an idle server responds at once. Under load, the requests that arrived during
+    the computation of the last batch form the next one.
     """
 
-    def __init__(self, engine: Engine, observe: Callable[[int], None] = nothing) -> None:
-        """Ask an engine; `observe` is told how many requests each batch holds."""
+    def __init__(self, engine: Engine, observe: Callable[[int], None] = ignore_size) -> None:
+        """Collect requests for an engine; `observe` gets the number of requests of each batch."""
         self.engine, self._observe = engine, observe
         self._waiting: list[tuple[RecommendRequest, asyncio.Future[RecommendResponse]]] = []
-        self._called = False
+        self._scheduled = False
 
     def __len__(self) -> int:
+        """Return the number of requests that wait."""
         return len(self._waiting)
 
-    async def ask(self, asks: Sequence[RecommendRequest]) -> list[RecommendResponse]:
-        """Return the answers to requests; raises Refused for the first that has none, or where too many wait."""
-        if len(self._waiting) + len(asks) > MOST_WAITING:
-            raise RequestError(503, "overloaded", f"more than {MOST_WAITING:,} requests are waiting; try again later")
+    async def recommend(self, requests: Sequence[RecommendRequest]) -> list[RecommendResponse]:
+        """Return the responses; raises RequestError for the first request that fails, or if too many wait."""
+        if len(self._waiting) + len(requests) > MAX_WAITING:
+            raise RequestError(503, "overloaded", f"more than {MAX_WAITING:,} requests are waiting; try again later")
         loop = asyncio.get_running_loop()
-        promised = [loop.create_future() for _ in asks]
-        self._waiting += zip(asks, promised, strict=True)
-        if not self._called:
-            self._called = True
-            loop.call_soon(self._answer)
-        if len(promised) == 1:
-            return [await promised[0]]
-        found: list[RecommendResponse | BaseException] = await asyncio.gather(*promised, return_exceptions=True)
-        for one in found:
-            if isinstance(one, BaseException):
-                raise one
-        return [one for one in found if isinstance(one, RecommendResponse)]
+        futures = [loop.create_future() for _ in requests]
+        self._waiting += zip(requests, futures, strict=True)
+        if not self._scheduled:
+            self._scheduled = True
+            loop.call_soon(self._run_batch)
+        if len(futures) == 1:
+            return [await futures[0]]
+        results: list[RecommendResponse | BaseException] = await asyncio.gather(*futures, return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+        return [result for result in results if isinstance(result, RecommendResponse)]
 
-    def _answer(self) -> None:
-        batch, self._waiting = self._waiting[:LARGEST], self._waiting[LARGEST:]
-        self._called = bool(self._waiting)
-        if self._called:  # what came in meanwhile is read first, and joins the next batch
-            asyncio.get_running_loop().call_soon(self._answer)
-        batch = [(ask, promise) for ask, promise in batch if not promise.done()]
+    def _run_batch(self) -> None:
+        batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
+        self._scheduled = bool(self._waiting)
+        if self._scheduled:  # what arrived meanwhile is read first and joins the next batch
+            asyncio.get_running_loop().call_soon(self._run_batch)
+        batch = [(request, future) for request, future in batch if not future.done()]
         self._observe(len(batch))
         try:
-            found: Sequence[RecommendResponse | BaseException] = self.engine.answer([ask for ask, _ in batch])
-        except Exception as error:  # whatever it is, nobody may wait for ever
-            found = [error] * len(batch)
-        for (_, promise), one in zip(batch, found, strict=True):
-            if isinstance(one, RecommendResponse):
-                promise.set_result(one)
+            results: Sequence[RecommendResponse | BaseException] = self.engine.recommend(
+                [request for request, _ in batch]
+            )
+        except Exception as error:  # whatever it is, no caller may wait for ever
+            results = [error] * len(batch)
+        for (_, future), result in zip(batch, results, strict=True):
+            if isinstance(result, RecommendResponse):
+                future.set_result(result)
             else:
-                promise.set_exception(one)
+                future.set_exception(result)

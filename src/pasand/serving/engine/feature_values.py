@@ -1,4 +1,4 @@
-"""JSON values as features, and features as JSON values."""
+"""Conversion between JSON values and features, and filters by feature."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ from typing import Any
 import numpy as np
 
 from pasand.data.features import TIME_UNKNOWN, Feature, Features
-from pasand.data.packed_texts import still_packed
-from pasand.serving.schemas import Between, Plain, RequestError
+from pasand.data.packed_texts import packed_or_none
+from pasand.serving.schemas import Between, RequestError, Scalar
 from pasand.types import Array, Mask
 
 
-def coded(values: Mapping[str, Any], known: Features, where: str) -> tuple[dict[str, Feature], list[str]]:
-    """Return JSON values as features of one row, coded as the known ones, and what was left aside, in sentences.
+def parse_features(values: Mapping[str, Any], known: Features, where: str) -> tuple[dict[str, Feature], list[str]]:
+    """Return JSON values as features of one row, coded as the known ones, and notes on what was ignored.
 
-    A category that the bundle does not have counts as not known. Raises Refused for a feature that there is not, and
-    for a value that cannot be of its kind.
+    A category that the bundle does not know becomes a missing value. Raises RequestError, at a field below `where`, for
+    an unknown feature and for a value that does not fit the feature's kind.
     """
-    found, notes = {}, []
+    features, notes = {}, []
     for name, value in values.items():
         if name not in known:
-            there = ", ".join(list(known)[:20]) or "none"
+            names = ", ".join(list(known)[:20]) or "none"
             raise RequestError(
-                422, "unknown_feature", f"there is no feature {name!r}; there are: {there}", f"{where}.{name}"
+                422, "unknown_feature", f"there is no feature {name!r}; there are: {names}", f"{where}.{name}"
             )
-        made = _feature(value, known[name], f"{where}.{name}")
+        feature = _feature(value, known[name], f"{where}.{name}")
         try:
-            found[name], unseen = made.coded_as(known[name])
+            features[name], unknown = feature.coded_as(known[name])
         except ValueError as error:
             raise RequestError(422, "invalid", str(error), f"{where}.{name}") from None
-        notes += [f"{name} {one!r} is not known and was left aside" for one in unseen]
-    return found, notes
+        notes += [f"{name} {category!r} is unknown and was ignored" for category in unknown]
+    return features, notes
 
 
-def shown(feature: Feature, row: int) -> Any:
-    """Return the value of one row as JSON has it; None where it is not known."""
+def feature_to_json(feature: Feature, row: int) -> Any:
+    """Return the value of one row as JSON represents it; None if missing."""
     if row >= len(feature):
         return None
     value = feature.values[row]
@@ -55,17 +55,17 @@ def shown(feature: Feature, row: int) -> Any:
     return str(value) or None
 
 
-def mask(feature: Feature, wanted: Plain | list[Plain] | Between, where: str) -> Mask:
-    """Return which rows a filter lets through, (N,): those of one of the values, or between two numbers or times.
+def filter_mask(feature: Feature, wanted: Scalar | list[Scalar] | Between, where: str) -> Mask:
+    """Return the mask of the rows that pass a filter, (N,): one of several values, or a range of numbers or times.
 
-    Raises Refused where the filter does not suit the kind of the feature.
+    Raises RequestError, at the field `where`, if the filter does not suit the kind of the feature.
     """
     if isinstance(wanted, Between):
         if feature.kind not in ("number", "time"):
             raise RequestError(422, "invalid", f"min and max are for numbers and times, this is {feature.kind}", where)
         low, high = -math.inf if wanted.min is None else wanted.min, math.inf if wanted.max is None else wanted.max
         values: Any = feature.values
-        return np.asarray((values >= low) & (values <= high) & ~feature.absent(), np.bool_)
+        return np.asarray((values >= low) & (values <= high) & ~feature.is_missing(), np.bool_)
     values = wanted if isinstance(wanted, list) else [wanted]
     if feature.kind in ("categorical", "bag"):
         names = {str(value) for value in values}
@@ -75,10 +75,10 @@ def mask(feature: Feature, wanted: Plain | list[Plain] | Between, where: str) ->
     if feature.kind in ("number", "time"):
         numbers = [value for value in values if isinstance(value, int | float)]
         if len(numbers) < len(values):
-            raise RequestError(422, "invalid", f"numbers are asked for, since this is {feature.kind}", where)
+            raise RequestError(422, "invalid", f"numbers are required, since this is {feature.kind}", where)
         return np.isin(feature.values, np.array(numbers, feature.values.dtype))
     if feature.kind == "text":
-        wanted_texts, texts = [str(value) for value in values], still_packed(feature.values)
+        wanted_texts, texts = [str(value) for value in values], packed_or_none(feature.values)
         if texts is not None:
             return texts.isin(wanted_texts)
         return np.isin(feature.values, np.array(wanted_texts, np.dtypes.StringDType()))
@@ -86,35 +86,38 @@ def mask(feature: Feature, wanted: Plain | list[Plain] | Between, where: str) ->
 
 
 def _feature(value: Any, known: Feature, where: str) -> Feature:
-    """Return one value as a feature of one row of the known one's kind; raises Refused where it cannot be that."""
-    several = value if isinstance(value, list) else [value]
-    if known.kind not in ("bag", "vector") and len(several) != 1:
-        raise RequestError(422, "invalid", f"one value is asked for, got {len(several)}", where)
+    """Return one value as a feature of one row and of the known one's kind; raises RequestError if it does not fit."""
+    values = value if isinstance(value, list) else [value]
+    if known.kind not in ("bag", "vector") and len(values) != 1:
+        raise RequestError(422, "invalid", f"one value is required, got {len(values)}", where)
     if known.kind == "bag":
-        names = tuple(dict.fromkeys(str(one) for one in several))
+        names = tuple(dict.fromkeys(str(one) for one in values))
         return Feature(kind="bag", values=np.arange(len(names), dtype=np.int32)[None, :], names=names)
     if known.kind == "categorical":
-        return Feature(kind="categorical", values=np.zeros(1, np.int32), names=(str(several[0]),))
+        return Feature(kind="categorical", values=np.zeros(1, np.int32), names=(str(values[0]),))
     if known.kind == "text":
-        return Feature(kind="text", values=np.array([str(several[0])], np.dtypes.StringDType()))
+        return Feature(kind="text", values=np.array([str(values[0])], np.dtypes.StringDType()))
     if known.kind == "time":
-        return Feature(kind="time", values=np.array([_seconds(several[0], where)], np.int64))
-    numbers = [float(one) for one in several if isinstance(one, int | float)]
-    if len(numbers) < len(several):
-        raise RequestError(422, "invalid", f"a number is asked for, got {several[0]!r}", where)
+        return Feature(kind="time", values=np.array([_seconds(values[0], where)], np.int64))
+    numbers = [float(one) for one in values if isinstance(one, int | float)]
+    if len(numbers) < len(values):
+        raise RequestError(422, "invalid", f"a number is required, got {values[0]!r}", where)
     with np.errstate(over="ignore"):
-        values: Array = np.array(numbers, np.float32)
-    if not np.isfinite(values).all():
+        array: Array = np.array(numbers, np.float32)
+    if not np.isfinite(array).all():
         raise RequestError(422, "invalid", "the number is too large", where)
-    return Feature(kind=known.kind, values=values if known.kind == "number" else values[None, :])
+    return Feature(kind=known.kind, values=array if known.kind == "number" else array[None, :])
 
 
 def _seconds(value: Any, where: str) -> int:
-    """Return seconds since 1970 of a number of them, or of an ISO 8601 date or time, UTC where it names no zone."""
+    """Return seconds since 1970, given a number of them or an ISO 8601 date or time (UTC if it names no zone).
+
+    Raises RequestError for other values.
+    """
     if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e11:
         return int(value)
     try:
-        moment = datetime.fromisoformat(str(value))
+        time = datetime.fromisoformat(str(value))
     except ValueError:
         raise RequestError(422, "invalid", f"neither seconds since 1970 nor an ISO date: {value!r}", where) from None
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+    return int((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp())

@@ -1,1 +1,1 @@
-"""The HTTP side of the service: server, application, routes, security, OpenAPI."""
+"""The HTTP side of the service: server, application, routes, security and the OpenAPI document."""

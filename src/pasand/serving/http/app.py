@@ -1,4 +1,4 @@
-"""The HTTP application: every route behind keys, rates and figures, and answers that do browsers no harm."""
+"""The HTTP application: every route with key check, rate limit, metrics, error responses and security headers."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from pasand.serving.service import Service
 
 logger = logging.getLogger(__name__)
 
-SAFE = {
+SECURITY_HEADERS = {
     "content-security-policy": "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'self'",
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
 }
+"""Headers of every response that does not set them itself."""
 
-
-Answering: TypeAlias = Callable[[Request], Awaitable[Response]]
+Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
 
 
 def create_app(service: Service) -> Starlette:
-    """Return the application of a service, which it closes in the end."""
+    """Return the application of a service; it closes the service at shutdown."""
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -52,24 +52,25 @@ def create_app(service: Service) -> Starlette:
                 await following
             await asyncio.to_thread(service.close)
 
-    answers = {(one.method, one.path): _guarded(service, one, endpoint) for one, endpoint in TABLE}
+    handlers = {(operation.method, operation.path): _handler(service, operation, run) for operation, run in TABLE}
     routes: list[Any] = [
-        Route(path.replace("{id}", "{id:path}"), answer, methods=[method]) for (method, path), answer in answers.items()
+        Route(path.replace("{id}", "{id:path}"), handler, methods=[method])
+        for (method, path), handler in handlers.items()
     ]
     routes.append(Mount("/static", StaticFiles(directory=PAGES)))
-    handlers = {404: _missing, 405: _missing, Exception: _broken}
-    app = Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers)
+    exception_handlers = {404: _missing, 405: _missing, Exception: _internal_error}
+    app = Starlette(routes=routes, lifespan=lifespan, exception_handlers=exception_handlers)
     app.router.redirect_slashes = False
-    app.add_middleware(_Front, answers=answers)
+    app.add_middleware(_FastPath, handlers=handlers)
     return app
 
 
-def _guarded(service: Service, operation: Operation, endpoint: Endpoint) -> Answering:
-    """Return an endpoint behind keys, rates, measuring, and errors that tell no secrets."""
+def _handler(service: Service, operation: Operation, endpoint: Endpoint) -> Handler:
+    """Return a request handler that checks keys and rates, measures time, and turns errors into responses."""
 
     observed: dict[int, Any] = {}
 
-    async def answer(request: Request) -> Response:
+    async def handle(request: Request) -> Response:
         began = perf_counter()
         try:
             if operation.scope is not None:
@@ -79,50 +80,50 @@ def _guarded(service: Service, operation: Operation, endpoint: Endpoint) -> Answ
             response = _response(await endpoint(service, request))
         except RequestError as error:
             service.metrics.errors.labels(error.code).inc()
-            response = _failure(error)
+            response = _error_response(error)
         except ClientDisconnect:
             return Response(status_code=400)
         except Exception:
             mark = secrets.token_hex(6)
             logger.exception("request %s failed", mark)
             service.metrics.errors.labels("internal").inc()
-            response = _failure(RequestError(500, "internal", f"something went wrong; it is logged under {mark}"))
+            message = f"internal error; the server's log has the details under {mark}"
+            response = _error_response(RequestError(500, "internal", message))
         seconds = perf_counter() - began
         status = response.status_code
         if status not in observed:
             observed[status] = service.metrics.request.labels(operation.path, status)
         observed[status].observe(seconds)
         if operation.scope == "read":
-            service.metrics.answered(seconds)
+            service.metrics.observe_latency(seconds)
         service.log.add(
             method=operation.method,
             route=operation.path,
             status=status,
             ms=round(1000 * seconds, 3),
-            **getattr(request.state, "told", {}),
         )
         return response
 
-    return answer
+    return handle
 
 
 def _key(request: Request) -> str | None:
-    """Return the key that a request shows."""
+    """Return the API key that a request carries."""
     scheme, _, key = request.headers.get("authorization", "").partition(" ")
     return key.strip() if scheme.lower() == "bearer" else request.headers.get("x-api-key")
 
 
-def _response(told: Any) -> Response:
-    if isinstance(told, Response):
-        return told
-    return Response(msgspec.json.encode(told), media_type="application/json")
+def _response(result: Any) -> Response:
+    if isinstance(result, Response):
+        return result
+    return Response(msgspec.json.encode(result), media_type="application/json")
 
 
-def _failure(error: RequestError) -> Response:
-    fault = schemas.ErrorResponse(schemas.ErrorDetail(error.code, error.message, error.field))
+def _error_response(error: RequestError) -> Response:
+    body = schemas.ErrorResponse(schemas.ErrorDetail(error.code, error.message, error.field))
     headers = {401: {"www-authenticate": "Bearer"}, 429: {"retry-after": "1"}, 503: {"retry-after": "1"}}
     return Response(
-        msgspec.json.encode(fault),
+        msgspec.json.encode(body),
         status_code=error.status,
         media_type="application/json",
         headers=headers.get(error.status),
@@ -131,45 +132,45 @@ def _failure(error: RequestError) -> Response:
 
 async def _missing(request: Request, error: Any) -> Response:
     if error.status_code == 405:
-        response = _failure(RequestError(405, "method", f"{request.method} is not for this path"))
+        response = _error_response(RequestError(405, "method", f"this path does not support {request.method}"))
         response.headers.update(error.headers or {})
         return response
-    return _failure(RequestError(404, "no_route", "there is nothing at this path; /docs tells what there is"))
+    return _error_response(RequestError(404, "no_route", "no route has this path; /docs lists all routes"))
 
 
-async def _broken(request: Request, error: Exception) -> Response:
-    return _failure(RequestError(500, "internal", "something went wrong"))
+async def _internal_error(request: Request, error: Exception) -> Response:
+    return _error_response(RequestError(500, "internal", "internal error"))
 
 
-class _Front:
-    """Answers paths without an id directly, and adds headers that keep browsers from doing harm to every response.
+class _FastPath:
+    """Middleware that calls the handlers of paths without an id directly, and adds the security headers everywhere.
 
-    The router in between looks through its routes and wraps each call three times, which is good for all but those
-    few paths that are asked thousands of times a second.
+    Starlette's router tries its routes in turn and wraps each call three times. That is too slow for the few paths
+    that are requested thousands of times a second.
     """
 
-    def __init__(self, app: ASGIApp, answers: Mapping[tuple[str, str], Answering]) -> None:
-        self._app, self._answers = app, answers
-        self._headers = [(name.encode(), value.encode()) for name, value in SAFE.items()]
+    def __init__(self, app: ASGIApp, handlers: Mapping[tuple[str, str], Handler]) -> None:
+        self._app, self._handlers = app, handlers
+        self._headers = [(name.encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        answer = None if scope.get("root_path") else self._answers.get((scope["method"], scope["path"]))
-        if answer is not None:
-            response = await answer(Request(scope, receive))
-            response.raw_headers = self._with_ours(response.raw_headers)
+        handler = None if scope.get("root_path") else self._handlers.get((scope["method"], scope["path"]))
+        if handler is not None:
+            response = await handler(Request(scope, receive))
+            response.raw_headers = self._secured(response.raw_headers)
             await response(scope, receive, send)
             return
 
-        async def sent(message: Message) -> None:
+        async def send_secured(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = self._with_ours(message["headers"])
+                message["headers"] = self._secured(message["headers"])
             await send(message)
 
-        await self._app(scope, receive, sent)
+        await self._app(scope, receive, send_secured)
 
-    def _with_ours(self, headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-        there = [name for name, _ in headers]
-        return [*headers, *(one for one in self._headers if one[0] not in there)]
+    def _secured(self, headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        present = [name for name, _ in headers]
+        return [*headers, *(header for header in self._headers if header[0] not in present)]

@@ -1,4 +1,4 @@
-"""The routes: endpoints that translate between the wire and the service, and say what they are."""
+"""The table of routes: each endpoint translates between HTTP and the service, and carries its own description."""
 
 from __future__ import annotations
 
@@ -15,17 +15,19 @@ from pasand.serving.engine.about import about
 from pasand.serving.engine.home import home, similar, view
 from pasand.serving.http import openapi
 from pasand.serving.http.openapi import Operation
-from pasand.serving.http.parsing import body, identity, queried
+from pasand.serving.http.parsing import path_id, query_parameters, read_body
 from pasand.serving.schemas import RecommendRequest, RequestError
 from pasand.serving.service import Service
 from pasand.serving.states.contract import StateUnavailable
 
-PAGES = Path(__file__).parent / "pages"
-REPORT = (
+PAGES = Path(__file__).parents[1] / "pages"
+"""Files of the web page."""
+REPORT_POLICY = (
     "sandbox allow-scripts; default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
 )
-"""Policy of the leaderboard report, a page that is whole by itself."""
-LINES = ("application/x-ndjson", "application/ndjson", "application/jsonl")
+"""Content security policy of the leaderboard report, a self-contained page."""
+JSON_LINES = ("application/x-ndjson", "application/ndjson", "application/jsonl")
+"""Media types of a body with one event a line."""
 
 Endpoint: TypeAlias = Callable[[Service, Request], Awaitable[Any]]
 TABLE: list[tuple[Operation, Endpoint]] = []
@@ -33,17 +35,17 @@ TABLE: list[tuple[Operation, Endpoint]] = []
 
 
 def route(operation: Operation) -> Callable[[Endpoint], Endpoint]:
-    """Put an endpoint into the table of routes."""
+    """Add an endpoint to the table of routes."""
 
-    def put(endpoint: Endpoint) -> Endpoint:
+    def add(endpoint: Endpoint) -> Endpoint:
         TABLE.append((operation, endpoint))
         return endpoint
 
-    return put
+    return add
 
 
-K = ("k", int, "Number of items wanted.")
-EXPLAIN = ("explain", bool, "Say which items of the history speak for each one.")
+K = ("k", int, "Number of items.")
+EXPLAIN = ("explain", bool, "Whether to give the items of the history that support each recommendation.")
 
 
 @route(
@@ -57,11 +59,11 @@ EXPLAIN = ("explain", bool, "Say which items of the history speak for each one."
     )
 )
 async def recommend(service: Service, request: Request) -> Any:
-    """Answer one request, or several."""
-    asks, several = schemas.read_requests(await body(service, request))
-    answers = await service.batcher.ask(asks)
-    service.keep([(ask.user, answer) for ask, answer in zip(asks, answers, strict=True)])
-    return schemas.BatchResponse(answers) if several else answers[0]
+    """Return the recommendations for one request or a batch."""
+    requests, is_batch = schemas.decode_requests(await read_body(service, request))
+    responses = await service.batcher.recommend(requests)
+    service.record([(each.user_id, response) for each, response in zip(requests, responses, strict=True)])
+    return schemas.BatchResponse(responses) if is_batch else responses[0]
 
 
 @route(
@@ -76,32 +78,34 @@ async def recommend(service: Service, request: Request) -> Any:
     )
 )
 async def recommendations(service: Service, request: Request) -> schemas.RecommendResponse:
-    """Answer a user's request."""
-    told = queried(request, {"k": int, "explain": bool})
-    ask = RecommendRequest(user=identity(request), k=told.get("k", 10), explain=told.get("explain", False))
-    answers = await service.batcher.ask([ask])
-    service.keep([(ask.user, answers[0])])
-    return answers[0]
+    """Return the recommendations for a user."""
+    given = query_parameters(request, {"k": int, "explain": bool})
+    wanted = RecommendRequest(user_id=path_id(request), k=given.get("k", 10), explain=given.get("explain", False))
+    responses = await service.batcher.recommend([wanted])
+    service.record([(wanted.user_id, responses[0])])
+    return responses[0]
 
 
-@route(Operation("GET", "/v1/users/{id}/home", "The rows of a user's home page.", "read", None, schemas.Home))
-async def home_of(service: Service, request: Request) -> schemas.Home:
-    """Return a user's home."""
-    queried(request, {})
-    return home(service.engine, schemas.HomeRequest(user=identity(request)))
+@route(Operation("GET", "/v1/users/{id}/home", "Get the rows of a user's home page.", "read", None, schemas.Home))
+async def user_home(service: Service, request: Request) -> schemas.Home:
+    """Return a user's home page."""
+    query_parameters(request, {})
+    return home(service.engine, schemas.HomeRequest(user_id=path_id(request)))
 
 
-@route(Operation("POST", "/v1/home", "The rows of a visitor's home page.", "read", schemas.HomeRequest, schemas.Home))
-async def home_for(service: Service, request: Request) -> schemas.Home:
-    """Return the home of somebody who tells what they like."""
-    return home(service.engine, schemas.read(await body(service, request), schemas.HomeRequest))
+@route(
+    Operation("POST", "/v1/home", "Get the rows of a visitor's home page.", "read", schemas.HomeRequest, schemas.Home)
+)
+async def visitor_home(service: Service, request: Request) -> schemas.Home:
+    """Return the home page of a visitor whose history and features are in the request."""
+    return home(service.engine, schemas.decode(await read_body(service, request), schemas.HomeRequest))
 
 
-@route(Operation("GET", "/v1/users/{id}/view", "History, candidates and stages behind a user's answer.", "read"))
-async def view_of(service: Service, request: Request) -> dict[str, Any]:
-    """Return what stands behind a user's answer."""
-    queried(request, {})
-    return view(service.engine, identity(request))
+@route(Operation("GET", "/v1/users/{id}/view", "Get the history, candidates and stages behind a user's list.", "read"))
+async def user_view(service: Service, request: Request) -> dict[str, Any]:
+    """Return how a user's list was made: history, candidates of each source, rank and score after each stage."""
+    query_parameters(request, {})
+    return view(service.engine, path_id(request))
 
 
 @route(
@@ -109,24 +113,27 @@ async def view_of(service: Service, request: Request) -> dict[str, Any]:
 )
 async def forget(service: Service, request: Request) -> schemas.ChangeResult:
     """Forget a user."""
-    return await service.forget(identity(request))
+    return await service.forget(path_id(request))
 
 
-@route(Operation("GET", "/v1/items/{id}/similar", "Items like one.", "read", None, schemas.SimilarItems, (K,)))
-async def similar_to(service: Service, request: Request) -> schemas.SimilarItems:
-    """Return what is recommended to somebody of whom nothing but this item is known."""
-    told = queried(request, {"k": int})
-    item = identity(request)
-    variant, answer = similar(service.engine, item, told.get("k", 10))
-    title = variant.bundle.data.title(variant.row(item))
-    return schemas.SimilarItems(item, title, "recommended to somebody who took this item alone", answer.items)
+@route(
+    Operation("GET", "/v1/items/{id}/similar", "Get items similar to one.", "read", None, schemas.SimilarItems, (K,))
+)
+async def similar_items(service: Service, request: Request) -> schemas.SimilarItems:
+    """Return the recommendations for a user whose history is this item alone."""
+    given = query_parameters(request, {"k": int})
+    item_id = path_id(request)
+    variant, response = similar(service.engine, item_id, given.get("k", 10))
+    title = variant.bundle.data.title(variant.row(item_id))
+    method = "recommended to a user whose history is this item alone"
+    return schemas.SimilarItems(item_id, title, method, response.items)
 
 
 @route(
     Operation(
         "GET",
         "/v1/items",
-        "Items whose title contains a text, or what is popular.",
+        "Search the catalogue by title, or get popular items.",
         "read",
         None,
         schemas.SearchResult,
@@ -134,163 +141,169 @@ async def similar_to(service: Service, request: Request) -> schemas.SimilarItems
     )
 )
 async def items(service: Service, request: Request) -> schemas.SearchResult:
-    """Return items by title."""
-    told = queried(request, {"k": int, "search": str, "language": str})
-    return schemas.SearchResult(await service.search(told.get("search", ""), told.get("language"), told.get("k", 20)))
+    """Return items whose title contains a text, or popular items."""
+    given = query_parameters(request, {"k": int, "search": str, "language": str})
+    found = await service.search(given.get("search", ""), given.get("language"), given.get("k", 20))
+    return schemas.SearchResult(found)
 
 
-@route(Operation("GET", "/v1/items/{id}", "What is known of an item.", "read", None, schemas.CatalogueItem))
+@route(Operation("GET", "/v1/items/{id}", "Get an item's title and features.", "read", None, schemas.CatalogueItem))
 async def item(service: Service, request: Request) -> schemas.CatalogueItem:
-    """Return an item."""
-    queried(request, {})
+    """Return an item of the catalogue."""
+    query_parameters(request, {})
     service.engine.sync()
-    variant, name = service.engine.variants[0], identity(request)
-    row = variant.row(name)
+    variant, item_id = service.engine.variants[0], path_id(request)
+    row = variant.row(item_id)
     if row < 0:
-        raise RequestError(404, "unknown_item", f"there is no item {name!r}", "item")
-    return schemas.CatalogueItem(name, variant.bundle.data.title(row), variant.features(row))
+        raise RequestError(404, "unknown_item", f"there is no item {item_id!r}", "item_id")
+    return schemas.CatalogueItem(item_id, variant.bundle.data.title(row), variant.features(row))
 
 
-@route(
-    Operation("PUT", "/v1/items/{id}", "Put an item into the catalogue.", "write", schemas.Item, schemas.ChangeResult)
-)
+@route(Operation("PUT", "/v1/items/{id}", "Add or update an item.", "write", schemas.Item, schemas.ChangeResult))
 async def put_item(service: Service, request: Request) -> schemas.ChangeResult:
-    """Put an item into the catalogue; the next answer may hold it."""
-    told, name = schemas.read(await body(service, request), schemas.Item), identity(request)
-    notes = service.engine.variants[0].check(told.features)
+    """Add an item to the catalogue, or update its features; the next response may contain it."""
+    given, item_id = schemas.decode(await read_body(service, request), schemas.Item), path_id(request)
+    notes = service.engine.variants[0].check_features(given.features)
     try:
-        service.state.put_item(name, told.features)
+        service.state.put_item(item_id, given.features)
     except StateUnavailable as error:
-        raise service.unkept("the item could not be kept", error) from None
+        raise service.not_stored("the item could not be stored", error) from None
     service.engine.sync()
-    if service.engine.variants[0].row(name) < 0:
-        raise RequestError(422, "not_taken", "the bundle cannot take the item in; the reason is logged", "features")
+    if service.engine.variants[0].row(item_id) < 0:
+        message = "the bundle cannot add the item; the server's log has the cause"
+        raise RequestError(422, "item_not_added", message, "features")
     return schemas.ChangeResult("; ".join(["the item is in the catalogue", *notes]))
 
 
-@route(Operation("DELETE", "/v1/items/{id}", "Take an item out of the catalogue.", "write", None, schemas.ChangeResult))
+@route(Operation("DELETE", "/v1/items/{id}", "Remove an item.", "write", None, schemas.ChangeResult))
 async def remove_item(service: Service, request: Request) -> schemas.ChangeResult:
-    """Take an item out of the catalogue; no answer from now on holds it."""
-    name = identity(request)
+    """Remove an item from the catalogue; no later response contains it."""
+    item_id = path_id(request)
     service.engine.sync()
-    there = service.engine.variants[0].row(name) >= 0
+    found = service.engine.variants[0].row(item_id) >= 0
     try:
-        service.state.remove_item(name)
+        service.state.remove_item(item_id)
     except StateUnavailable as error:
-        raise service.unkept("the item could not be removed", error) from None
+        raise service.not_stored("the item could not be removed", error) from None
     service.engine.sync()
-    return schemas.ChangeResult("the item is not in the catalogue", there)
+    return schemas.ChangeResult("the item is not in the catalogue", found)
 
 
 @route(
     Operation(
         "GET",
         "/v1/explain",
-        "Why an item stands where it stands for a user.",
+        "Explain an item's rank in a user's list.",
         "read",
-        query=(("*item", str, "Id of the item."), ("user", str, "Id of the user; nobody in particular without."), K),
+        query=(
+            ("*item_id", str, "Id of the item."),
+            ("user_id", str, "Id of the user; an anonymous user if it is left out."),
+            K,
+        ),
     )
 )
-async def explained(service: Service, request: Request) -> dict[str, Any]:
-    """Return the way of an item through the recommender."""
-    told = queried(request, {"user": str, "item": str, "k": int})
-    if "item" not in told:
-        raise RequestError(422, "invalid", "the item is missing", "item")
+async def explanation(service: Service, request: Request) -> dict[str, Any]:
+    """Return an item's rank and score after each step of the recommender, and what supports it."""
+    given = query_parameters(request, {"user_id": str, "item_id": str, "k": int})
+    if "item_id" not in given:
+        raise RequestError(422, "invalid", "the parameter item_id is missing", "item_id")
     service.engine.sync()
-    variant = service.engine.variant_of(told.get("user"))
-    row = variant.row(told["item"])
+    variant = service.engine.variant_of(given.get("user_id"))
+    row = variant.row(given["item_id"])
     if row < 0:
-        raise RequestError(404, "unknown_item", f"there is no item {told['item']!r}", "item")
-    ask = RecommendRequest(user=told.get("user"), k=told.get("k", 10))
-    recent_events, degraded = service.engine.recent_events(variant, [ask.user])
-    queries, _ = variant.queries([ask], recent_events, service.engine.clock())
-    found = explain(variant.recommender, queries, row, variant.bundle.assembly.components)
-    about = {"user": ask.user, "variant": variant.name, "bundle": variant.digest, "degraded": degraded}
-    return {**about, **found.as_json(variant.bundle.data)}
+        raise RequestError(404, "unknown_item", f"there is no item {given['item_id']!r}", "item_id")
+    wanted = RecommendRequest(user_id=given.get("user_id"), k=given.get("k", 10))
+    recent_events, degraded = service.engine.recent_events(variant, [wanted.user_id])
+    queries, _ = variant.queries([wanted], recent_events, service.engine.clock())
+    explained = explain(variant.recommender, queries, row, variant.bundle.assembly.components)
+    about = {"user_id": wanted.user_id, "variant": variant.name, "bundle": variant.digest, "degraded": degraded}
+    return {**about, **explained.as_json(variant.bundle.data)}
 
 
-@route(Operation("POST", "/v1/events", "Keep events.", "write", schemas.Event | schemas.Events, schemas.Accepted))
+@route(Operation("POST", "/v1/events", "Store events.", "write", schemas.Event | schemas.Events, schemas.Accepted))
 async def events(service: Service, request: Request) -> schemas.Accepted:
-    """Keep one event, several, or one a line; the next answers know them."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    return await service.append(schemas.read_events(await body(service, request), kind in LINES))
+    """Store one event, several, or one a line; the next responses use them."""
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return await service.append(schemas.decode_events(await read_body(service, request), media_type in JSON_LINES))
 
 
 @route(
-    Operation("POST", "/v1/admin/reload", "Take a bundle into use.", "admin", schemas.ReloadRequest, schemas.SwapResult)
+    Operation(
+        "POST", "/v1/admin/reload", "Load and activate a bundle.", "admin", schemas.ReloadRequest, schemas.SwapResult
+    )
 )
 async def reload(service: Service, request: Request) -> schemas.SwapResult:
-    """Load a bundle beside the one in use, try it, and answer from it from then on."""
-    told = schemas.read(await body(service, request) or b"{}", schemas.ReloadRequest)
-    return await service.reload(told.variant, told.bundle)
+    """Load a bundle beside the active one, check it, and serve from it from then on."""
+    given = schemas.decode(await read_body(service, request) or b"{}", schemas.ReloadRequest)
+    return await service.reload(given.variant, given.bundle)
 
 
 @route(
     Operation(
         "POST",
         "/v1/admin/rollback",
-        "Go back to the bundle before.",
+        "Activate the previous bundle.",
         "admin",
         schemas.ReloadRequest,
         schemas.SwapResult,
     )
 )
 async def rollback(service: Service, request: Request) -> schemas.SwapResult:
-    """Answer from the folder again that was in use before the last reload."""
-    told = schemas.read(await body(service, request) or b"{}", schemas.ReloadRequest)
-    return await service.rollback(told.variant)
+    """Serve again from the folder that was in use before the last reload."""
+    given = schemas.decode(await read_body(service, request) or b"{}", schemas.ReloadRequest)
+    return await service.rollback(given.variant)
 
 
-@route(Operation("GET", "/v1/about", "What is served, and how fast.", "read"))
+@route(Operation("GET", "/v1/about", "Describe the service: bundles, catalogue and latency.", "read"))
 async def about_service(service: Service, request: Request) -> dict[str, Any]:
     """Return bundles, shares, languages, example users and latency."""
     return about(service)
 
 
-@route(Operation("GET", "/healthz", "Whether the process lives.", None))
+@route(Operation("GET", "/healthz", "Check that the process is alive.", None))
 async def healthz(service: Service, request: Request) -> dict[str, str]:
-    """Return that it does."""
+    """Return a constant."""
     return {"status": "alive"}
 
 
-@route(Operation("GET", "/readyz", "Whether requests are answered.", None))
+@route(Operation("GET", "/readyz", "Check that the service accepts requests.", None))
 async def readyz(service: Service, request: Request) -> dict[str, Any]:
-    """Return what is served; refused while the service ends."""
+    """Return the active bundles; 503 while the service starts or shuts down."""
     if not service.ready:
-        raise RequestError(503, "not_ready", "the service is starting or ending")
-    bundles = {one.name: one.digest for one in service.engine.variants}
+        raise RequestError(503, "not_ready", "the service is starting or shutting down")
+    bundles = {variant.name: variant.digest for variant in service.engine.variants}
     return {"status": "degraded" if service.engine.degraded else "ready", "bundles": bundles}
 
 
-@route(Operation("GET", "/metrics", "Figures for Prometheus.", "read", content="text/plain"))
+@route(Operation("GET", "/metrics", "Get metrics in the format of Prometheus.", "read", content="text/plain"))
 async def metrics(service: Service, request: Request) -> Response:
-    """Return all figures."""
+    """Return all metrics."""
     service.refresh_metrics()
     return Response(service.metrics.text(), media_type="text/plain; version=0.0.4")
 
 
-@route(Operation("GET", "/openapi.json", "This document.", None))
-async def described(service: Service, request: Request) -> dict[str, Any]:
+@route(Operation("GET", "/openapi.json", "Get this document.", None))
+async def openapi_document(service: Service, request: Request) -> dict[str, Any]:
     """Return the OpenAPI document."""
     return openapi.document([operation for operation, _ in TABLE])
 
 
-@route(Operation("GET", "/docs", "This document for people.", None, content="text/html"))
+@route(Operation("GET", "/docs", "Get this document as a page.", None, content="text/html"))
 async def docs(service: Service, request: Request) -> Response:
     """Return the documentation as a page."""
     return HTMLResponse(openapi.page([operation for operation, _ in TABLE]))
 
 
-@route(Operation("GET", "/report", "The leaderboard report.", None, content="text/html"))
+@route(Operation("GET", "/report", "Get the leaderboard report.", None, content="text/html"))
 async def report(service: Service, request: Request) -> Response:
-    """Return the report that came with the service."""
-    place = service.settings.report
-    if place is None or not Path(place).is_file():
+    """Return the report that the service was started with."""
+    path = service.settings.report
+    if path is None or not Path(path).is_file():
         raise RequestError(404, "no_report", "the service was started without a report")
-    return FileResponse(place, media_type="text/html", headers={"content-security-policy": REPORT})
+    return FileResponse(path, media_type="text/html", headers={"content-security-policy": REPORT_POLICY})
 
 
-@route(Operation("GET", "/", "The page.", None, content="text/html"))
+@route(Operation("GET", "/", "Get the web page.", None, content="text/html"))
 async def page(service: Service, request: Request) -> Response:
-    """Return the page."""
+    """Return the web page."""
     return FileResponse(PAGES / "index.html", media_type="text/html")

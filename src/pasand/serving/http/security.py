@@ -1,4 +1,4 @@
-"""Who may ask what, and how often: keys with scopes, and limits."""
+"""API keys with scopes, rate limits for each caller, and the check that an open address has keys."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from pasand.errors import InputError
 from pasand.serving.schemas import RequestError
 
 SCOPES = ("read", "write", "admin")
-"""Answers; events, items and users; bundles. Each one includes those before it."""
-SHORTEST = 16
-"""Characters of a key at least."""
-ROW = Struct("8sdd")
-"""A caller's digest, the calls that it had left, and when that was."""
+"""Get recommendations; change events, items and users; change bundles. Each scope includes the ones before it."""
+MIN_LENGTH = 16
+"""Least number of characters in a key."""
+ENTRY = Struct("8sdd")
+"""A caller's digest, the number of calls it had left, and when that was."""
 GROUPS, WAYS = 2048, 8
-"""Callers whose rates are remembered: so many groups of so many."""
-TABLE = GROUPS * WAYS * ROW.size
+"""The table of callers is a cache of GROUPS sets with WAYS entries each."""
+TABLE_BYTES = GROUPS * WAYS * ENTRY.size
 
 
 @dataclass(frozen=True)
 class Keys:
-    """API keys and their scopes; without any, everybody may do everything."""
+    """API keys and their scopes; with no keys every operation is allowed."""
 
     scope: Mapping[str, str] = field(default_factory=dict)
     """Scope by key."""
@@ -41,13 +41,13 @@ class Keys:
             if scope not in SCOPES:
                 cure = f"choose from {', '.join(SCOPES)}"
                 raise InputError("API key", value=scope, cause="no such scope", cure=cure)
-            if len(key) < SHORTEST or not key.isascii() or not key.isprintable() or " " in key:
-                cause = f"a key must have {SHORTEST} printable characters or more, without spaces"
+            if len(key) < MIN_LENGTH or not key.isascii() or not key.isprintable() or " " in key:
+                cause = f"a key must have at least {MIN_LENGTH} printable ASCII characters and no spaces"
                 raise InputError("API key", cause=cause, cure="make one with: openssl rand -hex 24")
 
     @classmethod
     def read(cls, lines: Iterable[str]) -> Keys:
-        """Return the keys of lines "SCOPE KEY", empty ones and those that begin with # left out.
+        """Return the keys of lines "SCOPE KEY"; empty lines and lines that begin with # are skipped.
 
         Raises InputError for a line of another form, an unknown scope, and a key that is too short.
         """
@@ -63,17 +63,17 @@ class Keys:
 
     @classmethod
     def of_file(cls, path: Path) -> Keys:
-        """Return the keys in a file, as `read`; raises InputError also where it cannot be read or has none."""
+        """Return the keys in a file; raises InputError as `read`, and where the file is unreadable or has no keys."""
         try:
             keys = cls.read(path.read_text(encoding="utf-8").splitlines())
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(path, cause=f"cannot be read: {error}", cure="give a text file of keys") from None
         if not keys.scope:
-            raise InputError(path, cause="there is no key in it", cure="write a line: admin KEY")
+            raise InputError(path, cause="the file has no keys", cure="write a line: admin KEY")
         return keys
 
     def check(self, key: str | None, scope: str) -> None:
-        """Raise Refused unless a key allows a scope; the time that it takes tells nothing of the keys there are."""
+        """Raise RequestError unless a key has a scope; the time of the check does not depend on the key."""
         if not self.scope:
             return
         given, held = (key or "").encode(), None
@@ -84,57 +84,58 @@ class Keys:
             cure = "send the header Authorization: Bearer KEY"
             raise RequestError(401, "no_key", f"the key is missing or unknown; {cure}")
         if SCOPES.index(held) < SCOPES.index(scope):
-            raise RequestError(403, "scope", f"the key's scope is {held}, and {scope} is asked for")
+            raise RequestError(403, "scope", f"the key has scope {held}; this operation needs scope {scope}")
 
 
 class Rate:
-    """Lets each caller through so many times a second on the average, with bursts of two seconds' worth.
+    """A limit on the rate of calls of each caller, with bursts of two seconds' worth of calls (token bucket).
 
-    Of callers there is a table, in which the one that asked last longest ago makes room for a new one. All processes
-    that are given the same file count together.
+    Callers share a table of fixed size, in which a new caller replaces the one whose last call is oldest. All
+    processes that are given the same file count together.
     """
 
-    def __init__(self, per_second: float, place: Path | None = None) -> None:
-        """Begin to count; `per_second`: 0 is no limit; `place`: the file, None: this process counts alone."""
+    def __init__(self, per_second: float, path: Path | None = None) -> None:
+        """Set the limit in calls per second, 0 for none, and the file of the table; None: this process alone."""
         self.per_second, self._file = per_second, -1
-        self._table = memoryview(bytearray(TABLE if per_second and place is None else 0))
-        if per_second and place is not None:
-            self._file = os.open(place, os.O_RDWR | os.O_CREAT, 0o600)
-            with self._alone():
-                if os.fstat(self._file).st_size < TABLE:
-                    os.pwrite(self._file, bytes(TABLE), 0)  # in full, or a disk that fills up would kill who counts
-            self._table = memoryview(mmap.mmap(self._file, TABLE))
+        self._table = memoryview(bytearray(TABLE_BYTES if per_second and path is None else 0))
+        if per_second and path is not None:
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+            with self._locked():
+                if os.fstat(self._file).st_size < TABLE_BYTES:
+                    # in full: a write to a mapped hole on a full disk would kill the process
+                    os.pwrite(self._file, bytes(TABLE_BYTES), 0)
+            self._table = memoryview(mmap.mmap(self._file, TABLE_BYTES))
 
     def check(self, caller: str) -> None:
-        """Count a call; raises Refused where the caller has used up what it may."""
+        """Count a call; raises RequestError where the caller has used up its calls."""
         if not self.per_second:
             return
-        most, mark = max(2 * self.per_second, 1.0), hashlib.blake2b(caller.encode(), digest_size=8).digest()
-        with self._alone():
+        burst, mark = max(2 * self.per_second, 1.0), hashlib.blake2b(caller.encode(), digest_size=8).digest()
+        with self._locked():
             now = monotonic()  # the same for all processes, and never set back
-            at, left, then = self._row(mark, most, now)
-            left = min(most, left + (now - then) * self.per_second)
+            offset, left, then = self._entry(mark, burst, now)
+            left = min(burst, left + (now - then) * self.per_second)
             if left >= 1:
-                ROW.pack_into(self._table, at, mark, left - 1, now)
+                ENTRY.pack_into(self._table, offset, mark, left - 1, now)
         if left < 1:
             raise RequestError(
                 429, "rate", f"too many requests; try again in {max((1 - left) / self.per_second, 0.1):.1f} s"
             )
 
-    def _row(self, mark: bytes, most: float, now: float) -> tuple[int, float, float]:
-        """Return where a caller is in the table, or may be put, what it had left, and when."""
-        begin = int.from_bytes(mark) % GROUPS * WAYS * ROW.size
+    def _entry(self, mark: bytes, burst: float, now: float) -> tuple[int, float, float]:
+        """Return a caller's offset in the table (or that of the entry it replaces), its calls left, and when."""
+        begin = int.from_bytes(mark) % GROUPS * WAYS * ENTRY.size
         oldest, since = begin, now
-        for at in range(begin, begin + WAYS * ROW.size, ROW.size):
-            other, left, then = ROW.unpack_from(self._table, at)
+        for offset in range(begin, begin + WAYS * ENTRY.size, ENTRY.size):
+            other, left, then = ENTRY.unpack_from(self._table, offset)
             if other == mark:
-                return at, left, then
+                return offset, left, then
             if then < since:
-                oldest, since = at, then
-        return oldest, most, now
+                oldest, since = offset, then
+        return oldest, burst, now
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
+    def _locked(self) -> Iterator[None]:
         if self._file < 0:
             yield
             return
@@ -146,13 +147,13 @@ class Rate:
 
 
 def check_address(host: str, keys: Keys) -> None:
-    """Raise InputError for an address that others than this machine can reach, unless there are keys."""
+    """Raise InputError for an address that other machines can reach, unless there are keys."""
     if keys.scope or host == "localhost":
         return
     try:
-        alone = ipaddress.ip_address(host).is_loopback
+        loopback = ipaddress.ip_address(host).is_loopback
     except ValueError:
-        alone = False
-    if not alone:
-        cause = "this address can be reached from outside, and there is no API key"
+        loopback = False
+    if not loopback:
+        cause = "other machines can reach this address, and there is no API key"
         raise InputError("--host", value=host, cause=cause, cure="give --keys FILE, or serve on 127.0.0.1")

@@ -1,4 +1,4 @@
-"""What was shown and what happened afterwards, put together: impressions that tell whether they were taken."""
+"""Attribution: which logged impressions were clicked, found by joining them with the events that followed."""
 
 from __future__ import annotations
 
@@ -10,46 +10,48 @@ import msgspec
 import polars as pl
 
 from pasand.errors import InputError
-from pasand.serving.logs.impressions import hashed
+from pasand.serving.logs.impressions import hash_user
 from pasand.serving.logs.segments import log_files
 from pasand.serving.states.contract import Event
 
 WEEK = 7 * 86_400
+"""Seconds of a week."""
 KEY = ["request_id", "user", "item", "position", "shown"]
-"""Columns that tell an impression from all others."""
+"""Columns that identify an impression; `shown` is its time."""
 
 
-class Attributed(NamedTuple):
-    """How many impressions a table has."""
+class Counts(NamedTuple):
+    """Numbers of impressions in a table."""
 
-    shown: int
+    impressions: int
     clicked: int
 
 
 def attribute(
     folder: str | Path, events: Iterable[Event], out: str | Path, *, window: int = WEEK, secret: bytes | None = None
-) -> Attributed:
-    """Write a Parquet table that `load(..., impressions=...)` reads: a log's impressions, and which were taken.
+) -> Counts:
+    """Write the impressions of a log with a column `clicked` as a Parquet table for `load(..., impressions=...)`.
 
-    An event takes the latest impression of its user and item that was shown at its time or up to `window` seconds
-    before; where it names the answer that it came from, it takes that answer's or none. Of several events that take one
-    impression the longest watched counts. If a stage drew any items at random, those that none drew have propensity 1:
-    they were sure to be shown. Where the log's users are hashed, give its `secret`; the table's users are then hashed,
-    and the log of events that it is read with must be too (`impressions.hashed`).
+    An event is attributed to the latest impression of its user and item that was shown at its time or up to `window`
+    seconds before. If it names the response that it came from, it is attributed to that response's impression or to
+    none. If several events are attributed to one impression, the longest watch time counts. If a stage drew any items
+    at random, impressions that were not drawn get propensity 1, since they were certain to be shown. If the log's users
+    are hashed, pass its `secret`; the table's users are then hashed, and the event log that it is loaded with must use
+    the same hashes (`impressions.hash_user`).
 
-    The impressions may be more than fit in memory, the events may not. Raises InputError where there are no
-    impressions, or the table cannot be written.
+    The impressions may exceed the memory; the events may not. Raises InputError if there are no impressions, or the
+    table cannot be written.
     """
     files = log_files(Path(folder))
     if not files:
-        raise InputError(folder, cause="there are no impressions in it", cure="name the folder that a server logs to")
+        raise InputError(folder, cause="it holds no impressions", cure="name the folder that a server logs to")
     if window < 0:
         raise ValueError(f"window must be at least 0, got {window}")
     part = Path(out).with_name(f"{Path(out).name}.part")
     try:
         log = pl.scan_parquet(files, glob=False).rename({"time": "shown"})
-        clicked = _clicked(log, _table(events, secret), window)
-        table = _with_taken(log, clicked).rename({"shown": "time"})
+        clicked = _clicked(log, _event_table(events, secret), window)
+        table = _with_labels(log, clicked).rename({"shown": "time"})
         table.sink_parquet(part, compression="zstd")
         part.replace(out)
     except (OSError, pl.exceptions.PolarsError) as error:
@@ -57,30 +59,30 @@ def attribute(
         cause = f"the log cannot be read or the table cannot be written: {error}"
         raise InputError(out, cause=cause, cure="make room, or try again if the log just changed") from None
     counts = pl.scan_parquet(out, glob=False).select(pl.len(), pl.col("clicked").sum()).collect()
-    return Attributed(*counts.row(0))
+    return Counts(*counts.row(0))
 
 
-def _table(events: Iterable[Event], secret: bytes | None) -> pl.DataFrame:
-    """Return the events, one a row."""
+def _event_table(events: Iterable[Event], secret: bytes | None) -> pl.DataFrame:
+    """Return the events as a table with one row each, their users hashed if there is a secret."""
     rows = [msgspec.structs.astuple(event) for event in events]
     names = ("id", "user", "item", "time", "value", "request_id", "watched_seconds")
     types = (pl.String, pl.String, pl.String, pl.Int64, pl.Float64, pl.String, pl.Float32)
     table = pl.DataFrame(rows, schema=dict(zip(names, types, strict=True)), orient="row").drop("value")
     if secret is not None:
-        users = [hashed(user, secret) for user in table["user"]]
+        users = [hash_user(user, secret) for user in table["user"]]
         table = table.with_columns(pl.Series("user", users, pl.String))
     return table
 
 
 def _clicked(log: pl.LazyFrame, events: pl.DataFrame, window: int) -> pl.DataFrame:
-    """Return the impressions that events took, by `KEY`, with the longest of their watched seconds."""
+    """Return the clicked impressions, by `KEY`, with the longest watch time of their events."""
     pairs = events.select("user", "item").unique().lazy()
     shown = log.select(KEY).join(pairs, on=["user", "item"], how="semi").collect(engine="streaming").sort("shown")
-    told = events.filter(pl.col("request_id").is_not_null())
-    since = pl.col("time") - pl.col("shown")
-    by_answer = (
-        told.join(shown, on=["request_id", "user", "item"])
-        .filter((since >= 0) & (since <= window))
+    with_request = events.filter(pl.col("request_id").is_not_null())
+    delay = pl.col("time") - pl.col("shown")
+    by_request = (
+        with_request.join(shown, on=["request_id", "user", "item"])
+        .filter((delay >= 0) & (delay <= window))
         .sort("shown", "position")
         .unique("id", keep="last")
     )
@@ -101,12 +103,15 @@ def _clicked(log: pl.LazyFrame, events: pl.DataFrame, window: int) -> pl.DataFra
         .filter(pl.col("shown").is_not_null())
     )
     columns = [*KEY, "watched_seconds"]
-    both = pl.concat([by_answer.select(columns), by_time.select(columns)])
+    both = pl.concat([by_request.select(columns), by_time.select(columns)])
     return both.group_by(KEY).agg(pl.col("watched_seconds").max())
 
 
-def _with_taken(log: pl.LazyFrame, clicked: pl.DataFrame) -> pl.LazyFrame:
-    """Return the log with the columns that tell what was taken, without those of which nothing is known."""
+def _with_labels(log: pl.LazyFrame, clicked: pl.DataFrame) -> pl.LazyFrame:
+    """Return the log with the columns `clicked`, `watched_seconds` and `propensity`.
+
+    The last two are missing if none of their values is known.
+    """
     marked = clicked.with_columns(clicked=pl.lit(True)).lazy()
     table = log.join(marked, on=KEY, how="left", maintain_order="left").with_columns(pl.col("clicked").fill_null(False))
     if clicked["watched_seconds"].is_not_null().any():

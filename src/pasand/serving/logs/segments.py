@@ -1,4 +1,4 @@
-"""The folder of a log of impressions: whole files in rising order, which several processes write and remove."""
+"""Parquet files of an impression log: named in rising order in one folder that several processes write to."""
 
 from __future__ import annotations
 
@@ -17,49 +17,50 @@ from typing import NamedTuple
 import msgspec
 import polars as pl
 
-REMEMBERED = 86_400
-"""Seconds for which other processes are told whom to forget; none holds back what it has to write for so long."""
+RETENTION_SECONDS = 86_400
+"""How long other processes see which users were forgotten; none delays its pending impressions for that long."""
 
 
-class Forgotten(NamedTuple):
-    """Somebody whose impressions up to a moment must not be written."""
+class ForgottenUser(NamedTuple):
+    """A user whose impressions up to a time must not be written."""
 
     digest: str
-    moment: float
+    uptime: float
+    """Time of the request to forget, by `uptime`."""
 
 
-def moment() -> float:
-    """Return the seconds since this machine was started, which no setting of its clock changes; all processes agree."""
+def uptime() -> float:
+    """Return the seconds since this machine booted, the same for all processes and unaffected by clock changes."""
     return time.clock_gettime(time.CLOCK_MONOTONIC)
 
 
 def log_files(folder: Path) -> list[Path]:
-    """Return the whole files of a log, the oldest first."""
+    """Return the complete files of a log, oldest first."""
     return sorted(folder.glob("shown-*.parquet"))
 
 
 def next_file(folder: Path) -> Path:
-    """Return the name of the next file: by the clock, but later than all that are there, if it was set back."""
+    """Return the path of the next file: named by the clock, but always after the existing files."""
     files = log_files(folder)
     last = int(files[-1].stem.removeprefix("shown-")) if files else 0
     return folder / f"shown-{max(last + 1, time.time_ns() // 1000):017d}.parquet"
 
 
-def parquet(frame: pl.DataFrame) -> bytes:
-    """Return a frame as a Parquet file."""
+def parquet_bytes(frame: pl.DataFrame) -> bytes:
+    """Return a frame as the content of a Parquet file."""
     buffer = BytesIO()
     frame.write_parquet(buffer, compression="zstd")
     return buffer.getvalue()
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file that is there whole or not at all, and stays after a power failure."""
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file that exists completely or not at all, and survives a power failure."""
     part = path.with_suffix(".part")
     try:
-        with part.open("wb") as opened:
-            opened.write(content)
-            opened.flush()
-            os.fsync(opened.fileno())
+        with part.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
         part.replace(path)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -72,60 +73,60 @@ def write_whole(path: Path, content: bytes) -> None:
         os.close(folder)
 
 
-def make_room(folder: Path, most_bytes: int) -> None:
-    """Remove the oldest files of a log until the others take no more than so many bytes; OSError where that is none."""
-    if most_bytes < 0:
-        raise OSError(errno.EFBIG, "a file alone is larger than all files may be")
+def remove_oldest(folder: Path, max_bytes: int) -> None:
+    """Remove the oldest files of a log until the rest take at most `max_bytes`; raises OSError if that is negative."""
+    if max_bytes < 0:
+        raise OSError(errno.EFBIG, "one file is larger than the limit for all files")
     files = log_files(folder)
     sizes = [path.stat().st_size for path in files]
     total = sum(sizes)
     for path, size in zip(files, sizes, strict=True):
-        if total <= most_bytes:
+        if total <= max_bytes:
             return
         path.unlink()
         total -= size
 
 
-def rewrite(path: Path, user: str) -> int:
-    """Write a file of the log anew without a user's impressions; return how many they were, 0 if the file is gone."""
+def remove_user(path: Path, user: str) -> int:
+    """Rewrite a file of the log without a user's impressions and return their number, 0 if the file is gone."""
     if not path.exists() or user not in pl.read_parquet(path, columns=["user"], glob=False)["user"]:
         return 0
-    whole = pl.read_parquet(path, glob=False)
-    left = whole.filter(pl.col("user") != user)
-    if len(left):
-        write_whole(path, parquet(left))
+    frame = pl.read_parquet(path, glob=False)
+    kept = frame.filter(pl.col("user") != user)
+    if len(kept):
+        write_atomically(path, parquet_bytes(kept))
     else:
         path.unlink()
-    return len(whole) - len(left)
+    return len(frame) - len(kept)
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Be the only one, of all processes, who changes the folder; a process that dies lets go."""
-    opened = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+def folder_lock(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock, which excludes all other processes and is released when its holder dies."""
+    handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        fcntl.flock(opened, fcntl.LOCK_EX)
+        fcntl.flock(handle, fcntl.LOCK_EX)
         yield
     finally:
-        os.close(opened)
+        os.close(handle)
 
 
-def remember(folder: Path, one: Forgotten) -> None:
-    """Tell all processes that write into the folder, which must be locked, whom to leave out."""
-    lately = [other for other in forgotten(folder) if 0 <= one.moment - other.moment < REMEMBERED]
-    write_whole(folder / ".forgotten", msgspec.json.encode([*lately, one]))
+def add_forgotten(folder: Path, user: ForgottenUser) -> None:
+    """Record a user whose impressions all processes that write to the folder leave out; the folder must be locked."""
+    recent = [other for other in forgotten_users(folder) if 0 <= user.uptime - other.uptime < RETENTION_SECONDS]
+    write_atomically(folder / ".forgotten", msgspec.json.encode([*recent, user]))
 
 
-def forgotten(folder: Path) -> list[Forgotten]:
-    """Return whom to leave out; wishes from before the machine was started anew, which all are fulfilled, are not."""
+def forgotten_users(folder: Path) -> list[ForgottenUser]:
+    """Return the users whose impressions are left out; records from before the last reboot are done and skipped."""
     try:
-        found = msgspec.json.decode((folder / ".forgotten").read_bytes(), type=list[Forgotten])
+        users = msgspec.json.decode((folder / ".forgotten").read_bytes(), type=list[ForgottenUser])
     except FileNotFoundError:
         return []
-    now = moment()
-    return [one for one in found if one.moment <= now]
+    now = uptime()
+    return [user for user in users if user.uptime <= now]
 
 
-def digest(name: str) -> str:
-    """Return what the folder keeps of a forgotten user, called `name` in its files, 32 hexadecimal digits."""
-    return hashlib.blake2b(name.encode(), digest_size=16, person=b"pasand forgotten").hexdigest()
+def user_digest(user: str) -> str:
+    """Return what the folder keeps of a forgotten user, as named in its files: 32 hexadecimal digits."""
+    return hashlib.blake2b(user.encode(), digest_size=16, person=b"pasand forgotten").hexdigest()

@@ -1,19 +1,19 @@
-// Requests to the server, measured; what goes wrong is one of three errors that the page can word.
+// Requests to the server, with measured latencies; a failure is one of three error classes.
 
-export class Gone extends Error {}
+export class ServerUnreachable extends Error {}
 export class KeyNeeded extends Error {}
-export class Refused extends Error {
+export class RequestFailed extends Error {
   constructor(status, { code = "", message = "", field = null } = {}) {
-    super(message || `the server answered ${status}`);
+    super(message || `the server returned status ${status}`);
     Object.assign(this, { status, code, field });
   }
 }
 
 const KEPT = 60;
-export const measured = { times: [], watch: new EventTarget() };
-let key = stored();
+export const latencies = { milliseconds: [], changes: new EventTarget() };
+let key = storedKey();
 
-function stored() {
+function storedKey() {
   try {
     return sessionStorage.getItem("pasand.key");
   } catch {
@@ -26,35 +26,37 @@ export function useKey(text) {
   try {
     sessionStorage.setItem("pasand.key", text);
   } catch {
-    // kept for this page alone
+    // the key holds for this page only
   }
 }
 
-// Returns the JSON answer. Raises Gone (nothing answers), KeyNeeded (401, 403), Refused (any other error).
-export async function ask(path, body) {
+// Returns the JSON of the response: POST with a body, else GET.
+// Throws ServerUnreachable (no response), KeyNeeded (401, 403) or RequestFailed (any other error).
+export async function request(path, body) {
   const headers = { Accept: "application/json" };
   if (body !== undefined) headers["Content-Type"] = "application/json";
   if (key) headers.Authorization = `Bearer ${key}`;
   const method = body === undefined ? "GET" : "POST";
   const start = performance.now();
-  let answer, content;
+  let response, content;
   try {
-    answer = await fetch(path, {
+    response = await fetch(path, {
       method,
       headers,
       body: body && JSON.stringify(body),
       signal: AbortSignal.timeout(10_000),
     });
-    content = await answer.text();
+    content = await response.text();
   } catch {
-    throw new Gone("nothing answers");
+    throw new ServerUnreachable("no response");
   }
-  if (path !== "v1/about") measure(performance.now() - start);
-  const told = parsed(content);
-  if (answer.ok && told) return told;
-  if (answer.status === 401 || answer.status === 403) throw new KeyNeeded(told?.error?.message);
-  if ([502, 503, 504].includes(answer.status) && !told?.error) throw new Gone(`the server answered ${answer.status}`);
-  throw new Refused(answer.status, told?.error);
+  if (path !== "v1/about") record(performance.now() - start);
+  const json = parsed(content);
+  if (response.ok && json) return json;
+  if (response.status === 401 || response.status === 403) throw new KeyNeeded(json?.error?.message);
+  if ([502, 503, 504].includes(response.status) && !json?.error)
+    throw new ServerUnreachable(`the server returned status ${response.status}`);
+  throw new RequestFailed(response.status, json?.error);
 }
 
 function parsed(content) {
@@ -65,9 +67,9 @@ function parsed(content) {
   }
 }
 
-function measure(milliseconds) {
-  measured.times = [...measured.times, milliseconds].slice(-KEPT);
-  measured.watch.dispatchEvent(new Event("measured"));
+function record(milliseconds) {
+  latencies.milliseconds = [...latencies.milliseconds, milliseconds].slice(-KEPT);
+  latencies.changes.dispatchEvent(new Event("change"));
 }
 
 export function quantile(values, share) {
@@ -75,28 +77,29 @@ export function quantile(values, share) {
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))];
 }
 
-// Returns the path of an id; ids are any text.
-const of = (id) => encodeURIComponent(id);
+// Returns an id, which may be any text, as a segment of a path.
+const segment = (id) => encodeURIComponent(id);
 
-const listed = (answer) => (answer.items ?? []).map(film);
+const filmsOf = (response) => (response.items ?? []).map(film);
 
-// Returns an item in the form of a card: what a poster needs stands beside the title, not among the features.
-export function film({ features = {}, ...told }) {
+// Returns an item of the catalogue in the form of a card: language, year and genres beside the title.
+export function film({ features = {}, ...item }) {
   const genres = features.genres ?? features.genre;
   const language = [features.language ?? features.languages].flat()[0];
-  return { language, year: features.year, genres: genres && [genres].flat(), ...told };
+  return { language, year: features.year, genres: genres && [genres].flat(), ...item };
 }
 
-export const about = () => ask("v1/about");
-export const view = (user) => ask(`v1/users/${of(user)}/view`);
-export const item = (id) => ask(`v1/items/${of(id)}`);
-export const similar = (id, k = 12) => ask(`v1/items/${of(id)}/similar?k=${k}`).then(listed);
-export const explain = (user, id) => ask(`v1/explain?user=${of(user)}&item=${of(id)}`);
-export const events = (list) => ask("v1/events", { events: list });
+export const about = () => request("v1/about");
+export const view = (userId) => request(`v1/users/${segment(userId)}/view`);
+export const item = (itemId) => request(`v1/items/${segment(itemId)}`);
+export const similar = (itemId, k = 12) => request(`v1/items/${segment(itemId)}/similar?k=${k}`).then(filmsOf);
+export const explain = (userId, itemId) =>
+  request(`v1/explain?user_id=${segment(userId)}&item_id=${segment(itemId)}`);
+export const events = (list) => request("v1/events", { events: list });
 
 export function items({ search = "", language = "", k = 24 } = {}) {
   const given = Object.entries({ search, language, k }).filter(([, value]) => value);
-  return ask(`v1/items?${new URLSearchParams(given)}`).then(listed);
+  return request(`v1/items?${new URLSearchParams(given)}`).then(filmsOf);
 }
 
 export function newId() {

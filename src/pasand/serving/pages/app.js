@@ -1,37 +1,37 @@
-// The page: which part the address asks for, what a watched film sets off, and what happens when the server is away.
+// The application: maps the address to a page, stores watched films, and reconnects to a server that went away.
 
-import { Gone } from "./api.js";
-import * as behind from "./behind.js";
+import { ServerUnreachable } from "./api.js";
+import * as details from "./details.js";
 import { $, h, plural } from "./dom.js";
 import * as home from "./home.js";
+import * as latency from "./latency.js";
+import { announce, drawError, messageOf, notice, toast } from "./messages.js";
+import * as onboarding from "./onboarding.js";
+import * as pipeline from "./pipeline.js";
 import { portrait } from "./poster.js";
-import * as pulse from "./pulse.js";
+import * as profiles from "./profiles.js";
 import * as report from "./report.js";
-import { walkable } from "./rows.js";
-import { aloud, drawFault, notice, toast, wording } from "./say.js";
+import { enableArrowKeys } from "./rows.js";
 import * as search from "./search.js";
-import * as sheet from "./sheet.js";
 import * as viewer from "./viewer.js";
-import * as visitor from "./visitor.js";
-import * as who from "./who.js";
 
 const main = $("#main");
-const dialog = $("#sheet");
-const shown = { address: null, refresh: null, visit: 0 };
+const dialog = $("#film-dialog");
+const shown = { address: null, refresh: null, visits: 0 };
 let opener = null;
 
-// Returns the page that an address names: its part, its argument, and the address to come back to.
+// Returns the page that an address names: its name, its module, and its argument.
 function pageOf(address) {
-  const [name = "", id, more] = address.replace(/^#\/?/, "").split("/").map(decoded);
+  const [name = "", id, subpage] = address.replace(/^#\/?/, "").split("/").map(decoded);
   const current = viewer.currentId();
   if (name === "u" && id)
-    return more === "behind" ? { name: "behind", part: behind, id } : { name: "home", part: home, id };
-  if (name === "behind" && current) return { name: "behind", part: behind, id: current };
-  if (name === "new") return { name, part: visitor };
-  if (name === "report") return { name, part: report };
-  if (name === "search") return { name, part: search, id: id ?? "" };
-  if (name === "" && current) return { name: "home", part: home, id: current };
-  return { name: "who", part: who };
+    return subpage === "pipeline" ? { name: "pipeline", page: pipeline, id } : { name: "home", page: home, id };
+  if (name === "pipeline" && current) return { name, page: pipeline, id: current };
+  if (name === "new") return { name, page: onboarding };
+  if (name === "report") return { name, page: report };
+  if (name === "search") return { name, page: search, id: id ?? "" };
+  if (name === "" && current) return { name: "home", page: home, id: current };
+  return { name: "profiles", page: profiles };
 }
 
 function decoded(text) {
@@ -48,36 +48,36 @@ async function visit() {
   const address = location.hash;
   const item = itemOf(address);
   if (item === undefined || shown.address === null) await show(item === undefined ? address : "#/");
-  if (item === undefined) return shut();
+  if (item === undefined) return closeDialog();
   opener ??= document.activeElement;
-  await open(decoded(item));
+  await openDialog(decoded(item));
 }
 
-// Draws the page of an address, unless it is shown already.
+// Draws the page of an address, unless it is already shown.
 async function show(address) {
-  if (shown.address === address && shown.refresh !== undefined && !$(".fault", main)) return;
-  const mine = ++shown.visit;
+  if (shown.address === address && shown.refresh !== undefined && !$(".error", main)) return;
+  const number = ++shown.visits;
   const first = shown.address === null;
-  const { name, part, id } = pageOf(address);
+  const { name, page, id } = pageOf(address);
   const holder = h("div", { class: "page" });
   main.setAttribute("aria-busy", "true");
   notice("");
   try {
-    const refresh = await part.draw(holder, id, watch);
-    if (mine !== shown.visit) return;
-    if (part === home || part === behind) viewer.setCurrent(id);
+    const refresh = await page.draw(holder, id, watch);
+    if (number !== shown.visits) return;
+    if (page === home || page === pipeline) viewer.setCurrent(id);
     Object.assign(shown, { address, refresh: refresh ?? null });
-    arrived(holder, name, part.titleOf(id), first);
+    render(holder, name, page.titleOf(id), first);
   } catch (error) {
-    if (mine !== shown.visit) return;
+    if (number !== shown.visits) return;
     Object.assign(shown, { address, refresh: null });
-    drawFault(holder, error, () => visit());
-    arrived(holder, name, "pasand", first);
-    if (error instanceof Gone) waitForServer();
+    drawError(holder, error, () => visit());
+    render(holder, name, "pasand", first);
+    if (error instanceof ServerUnreachable) waitForServer();
   }
 }
 
-function arrived(holder, name, title, first) {
+function render(holder, name, title, first) {
   main.removeAttribute("aria-busy");
   main.replaceChildren(holder);
   document.title = title === "pasand" ? title : `${title} · pasand`;
@@ -87,72 +87,72 @@ function arrived(holder, name, title, first) {
   }
   scrollTo(0, 0);
   if (!first && !main.contains(document.activeElement)) $("h1", main)?.focus({ preventScroll: true });
-  face();
+  drawProfileLink();
 }
 
-function face() {
+function drawProfileLink() {
   const id = viewer.currentId();
-  $("#me").replaceChildren(portrait(id ?? "nobody"));
+  $("#me").replaceChildren(portrait(id ?? "anonymous"));
   $("#me").setAttribute(
     "aria-label",
-    id ? `${viewer.nameOf(id)} is watching; choose somebody else` : "Choose who is watching",
+    id ? `Profile: ${viewer.nameOf(id)}; switch profile` : "Choose a profile",
   );
 }
 
-async function open(item) {
+async function openDialog(id) {
   try {
     if (!dialog.open) {
       dialog.replaceChildren();
       dialog.showModal();
     }
-    await sheet.draw(dialog, item, viewer.currentId(), watch, close);
-    $("#sheet-title", dialog)?.focus({ preventScroll: true });
+    await details.draw(dialog, id, viewer.currentId(), watch, leaveDialog);
+    $("#film-title", dialog)?.focus({ preventScroll: true });
   } catch (error) {
-    drawFault(dialog, error, () => open(item));
-    dialog.append(h("button", { type: "button", class: "second", on: { click: close } }, "Close"));
+    drawError(dialog, error, () => openDialog(id));
+    dialog.append(h("button", { type: "button", class: "second", on: { click: leaveDialog } }, "Close"));
   }
 }
 
-function close() {
+function leaveDialog() {
   location.hash = shown.address || "#/";
 }
 
-function shut() {
+function closeDialog() {
   if (!dialog.open) return;
   dialog.close();
   if (opener?.isConnected) opener.focus({ preventScroll: true });
   opener = null;
 }
 
-// What a press on a poster does: the event is stored, then the rows are asked for again.
+// Called when a poster is clicked: stores the event, then loads the rows again.
 async function watch(film) {
   const id = viewer.currentId();
   if (!id) {
-    location.hash = "#/who";
+    location.hash = "#/profiles";
     return;
   }
   try {
-    await viewer.watch(id, film.item);
-    toast(`Watched ${film.title || film.item}`);
-    if (dialog.open) close();
+    await viewer.watch(id, film.item_id);
+    toast(`Watched ${film.title || film.item_id}`);
+    if (dialog.open) leaveDialog();
     if (shown.refresh) await shown.refresh(film);
-    else aloud(`Watched ${film.title || film.item}.`);
+    else announce(`Watched ${film.title || film.item_id}.`);
   } catch (error) {
-    notice(wording(error));
-    if (error instanceof Gone) waitForServer();
+    notice(messageOf(error));
+    if (error instanceof ServerUnreachable) waitForServer();
   }
 }
 
 let waiting = null;
 
-// Asks again every three seconds until the server answers, then draws what is due.
+// Tries every three seconds until the server responds, then draws the page.
 function waitForServer() {
   waiting ??= setInterval(async () => {
-    if (!(await viewer.described(true).catch(() => null))) return;
+    if (!(await viewer.serviceInfo(true).catch(() => null))) return;
     clearInterval(waiting);
     waiting = null;
     notice("");
-    if ($(".fault", main)) visit();
+    if ($(".error", main)) visit();
   }, 3000);
 }
 
@@ -160,7 +160,7 @@ function startTheme() {
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const root = document.documentElement;
   const isDark = () => (root.dataset.theme ? root.dataset.theme === "dark" : dark.matches);
-  const tell = () => $("#theme").setAttribute("aria-pressed", isDark());
+  const update = () => $("#theme").setAttribute("aria-pressed", isDark());
   $("#theme").addEventListener("click", () => {
     root.dataset.theme = isDark() ? "light" : "dark";
     try {
@@ -168,18 +168,18 @@ function startTheme() {
     } catch {
       // the choice holds until the page is closed
     }
-    tell();
+    update();
   });
-  dark.addEventListener("change", tell);
-  tell();
+  dark.addEventListener("change", update);
+  update();
 }
 
-async function tellAbout() {
-  const about = await viewer.described().catch(() => null);
+async function drawAbout() {
+  const about = await viewer.serviceInfo().catch(() => null);
   const [variant] = about?.variants ?? [];
   if (!variant) return;
   $("#about").textContent =
-    `${about.name}: ${plural(variant.items, "film")}, ${plural(variant.users, "viewer")}, ${plural(variant.events, "event")} learnt. Posters are drawn from titles, languages and genres.`;
+    `${about.name}: ${plural(variant.items, "film")}, ${plural(variant.users, "user")}, ${plural(variant.events, "event")} in the training data. Posters are drawn from titles, languages and genres.`;
 }
 
 $(".skip").addEventListener("click", (event) => {
@@ -188,13 +188,13 @@ $(".skip").addEventListener("click", (event) => {
 });
 dialog.addEventListener("cancel", (event) => {
   event.preventDefault();
-  close();
+  leaveDialog();
 });
-dialog.addEventListener("click", ({ target }) => target === dialog && close());
+dialog.addEventListener("click", ({ target }) => target === dialog && leaveDialog());
 addEventListener("hashchange", visit);
-walkable(main);
-walkable(dialog);
+enableArrowKeys(main);
+enableArrowKeys(dialog);
 startTheme();
-pulse.start();
-face();
-visit().then(tellAbout);
+latency.start();
+drawProfileLink();
+visit().then(drawAbout);

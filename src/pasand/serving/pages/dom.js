@@ -1,8 +1,8 @@
-// Building elements from text without markup: nothing that a server or a user wrote is ever parsed as HTML.
+// Helpers that build elements from text: nothing from a server or a user is ever parsed as HTML.
 
 const SVG = "http://www.w3.org/2000/svg";
 
-// Returns an element; `on` holds listeners, `vars` custom properties, false and null attributes are left out.
+// Returns an element; `on` are listeners, `vars` custom properties; attributes that are false or null are omitted.
 export function h(tag, attributes = {}, ...children) {
   return filled(document.createElement(tag), attributes, children);
 }
@@ -25,7 +25,7 @@ function filled(element, { on = {}, vars = {}, ...attributes }, children) {
 export const $ = (selector, within = document) => within.querySelector(selector);
 export const $$ = (selector, within = document) => [...within.querySelectorAll(selector)];
 
-// Icons of one stroke on a 24 by 24 grid.
+// Icons as one path on a 24 by 24 grid.
 const ICONS = {
   play: "M8 5v14l11-7z",
   info: "M12 11v6M12 7.5v.01M12 3a9 9 0 1 0 0 18 9 9 0 0 0 0-18z",
@@ -48,7 +48,7 @@ export function icon(name) {
 
 export const plural = (n, one, many = `${one}s`) => `${Number(n).toLocaleString("en")} ${n === 1 ? one : many}`;
 
-export const worded = (name) => name.replaceAll("_", " ");
+export const readable = (name) => name.replaceAll("_", " ");
 
 export const day = (seconds) =>
   new Date(seconds * 1000).toLocaleDateString("en-GB", {

@@ -1,4 +1,4 @@
-// Which motif a film gets: one of its genres decides.
+// Chooses the motif of a poster by the genres of the film.
 
 const BY_GENRE = {
   Action: ["shards", "rays"],
@@ -23,11 +23,11 @@ const BY_GENRE = {
   Western: ["mountains", "sun"],
 };
 
-// Returns the name of a motif: of a genre more telling than drama where there is one, of any where none is known.
+// Returns the name of a motif: of a genre other than drama if there is one, of any motif if no genre is known.
 export function motifOf(genres, next) {
   const known = genres.filter((genre) => BY_GENRE[genre]);
-  const telling = known.filter((genre) => genre !== "Drama");
-  const chosen = (telling.length ? telling : known).flatMap((genre) => BY_GENRE[genre]);
+  const specific = known.filter((genre) => genre !== "Drama");
+  const chosen = (specific.length ? specific : known).flatMap((genre) => BY_GENRE[genre]);
   const names = chosen.length ? chosen : ["star", "tiles", "sun", "arch", "waves", "pair", "target"];
   return names[Math.floor(next() * names.length)];
 }

@@ -1,11 +1,11 @@
-// Posters without pictures: the title as lettering over shapes of its genre, in colours that the title itself decides.
+// Posters without pictures: the title as lettering over shapes of its genre, in colours derived from the title.
 
 import { h, svg } from "./dom.js";
 import { motifOf } from "./motifs.js";
-import { SCRIPTS } from "./scripts.js";
+import { LANGUAGE_NAMES } from "./language-names.js";
 import { MOTIFS } from "./shapes.js";
 
-// ground and ink stand at least 7:1 against each other: titles are written in ink on the bare ground.
+// ground and ink have a contrast of at least 7:1: titles are written in ink on the bare ground.
 export const PALETTES = [
   { ground: "#6d101c", ink: "#ffe9c7", one: "#f2a33a", two: "#d9482a", deep: "#42070f" },
   { ground: "#0f3d3e", ink: "#f7ecd0", one: "#f0b541", two: "#2a9d8f", deep: "#082524" },
@@ -46,10 +46,10 @@ const MOODS = [
 
 const moodOf = (genres) => MOODS.find(([, names]) => genres.some((genre) => names.includes(genre)))?.[0] ?? "book";
 
-const titleOf = (film) => film.title || film.item;
+const titleOf = (film) => film.title || film.item_id;
 
-// Faces of the moods, as measured; posters.css names the same ones.
-const FACES = {
+// Fonts of the moods, for measuring text; the same as in posters.css.
+const FONTS = {
   book: '700 100px Georgia, "Iowan Old Style", "Palatino Linotype", "Noto Serif", "DejaVu Serif", serif',
   heavy:
     '700 100px Impact, Haettenschweiler, "Franklin Gothic Heavy", "Roboto Condensed", "Arial Narrow", "DejaVu Sans Condensed", sans-serif',
@@ -61,11 +61,11 @@ const LINES = 3;
 const pen = document.createElement("canvas").getContext("2d");
 const measures = new Map();
 
-// Returns the widths of a title's longest word and of the whole, in em.
+// Returns the widths of a title's longest word and of the whole title, in em.
 function widths(title, mood) {
   const name = `${mood} ${title}`;
   if (!measures.has(name)) {
-    pen.font = FACES[mood];
+    pen.font = FONTS[mood];
     const written = mood === "heavy" ? title.toUpperCase() : title;
     const em = (text) => Math.max(pen.measureText(text).width / 100, 1);
     measures.set(name, [Math.max(...written.split(/\s+/).map(em)), em(written)]);
@@ -73,7 +73,7 @@ function widths(title, mood) {
   return measures.get(name);
 }
 
-// Returns the size, in hundredths of the poster's width, at which no word is wider than the plate and lines are few.
+// Returns the size, in hundredths of the poster's width, at which every word fits on the plate and the title in three lines.
 function sizeOf(title, mood) {
   const [word, whole] = widths(title, mood);
   return Math.min(LARGEST, WIDE / word, (0.82 * LINES * WIDE) / whole);
@@ -93,15 +93,15 @@ export function art(film) {
   );
 }
 
-// Returns the language's own name in its script, as a drawing; nothing where it is not known.
+// Returns a language's name in its own script, as a drawing; nothing for an unknown language.
 export function scriptOf(language) {
-  const known = SCRIPTS[language];
+  const known = LANGUAGE_NAMES[language];
   return (
     known && svg("svg", { class: "script", viewBox: known.box, "aria-hidden": "true" }, svg("path", { d: known.path }))
   );
 }
 
-// Returns a poster; it is decoration: whoever shows it names the film in words.
+// Returns a poster; it is hidden from screen readers, so the caller must name the film in text.
 export function poster(film, { plain = false } = {}) {
   const title = titleOf(film);
   const { ground, ink } = paletteOf(film);
@@ -121,7 +121,7 @@ export function poster(film, { plain = false } = {}) {
   );
 }
 
-// Returns a round portrait made of shapes, the same for the same id.
+// Returns a round portrait made of shapes, derived from the id.
 export function portrait(id) {
   const film = { title: `viewer ${id}`, genres: [] };
   return h(
@@ -131,7 +131,7 @@ export function portrait(id) {
   );
 }
 
-// Returns the title of a film in its lettering, as a heading that fits the box it stands in.
+// Returns the title of a film in its lettering, as a heading that fits its box.
 export function heading(film, attributes = {}) {
   const mood = moodOf(film.genres ?? []);
   return h(

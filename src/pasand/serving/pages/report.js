@@ -1,4 +1,4 @@
-// The leaderboard: the report of a comparison, if the server was given one.
+// The leaderboard: the report of `pasand compare`, if the server was started with one.
 
 import { h } from "./dom.js";
 import * as viewer from "./viewer.js";
@@ -6,32 +6,34 @@ import * as viewer from "./viewer.js";
 export const titleOf = () => "Leaderboard";
 
 export async function draw(main) {
-  const told = await viewer.described();
-  const answer = told.report === false ? null : await fetch("report").catch(() => null);
+  const about = await viewer.serviceInfo();
+  const response = about.report === false ? null : await fetch("report").catch(() => null);
   const heading = h("h1", { tabindex: "-1" }, "Leaderboard");
-  if (!answer?.ok) {
+  if (!response?.ok) {
     main.replaceChildren(
       h(
         "div",
-        { class: "fault" },
+        { class: "error" },
         heading,
         h(
           "p",
           {},
-          "No report was given to this server. One is written by ",
-          h("code", {}, "pasand compare"),
-          " and shown here when the server starts with it.",
+          "This server was started without a report. Write one with ",
+          h("code", {}, "pasand compare --report FILE"),
+          " and start the server with ",
+          h("code", {}, "--report FILE"),
+          ".",
         ),
       ),
     );
     return;
   }
-  const whole = h("a", { class: "second", href: "report", target: "_blank", rel: "noopener" }, "Open by itself");
+  const link = h("a", { class: "second", href: "report", target: "_blank", rel: "noopener" }, "Open in a new tab");
   main.replaceChildren(
     h(
       "div",
       { class: "report" },
-      h("header", {}, heading, whole),
+      h("header", {}, heading, link),
       h("iframe", { src: "report", title: "Report of the comparison" }),
     ),
   );

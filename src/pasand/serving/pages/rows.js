@@ -1,36 +1,36 @@
-// Rows of cards: drawn, moved to their new places when the answer changes, and walked with the arrow keys.
+// Rows of film cards: drawn, animated when the recommendations change, and navigated with the arrow keys.
 
 import { $, $$, h, icon } from "./dom.js";
 import { poster } from "./poster.js";
 
-const calm = matchMedia("(prefers-reduced-motion: reduce)");
+const reducedMotion = matchMedia("(prefers-reduced-motion: reduce)");
 
 const keyOf = (row) =>
-  [row.kind, row.because?.item ?? row.language ?? (row.kind ? "" : row.title)].filter(Boolean).join(" ");
-const nameOf = (film) => film.title || film.item;
+  [row.kind, row.reason_item?.item_id ?? row.language ?? (row.kind ? "" : row.title)].filter(Boolean).join(" ");
+const nameOf = (film) => film.title || film.item_id;
 
-export const hrefOf = (film) => `#/item/${encodeURIComponent(film.item)}`;
+export const hrefOf = (film) => `#/item/${encodeURIComponent(film.item_id)}`;
 
 export function metaOf(film) {
   return [film.year, film.language, (film.genres ?? []).slice(0, 3).join(", ")].filter(Boolean).join(" · ");
 }
 
-// Returns a card whose poster is pressed to watch; `watch(film)` does what follows.
+// Returns a card; a click on its poster calls `watch(film)`.
 export function card(film, watch) {
   const meta = metaOf(film);
   const label = [`Watch ${nameOf(film)}`, meta, film.reason].filter(Boolean).join(". ");
   const face = poster(film);
   const chip = h(
     "span",
-    { class: `go ${face.classList.contains("above") ? "low" : "high"}`, "aria-hidden": "true" },
+    { class: `watch-label ${face.classList.contains("above") ? "low" : "high"}`, "aria-hidden": "true" },
     icon("play"),
     "Watch",
   );
-  const press = h("button", { type: "button", class: "press", tabindex: "-1", "aria-label": label }, chip, " ", face);
-  press.addEventListener("click", async () => {
-    press.classList.add("going");
+  const button = h("button", { type: "button", class: "press", tabindex: "-1", "aria-label": label }, chip, " ", face);
+  button.addEventListener("click", async () => {
+    button.classList.add("loading");
     await watch(film);
-    press.classList.remove("going");
+    button.classList.remove("loading");
   });
   const details = h(
     "a",
@@ -38,21 +38,21 @@ export function card(film, watch) {
     icon("info"),
   );
   const words = h("p", { class: "reason" }, film.reason || meta);
-  return h("li", { class: "card", "data-item": film.item }, press, words, details);
+  return h("li", { class: "card", "data-item": film.item_id }, button, words, details);
 }
 
-// Draws rows into a container; those that were there move, what is new comes in, and focus stays where it was.
+// Draws rows into a container: cards that were there before move, new ones appear, and the focus stays.
 export function drawRows(container, rows, watch) {
-  const before = places(container);
+  const before = positions(container);
   const scrolled = new Map($$(".row", container).map((row) => [row.dataset.key, $("ul", row).scrollLeft]));
   const focus = focused(container);
   container.replaceChildren(...rows.filter((row) => row.items?.length).map((row) => drawn(row, watch)));
   for (const row of $$(".row", container)) {
     $("ul", row).scrollLeft = scrolled.get(row.dataset.key) ?? 0;
-    stop($(".card", row));
+    makeTabStop($(".card", row));
   }
   if (focus) refocus(container, focus);
-  if (before.size) moved(container, before);
+  if (before.size) animate(container, before);
 }
 
 function drawn(row, watch) {
@@ -63,7 +63,7 @@ function drawn(row, watch) {
   );
   const arrow = (name, way) => {
     const slide = () =>
-      list.scrollBy({ left: way * list.clientWidth * 0.8, behavior: calm.matches ? "auto" : "smooth" });
+      list.scrollBy({ left: way * list.clientWidth * 0.8, behavior: reducedMotion.matches ? "auto" : "smooth" });
     return h(
       "button",
       { type: "button", class: "round", tabindex: "-1", "aria-hidden": "true", on: { click: slide } },
@@ -84,86 +84,87 @@ function drawn(row, watch) {
   );
 }
 
-const keyed = (one) => `${one.closest(".row").dataset.key}\n${one.dataset.item}`;
+const keyOfCard = (card) => `${card.closest(".row").dataset.key}\n${card.dataset.item}`;
 
-function places(container) {
-  return new Map($$(".card", container).map((one) => [keyed(one), one.getBoundingClientRect()]));
+function positions(container) {
+  return new Map($$(".card", container).map((each) => [keyOfCard(each), each.getBoundingClientRect()]));
 }
 
-// Moves the cards from where they were (FLIP); those outside the window are left alone.
-function moved(container, before) {
-  for (const one of $$(".card", container)) {
-    const [was, now] = [before.get(keyed(one)), one.getBoundingClientRect()];
-    if (!was) one.classList.add("fresh");
-    if (calm.matches || now.top > innerHeight || now.bottom < 0 || now.left > innerWidth) continue;
+// Animates the cards from their old positions (FLIP), except those outside the window.
+function animate(container, before) {
+  for (const each of $$(".card", container)) {
+    const [was, now] = [before.get(keyOfCard(each)), each.getBoundingClientRect()];
+    if (!was) each.classList.add("fresh");
+    if (reducedMotion.matches || now.top > innerHeight || now.bottom < 0 || now.left > innerWidth) continue;
     const [x, y] = was ? [was.left - now.left, was.top - now.top] : [0, 0];
     if (was && !x && !y) continue;
     const from = was ? { transform: `translate(${x}px, ${y}px)` } : { opacity: 0, transform: "scale(.92)" };
-    one.animate([from, { opacity: 1, transform: "none" }], { duration: 420, easing: "cubic-bezier(.2,.7,.2,1)" });
+    each.animate([from, { opacity: 1, transform: "none" }], { duration: 420, easing: "cubic-bezier(.2,.7,.2,1)" });
   }
 }
 
 function focused(container) {
-  const one = document.activeElement?.closest?.(".card");
-  if (!one || !container.contains(one)) return null;
-  const row = one.closest(".row");
+  const current = document.activeElement?.closest?.(".card");
+  if (!current || !container.contains(current)) return null;
+  const row = current.closest(".row");
   return {
     key: row.dataset.key,
     top: row.getBoundingClientRect().top,
     row: $$(".row", container).indexOf(row),
-    place: $$(".card", row).indexOf(one),
-    item: one.dataset.item,
+    position: $$(".card", row).indexOf(current),
+    item: current.dataset.item,
   };
 }
 
-// Puts the focus on the card that now stands where the focused one stood, and its row where it was in the window.
-function refocus(container, { key, top, row, place, item }) {
-  const all = $$(".row", container);
-  const home = all.find((one) => one.dataset.key === key) ?? all[Math.min(row, all.length - 1)];
-  if (!home) return;
-  const cards = $$(".card", home);
-  const next = cards.find((one) => one.dataset.item === item) ?? cards[Math.min(place, cards.length - 1)];
-  scrollBy({ top: home.getBoundingClientRect().top - top, behavior: "instant" });
-  stop(next);
+// Moves the focus to the same film, or else to the card at the old position, and keeps its row where it was on screen.
+function refocus(container, { key, top, row, position, item }) {
+  const rows = $$(".row", container);
+  const target = rows.find((each) => each.dataset.key === key) ?? rows[Math.min(row, rows.length - 1)];
+  if (!target) return;
+  const cards = $$(".card", target);
+  const next = cards.find((each) => each.dataset.item === item) ?? cards[Math.min(position, cards.length - 1)];
+  scrollBy({ top: target.getBoundingClientRect().top - top, behavior: "instant" });
+  makeTabStop(next);
   $(".press", next).focus({ preventScroll: true });
 }
 
 // Makes a card the one that Tab reaches in its row.
-function stop(one) {
-  for (const part of $$(".card .press, .card .details", one.closest("ul"))) part.tabIndex = one.contains(part) ? 0 : -1;
+function makeTabStop(card) {
+  for (const part of $$(".card .press, .card .details", card.closest("ul")))
+    part.tabIndex = card.contains(part) ? 0 : -1;
 }
 
-function go(one) {
-  if (!one) return;
-  stop(one);
-  $(".press", one).focus({ preventScroll: true });
-  const smooth = calm.matches ? "auto" : "smooth";
-  one.scrollIntoView({ block: "nearest", inline: "nearest", behavior: smooth });
+function focusCard(card) {
+  if (!card) return;
+  makeTabStop(card);
+  $(".press", card).focus({ preventScroll: true });
+  const smooth = reducedMotion.matches ? "auto" : "smooth";
+  card.scrollIntoView({ block: "nearest", inline: "nearest", behavior: smooth });
 }
 
-// Lets the arrow keys, Home and End walk through all rows under an element.
-export function walkable(element) {
+// Lets the arrow keys, Home and End move the focus through all rows under an element.
+export function enableArrowKeys(element) {
   element.addEventListener("focusin", ({ target }) => {
-    if (target.closest(".card")) stop(target.closest(".card"));
+    if (target.closest(".card")) makeTabStop(target.closest(".card"));
   });
   element.addEventListener("keydown", (event) => {
-    const one = event.target.closest(".card");
-    if (!one || event.ctrlKey || event.metaKey || event.altKey) return;
-    const next = neighbour(one, event.key, element);
+    const card = event.target.closest(".card");
+    if (!card || event.ctrlKey || event.metaKey || event.altKey) return;
+    const next = neighbour(card, event.key, element);
     if (next === undefined) return;
     event.preventDefault();
-    go(next);
+    focusCard(next);
   });
 }
 
-function neighbour(one, key, element) {
-  const cards = $$(".card", one.closest("ul"));
-  const at = cards.indexOf(one);
+function neighbour(card, key, element) {
+  const cards = $$(".card", card.closest("ul"));
+  const at = cards.indexOf(card);
   const lists = $$("ul:has(> .card)", element);
-  const row = lists.indexOf(one.closest("ul"));
+  const row = lists.indexOf(card.closest("ul"));
   const current = (list) =>
     list && ($$(".card", list).find((each) => $(".press", each).tabIndex === 0) ?? $(".card", list));
-  if (one.closest("ul").classList.contains("grid") && (key === "ArrowUp" || key === "ArrowDown")) {
+  if (card.closest("ul").classList.contains("grid") && (key === "ArrowUp" || key === "ArrowDown")) {
     const columns = cards.filter((each) => each.offsetTop === cards[0].offsetTop).length;
     return cards[at + (key === "ArrowDown" ? columns : -columns)] ?? null;
   }
@@ -185,13 +186,13 @@ function neighbour(one, key, element) {
   }
 }
 
-// Returns a grid of cards, which Tab reaches as one and the arrows walk.
+// Returns a grid of cards: one tab stop, navigated with the arrow keys.
 export function grid(films, watch, label) {
   const list = h(
     "ul",
     { class: "grid", "aria-label": label, "aria-describedby": "keys" },
     films.map((film) => card(film, watch)),
   );
-  if (films.length) stop(list.firstElementChild);
+  if (films.length) makeTabStop(list.firstElementChild);
   return list;
 }

@@ -1,31 +1,31 @@
-// Search among the films: popular ones until something is typed.
+// Search by title; popular films until something is typed.
 
 import * as api from "./api.js";
 import { h, plural } from "./dom.js";
+import { announce, messageOf } from "./messages.js";
 import { grid } from "./rows.js";
-import { aloud, wording } from "./say.js";
 
 export const titleOf = () => "Search";
 
 export async function draw(main, text, watch) {
   const input = h("input", { id: "films", type: "search", autocomplete: "off", value: text });
   const found = h("div", { class: "found" });
-  let asked = 0;
+  let requests = 0;
   let waiting;
   const show = async () => {
-    const mine = ++asked;
+    const number = ++requests;
     const search = input.value.trim();
     try {
       const films = await api.items({ search, k: 48 });
-      if (mine !== asked) return;
+      if (number !== requests) return;
       found.replaceChildren(
         films.length
-          ? grid(films, watch, search ? `Films with ${search}` : "Popular films")
+          ? grid(films, watch, search ? `Films with “${search}” in the title` : "Popular films")
           : h("p", { class: "soft" }, `No title contains “${search}”.`),
       );
-      if (search) aloud(`${plural(films.length, "film")} found.`);
+      if (search) announce(`${plural(films.length, "film")} found.`);
     } catch (error) {
-      if (mine === asked) found.replaceChildren(h("p", { class: "soft", role: "alert" }, wording(error)));
+      if (number === requests) found.replaceChildren(h("p", { class: "soft", role: "alert" }, messageOf(error)));
     }
   };
   input.addEventListener("input", () => {
@@ -41,7 +41,7 @@ export async function draw(main, text, watch) {
       "div",
       { class: "finding" },
       h("h1", { class: "quiet", tabindex: "-1" }, "Search"),
-      h("label", { for: "films" }, "Find a film"),
+      h("label", { for: "films" }, "Search for a film"),
       input,
       found,
     ),

@@ -1,4 +1,4 @@
-// Who is watching: a user that the log may know, or a visitor who told languages and films, kept in this browser.
+// The current viewer: a user of the log, or a visitor who chose languages and films, kept in this browser.
 
 import * as api from "./api.js";
 
@@ -6,11 +6,11 @@ const CURRENT = "pasand.viewer";
 const VISITORS = "pasand.visitors";
 const KEPT = 4;
 
-function read(name, otherwise) {
+function read(name, fallback) {
   try {
-    return JSON.parse(localStorage.getItem(name)) ?? otherwise;
+    return JSON.parse(localStorage.getItem(name)) ?? fallback;
   } catch {
-    return otherwise;
+    return fallback;
   }
 }
 
@@ -18,14 +18,14 @@ function write(name, value) {
   try {
     localStorage.setItem(name, JSON.stringify(value));
   } catch {
-    // without storage the page still works until it is closed
+    // without storage the page works until it is closed
   }
 }
 
-let visitors = read(VISITORS, []);
+let allVisitors = read(VISITORS, []);
 let current = read(CURRENT, null);
 
-export const visited = () => visitors;
+export const visitors = () => allVisitors;
 export const currentId = () => current;
 
 export function setCurrent(id) {
@@ -33,67 +33,68 @@ export function setCurrent(id) {
   write(CURRENT, id);
 }
 
-export const visitor = (id) => visitors.find((one) => one.id === id);
+export const visitor = (id) => allVisitors.find((each) => each.id === id);
 
 export const nameOf = (id) => visitor(id)?.name ?? id;
 
-// Returns a new visitor; the films picked wait in `pending` until the server has taken them as events.
-export function welcome(languages, films) {
-  const made = {
+// Adds a visitor; the chosen films stay in `pending` until the server has stored them as events.
+export function addVisitor(languages, films) {
+  const added = {
     id: `visitor-${api.newId().slice(0, 8)}`,
-    name: `Visitor ${visitors.length + 1}`,
+    name: `Visitor ${allVisitors.length + 1}`,
     languages,
     pending: films,
   };
-  visitors = [made, ...visitors].slice(0, KEPT);
-  write(VISITORS, visitors);
-  return made;
+  allVisitors = [added, ...allVisitors].slice(0, KEPT);
+  write(VISITORS, allVisitors);
+  return added;
 }
 
-// Returns the rows of a viewer's home.
+// Returns the rows of a viewer's home page.
 export function home(id) {
   const known = visitor(id);
-  if (!known) return api.ask(`v1/users/${encodeURIComponent(id)}/home`);
-  return told(known, known.languages);
+  if (!known) return api.request(`v1/users/${encodeURIComponent(id)}/home`);
+  return visitorHome(known);
 }
 
-// A visitor's languages go as the feature that the data have: a list of them, or the first alone.
-async function told(known, languages) {
-  const asked = { user: known.id, history: known.pending };
-  const features = Object.entries((await described()).user_features ?? {});
+// Sends a visitor's languages as the user feature of the data: a list of them, or the first one only.
+async function visitorHome({ id, pending, languages }) {
+  const body = { user_id: id, history: pending };
+  const features = Object.entries((await serviceInfo()).user_features ?? {});
   const named = features.filter(([name]) => /^languages?$/i.test(name));
   const several = named.find(([, { kind }]) => kind === "bag");
   const [name] = several ?? named[0] ?? [];
-  if (!name || !languages.length) return api.ask("v1/home", asked);
-  return api.ask("v1/home", { ...asked, features: { [name]: several ? languages : languages[0] } });
+  if (!name || !languages.length) return api.request("v1/home", body);
+  return api.request("v1/home", { ...body, features: { [name]: several ? languages : languages[0] } });
 }
 
-// Sends a watch event, and before it whatever the server has not yet taken of this visitor.
-export async function watch(id, item) {
+// Stores a watch event, and before it a visitor's films that the server has not stored yet.
+export async function watch(id, itemId) {
   const known = visitor(id);
-  const films = [...(known?.pending ?? []), item];
-  await send(id, films);
-  if (known) settle(known);
+  const films = [...(known?.pending ?? []), itemId];
+  await storeEvents(id, films);
+  if (known) clearPending(known);
 }
 
-// Gives the films that a visitor picked to the server, so that they are remembered there.
-export async function remember(known) {
-  await send(known.id, known.pending);
-  settle(known);
+// Stores the films that a visitor chose.
+export async function storePending(known) {
+  await storeEvents(known.id, known.pending);
+  clearPending(known);
 }
 
-// The time is left to the server: its clock is the one that counts.
-const send = (user, films) => api.events(films.map((item) => ({ id: api.newId(), user, item })));
+// Events carry no time: the server's clock decides.
+const storeEvents = (userId, itemIds) =>
+  api.events(itemIds.map((itemId) => ({ id: api.newId(), user_id: userId, item_id: itemId })));
 
-function settle(known) {
+function clearPending(known) {
   known.pending = [];
-  write(VISITORS, visitors);
+  write(VISITORS, allVisitors);
 }
 
-let description = null;
+let info = null;
 
-// Returns what the server says of itself, asked once unless `again`.
-export async function described(again = false) {
-  if (!description || again) description = await api.about();
-  return description;
+// Returns the server's description of itself; requested once, unless `again`.
+export async function serviceInfo(again = false) {
+  if (!info || again) info = await api.about();
+  return info;
 }

@@ -1,1 +1,1 @@
-"""Scheduled refresh: gathers new training data, refits, tests acceptance, publishes."""
+"""Scheduled refresh: gathers training data, trains again, tests acceptance, publishes."""

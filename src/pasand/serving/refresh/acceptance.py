@@ -1,4 +1,4 @@
-"""Whether a bundle is fit to take another's place: how well it foresees, its size, and how much it changes."""
+"""Acceptance tests of a refreshed bundle: ranking quality on new events, size, and drift of the recommended lists."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy as np
 
 from pasand import recipe
 from pasand.evaluation.evaluate import evaluate
-from pasand.evaluation.intervals import of_ratios
+from pasand.evaluation.intervals import ratio_intervals
 from pasand.evaluation.protocols.temporal import Temporal
 from pasand.evaluation.split import Split
 from pasand.recommender import Recommender
-from pasand.serving.engine.engine import MOST_EVENTS, nothing
+from pasand.serving.engine.engine import MAX_EVENTS, ignore_step
 from pasand.serving.engine.variant import Variant
 from pasand.serving.refresh.training_data import Gathered
 from pasand.serving.schemas import RecommendRequest
@@ -23,85 +23,88 @@ from pasand.types import Array, Candidates, Mask, Queries, Rows
 
 METRIC = "ndcg@10"
 TOP = 10
-"""Items of the lists that are held against each other."""
-AT_ONCE = 64
-"""Users that are asked about in one call."""
+"""Length of the lists that are compared."""
+BATCH = 64
+"""Users whose lists are computed in one call."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What a bundle must keep within to take another's place; shares are in [0, 1]."""
+    """Limits that a new bundle must keep; shares are in [0, 1]."""
 
-    questions: int = 200
-    """Fewer questions than this say nothing, and the metric is left aside."""
-    worse: float = 0.05
-    """Share by which the metric may be below the running bundle's; more is refused where it cannot be chance."""
-    smaller: float = 0.2
-    """Share by which the items offered, or the users, may have become fewer."""
-    changed: float = 0.8
-    """Share of the places in users' lists that may be taken by other items than before, on the average."""
-    shift: float = 0.25
-    """By how much the mean popularity of what is recommended may move, as a percentile in [0, 1]."""
+    min_queries: int = 200
+    """Test queries below which the metric is ignored."""
+    max_metric_drop: float = 0.05
+    """Share by which the metric may be lower than the running bundle's; a larger drop is rejected if significant."""
+    max_shrinkage: float = 0.2
+    """Share by which the available items, or the users, may decrease."""
+    max_list_change: float = 0.8
+    """Share of the items in users' lists that may be replaced, on average."""
+    max_popularity_shift: float = 0.25
+    """Change allowed of the mean popularity of the recommended items, as a percentile in [0, 1]."""
     users: int = 500
-    """Users whose lists are held against each other."""
+    """Users whose lists are compared."""
 
 
 @dataclass(frozen=True)
 class _AsServed:
-    """A recommender that is asked in another dataset's rows, about the items that are offered."""
+    """A recommender that takes queries in the rows of another dataset and recommends available items only."""
 
     recommender: Recommender
     users: Rows
-    """(U,) its row of each user, -1 where it knows nobody."""
-    offered: Mask
+    """(U,) the recommender's row of each user, -1 if unknown."""
+    available: Mask
 
     def __call__(self, queries: Queries) -> Candidates:
         known = queries.users >= 0
         users = np.where(known, self.users[np.where(known, queries.users, 0)], np.int32(-1))
-        return self.recommender(replace(queries, users=users, allowed=self.offered[None, :]))
+        return self.recommender(replace(queries, users=users, allowed=self.available[None, :]))
 
 
-def foresight(running: Variant, gathered: Gathered, text: str, seed: int, limits: Limits) -> tuple[dict[str, Any], str]:
-    """Return what the metric says of the recipe and of the running bundle, and why that forbids the recipe, or "".
+def ranking_quality(
+    running: Variant, gathered: Gathered, text: str, seed: int, limits: Limits
+) -> tuple[dict[str, Any], str]:
+    """Return the metric of the recipe and of the running bundle, and the reason to reject the recipe, or "".
 
-    Only events later than all that the running bundle was fitted to are asked about: the later half of them, in time,
-    by the questions of the temporal protocol. The recipe is fitted to everything before that half. It is refused where
-    its mean over users is lower by more than the share allowed and the 95 % interval of the difference, over users
-    drawn anew, lies below 0. `running` must have taken in the changes of the catalogue.
+    The test queries are those of the temporal protocol on the later half of the events that are newer than the running
+    bundle's. The recipe is trained on all events before that half. It is rejected if its mean over users is lower by
+    more than the allowed share and the 95 % bootstrap interval of the difference, over users, lies below 0. `running`
+    must have applied the changes of the catalogue.
     """
     split = _later_half(running, gathered)
-    n = 0 if split is None else len(split.lists)
-    if split is None or n < limits.questions:
-        why = f"not enough new events to compare: {n} questions, {limits.questions} are needed"
-        return {"questions": n, "told": why}, ""
+    n = 0 if split is None else len(split.test_queries)
+    if split is None or n < limits.min_queries:
+        note = f"not enough new events to compare: {n} test queries, {limits.min_queries} are needed"
+        return {"queries": n, "note": note}, ""
     data = gathered.data
     ids = data.users.series.to_list()
-    fresh = recipe.build(text).fit(split.train, seed=seed).recommender
-    gone = set(gathered.forgotten)
-    own = running.bundle.data.users.rows(["" if user in gone else user for user in ids])
+    candidate = recipe.build(text).fit(split.train, seed=seed).recommender
+    forgotten = set(gathered.forgotten)
+    rows = running.bundle.data.users.rows(["" if user in forgotten else user for user in ids])
     pair = (
-        _AsServed(fresh, np.arange(len(ids), dtype=np.int32), gathered.offered),
-        _AsServed(running.recommender, own, gathered.offered),
+        _AsServed(candidate, np.arange(len(ids), dtype=np.int32), gathered.available),
+        _AsServed(running.recommender, rows, gathered.available),
     )
-    ours, theirs = (evaluate(one, split, [METRIC], rng=np.random.default_rng(0)) for one in pair)
-    apart = ours.user_values[METRIC] - theirs.user_values[METRIC]
-    defined = np.isfinite(apart)
-    above = np.where(defined, apart, 0)[:, None]
-    _, low, high = (float(one[0]) for one in of_ratios(above, defined[:, None] * 1.0, np.random.default_rng(0)))
-    mine, before = ours.overall[METRIC].mean, theirs.overall[METRIC].mean
-    told = {
-        "questions": n,
+    new, old = (evaluate(served, split, [METRIC], rng=np.random.default_rng(0)) for served in pair)
+    difference = new.user_values[METRIC] - old.user_values[METRIC]
+    defined = np.isfinite(difference)
+    above = np.where(defined, difference, 0)[:, None]
+    bounds = ratio_intervals(above, defined[:, None] * 1.0, np.random.default_rng(0))
+    _, low, high = (float(bound[0]) for bound in bounds)
+    new_mean, old_mean = new.overall[METRIC].mean, old.overall[METRIC].mean
+    report = {
+        "queries": n,
         "metric": METRIC,
-        "new": round(mine, 6),
-        "running": round(before, 6),
+        "new": round(new_mean, 6),
+        "running": round(old_mean, 6),
         "difference": [round(low, 6), round(high, 6)],
     }
-    bad = mine < (1 - limits.worse) * before and high < 0
-    return told, f"{METRIC} falls from {before:.4f} to {mine:.4f} on {n:,} questions" if bad else ""
+    worse = new_mean < (1 - limits.max_metric_drop) * old_mean and high < 0
+    return report, f"{METRIC} falls from {old_mean:.4f} to {new_mean:.4f} on {n:,} test queries" if worse else ""
 
 
 def _later_half(running: Variant, gathered: Gathered) -> Split | None:
-    """Return the split at the middle of the events that are later than the running bundle's; None: it has none."""
+    """Return the split at the middle of the events that are later than the running bundle's; None if there are none."""
     data, own = gathered.data, running.bundle.data
     if data.order != "time" or not len(data):
         return None
@@ -118,57 +121,64 @@ def _later_half(running: Variant, gathered: Gathered) -> Split | None:
 
 
 def size(before: tuple[int, int], after: tuple[int, int], limits: Limits) -> tuple[dict[str, Any], str]:
-    """Return the numbers of items offered and of users, before and after, and why they forbid the bundle, or ""."""
-    told = {"items": [before[0], after[0]], "users": [before[1], after[1]]}
-    for name, (old, new) in told.items():
-        if new < (1 - limits.smaller) * old:
-            return told, f"{name} shrink from {old:,} to {new:,}"
-    return told, ""
+    """Return the numbers of available items and of users, before and after, and the reason to reject, or ""."""
+    report = {"items": [before[0], after[0]], "users": [before[1], after[1]]}
+    for name, (old, new) in report.items():
+        if new < (1 - limits.max_shrinkage) * old:
+            return report, f"{name} shrink from {old:,} to {new:,}"
+    return report, ""
 
 
 def drift(old: Variant, new: Variant, state: State, now: int, limits: Limits) -> tuple[dict[str, Any], str]:
-    """Return how much the lists of users change from one bundle to the other, and why that forbids it, or "".
+    """Return how much the lists of users change between two bundles, and the reason to reject the new one, or "".
 
-    Both answer as they would while serving, for users drawn from those whom both know. `changed` is the mean share of
-    the new lists that the old ones did not hold; `popularity` the mean percentile of what they recommend among the
-    items by number of events, 1 being the most popular.
+    Both recommend as they would while serving, to a sample of the users that both know. `changed` is the mean share
+    of the new lists' items that the old lists lack. `popularity` is, before and after, the mean percentile of the
+    recommended items among all items by number of events, 1 being the most popular.
     """
     data = new.bundle.data
-    both = np.flatnonzero(old.bundle.data.users.rows(data.users.series.to_list()) >= 0)
-    some = np.random.default_rng(0).permutation(both)[: limits.users]
-    users = data.users.ids(some)
+    common = np.flatnonzero(old.bundle.data.users.rows(data.users.series.to_list()) >= 0)
+    rows = np.random.default_rng(0).permutation(common)[: limits.users]
+    users = data.users.ids(rows)
     if not users:
         return {"users": 0}, ""
-    before, after = (_lists(one, users, state, now) for one in (old, new))
-    others = [len(set(mine) - set(theirs)) / len(mine) for theirs, mine in zip(before, after, strict=True) if mine]
-    changed = float(np.mean(others)) if others else 0.0
+    old_lists, new_lists = (_lists(variant, users, state, now) for variant in (old, new))
+    shares = [
+        len(set(new_list) - set(old_list)) / len(new_list)
+        for old_list, new_list in zip(old_lists, new_lists, strict=True)
+        if new_list
+    ]
+    changed = float(np.mean(shares)) if shares else 0.0
     counts = np.bincount(data.item, minlength=data.n_items)
     percentile = np.searchsorted(np.sort(counts), counts, side="right") / max(len(counts), 1)
-    heights = [
-        _mean_of(percentile, data.items.rows([item for one in lists for item in one])) for lists in (before, after)
-    ]
-    told = {
+    before, after = (
+        _mean_of(percentile, data.items.rows([item for one in lists for item in one]))
+        for lists in (old_lists, new_lists)
+    )
+    report = {
         "users": len(users),
         "changed": round(changed, 4),
-        "popularity": [round(height, 4) for height in heights],
+        "popularity": [round(before, 4), round(after, 4)],
     }
-    if changed > limits.changed:
-        return told, f"{changed:.0%} of the places in users' lists change"
-    if abs(heights[1] - heights[0]) > limits.shift:
-        return told, f"the mean popularity of what is recommended moves from {heights[0]:.2f} to {heights[1]:.2f}"
-    return told, ""
+    if changed > limits.max_list_change:
+        return report, f"{changed:.0%} of the items in users' lists change"
+    if abs(after - before) > limits.max_popularity_shift:
+        return report, f"the mean popularity of the recommended items moves from {before:.2f} to {after:.2f}"
+    return report, ""
 
 
 def _lists(variant: Variant, users: Sequence[str], state: State, now: int) -> list[list[str]]:
     lists: list[list[str]] = []
-    for begin in range(0, len(users), AT_ONCE):
-        some = users[begin : begin + AT_ONCE]
-        recent_events = state.recent_events(some, MOST_EVENTS, variant.after)
-        found = variant.answer([RecommendRequest(user=user, k=TOP) for user in some], recent_events, now, nothing)
-        lists += [[one.item for one in items] for _, items, _ in found]
+    for begin in range(0, len(users), BATCH):
+        batch = users[begin : begin + BATCH]
+        recent_events = state.recent_events(batch, MAX_EVENTS, variant.state_upto)
+        requests = [RecommendRequest(user_id=user, k=TOP) for user in batch]
+        results = variant.recommend(requests, recent_events, now, ignore_step)
+        lists += [[item.item_id for item in items] for _, items, _ in results]
     return lists
 
 
 def _mean_of(values: Array, rows: Rows) -> float:
+    """Return the mean of the values in some rows, leaving out rows -1; 0 if none is left."""
     rows = rows[rows >= 0]
     return float(values[rows].mean()) if len(rows) else 0.0

@@ -1,6 +1,6 @@
-"""Stores of what happens while recommendations are served, one file each; the folder is the register.
+"""Stores of events and catalogue changes that arrive while serving; each file of this folder is one kind of store.
 
-A file of this folder is a store when it has the two functions of `Store`.
+A file of this folder is a store if it has the two functions of `Store`.
 """
 
 from __future__ import annotations
@@ -15,29 +15,29 @@ from pasand.serving.states.contract import State
 
 
 class Store(Protocol):
-    """What a file of this folder promises."""
+    """Functions that a file of this folder must define."""
 
-    def recognises(self, place: str) -> bool:
-        """Return whether the place is of this kind."""
+    def recognises(self, address: str) -> bool:
+        """Return whether the address is of this kind."""
 
-    def opened(self, place: str) -> State:
-        """Return the state that is there; raises InputError where it cannot be used."""
+    def connect(self, address: str) -> State:
+        """Return the state at the address; raises InputError if it cannot be used."""
 
 
 def stores() -> Mapping[str, Store]:
     """Return the stores of this folder by name."""
-    loaded = {name: importlib.import_module(f"{__name__}.{name}") for _, name, _ in pkgutil.iter_modules(__path__)}
-    return {name: cast(Store, module) for name, module in loaded.items() if hasattr(module, "recognises")}
+    modules = {name: importlib.import_module(f"{__name__}.{name}") for _, name, _ in pkgutil.iter_modules(__path__)}
+    return {name: cast(Store, module) for name, module in modules.items() if hasattr(module, "recognises")}
 
 
-def open_state(place: str) -> State:
-    """Return the state at a place: a path or sqlite:///PATH, or redis://HOST:PORT/DATABASE.
+def open_state(address: str) -> State:
+    """Return the state at an address: a path or sqlite:///PATH, or redis://HOST:PORT/DATABASE.
 
-    Raises InputError where no store knows the place, or it cannot be used.
+    Raises InputError if no store recognises the address, or the state cannot be used.
     """
     for store in stores().values():
-        if store.recognises(place):
-            return store.opened(place)
+        if store.recognises(address):
+            return store.connect(address)
     raise InputError(
-        place.split("@")[-1], cause="no store knows this kind of place", cure="give a path, or redis://..."
+        address.split("@")[-1], cause="no store recognises this kind of address", cure="give a path, or redis://..."
     )

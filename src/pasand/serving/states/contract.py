@@ -1,4 +1,4 @@
-"""What a store of events, catalogue changes and wishes to be forgotten promises."""
+"""Contract of the serving state: a store of events, catalogue changes and forgotten users."""
 
 from __future__ import annotations
 
@@ -11,20 +11,24 @@ import msgspec
 
 
 class StateUnavailable(Exception):
-    """Raised where a store cannot be reached or cannot keep what it is given; nothing of the call is acknowledged."""
+    """Raised if a store cannot be reached or cannot store what it is given; nothing of the call is acknowledged."""
 
 
-class Event(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """Somebody watched, bought or rated something.
+STORED_NAMES = {"user_id": "user", "item_id": "item"}
+"""Keys of an event in the stored JSON, by field, where they differ."""
 
-    Whoever sends an event again sends the same `id`, and it is kept once. `time` is in seconds since 1970, UTC. `value`
-    (a rating or strength) and `watched_seconds` are finite; they are None where they are not known, as is `request_id`,
-    the answer that the item was taken from.
+
+class Event(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, rename=STORED_NAMES):
+    """An interaction: a user watched, bought or rated an item.
+
+    A client that sends an event again must send the same `id`; the event is then stored once. `time` is in seconds
+    since 1970, UTC. `value` (a rating or strength) and `watched_seconds` are finite, or None if unknown. `request_id`
+    is the response that recommended the item, None if unknown.
     """
 
     id: str
-    user: str
-    item: str
+    user_id: str
+    item_id: str
     time: int
     value: float | None = None
     request_id: str | None = None
@@ -32,100 +36,100 @@ class Event(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 class Change(msgspec.Struct, frozen=True):
-    """The latest that was told of an item of the catalogue."""
+    """The latest change of one item of the catalogue."""
 
     number: int
     """Changes are numbered in rising order, from 1."""
-    item: str
+    item_id: str
     features: dict[str, Any] | None
-    """By name, as JSON knows them; None where the item was removed."""
+    """JSON values by feature name; None if the item was removed."""
     removed: bool
 
 
 class RecentEvents(NamedTuple):
-    """What the store knows of a user."""
+    """The stored events of a user."""
 
     events: list[Event]
-    """Oldest first: by time, and those of one time in order of arrival."""
+    """Oldest first: by time, and events of equal time in order of arrival."""
     forgotten: bool
-    """Whether the bundle's own history of the user must not be used; then `events` are all since the forgetting."""
+    """Whether the user was forgotten: the bundle's history must be ignored, and `events` all came since then."""
 
 
 @runtime_checkable
 class State(Protocol):
-    """Keeps events in order of arrival, numbered from 1; a number is never given twice.
+    """Stores events in order of arrival, numbered from 1; a number is never used twice.
 
-    Every method may be called from any thread, and raises StateGone where the store cannot be reached; the next call
-    tries anew. Several processes may use one store at once.
+    Every method may be called from any thread and raises StateUnavailable if the store cannot be reached; the next call
+    tries again. Several processes may use one store at the same time.
     """
 
     def append(self, events: Sequence[Event]) -> list[bool]:
-        """Keep events, durably before it returns, all or none; False for those whose id was there already."""
+        """Store events durably, all or none, and return for each whether it is new; False if its id was stored."""
 
-    def recent_events(self, users: Sequence[str], most: int, after: int = 0) -> list[RecentEvents]:
-        """Return of each user the newest `most` events of those numbered above `after`.
+    def recent_events(self, users: Sequence[str], limit: int, after: int = 0) -> list[RecentEvents]:
+        """Return for each user the newest `limit` events of those numbered above `after`.
 
-        Of users who were forgotten, the newest of all that came since, whatever `after` is: no bundle's history of
-        them is used, so what a bundle has learnt must come from here too.
+        For forgotten users, return the newest of all events that arrived since, whatever `after` is: the bundle's
+        history of them is ignored, so the events that a bundle was trained on must come from here, too.
         """
 
     def put_item(self, item: str, features: dict[str, Any]) -> int:
-        """Keep durably that an item is in the catalogue, with features as of JSON; return the change's number."""
+        """Store durably that an item is in the catalogue, with JSON features; return the change's number."""
 
     def remove_item(self, item: str) -> int:
-        """Keep durably that an item is not in the catalogue; return the change's number."""
+        """Store durably that an item is not in the catalogue; return the change's number."""
 
     def changes(self, after: int) -> list[Change]:
-        """Return the latest change of each item, if numbered above `after`, in order; cheap where there is none."""
+        """Return the latest change of each item, if numbered above `after`, in order; cheap if there are none."""
 
     def forget(self, user: str) -> int:
-        """Remove the user's events and return how many; of the id itself only a digest is kept."""
+        """Remove the user's events and return their number; only a digest of the id is kept."""
 
-    def events(self, after: int, most: int) -> list[tuple[int, Event]]:
-        """Return the first `most` events numbered above `after`, in order of arrival, with their numbers."""
+    def events(self, after: int, limit: int) -> list[tuple[int, Event]]:
+        """Return the first `limit` events numbered above `after` with their numbers, in order of arrival."""
 
     def last(self) -> int:
-        """Return the highest number that an event has been given, 0 before the first."""
+        """Return the highest event number so far, 0 before the first event."""
 
     def close(self) -> None:
-        """Let go of connections and files; doing so again does no harm."""
+        """Release connections and files; may be called again."""
 
 
 NEVER = -(2**53)
-"""The latest time before a user's first event; times lie above it, and below 2 ** 53."""
+"""Time before a user's first event; real times are above it, and below 2 ** 53."""
 
 read_events = msgspec.json.Decoder(list[Event]).decode
 """Returns the events of a JSON array, the form in which stores keep them."""
 
 
-def newest(arrivals: Callable[[int], tuple[list[Event], int]], most: int) -> list[Event]:
-    """Return a user's newest `most` events by time and then by arrival, oldest first.
+def newest(arrivals: Callable[[int], tuple[list[Event], int]], limit: int) -> list[Event]:
+    """Return a user's newest `limit` events by time and then by arrival, oldest first.
 
-    `arrivals(n)` gives the n that arrived last, the last one first, and the latest time of the user's events before
-    them. Time mostly rises with arrival, and then no others are looked at; that latest time tells where clocks were set
-    back, or events came late.
+    `arrivals(n)` returns the last n events to arrive, latest first, and the latest time of the user's events before
+    them. Time mostly rises with arrival, so that no other events need be read. If that latest time shows that a clock
+    was set back, or that events arrived late, more are read.
 
     >>> late = [Event(name, "u", "i", time) for name, time in (("c", 30), ("b", 20), ("a", 50))]
     >>> [event.id for event in newest(lambda n: (late[:n], 50), 2)]
     ['c', 'a']
     """
-    if most < 1:
+    if limit < 1:
         return []
-    asked = most
+    count = limit
     while True:
-        events, before = arrivals(asked)
-        whole = len(events) < asked
+        events, before = arrivals(count)
+        complete = len(events) < count
         events.reverse()
         events.sort(key=_time)
-        del events[:-most]
-        if whole or events[0].time >= before:
+        del events[:-limit]
+        if complete or events[0].time >= before:
             return events
-        asked *= 4
+        count *= 4
 
 
 _time = attrgetter("time")
 
 
 def digest(user: str) -> bytes:
-    """Return what is kept of the id of a user who was forgotten, 16 bytes: only who has the id can find it."""
+    """Return what is stored of a forgotten user's id: a 16-byte digest that only the id itself can reproduce."""
     return hashlib.blake2b(user.encode(), digest_size=16, person=b"pasand forgotten").digest()

@@ -1,14 +1,15 @@
-"""A Redis server: one state for servers on several machines.
+"""State in a Redis server, shared by servers on several machines.
 
-What Redis acknowledges is on its disk only with `appendonly yes` and `appendfsync always`; it is asked for that at the
-first use, and a warning tells where it is not so.
+Acknowledged events are on the disk only if Redis runs with `appendonly yes` and `appendfsync always`. The first use
+checks these settings and logs a warning if they differ.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -27,8 +28,8 @@ from pasand.serving.states.contract import (
 
 logger = logging.getLogger(__name__)
 
-# All keys hold {prefix}, so that a cluster keeps them together. Of a user's events, score = number and member =
-# "number:latest time of the earlier ones:event". The log holds whose event each number is.
+# All keys contain {prefix}, so that a cluster keeps them together. A user's events are a sorted set with score = number
+# and member = "number:latest time of the earlier ones:event". The log maps each number to the user of the event.
 APPEND = f"""
 local base, new = KEYS[1], {{}}
 for i = 1, #ARGV, 4 do
@@ -46,12 +47,12 @@ for i = 1, #ARGV, 4 do
 end
 return new
 """
-PASTS = """
-local base, most, after, found = KEYS[1], ARGV[1], ARGV[2], {}
+RECENT_EVENTS = """
+local base, limit, after, found = KEYS[1], ARGV[1], ARGV[2], {}
 for i = 3, #ARGV, 2 do
   local forgotten = redis.call('SISMEMBER', base .. 'forgotten', ARGV[i + 1])
   local above = forgotten == 1 and '-inf' or '(' .. after
-  local rows = redis.call('ZREVRANGEBYSCORE', base .. 'user:' .. ARGV[i], '+inf', above, 'LIMIT', 0, most)
+  local rows = redis.call('ZREVRANGEBYSCORE', base .. 'user:' .. ARGV[i], '+inf', above, 'LIMIT', 0, limit)
   found[#found + 1] = {forgotten, rows}
 end
 return found
@@ -96,132 +97,132 @@ return rows
 """
 
 
-def recognises(place: str) -> bool:
-    """Return whether the place is redis://, rediss:// (encrypted) or unix://."""
-    return place.startswith(("redis://", "rediss://", "unix://"))
+def recognises(address: str) -> bool:
+    """Return whether the address begins with redis://, rediss:// (encrypted) or unix://."""
+    return address.startswith(("redis://", "rediss://", "unix://"))
 
 
-def opened(place: str) -> Redis:
-    """Return the store at the address; the server is not asked yet. Raises InputError for a wrong address."""
-    return Redis(place)
+def connect(address: str) -> Redis:
+    """Return the store at the address without contacting the server yet; raises InputError for a wrong address."""
+    return Redis(address)
 
 
 class Redis:
-    """Keeps the state on a server; every method is one round trip, and a script that nothing comes between."""
+    """Keeps the state on a Redis server; each method is one round trip that runs one atomic script."""
 
-    def __init__(self, url: str, *, prefix: str = "pasand", patience: float = 2.0) -> None:
-        """Prepare to ask the server; `prefix` begins all its keys, `patience`: seconds to wait for an answer.
+    def __init__(self, url: str, *, prefix: str = "pasand", timeout: float = 2.0) -> None:
+        """Prepare the client; `prefix` begins all keys, `timeout` is in seconds.
 
-        Raises InputError where the client is not installed or the address is none.
+        Raises InputError if the client library is not installed or the address is not valid.
         """
-        self._place = url.split("@")[-1]
+        self._address = url.split("@")[-1]
         try:
             import redis
             from redis.backoff import NoBackoff
             from redis.retry import Retry
         except ImportError as error:
-            raise InputError(self._place, cause=str(error), cure="install pasand[scale]") from None
+            raise InputError(self._address, cause=str(error), cure="install pasand[scale]") from None
         try:
-            # asked again, an append that was kept would answer that nothing is new
+            # no retries: a repeated append that had succeeded would report that no event is new
             self._client: Any = redis.Redis.from_url(
-                url, socket_timeout=patience, socket_connect_timeout=patience, retry=Retry(NoBackoff(), 0)
+                url, socket_timeout=timeout, socket_connect_timeout=timeout, retry=Retry(NoBackoff(), 0)
             )
         except ValueError as error:
-            raise InputError(self._place, cause=str(error), cure="give redis://HOST:PORT/DATABASE") from None
+            raise InputError(self._address, cause=str(error), cure="give redis://HOST:PORT/DATABASE") from None
         self._errors = (redis.RedisError, OSError)
         self._base = f"{{{prefix}}}:"
         self._scripts: dict[str, Any] = {}
-        self._looked = threading.Event()
+        self._checked = threading.Event()
 
     def append(self, events: Sequence[Event]) -> list[bool]:
-        """Keep events, all or none, as durably as the server does; False for those whose id was there already."""
-        told = [part for event in events for part in (event.id, event.user, event.time, msgspec.json.encode(event))]
-        return [new == 1 for new in self._run(APPEND, *told)]
+        """Store events, all or none, as durably as the server does; return for each whether its id is new."""
+        rows = [(event.id, event.user_id, event.time, msgspec.json.encode(event)) for event in events]
+        return [new == 1 for new in self._run(APPEND, *chain.from_iterable(rows))]
 
-    def recent_events(self, users: Sequence[str], most: int, after: int = 0) -> list[RecentEvents]:
-        """Return of each user the newest `most` events numbered above `after`, of forgotten ones the newest of all."""
-        most = max(most, 0)
-        asked = max(most, 1)
-        first = self._arrivals(users, asked, after) if users else []
+    def recent_events(self, users: Sequence[str], limit: int, after: int = 0) -> list[RecentEvents]:
+        """Return for each user the newest `limit` events above `after`; for forgotten users, the newest of all."""
+        limit = max(limit, 0)
+        requested = max(limit, 1)
+        first = self._arrivals(users, requested, after) if users else []
 
-        def past(user: str, found: Any) -> RecentEvents:
+        def recent(user: str, reply: Any) -> RecentEvents:
             def arrivals(count: int) -> tuple[list[Event], int]:
-                rows = found[1] if count == asked else self._arrivals([user], count, after)[0][1]
+                rows = reply[1] if count == requested else self._arrivals([user], count, after)[0][1]
                 return _events(rows), _before(rows)
 
-            return RecentEvents(newest(arrivals, asked)[:most], found[0] == 1)
+            return RecentEvents(newest(arrivals, requested)[:limit], reply[0] == 1)
 
-        return [past(user, found) for user, found in zip(users, first, strict=True)]
+        return [recent(user, reply) for user, reply in zip(users, first, strict=True)]
 
     def put_item(self, item: str, features: dict[str, Any]) -> int:
-        """Keep that an item is in the catalogue, with its features; return the change's number."""
+        """Store that an item is in the catalogue, with its features; return the change's number."""
         return int(self._run(CHANGE, item, msgspec.json.encode(features)))
 
     def remove_item(self, item: str) -> int:
-        """Keep that an item is not in the catalogue; return the change's number."""
+        """Store that an item is not in the catalogue; return the change's number."""
         return int(self._run(CHANGE, item, b""))
 
     def changes(self, after: int) -> list[Change]:
-        """Return the latest change of each item, if it is numbered above `after`, in order."""
+        """Return the latest change of each item, if numbered above `after`, in order."""
         return [
             Change(int(number), item.decode(), msgspec.json.decode(features) if features else None, not features)
             for item, number, features in self._run(CHANGES, after)
         ]
 
     def forget(self, user: str) -> int:
-        """Remove the user's events and return how many; they leave the server's log when it next rewrites that."""
+        """Remove the user's events and return their number; the server's log drops them at its next rewrite."""
         return int(self._run(FORGET, user, digest(user)))
 
-    def events(self, after: int, most: int) -> list[tuple[int, Event]]:
-        """Return the first `most` events numbered above `after`, in order of arrival, with their numbers."""
-        rows = self._run(EVENTS, after, max(most, 0))
+    def events(self, after: int, limit: int) -> list[tuple[int, Event]]:
+        """Return the first `limit` events numbered above `after` with their numbers, in order of arrival."""
+        rows = self._run(EVENTS, after, max(limit, 0))
         return [(int(row.split(b":", 1)[0]), event) for row, event in zip(rows, _events(rows), strict=True)]
 
     def last(self) -> int:
-        """Return the highest number that an event has been given, 0 before the first."""
-        return int(self._ask(lambda: self._client.get(f"{self._base}last")) or 0)
+        """Return the highest event number so far, 0 before the first event."""
+        return int(self._call(lambda: self._client.get(f"{self._base}last")) or 0)
 
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
 
     def _arrivals(self, users: Sequence[str], count: int, after: int) -> Any:
-        return self._run(PASTS, count, after, *[part for user in users for part in (user, digest(user))])
+        return self._run(RECENT_EVENTS, count, after, *[part for user in users for part in (user, digest(user))])
 
-    def _run(self, script: str, *told: Any) -> Any:
+    def _run(self, script: str, *arguments: Any) -> Any:
         if script not in self._scripts:
             self._scripts[script] = self._client.register_script(script)
-        return self._ask(lambda: self._scripts[script](keys=[self._base], args=told))
+        return self._call(lambda: self._scripts[script](keys=[self._base], args=arguments))
 
-    def _ask(self, what: Any) -> Any:
-        """Return what the server answers; raises StateGone for whatever it does not."""
+    def _call(self, operation: Callable[[], Any]) -> Any:
+        """Return the server's reply to an operation; raises StateUnavailable if it fails."""
         try:
-            if not self._looked.is_set():
-                self._look()
-            return what()
+            if not self._checked.is_set():
+                self._check_durability()
+            return operation()
         except self._errors as error:
-            raise StateUnavailable(f"{self._place}: {error}") from error
+            raise StateUnavailable(f"{self._address}: {error}") from error
 
-    def _look(self) -> None:
-        """Warn, once, where the server does not keep on its disk what it acknowledges."""
+    def _check_durability(self) -> None:
+        """Log a warning, once, if the server acknowledges events before they are on its disk."""
         import redis
 
         self._client.ping()
-        self._looked.set()
+        self._checked.set()
         try:
-            told = self._client.config_get("append*")
+            settings = self._client.config_get("append*")
         except redis.ResponseError:
-            logger.warning("%s does not tell whether it is durable: set appendfsync always", self._place)
+            logger.warning("%s does not report its settings: set appendonly yes, appendfsync always", self._address)
             return
-        if (told.get("appendonly"), told.get("appendfsync")) != ("yes", "always"):
-            logger.warning("%s may lose acknowledged events: set appendonly yes, appendfsync always", self._place)
+        if (settings.get("appendonly"), settings.get("appendfsync")) != ("yes", "always"):
+            logger.warning("%s may lose acknowledged events: set appendonly yes, appendfsync always", self._address)
 
 
 def _events(rows: Sequence[bytes]) -> list[Event]:
-    """Return the events of a user's rows, in their order."""
+    """Return the events in rows of a user's sorted set, in the same order."""
     return read_events(b"[" + b",".join([row.split(b":", 2)[2] for row in rows]) + b"]")
 
 
 def _before(rows: Sequence[bytes]) -> int:
-    """Return the latest time of the user's events before the last of the rows."""
+    """Return the latest time among the user's events that precede the last row; NEVER if there are no rows."""
     return int(rows[-1].split(b":", 2)[1]) if rows else NEVER

@@ -1,4 +1,4 @@
-"""A file of SQLite: durable, for all processes of one machine, and nothing to install."""
+"""State in an SQLite file: durable, shared by all processes of one machine, nothing to install."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from pasand.serving.states.contract import (
     read_events,
 )
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
-KIND = int.from_bytes(b"pasd")
-"""What the file says it is."""
+APPLICATION_ID = int.from_bytes(b"pasd")
+"""Marks the file as a state of pasand."""
 FORMAT = 1
-"""Version of the tables, kept in the file; another one is refused."""
+"""Version of the tables, stored in the file; other versions are rejected."""
 
 TABLES = f"""
 CREATE TABLE event (
@@ -45,14 +45,14 @@ CREATE TABLE change (item TEXT PRIMARY KEY, number INTEGER NOT NULL UNIQUE, feat
 CREATE TABLE forgotten (digest BLOB PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE counter (name TEXT PRIMARY KEY, last INTEGER NOT NULL) WITHOUT ROWID;
 INSERT INTO counter VALUES ('event', 0), ('change', 0);
-PRAGMA application_id = {KIND};
+PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {FORMAT};
 """
 
 LATEST = "SELECT latest FROM event WHERE user = ? ORDER BY number DESC LIMIT 1"
 APPEND = "INSERT INTO event VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING"
-# the rows' order survives: a query with a limit is not merged into the one around it. One value is read from SQLite
-# instead of some for every event, which halves the time.
+# The rows keep their order, since SQLite does not flatten a subquery with a limit. Reading one value from SQLite, not
+# several for every event, halves the time.
 ARRIVALS = """
 SELECT '[' || coalesce(group_concat(event), '') || ']', min(latest_before),
        EXISTS (SELECT 1 FROM forgotten WHERE digest = ?1)
@@ -63,90 +63,90 @@ FROM (SELECT event, latest_before FROM event
 EVENTS = "SELECT number, event FROM event WHERE number > ? ORDER BY number LIMIT ?"
 CHANGES = "SELECT number, item, features FROM change WHERE number > ? ORDER BY number"
 
-BRIEFLY = 100
-"""Milliseconds that a wish to be forgotten waits for readers before it leaves emptying the write-ahead log to later."""
+CHECKPOINT_TIMEOUT = 100
+"""Milliseconds that `forget` waits for readers before it leaves emptying the write-ahead log to a later checkpoint."""
 
 
-def recognises(place: str) -> bool:
-    """Return whether the place is a path or sqlite:///PATH."""
-    return "://" not in place or place.startswith("sqlite:///")
+def recognises(address: str) -> bool:
+    """Return whether the address is a path or sqlite:///PATH."""
+    return "://" not in address or address.startswith("sqlite:///")
 
 
-def opened(place: str) -> SQLite:
-    """Return the store in the file, which is made where it is not there; raises InputError where it cannot be."""
-    return SQLite(place.removeprefix("sqlite:///"))
+def connect(address: str) -> SQLite:
+    """Return the store in the file, which is created if missing; raises InputError if that fails."""
+    return SQLite(address.removeprefix("sqlite:///"))
 
 
 class SQLite:
-    """Keeps the state in one file, through one connection for each thread; open it after a fork, not before."""
+    """Keeps the state in one file, with one connection per thread; open it after a fork, not before."""
 
-    def __init__(self, path: str | Path, *, patience: float = 5.0) -> None:
-        """Open or make the file; `patience`: seconds to wait for another process that writes.
+    def __init__(self, path: str | Path, *, timeout: float = 5.0) -> None:
+        """Open or create the file; `timeout` is in seconds and limits the wait for other processes that write.
 
-        Raises InputError for what is no state of pasand, and where it cannot be made.
+        Raises InputError if the file is not a state of pasand, or cannot be created.
         """
-        self.path, self.patience = Path(path).absolute(), patience
+        self.path, self.timeout = Path(path).absolute(), timeout
         self._local = threading.local()
-        self._all: weakref.WeakSet[_Connection] = weakref.WeakSet()
+        self._connections: weakref.WeakSet[_Connection] = weakref.WeakSet()
         try:
-            self._refuse_others()
-            self._write(_make)
+            self._reject_foreign()
+            self._write(_create_tables)
         except (OSError, sqlite3.Error, StateUnavailable) as error:
             cure = "name a file in a folder that can be written"
             raise InputError(path, cause=f"cannot be used as a store: {error}", cure=cure) from None
 
-    def _refuse_others(self) -> None:
-        """Make the file, or look whether it is a state of pasand before anything in it is touched."""
+    def _reject_foreign(self) -> None:
+        """Create the file if missing; raises InputError if it exists and is no state of pasand."""
         self.path.touch()
-        with closing(sqlite3.connect(f"{self.path.as_uri()}?mode=rw", uri=True, timeout=self.patience)) as connection:
+        with closing(sqlite3.connect(f"{self.path.as_uri()}?mode=rw", uri=True, timeout=self.timeout)) as connection:
             empty = connection.execute("SELECT 1 FROM sqlite_schema").fetchone() is None
             found = _number(connection, "application_id"), _number(connection, "user_version")
-        if not empty and found != (KIND, FORMAT):
-            cause = f"it is a database, but not a state as this version of pasand keeps it ({FORMAT})"
+        if not empty and found != (APPLICATION_ID, FORMAT):
+            cause = f"it is a database, but not a state in this version's format ({FORMAT})"
             raise InputError(self.path, cause=cause, cure="name another file")
 
     def append(self, events: Sequence[Event]) -> list[bool]:
-        """Keep events in one transaction, on the disk when it returns; False for those whose id was there already."""
+        """Store events in one transaction, on the disk when it returns; return for each whether its id is new."""
         return self._write(lambda connection: _append(connection, events))
 
-    def recent_events(self, users: Sequence[str], most: int, after: int = 0) -> list[RecentEvents]:
-        """Return of each user the newest `most` events numbered above `after`, of forgotten ones the newest of all."""
-        return self._ask(lambda connection: _recent_events(connection, users, most, after))
+    def recent_events(self, users: Sequence[str], limit: int, after: int = 0) -> list[RecentEvents]:
+        """Return for each user the newest `limit` events above `after`; for forgotten users, the newest of all."""
+        return self._run(lambda connection: _recent_events(connection, users, limit, after))
 
     def put_item(self, item: str, features: dict[str, Any]) -> int:
-        """Keep that an item is in the catalogue, with its features; return the change's number."""
+        """Store that an item is in the catalogue, with its features; return the change's number."""
         return self._change(item, msgspec.json.encode(features).decode())
 
     def remove_item(self, item: str) -> int:
-        """Keep that an item is not in the catalogue; return the change's number."""
+        """Store that an item is not in the catalogue; return the change's number."""
         return self._change(item, None)
 
     def changes(self, after: int) -> list[Change]:
-        """Return the latest change of each item, if it is numbered above `after`, in order."""
-        rows = self._ask(lambda connection: connection.execute(CHANGES, (after,)).fetchall())
+        """Return the latest change of each item, if numbered above `after`, in order."""
+        rows = self._run(lambda connection: connection.execute(CHANGES, (after,)).fetchall())
         return [
             Change(number, item, None if features is None else msgspec.json.decode(features), features is None)
             for number, item, features in rows
         ]
 
     def forget(self, user: str) -> int:
-        """Remove the user's events, overwriting them in the file, and return how many."""
+        """Remove the user's events, overwriting them in the file, and return their number."""
         removed = self._write(lambda connection: _forget(connection, user))
-        self._ask(self._empty_log)
+        self._run(self._empty_log)
         return removed
 
-    def events(self, after: int, most: int) -> list[tuple[int, Event]]:
-        """Return the first `most` events numbered above `after`, in order of arrival, with their numbers."""
-        rows = self._ask(lambda connection: connection.execute(EVENTS, (after, most)).fetchall())
+    def events(self, after: int, limit: int) -> list[tuple[int, Event]]:
+        """Return the first `limit` events numbered above `after` with their numbers, in order of arrival."""
+        rows = self._run(lambda connection: connection.execute(EVENTS, (after, limit)).fetchall())
         return list(zip([row[0] for row in rows], read_events(f"[{','.join(row[1] for row in rows)}]"), strict=True))
 
     def last(self) -> int:
-        """Return the highest number that an event has been given, 0 before the first."""
-        return self._ask(lambda connection: _last(connection, "event"))
+        """Return the highest event number so far, 0 before the first event."""
+        return self._run(lambda connection: _last(connection, "event"))
 
     def close(self) -> None:
         """Close the connections of all threads."""
-        for connection in list(self._all):
+        for connection in list(self._connections):
             connection.close()
         self._local = threading.local()
 
@@ -154,77 +154,77 @@ class SQLite:
         return self._write(lambda connection: _change(connection, item, features))
 
     def _connect(self, *, to_write: bool) -> sqlite3.Connection:
-        """Return this thread's connection to the file that is there now, not to one that was taken away or replaced.
+        """Return this thread's connection to the current file, reconnecting if the file was removed or replaced.
 
-        What is only read is looked after once a second.
+        Reads check for that once a second, writes every time.
         """
-        here: _Connection | None = getattr(self._local, "connection", None)
-        if here is not None and not to_write and time.monotonic() < here.until:
-            return here.connection
+        current: _Connection | None = getattr(self._local, "connection", None)
+        if current is not None and not to_write and time.monotonic() < current.checked_until:
+            return current.connection
         status = os.stat(self.path)
         file = (status.st_dev, status.st_ino)
-        if here is None or here.file != file:
-            if here is not None:
-                here.close()
-            here = self._local.connection = _Connection(self.path, file, self.patience)
-            self._all.add(here)
-        here.until = time.monotonic() + 1
-        return here.connection
+        if current is None or current.file != file:
+            if current is not None:
+                current.close()
+            current = self._local.connection = _Connection(self.path, file, self.timeout)
+            self._connections.add(current)
+        current.checked_until = time.monotonic() + 1
+        return current.connection
 
-    def _ask(self, what: Callable[[sqlite3.Connection], Answer], *, to_write: bool = False) -> Answer:
-        """Return what a question to this thread's connection answers; raises StateGone where it cannot."""
+    def _run(self, operation: Callable[[sqlite3.Connection], Result], *, to_write: bool = False) -> Result:
+        """Return the result of an operation on this thread's connection; raises StateUnavailable if it fails."""
         try:
-            return what(self._connect(to_write=to_write))
+            return operation(self._connect(to_write=to_write))
         except (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.DataError):
             raise
         except (sqlite3.DatabaseError, OSError) as error:
             raise StateUnavailable(f"{self.path}: {error}") from error
 
-    def _write(self, what: Callable[[sqlite3.Connection], Answer]) -> Answer:
-        """Return what a change answers, once it is on the disk; it is made alone, and whole or not at all."""
+    def _write(self, operation: Callable[[sqlite3.Connection], Result]) -> Result:
+        """Return the result of a change, made in an exclusive transaction, once it is on the disk."""
 
-        def alone(connection: sqlite3.Connection) -> Answer:
+        def transaction(connection: sqlite3.Connection) -> Result:
             connection.execute("BEGIN IMMEDIATE")
             try:
-                answer = what(connection)
+                result = operation(connection)
                 connection.execute("COMMIT")
-                return answer
+                return result
             except BaseException:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
 
-        return self._ask(alone, to_write=True)
+        return self._run(transaction, to_write=True)
 
     def _empty_log(self, connection: sqlite3.Connection) -> None:
-        """Empty the write-ahead log, which holds what was removed; while it is read, that waits until it is full."""
-        connection.execute(f"PRAGMA busy_timeout = {BRIEFLY}")
+        """Empty the write-ahead log, which still holds removed rows; while others read it, this is left for later."""
+        connection.execute(f"PRAGMA busy_timeout = {CHECKPOINT_TIMEOUT}")
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-        connection.execute(f"PRAGMA busy_timeout = {int(1000 * self.patience)}")
+        connection.execute(f"PRAGMA busy_timeout = {int(1000 * self.timeout)}")
 
 
 class _Connection:
-    """A connection that is closed with the thread it belongs to."""
+    """A connection that is closed when the thread that owns it ends."""
 
-    def __init__(self, path: Path, file: tuple[int, int], patience: float) -> None:
-        self.file, self.until = file, 0.0
+    def __init__(self, path: Path, file: tuple[int, int], timeout: float) -> None:
+        self.file, self.checked_until = file, 0.0
         address = f"{path.as_uri()}?mode=rw"
         self.connection = sqlite3.connect(
-            address, uri=True, timeout=patience, isolation_level=None, check_same_thread=False
+            address, uri=True, timeout=timeout, isolation_level=None, check_same_thread=False
         )
         self.close = weakref.finalize(self, self.connection.close)
         for pragma in ("synchronous = FULL", "secure_delete = ON", f"cache_size = {-(1 << 15)}"):
             self.connection.execute(f"PRAGMA {pragma}")
-        self._log_ahead(time.monotonic() + patience)
+        self._use_write_ahead_log(time.monotonic() + timeout)
 
-    def _log_ahead(self, until: float) -> None:
-        """Use a write-ahead log; where several processes make the file at once, SQLite refuses without waiting."""
+    def _use_write_ahead_log(self, deadline: float) -> None:
+        """Switch to a write-ahead log; retries, since SQLite refuses at once while another process creates the file."""
         while True:
             try:
                 self.connection.execute("PRAGMA journal_mode = WAL")
                 return
             except sqlite3.OperationalError:
-                if time.monotonic() > until:
+                if time.monotonic() > deadline:
                     raise
                 time.sleep(0.01)
 
@@ -239,7 +239,7 @@ def _last(connection: sqlite3.Connection, name: str) -> int:
     return last
 
 
-def _make(connection: sqlite3.Connection) -> None:
+def _create_tables(connection: sqlite3.Connection) -> None:
     if not _number(connection, "user_version"):
         for statement in TABLES.split(";\n"):
             connection.execute(statement)
@@ -249,10 +249,10 @@ def _append(connection: sqlite3.Connection, events: Sequence[Event]) -> list[boo
     number = first = _last(connection, "event")
     new = []
     for event in events:
-        row = connection.execute(LATEST, (event.user,)).fetchone()
+        row = connection.execute(LATEST, (event.user_id,)).fetchone()
         before = row[0] if row else NEVER
         text = msgspec.json.encode(event).decode()
-        values = (event.user, number + 1, event.id, text, max(before, event.time), before)
+        values = (event.user_id, number + 1, event.id, text, max(before, event.time), before)
         new.append(connection.execute(APPEND, values).rowcount == 1)
         number += new[-1]
     if number > first:
@@ -273,24 +273,24 @@ def _forget(connection: sqlite3.Connection, user: str) -> int:
     return removed
 
 
-def _recent_events(connection: sqlite3.Connection, users: Sequence[str], most: int, after: int) -> list[RecentEvents]:
+def _recent_events(connection: sqlite3.Connection, users: Sequence[str], limit: int, after: int) -> list[RecentEvents]:
     if len(users) == 1:
-        return [_past(connection, users[0], most, after)]
-    connection.execute("BEGIN")  # the file is locked for reading once, not for each user
+        return [_recent(connection, users[0], limit, after)]
+    connection.execute("BEGIN")  # one read lock for all users
     try:
-        return [_past(connection, user, most, after) for user in users]
+        return [_recent(connection, user, limit, after) for user in users]
     finally:
         if connection.in_transaction:
             connection.execute("COMMIT")
 
 
-def _past(connection: sqlite3.Connection, user: str, most: int, after: int) -> RecentEvents:
-    name, forgotten = digest(user), 0
+def _recent(connection: sqlite3.Connection, user: str, limit: int, after: int) -> RecentEvents:
+    user_digest, forgotten = digest(user), 0
 
     def arrivals(count: int) -> tuple[list[Event], int]:
         nonlocal forgotten
-        text, before, forgotten = connection.execute(ARRIVALS, (name, user, after, count)).fetchone()
+        text, before, forgotten = connection.execute(ARRIVALS, (user_digest, user, after, count)).fetchone()
         return read_events(text), NEVER if before is None else before
 
-    events = newest(arrivals, max(most, 1))
-    return RecentEvents(events[:most], bool(forgotten))
+    events = newest(arrivals, max(limit, 1))
+    return RecentEvents(events[:limit], bool(forgotten))

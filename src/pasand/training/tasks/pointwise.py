@@ -1,4 +1,4 @@
-"""Pairs of user and item as examples by themselves: likings against drawn items, or ratings."""
+"""The task of neural collaborative filtering: a label for each pair of user and item, positive or rating."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ from pasand.training.negatives import Positives, Uniform
 from pasand.types import Array
 
 Example: TypeAlias = tuple[Tensor, Tensor, Tensor, Tensor]
-"""Users, (B,), their items, labels, and whether these count, (B, M) each."""
+"""Users, (B,), their items, labels, and weights 1 or 0, (B, M) each."""
 
 
-class Pointwise:
-    """The task of foreseeing the label of each pair from what tables tell of its user and of its item.
+class PointwiseTask:
+    """Predicts the label of each pair from tables of inputs of its user and of its item.
 
-    With `ratings` the examples are the rated events, the loss is the squared error of the standardised rating. Else
-    they are likings, labelled 1, with `negatives` items each that are drawn anew in each epoch, labelled 0, and the
-    loss is cross-entropy (He et al., WWW 2017, equation 7); drawn items that the user likes are left out.
+    With `ratings` the examples are the rated events, and the loss is the squared error of the standardised rating.
+    Otherwise they are positives, labelled 1, each with `negatives` items drawn again in every epoch, labelled 0, and
+    the loss is cross-entropy (He et al., WWW 2017, equation 7). Drawn items that are positives of the user are left
+    out.
     """
 
     def __init__(
@@ -36,12 +37,12 @@ class Pointwise:
         batch_size: int,
         negatives: int,
         ratings: tuple[float, float] | None,
-        where: torch.device,
+        device: torch.device,
     ) -> None:
-        """Take tables with a row per user and per item; `ratings`: mean and deviation that standardise them."""
-        self.network, self._where, self._ratings = network, where, ratings
-        self._users = {name: torch.from_numpy(values).to(where) for name, values in users.items()}
-        self._items = {name: torch.from_numpy(values).to(where) for name, values in items.items()}
+        """Take tables of inputs with a row per user and per item; `ratings`: mean and deviation of the ratings."""
+        self.network, self._device, self._ratings = network, device, ratings
+        self._users = {name: torch.from_numpy(values).to(device) for name, values in users.items()}
+        self._items = {name: torch.from_numpy(values).to(device) for name, values in items.items()}
         if ratings is None:
             chosen, self._negatives = data.positives(), negatives
             label = np.ones(len(chosen), np.float32)
@@ -50,43 +51,43 @@ class Pointwise:
             chosen, self._negatives = data.select(np.isfinite(data.value)), 0
             assert chosen.value is not None
             label = (chosen.value - np.float32(ratings[0])) / np.float32(ratings[1])
-        self._user = torch.from_numpy(chosen.user.astype(np.int64)).to(where)
-        self._item = torch.from_numpy(chosen.item.astype(np.int64)).to(where)
-        self._label = torch.from_numpy(label.astype(np.float32)).to(where)
+        self._user = torch.from_numpy(chosen.user.astype(np.int64)).to(device)
+        self._item = torch.from_numpy(chosen.item.astype(np.int64)).to(device)
+        self._label = torch.from_numpy(label.astype(np.float32)).to(device)
         if self._negatives:
             self._known = torch.unique(self._item)
-            self._sampler = Uniform(max(len(self._known), 1), where)
-            self._likes = Positives(self._user, self._item, data.n_items, where)
+            self._sampler = Uniform(max(len(self._known), 1), device)
+            self._positives = Positives(self._user, self._item, data.n_items, device)
         self._size = max(1, batch_size // (1 + self._negatives))
         self.n_batches = -(-len(self._user) // self._size)
 
     def batches(self, generator: torch.Generator) -> Iterator[Example]:
-        """Yield the examples of one epoch in random order, each liking together with its drawn items."""
-        order = torch.randperm(len(self._user), generator=generator).to(self._where)
+        """Yield the examples of one epoch in random order, each positive together with its drawn items."""
+        order = torch.randperm(len(self._user), generator=generator).to(self._device)
         for chosen in order.split(self._size):
             user, item, label = self._user[chosen], self._item[chosen, None], self._label[chosen, None]
             counts = torch.ones_like(label)
             if self._negatives:
                 drawn = self._known[self._sampler.draw((len(user), self._negatives), generator)[0]]
-                fair = ~self._likes.hold(user, drawn)
+                fair = ~self._positives.contains(user, drawn)
                 item, counts = torch.cat([item, drawn], 1), torch.cat([counts, fair.float()], 1)
                 label = torch.cat([label, label.new_zeros(drawn.shape)], 1)
             yield user, item, label, counts
 
     def inputs(self, user: Tensor, item: Tensor) -> dict[str, Tensor]:
-        """Return what the network reads of users, (B,) rows, and of their items, (B, M) -> B M rows."""
-        told = {name: table[user] for name, table in self._users.items()}
-        return told | {name: table[item.flatten()] for name, table in self._items.items()}
+        """Return the network's inputs for users, (B,) -> B rows, and their items, (B, M) -> B M rows."""
+        of_users = {name: table[user] for name, table in self._users.items()}
+        return of_users | {name: table[item.flatten()] for name, table in self._items.items()}
 
     def loss(self, batch: Example, generator: torch.Generator) -> Tensor:
         """Return the mean loss of a batch."""
         user, item, label, counts = batch
-        told = self.inputs(user, item)
+        inputs = self.inputs(user, item)
         if self._ratings is not None:
-            return functional.mse_loss(self.network.rank(told).float(), label[:, 0])
-        total: Tensor = self.network.cross_entropy(told, label, counts)
+            return functional.mse_loss(self.network.rank(inputs).float(), label[:, 0])
+        total: Tensor = self.network.cross_entropy(inputs, label, counts)
         return total / counts.sum()
 
     def describe(self, batch: Example) -> dict[str, Tensor]:
-        """Return what the network reads of a batch, and its labels."""
+        """Return the network's inputs for a batch, and its labels."""
         return self.inputs(batch[0], batch[1]) | {"label": batch[2]}

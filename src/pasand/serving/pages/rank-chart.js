@@ -1,4 +1,4 @@
-// A chart of ranks: every line is a film, from the source that proposed it through the stages to its place in the list.
+// A chart of ranks: each line is a film, from its source through the stages to its position in the final list.
 
 import { h, svg } from "./dom.js";
 
@@ -6,12 +6,12 @@ const FILMS = 12;
 const LINE = 30;
 const TOP = 40;
 
-// Returns an element that draws itself as wide as it is shown; the table beside it says the same in words.
-export function funnel(films, steps, colours) {
+// Returns an element that draws itself as wide as it is shown; the table beside it has the same content as text.
+export function rankChart(films, steps, colours) {
   const shown = films.filter(({ rank }) => rank).slice(0, FILMS);
   const columns = [
-    { name: "proposed", of: (film) => best(film) },
-    ...steps.map((name) => ({ name, of: (film) => film.steps.find((one) => one.name === name)?.rank ?? null })),
+    { name: "source", rankOf: (film) => bestSourceRank(film) },
+    ...steps.map((name) => ({ name, rankOf: (film) => film.steps.find((step) => step.name === name)?.rank ?? null })),
   ];
   const box = h("div", { class: "drawing" });
   new ResizeObserver(([{ contentRect }]) => {
@@ -20,7 +20,7 @@ export function funnel(films, steps, colours) {
   return box;
 }
 
-function best(film) {
+function bestSourceRank(film) {
   const ranks = film.sources.map(({ rank }) => rank).filter(Boolean);
   return ranks.length ? Math.min(...ranks) : null;
 }
@@ -36,8 +36,8 @@ function drawn(shown, columns, colours, width) {
   const names = Math.min(220, width * 0.42);
   const right = width - names;
   const x = (at) => 8 + (at * (right - 18)) / Math.max(columns.length - 1, 1);
-  const deepest = Math.max(FILMS, ...shown.flatMap((film) => columns.map(({ of }) => of(film) ?? 0)));
-  // early columns are as deep as the candidates reach, the last one has a line for each place
+  const deepest = Math.max(FILMS, ...shown.flatMap((film) => columns.map(({ rankOf }) => rankOf(film) ?? 0)));
+  // early columns are scaled to the deepest rank, the last one has a line for each position
   const y = (rank, at) => TOP + ((rank - 0.5) * FILMS * LINE) / (at === columns.length - 1 ? FILMS : deepest);
   const heads = columns.map(({ name }, at) =>
     svg(
@@ -49,22 +49,22 @@ function drawn(shown, columns, colours, width) {
   const rails = columns.map((_, at) =>
     svg("line", { class: "rail", x1: x(at), x2: x(at), y1: TOP - 10, y2: height - 6 }),
   );
-  const lines = shown.map((film, place) => {
+  const lines = shown.map((film, position) => {
     const stops = columns
-      .map(({ of }, at) => [at, at === columns.length - 1 ? place + 1 : of(film)])
+      .map(({ rankOf }, at) => [at, at === columns.length - 1 ? position + 1 : rankOf(film)])
       .filter(([, rank]) => rank);
-    const spots = stops.map(([at, rank]) => [x(at), y(rank, at)]);
-    const dots = spots.map(([cx, cy]) => svg("circle", { cx, cy, r: 4 }));
+    const points = stops.map(([at, rank]) => [x(at), y(rank, at)]);
+    const dots = points.map(([cx, cy]) => svg("circle", { cx, cy, r: 4 }));
     const label = svg(
       "text",
-      { x: right + 6, y: y(place + 1, columns.length - 1) + 4, class: "name" },
-      cut(`${place + 1}  ${film.title || film.item}`, names / 7.4),
+      { x: right + 6, y: y(position + 1, columns.length - 1) + 4, class: "name" },
+      cut(`${position + 1}  ${film.title || film.item_id}`, names / 7.4),
     );
     return svg(
       "g",
       { class: `film s${colourOf(film, colours)}` },
-      svg("title", {}, `${film.title || film.item}: ${said(film, columns)}`),
-      svg("path", { d: curve(spots) }),
+      svg("title", {}, `${film.title || film.item_id}: ${ranksAsText(film, columns)}`),
+      svg("path", { d: curve(points) }),
       dots,
       label,
     );
@@ -76,7 +76,7 @@ function drawn(shown, columns, colours, width) {
       width,
       height,
       role: "img",
-      "aria-label": "Places of the first films after each stage; the table below has the numbers",
+      "aria-label": "Ranks of the first films after each stage; the table below has the numbers",
     },
     rails,
     heads,
@@ -84,15 +84,15 @@ function drawn(shown, columns, colours, width) {
   );
 }
 
-const said = (film, columns) => columns.map(({ name, of }) => `${name} ${of(film) ?? "–"}`).join(", ");
+const ranksAsText = (film, columns) => columns.map(({ name, rankOf }) => `${name} ${rankOf(film) ?? "–"}`).join(", ");
 
 const cut = (text, most) => (text.length > most ? `${text.slice(0, most - 1).trimEnd()}…` : text);
 
-function curve(spots) {
-  return spots
+function curve(points) {
+  return points
     .map(([x, y], at) => {
       if (!at) return `M${x} ${y}`;
-      const [px, py] = spots[at - 1];
+      const [px, py] = points[at - 1];
       const half = (x - px) / 2;
       return `C${px + half} ${py} ${x - half} ${y} ${x} ${y}`;
     })

@@ -1,26 +1,26 @@
-// A new visitor: languages, then three films, then a home.
+// The page for a new visitor: choose languages, then three films, then see recommendations.
 
 import * as api from "./api.js";
 import { $, h, icon } from "./dom.js";
-import { metaOf } from "./rows.js";
+import { announce } from "./messages.js";
 import { poster, scriptOf } from "./poster.js";
-import { aloud } from "./say.js";
+import { metaOf } from "./rows.js";
 import * as viewer from "./viewer.js";
 
 const WANTED = 3;
 const SHOWN = 24;
 
-export const titleOf = () => "Somebody new";
+export const titleOf = () => "New visitor";
 
 export async function draw(main) {
-  const about = await viewer.described();
-  const state = { languages: new Set(), films: new Map(), search: "", asked: 0 };
+  const about = await viewer.serviceInfo();
+  const state = { languages: new Set(), films: new Map(), search: "", requests: 0 };
   const parts = {
     found: h("ul", { class: "picks", "aria-label": "Films to choose from" }),
     tray: h("div", { class: "tray", role: "group", "aria-label": "Chosen films" }),
   };
   const show = () => list(state, parts);
-  const search = h("input", { id: "find", type: "search", autocomplete: "off", placeholder: "Title of a film" });
+  const search = h("input", { id: "find", type: "search", autocomplete: "off", placeholder: "Film title" });
   let waiting;
   search.addEventListener("input", () => {
     clearTimeout(waiting);
@@ -34,15 +34,15 @@ export async function draw(main) {
     h(
       "div",
       { class: "new" },
-      h("h1", { tabindex: "-1" }, "Welcome. What do you like?"),
+      h("h1", { tabindex: "-1" }, "Welcome. What do you like to watch?"),
       languages.length > 0 &&
         h(
           "fieldset",
           { class: "languages" },
-          h("legend", {}, "Languages you watch in"),
-          languages.map((one) => chip(one, state, show)),
+          h("legend", {}, "Languages you watch films in"),
+          languages.map((language) => chip(language, state, show)),
         ),
-      h("div", { class: "finder" }, h("label", { for: "find" }, "Three films you love"), search),
+      h("div", { class: "finder" }, h("label", { for: "find" }, "Three films you like"), search),
       parts.found,
       parts.tray,
     ),
@@ -66,42 +66,42 @@ function chip(language, state, show) {
   );
 }
 
-// Shows films of the chosen languages in turn, or those whose titles contain what was typed.
+// Shows films of the chosen languages in turn, or those whose titles contain the search text.
 async function list(state, parts) {
-  const asked = ++state.asked;
+  const number = ++state.requests;
   const languages = state.languages.size ? [...state.languages] : [""];
-  let answers;
+  let lists;
   try {
-    answers = await Promise.all(languages.map((language) => api.items({ search: state.search, language, k: SHOWN })));
+    lists = await Promise.all(languages.map((language) => api.items({ search: state.search, language, k: SHOWN })));
   } catch {
-    if (asked === state.asked)
+    if (number === state.requests)
       parts.found.replaceChildren(
-        h("li", { class: "none" }, "The films cannot be asked for just now. Try again in a moment."),
+        h("li", { class: "none" }, "The films could not be loaded. Please try again shortly."),
       );
     return;
   }
-  if (asked !== state.asked) return;
-  const films = inTurn(answers).slice(0, SHOWN);
+  if (number !== state.requests) return;
+  const films = interleaved(lists).slice(0, SHOWN);
   parts.found.replaceChildren(...films.map((film) => pick(film, state, parts)));
   if (!films.length) parts.found.append(h("li", { class: "none" }, `No title contains “${state.search}”.`));
 }
 
-function inTurn(lists) {
-  const longest = Math.max(...lists.map((one) => one.length));
-  return Array.from({ length: longest }, (_, at) => lists.map((one) => one[at]))
+function interleaved(lists) {
+  const longest = Math.max(...lists.map((each) => each.length));
+  return Array.from({ length: longest }, (_, at) => lists.map((each) => each[at]))
     .flat()
     .filter(Boolean);
 }
 
 function pick(film, state, parts) {
-  const title = film.title || film.item;
+  const title = film.title || film.item_id;
   const button = h(
     "button",
     {
       type: "button",
       class: "pick",
-      "data-item": film.item,
-      "aria-pressed": String(state.films.has(film.item)),
+      "data-item": film.item_id,
+      "aria-pressed": String(state.films.has(film.item_id)),
       "aria-label": `${title}. ${metaOf(film)}`,
     },
     poster(film),
@@ -112,16 +112,16 @@ function pick(film, state, parts) {
 }
 
 function choose(film, state, parts) {
-  const gone = state.films.delete(film.item);
-  if (!gone && state.films.size === WANTED) {
-    aloud("Three films are chosen already; take one away first.");
+  const removed = state.films.delete(film.item_id);
+  if (!removed && state.films.size === WANTED) {
+    announce("Three films are chosen already. Remove one first.");
     parts.tray.animate?.([{ translate: "0" }, { translate: "6px" }, { translate: "0" }], 180);
     return;
   }
-  if (!gone) state.films.set(film.item, film);
-  for (const one of parts.found.querySelectorAll(".pick"))
-    one.setAttribute("aria-pressed", state.films.has(one.dataset.item));
-  aloud(`${state.films.size} of ${WANTED} films chosen.`);
+  if (!removed) state.films.set(film.item_id, film);
+  for (const button of parts.found.querySelectorAll(".pick"))
+    button.setAttribute("aria-pressed", state.films.has(button.dataset.item));
+  announce(`${state.films.size} of ${WANTED} films chosen.`);
   tray(state, parts);
 }
 
@@ -130,31 +130,31 @@ function tray(state, parts) {
   const slots = Array.from({ length: WANTED }, (_, at) => {
     const film = films[at];
     if (!film) return h("span", { class: "slot", "aria-hidden": "true" }, String(at + 1));
-    const drop = () => {
+    const remove = () => {
       choose(film, state, parts);
       $("button", parts.tray)?.focus();
     };
     return h(
       "button",
-      { type: "button", class: "slot full", "aria-label": `Take away ${film.title || film.item}`, on: { click: drop } },
+      { type: "button", class: "slot full", "aria-label": `Remove ${film.title || film.item_id}`, on: { click: remove } },
       poster(film),
     );
   });
-  const left = WANTED - films.length;
+  const missing = WANTED - films.length;
   const finish = h(
     "button",
     {
       type: "button",
       class: "main",
-      "aria-disabled": String(left > 0),
-      on: { click: () => left === 0 && enter(state) },
+      "aria-disabled": String(missing > 0),
+      on: { click: () => missing === 0 && enter(state) },
     },
-    left ? `${left} more` : "Show my home",
+    missing ? `Choose ${missing} more` : "Show recommendations",
   );
   parts.tray.replaceChildren(...slots, finish);
 }
 
 function enter(state) {
-  const made = viewer.welcome([...state.languages], [...state.films.keys()]);
-  location.hash = `#/u/${made.id}`;
+  const added = viewer.addVisitor([...state.languages], [...state.films.keys()]);
+  location.hash = `#/u/${added.id}`;
 }

@@ -1,4 +1,4 @@
-// Who is watching: examples from the log, visitors of this browser, somebody new, or an id typed in.
+// The choice of a profile: example users, visitors of this browser, a new visitor, or a user by id.
 
 import { h, icon } from "./dom.js";
 import { portrait } from "./poster.js";
@@ -9,24 +9,28 @@ const EXAMPLES = 8;
 export const titleOf = () => "Who is watching?";
 
 export async function draw(main) {
-  const about = await viewer.described();
-  const visitors = viewer.visited().map(({ id }) => tile(id));
-  const examples = (about.examples ?? []).slice(0, EXAMPLES).map((one, at) => tile(String(one), about.last?.[at]));
-  const fresh = h(
+  const about = await viewer.serviceInfo();
+  const visitors = viewer.visitors().map(({ id }) => tile(id));
+  const examples = (about.examples ?? []).slice(0, EXAMPLES).map((id, at) => tile(String(id), about.last?.[at]));
+  const newVisitor = h(
     "a",
     { class: "tile", href: "#/new" },
     h("span", { class: "portrait empty", "aria-hidden": "true" }, icon("plus")),
-    h("b", {}, "Somebody new"),
+    h("b", {}, "New visitor"),
     h("small", {}, "Choose languages and three films"),
   );
   main.replaceChildren(
     h(
       "div",
-      { class: "who" },
+      { class: "profiles" },
       h("h1", { tabindex: "-1" }, titleOf()),
-      h("p", { class: "lead" }, "Everybody gets a home of their own, made from what they watched."),
-      h("ul", { class: "tiles" }, [h("li", {}, fresh), ...[...visitors, ...examples].map((one) => h("li", {}, one))]),
-      chooser(),
+      h("p", { class: "lead" }, "Every profile gets its own recommendations, based on the films it watched."),
+      h(
+        "ul",
+        { class: "tiles" },
+        [newVisitor, ...visitors, ...examples].map((each) => h("li", {}, each)),
+      ),
+      userForm(),
     ),
   );
 }
@@ -41,7 +45,7 @@ function tile(id, last) {
   );
 }
 
-function chooser() {
+function userForm() {
   const input = h("input", { id: "user", name: "user", autocomplete: "off", spellcheck: "false", required: true });
   const submit = (event) => {
     event.preventDefault();
@@ -51,7 +55,7 @@ function chooser() {
   return h(
     "form",
     { class: "chooser", on: { submit } },
-    h("label", { for: "user" }, "Or somebody by their id"),
+    h("label", { for: "user" }, "Or enter a user id"),
     h("div", { class: "line" }, input, h("button", { class: "second" }, "Open")),
   );
 }

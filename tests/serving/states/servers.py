@@ -1,4 +1,4 @@
-"""Places where each store of the folder can be tried: real files, and real servers that a test starts."""
+"""Empty stores of each kind for the tests: files, and real servers that a test starts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.resources import missing, program
 
 
 class RedisServer:
-    """A server of its own in a folder, durable, on a free port that it keeps."""
+    """A durable Redis server of its own in a folder, on a free port that it keeps."""
 
     def __init__(self, folder: Path, *options: str) -> None:
         try:
@@ -40,17 +40,17 @@ class RedisServer:
     def start(self) -> None:
         import redis
 
-        told = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self.folder)]
-        self.process = subprocess.Popen([self.program, *told, *self.options], stdout=subprocess.DEVNULL)
-        until = time.monotonic() + 20
+        arguments = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self.folder)]
+        self.process = subprocess.Popen([self.program, *arguments, *self.options], stdout=subprocess.DEVNULL)
+        deadline = time.monotonic() + 20
         while True:
             try:
-                answering = self.client.info("server")["process_id"]
-                assert answering == self.process.pid, "another server took the port"
+                process_id = self.client.info("server")["process_id"]
+                assert process_id == self.process.pid, "another server uses the port"
                 self.client.ping()  # refused while it still loads
                 return
             except (redis.ConnectionError, redis.TimeoutError):
-                assert time.monotonic() < until, "the server does not start"
+                assert time.monotonic() < deadline, "the server does not start"
                 time.sleep(0.02)
 
     def stop(self, *, kill: bool = False) -> None:
@@ -65,12 +65,12 @@ class RedisServer:
 
 
 @contextmanager
-def sqlite_places(folder: Path) -> Iterator[Callable[[], str]]:
+def sqlite_addresses(folder: Path) -> Iterator[Callable[[], str]]:
     yield lambda: str(folder / f"{time.monotonic_ns()}.state")
 
 
 @contextmanager
-def redis_places(folder: Path) -> Iterator[Callable[[], str]]:
+def redis_addresses(folder: Path) -> Iterator[Callable[[], str]]:
     server = RedisServer(folder)
 
     def emptied() -> str:
@@ -83,16 +83,16 @@ def redis_places(folder: Path) -> Iterator[Callable[[], str]]:
         server.close()
 
 
-PLACES = {"sqlite": sqlite_places, "redis": redis_places}
-"""How to get the place of an empty store, by the name of its file."""
+ADDRESSES = {"sqlite": sqlite_addresses, "redis": redis_addresses}
+"""Context manager of a function that returns the address of an empty store, by the name of the store's file."""
 
 
-def event(number: int, user: str = "u", item: str = "i", time: int | None = None, **told: Any) -> Event:
-    return Event(f"e{number}", user, item, number if time is None else time, **told)
+def event(number: int, user: str = "u", item: str = "i", time: int | None = None, **fields: Any) -> Event:
+    return Event(f"e{number}", user, item, number if time is None else time, **fields)
 
 
-def python(code: str, *told: str) -> subprocess.Popen[str]:
+def python(code: str, *arguments: str) -> subprocess.Popen[str]:
     """Start a process that runs the code."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    command = [sys.executable, "-c", code, *told]
+    command = [sys.executable, "-c", code, *arguments]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)

@@ -1,0 +1,134 @@
+"""`BatchEncoder`: what events and impressions share while a table is read in batches and kept as numbers."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+
+import numpy as np
+import polars as pl
+
+from pasand.data.encoding.cells import TimeFormat, are_whole_numbers, as_ids, is_missing
+from pasand.data.encoding.dropped_rows import EARLY, ReadSummary
+from pasand.data.log import ImpressionTable, Log, Options
+from pasand.errors import InputError
+from pasand.progress import step
+from pasand.types import Array, Mask
+
+FLOAT32_MAX = float(np.finfo(np.float32).max)
+"""A number beyond this becomes infinite when it is stored."""
+
+
+class Batch:
+    """One batch of a table, and which of its rows are good so far."""
+
+    def __init__(self, frame: pl.DataFrame, encoder: BatchEncoder) -> None:
+        self.frame, self._encoder = frame, encoder
+        self.good: Mask = np.ones(len(frame), np.bool_)
+
+    def drop(self, name: str, reason: str, bad: pl.Series) -> None:
+        """Mark rows as bad, and count under the reason those that were good so far; null in `bad` means false."""
+        rows = np.flatnonzero(self.good & bad.fill_null(False).to_numpy())
+        if len(rows):
+            encoder, first = self._encoder, self.frame[name][[int(rows[0])]]
+            numbers = encoder.first_row + encoder.summary.rows + rows
+            encoder.summary.drop(encoder.column_name(name), reason, numbers, first)
+            self.good[rows] = False
+
+
+class BatchEncoder(ABC):
+    """Encodes a table batch by batch, and keeps only the numbers of its good rows.
+
+    A subclass defines which columns it reads (`start`) and how (`encode`).
+    """
+
+    label: str
+    """Label of its progress reports."""
+    prefix = ""
+    """Prefix of its columns in the option --column."""
+    cure: str
+    """Cure for too many bad rows."""
+
+    def __init__(self, table: Log | ImpressionTable, options: Options, ids: Mapping[str, pl.Categories]) -> None:
+        """Prepare to encode a table; `ids` assigns a code to each id of "user" and of "item"."""
+        self.name, self.first_row, self._column_names = table.name, table.first_row, table.column_names
+        self.options, self.ids = options, dict(ids)
+        self.summary = ReadSummary()
+        self.time_format: TimeFormat | None = None
+        self.parts: dict[str, list[Array]] = {}
+        """Good rows of each column, an array for each batch."""
+        self._whole_numbers: dict[str, bool] = {}
+
+    @abstractmethod
+    def start(self, frame: pl.DataFrame) -> None:
+        """Inspect the first batch: require its columns, infer the format of times, and name all parts."""
+
+    @abstractmethod
+    def encode(self, batch: Batch) -> dict[str, pl.Series]:
+        """Return the columns but the ids, (rows,) each, and drop the bad rows of the batch, in which they are ignored.
+
+        Floats are stored as float32, with nan for null.
+        """
+
+    def add(self, frame: pl.DataFrame) -> None:
+        """Encode one batch: keep its good rows as numbers, and count the bad ones."""
+        if not self.parts:
+            self.start(frame)
+            self._whole_numbers = {name: are_whole_numbers(frame[name]) for name in ("user", "item")}
+        batch = Batch(frame, self)
+        ids = {name: as_ids(frame[name], whole_numbers=self._whole_numbers[name]) for name in ("user", "item")}
+        for name, cells in ids.items():
+            batch.drop(name, "is missing", cells.is_null())
+        columns = ids | self.encode(batch)
+        self.summary.rows += len(frame)
+        if self.summary.rows >= EARLY:
+            self.check()
+        chosen = None if batch.good.all() else pl.Series(batch.good)
+        for name, cells in columns.items():
+            self.parts[name].append(self._as_array(name, cells if chosen is None else cells.filter(chosen)))
+        step(self.label, self.summary.rows, None)
+
+    def _as_array(self, name: str, cells: pl.Series) -> Array:
+        if name in self.ids:
+            return cells.cast(pl.Categorical(self.ids[name])).to_physical().to_numpy().astype(np.int32)
+        if cells.dtype.is_float():
+            return cells.cast(pl.Float32).fill_null(float("nan")).to_numpy().astype(np.float32)
+        return np.array(cells.to_numpy())  # a copy, which does not keep the batch alive
+
+    def column_name(self, name: str) -> str:
+        """Return the original name of a column."""
+        return self._column_names.get(name, name)
+
+    def infer_time_format(self, cells: pl.Series) -> None:
+        """Set the format of timestamps; raises InputError if most of them cannot be parsed."""
+        self.time_format = TimeFormat.infer(cells)
+        if self.time_format is None:
+            row = (~is_missing(cells)).arg_max() or 0
+            raise InputError(
+                self.name,
+                row=self.first_row + row,
+                column=self.column_name("time"),
+                value=cells[row],
+                cause="most times are neither numbers since 1970 nor ISO dates",
+                cure=f"name another column, --column {self.prefix}time=NAME, or write times as seconds since 1970",
+            )
+
+    def times(self, batch: Batch) -> pl.Series:
+        """Return the timestamps in nanoseconds since 1970, (rows,), and drop rows without a valid one."""
+        assert self.time_format is not None
+        cells = batch.frame["time"]
+        times = self.time_format.parse(cells)
+        batch.drop("time", "is missing", is_missing(cells))
+        batch.drop("time", "cannot be read", times.is_null())
+        batch.drop("time", "is before 1970", times < 0)
+        return times
+
+    def check(self, *, complete: bool = False) -> None:
+        """Raise InputError if too many rows are bad, or if all rows of a completely read table are."""
+        self.summary.check(self.name, self.options, self.cure, complete=complete)
+
+    def take(self, name: str) -> Array:
+        """Return a column, (good rows,), and release its parts."""
+        parts = self.parts.pop(name)
+        column: Array = np.concatenate(parts)
+        return column
