@@ -1,1 +1,1 @@
-"""Benchmarks: pasand beside its peers, in one run, against a stated limit; one file each."""
+"""Benchmarks of pasand, one file each: figures against stated limits, and against peers measured in the same run."""

@@ -1,4 +1,4 @@
-"""`python -m benchmarks` lists the benchmarks; `python -m benchmarks NAME [--json FILE]` runs one and prints its table.
+"""Command line: `python -m benchmarks` lists the benchmarks, `python -m benchmarks NAME [--json FILE]` runs one.
 
 `python -m benchmarks --results` prints the committed results as the table of the README.
 
@@ -33,7 +33,7 @@ def names() -> list[str]:
 
 
 def machine() -> dict[str, object]:
-    """Return what a reader needs to know of this machine."""
+    """Return the processor, the number of cores and the Python version of this machine."""
     model = platform.processor() or platform.machine()
     cpus = Path("/proc/cpuinfo")
     if cpus.exists():
@@ -57,7 +57,7 @@ def show(rows: list[Row]) -> None:
 
 
 def results() -> str:
-    """Return the committed results as a Markdown table, a row for each figure with a limit."""
+    """Return the committed results as a Markdown table, with a row for each figure with a limit."""
     lines = ["| benchmark | what | figure | limit | holds |", "|---|---|---:|---:|---|"]
     for file in sorted((Path(__file__).parent / "results").glob("*.json")):
         for row in json.loads(file.read_text())["rows"]:

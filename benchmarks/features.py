@@ -1,23 +1,24 @@
-"""Side features: AUC of telling likings (rating >= 4) from other ratings, deep models against LightGBM and biased MF.
+"""Rankers with side features: AUC of positives (rating >= 4) against other ratings, deep models, LightGBM, biased MF.
 
-The last fifth of the ratings in time, of MovieLens 100K and of the 2,999 users of MovieLens 1M whose ratings carry
-times, is the test; each is asked at its moment, with the user's earlier ratings as history, the test's own included,
-by models that learnt from the first four fifths. All but biased MF, which predicts ratings out of ratings, read ids,
-what is known of user and film, and the numbers of a pair (`pasand.features.ranking_statistics`), what the ratings so far foresee
-of the film among them; the deep models may also read the latest likings as vectors.
+The data are MovieLens 100K and the 2,999 users of MovieLens 1M whose ratings have timestamps. The test is the last
+fifth of the ratings in time, and the models are trained on the first four fifths. Each test rating is a query at its
+timestamp, whose history holds the user's earlier ratings, those of the test part included. Biased MF predicts ratings
+from ratings alone. All other models read ids, features of user and film, and the pair features of
+`pasand.features.ranking_statistics`, among them the film's rating predicted from the ratings so far. The deep models
+may also read the latest positives as vectors.
 
-On MovieLens 100K each contender was given `DRAWN` settings, its defaults and others drawn from `SPACES`, and on
-MovieLens 1M, FM apart, the `KEPT` that had been best (`python -m benchmarks.features` tries them all again). The one
-whose AUC was best on the last tenth of the training part in time was taken, after so many trees as were best there,
-or so many epochs as were best on a tenth of its own: `CHOSEN`. Then it learnt from all of the training part and was
-tested once. AUC is over all test ratings; intervals are a bootstrap over users, who are drawn with all their ratings.
+On MovieLens 100K, `DRAWN` settings of each model were tried: its defaults and others drawn from `SPACES`. On
+MovieLens 1M the best `KEPT` of these were tried again, for all models but FM (`python -m benchmarks.features` repeats
+all trials). The setting with the best AUC on the last tenth of the training part in time was chosen, with the number
+of trees that was best there, or the number of epochs that was best on a validation tenth of the model's own: `CHOSEN`.
+Then the model was trained on the whole training part and tested once. AUC is over all test ratings. Intervals are from
+a bootstrap over users, each drawn with all ratings.
 
-What was tried, by the AUC on the last tenth of MovieLens 100K: without the ratings so far of item, user and genre
-.721 for LightGBM, with them .785, and .783 for DCN. Disliked films as a second history and users never told left DCN
-there, histories of 100 lowered it by .004; with users never told, decay of the weights lifted FM by .006. What the
-ratings so far foresee of the film, which both now read, brought LightGBM to .798 and DCN to .794, and DCN that may do
-without ids, as LightGBM might, to .798. To foresee the rating and not the liking changed nothing for either (.798,
-.798).
+Trials, by the AUC on the last tenth of MovieLens 100K: without the mean ratings so far of item, user and genre
+LightGBM had .721, with them .785, and DCN .783. Disliked films as a second history and dropping all user ids left DCN
+at that, and histories of 100 lowered it by .004. Without user ids, weight decay raised FM by .006. The rating predicted
+from the ratings so far, which both now read, brought LightGBM to .798 and DCN to .794. DCN with a choice not to read
+ids, as LightGBM has, reached .798. Predicting the rating instead of the positive changed neither (.798, .798).
 """
 
 from __future__ import annotations
@@ -49,13 +50,13 @@ Settings: TypeAlias = dict[str, Any]
 
 DATA = ("ml-100k", "ml-1m-2999-users")
 TEST = 0.2
-"""Of the ratings, the latest, that are the test."""
+"""Share of the ratings, the latest ones, in the test."""
 LAST = 0.1
-"""Of the training part, the latest, that settings are chosen by."""
+"""Share of the training part, the latest one, by which settings are chosen."""
 DRAWN, KEPT = 8, 1
-"""Trials of each contender on the first data set, and how many of them are tried again on the second."""
+"""Number of trials of each model on the first data set, and how many of the best are tried again on the second."""
 DEEP: dict[str, type[ContextualRanker]] = {"dcn": DCN, "deepfm": DeepFM, "wide_deep": WideDeep, "fm": FM}
-MOST: Settings = {"epochs": 40, "patience": 2}
+EARLY_STOPPING: Settings = {"epochs": 40, "patience": 2}
 COMMON: dict[str, tuple[Any, ...]] = {
     "dimensions": (8, 16, 32),
     "learning_rate": (1e-3, 3e-3),
@@ -229,11 +230,11 @@ CHOSEN: dict[str, dict[str, tuple[float, Settings]]] = {
         "biased_mf": (0.8134, {"dimensions": 32, "learning_rate": 0.02, "l2": 0.08, "l2_bias": 0.05}),
     },
 }
-"""AUC on the last part of the training part, and the settings, by data set and contender, as `search` found them."""
+"""Chosen settings of each model on each data set, with their AUC on the last tenth of the training part."""
 
 
 def auc(score: Array, label: Array, weight: Array) -> float:
-    """Return the chance that a liking, (n,) weighed, has a higher score than another rating, ties counting half."""
+    """Return the probability that a positive scores above another rating, ties counting half; weights are (n,)."""
     _, group = np.unique(score, return_inverse=True)
     liked = np.bincount(group, weight * label)
     other = np.bincount(group, weight * (1 - label))
@@ -242,29 +243,29 @@ def auc(score: Array, label: Array, weight: Array) -> float:
 
 
 @dataclass(frozen=True)
-class ListQueries:
-    """Ratings that are asked for, each at its moment."""
+class HeldOutRatings:
+    """Ratings to be classified, each a query at its timestamp with one item."""
 
     examples: ranking_examples.Examples
 
     @classmethod
-    def since(cls, data: Dataset, share: float) -> tuple[Dataset, ListQueries]:
-        """Return the events before the last `share` of all, and the ratings from there on."""
-        every = ranking_examples.examples(data, "liked", 1, len(data), np.random.default_rng(0))
+    def split(cls, data: Dataset, share: float) -> tuple[Dataset, HeldOutRatings]:
+        """Return the events before the last `share` of the events in time, and the ratings after them."""
+        ratings = ranking_examples.examples(data, "liked", 1, len(data), np.random.default_rng(0))
         cut = int(data.time[int((1 - share) * len(data))])
-        late = every.time >= cut
-        kept = {name: getattr(every, name)[late] for name in ("user", "time", "upto", "items", "label")}
-        return data.before(cut), cls(replace(every, **kept))
+        late = ratings.time >= cut
+        columns = {name: getattr(ratings, name)[late] for name in ("user", "time", "upto", "items", "label")}
+        return data.before(cut), cls(replace(ratings, **columns))
 
     @property
     def label(self) -> Array:
-        """(n,) 1 for a liking."""
+        """(n,) 1 for a positive, 0 for another rating."""
         return self.examples.label[:, 0]
 
     def scores(self, score: Callable[[Queries, Rows], Array]) -> Array:
-        """Return what a model says of each rating, (n,)."""
+        """Return a model's score of each rating, (n,)."""
         return np.concatenate(
-            [score(asked, self.examples.items[part])[:, 0] for part, asked in self.examples.batches()]
+            [score(queries, self.examples.items[part])[:, 0] for part, queries in self.examples.batches()]
         )
 
     def auc(self, score: Array) -> float:
@@ -273,14 +274,14 @@ class ListQueries:
 
 
 def lightgbm_rows(learnt: Mapping[str, Array], examples: ranking_examples.Examples) -> tuple[Array, list[int]]:
-    """Return what LightGBM reads of examples, (n, F), nan where not known, and which columns are categories."""
+    """Return the features of examples, (n, F), nan where unknown, and the indices of the categorical columns."""
     parts, categories = [], list[int]()
-    for part, asked in examples.batches():
+    for part, queries in examples.batches():
         items = examples.items[part]
-        reader = RankingFeatures(learnt)
-        told = {**reader.of_queries(asked), **reader.of_items(items[:, 0])}
-        columns, categories = [reader.raw_of_pairs(asked, items)], []
-        for name, values in told.items():
+        features = RankingFeatures(learnt)
+        inputs = {**features.of_queries(queries), **features.of_items(items[:, 0])}
+        columns, categories = [features.raw_of_pairs(queries, items)], []
+        for name, values in inputs.items():
             if name == "history":
                 continue
             if values.dtype != np.int64:
@@ -289,19 +290,19 @@ def lightgbm_rows(learnt: Mapping[str, Array], examples: ranking_examples.Exampl
                 categories.append(sum(column.shape[1] for column in columns))
                 columns.append(values)
             else:
-                columns.append((values[:, :, None] == np.arange(1, reader.input_sizes[name] + 1)).any(axis=1))
+                columns.append((values[:, :, None] == np.arange(1, features.input_sizes[name] + 1)).any(axis=1))
         parts.append(np.hstack([column.astype(np.float32) for column in columns]))
     return np.concatenate(parts), categories
 
 
 @dataclass(kw_only=True)
 class Trees:
-    """LightGBM on rows of `lightgbm_rows`."""
+    """LightGBM on the features of `lightgbm_rows`."""
 
     settings: Settings
 
-    def fit(self, train: Dataset, last: ListQueries | None) -> int:
-        """Learn, with as many trees as are best for `last`, or as the settings say; return how many."""
+    def fit(self, train: Dataset, validation: HeldOutRatings | None) -> int:
+        """Train with the best number of trees by `validation`, or with the number in the settings, and return it."""
         self.learnt = ranking_statistics.learn(train, ranking_statistics.FeatureSelection(predicted_rating=True))
         examples = ranking_examples.examples(train, "liked", 1, len(train), np.random.default_rng(0))
         self.ids = bool(self.settings.get("ids", True))
@@ -309,26 +310,26 @@ class Trees:
         options = {"n_estimators": 3000, "subsample_freq": 1, "n_jobs": threads(), "verbosity": -1, **self.settings}
         del options["ids"]
         self.model = lightgbm.LGBMClassifier(random_state=0, **options)
-        more: dict[str, Any] = {}
-        if last is not None:
-            more = {
-                "eval_X": (self.rows(last.examples)[0],),
-                "eval_y": (last.label,),
+        stopping: dict[str, Any] = {}
+        if validation is not None:
+            stopping = {
+                "eval_X": (self.rows(validation.examples)[0],),
+                "eval_y": (validation.label,),
                 "eval_metric": "auc",
                 "callbacks": [lightgbm.early_stopping(50, first_metric_only=True, verbose=False)],
             }
-        self.model.fit(rows, examples.label[:, 0], categorical_feature=categories, **more)
+        self.model.fit(rows, examples.label[:, 0], categorical_feature=categories, **stopping)
         return int(self.model.best_iteration_ or self.model.n_estimators)
 
     def rows(self, examples: ranking_examples.Examples) -> tuple[Array, list[int]]:
-        """Return what is read of examples, without the categories where ids are not to be read."""
+        """Return features and categorical columns as `lightgbm_rows`, but drop the latter if ids are not to be read."""
         rows, categories = lightgbm_rows(self.learnt, examples)
         return (rows, categories) if self.ids else (np.delete(rows, categories, axis=1), [])
 
-    def scores(self, asked: ListQueries) -> Array:
-        """Return the chance of each liking, (n,)."""
-        chance: Array = self.model.predict_proba(self.rows(asked.examples)[0])[:, 1]
-        return chance
+    def scores(self, ratings: HeldOutRatings) -> Array:
+        """Return the predicted probability that each rating is a positive, (n,)."""
+        probability: Array = self.model.predict_proba(self.rows(ratings.examples)[0])[:, 1]
+        return probability
 
 
 def threads() -> int:
@@ -336,64 +337,69 @@ def threads() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def answers(name: str, settings: Settings, train: Dataset, asked: ListQueries, *, stop: bool) -> tuple[Array, Settings]:
-    """Return a contender's scores, and its settings with the number of epochs or trees; stop: chosen by `asked`."""
+def fit_and_score(
+    name: str, settings: Settings, train: Dataset, ratings: HeldOutRatings, *, stop: bool
+) -> tuple[Array, Settings]:
+    """Return a model's scores of the ratings, (n,), and its settings with the number of epochs or trees.
+
+    With `stop` that number is chosen by early stopping: trees by the AUC on `ratings`, epochs by the model itself.
+    """
     if name == "lightgbm":
         trees = Trees(settings={"ids": True, **settings})
-        found = trees.fit(train, asked if stop else None)
-        return trees.scores(asked), {**trees.settings, "n_estimators": found}
+        n_trees = trees.fit(train, ratings if stop else None)
+        return trees.scores(ratings), {**trees.settings, "n_estimators": n_trees}
     if name == "biased_mf":
         model = BiasedMF(**settings).fit(train, rng=np.random.default_rng(0))
-        return asked.scores(model.predict), settings
-    more = MOST if stop else {"patience": 0}
-    ranker = DEEP[name](objective="liked", **settings, **more).fit(train, rng=np.random.default_rng(0))
-    scores = asked.scores(ranker.score)
+        return ratings.scores(model.predict), settings
+    stopping = EARLY_STOPPING if stop else {"patience": 0}
+    ranker = DEEP[name](objective="liked", **settings, **stopping).fit(train, rng=np.random.default_rng(0))
+    scores = ratings.scores(ranker.score)
     return scores, {**settings, "epochs": 1 + int(np.argmax(ranker.curves()["validation -loss"]))} if stop else settings
 
 
 def drawn(name: str) -> list[Settings]:
-    """Return the defaults and settings drawn from the contender's space."""
+    """Return `DRAWN` settings of a model: its defaults, and others drawn from its space."""
     rng = np.random.default_rng(0)
     space = SPACES[name]
     return [{}] + [{key: values[rng.integers(len(values))] for key, values in space.items()} for _ in range(DRAWN - 1)]
 
 
-def search(data_names: tuple[str, ...] = DATA, contenders: tuple[str, ...] = tuple(SPACES)) -> None:
-    """Print every trial, and the best of each contender on each data set."""
-    for name in contenders:
+def search(data_names: tuple[str, ...] = DATA, models: tuple[str, ...] = tuple(SPACES)) -> None:
+    """Print every trial, and the best one of each model on each data set."""
+    for name in models:
         tried = drawn(name)
-        for place, data_name in enumerate(data_names):
-            part, last = ListQueries.since(read(data_name)[0], LAST)
-            found = []
+        for index, data_name in enumerate(data_names):
+            train, validation = HeldOutRatings.split(read(data_name)[0], LAST)
+            trials = []
             for settings in tried:
-                scores, used = answers(name, settings, part, last, stop=True)
-                found.append((round(last.auc(scores), 4), used, settings))
-                print(data_name, name, found[-1][:2], flush=True)
-            found.sort(key=lambda one: -one[0])
-            print("best:", data_name, name, found[0][:2], flush=True)
-            tried = [settings for _, _, settings in found[:KEPT]] if place == 0 else tried
+                scores, used = fit_and_score(name, settings, train, validation, stop=True)
+                trials.append((round(validation.auc(scores), 4), used, settings))
+                print(data_name, name, trials[-1][:2], flush=True)
+            trials.sort(key=lambda trial: -trial[0])
+            print("best:", data_name, name, trials[0][:2], flush=True)
+            tried = [settings for _, _, settings in trials[:KEPT]] if index == 0 else tried
 
 
-def read(name: str) -> tuple[Dataset, ListQueries]:
-    """Return the training part of a data set, and the test."""
-    return ListQueries.since(load(str(data_folder(name)), positive_from=4.0), TEST)
+def read(name: str) -> tuple[Dataset, HeldOutRatings]:
+    """Return the training part of a data set, and the test ratings."""
+    return HeldOutRatings.split(load(str(data_folder(name)), positive_from=4.0), TEST)
 
 
-def spread(asked: ListQueries, scores: Mapping[str, Array]) -> dict[str, Array]:
-    """Return the AUC of each contender's scores with users drawn anew, (replicates,), all by the same draws."""
-    users, who = np.unique(asked.examples.user, return_inverse=True)
-    draws = [draw[who] for part in bootstrap_weights(len(users), np.random.default_rng(0), 500) for draw in part]
-    return {name: np.array([auc(own, asked.label, draw) for draw in draws]) for name, own in scores.items()}
+def bootstrap_aucs(ratings: HeldOutRatings, scores: Mapping[str, Array]) -> dict[str, Array]:
+    """Return the AUC of each model in each bootstrap sample of users, (replicates,), from the same samples for all."""
+    users, user_index = np.unique(ratings.examples.user, return_inverse=True)
+    draws = [draw[user_index] for part in bootstrap_weights(len(users), np.random.default_rng(0), 500) for draw in part]
+    return {name: np.array([auc(own, ratings.label, draw) for draw in draws]) for name, own in scores.items()}
 
 
 def run() -> list[Row]:
-    """Fit every contender with its settings to the training parts, and test it once."""
+    """Fit every model with its chosen settings to the training parts, and test it once."""
     rows = []
     for data_name, chosen in CHOSEN.items():
         train, test = read(data_name)
-        scores = {name: answers(name, own, train, test, stop=False)[0] for name, (_, own) in chosen.items()}
+        scores = {name: fit_and_score(name, own, train, test, stop=False)[0] for name, (_, own) in chosen.items()}
         found = {name: test.auc(own) for name, own in scores.items()}
-        draws = spread(test, scores)
+        draws = bootstrap_aucs(test, scores)
         best = max((name for name in chosen if name in DEEP), key=lambda name: chosen[name][0])
         low, high = np.percentile(draws[best] - draws["lightgbm"], PERCENTILES)
         rows.append(
@@ -405,7 +411,7 @@ def run() -> list[Row]:
                 peer=f"LightGBM {lightgbm.__version__}",
                 peer_value=found["lightgbm"],
                 detail=f"difference {found[best] - found['lightgbm']:.4f} ({low:.4f} to {high:.4f}); the deep model "
-                f"that was best on the last part of the training part; {len(test.label):,} ratings",
+                f"that was best on the last tenth of the training part; {len(test.label):,} ratings",
             )
         )
         for name, value in found.items():
@@ -416,7 +422,7 @@ def run() -> list[Row]:
                     value=value,
                     limit=None,
                     better="higher",
-                    detail=f"{low:.4f} to {high:.4f}; {chosen[name][0]:.4f} on the last part; {chosen[name][1]}",
+                    detail=f"{low:.4f} to {high:.4f}; {chosen[name][0]:.4f} on the last tenth; {chosen[name][1]}",
                 )
             )
     return rows

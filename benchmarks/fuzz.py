@@ -1,4 +1,4 @@
-"""Fuzzing of the API: 5xx responses and hangs under schemathesis (from the OpenAPI document) and 100,000 random bodies."""
+"""5xx responses and hangs of the API, fuzzed by schemathesis from its OpenAPI document and by 100,000 random bodies."""
 
 from __future__ import annotations
 

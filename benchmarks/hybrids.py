@@ -1,8 +1,9 @@
-"""Hybrids against their parts: what each of Burke's hybrids adds to the best of the models it joins, on four logs.
+"""Gain of each of Burke's hybrids over the best of the models it combines, in NDCG@10 on four logs.
 
-Temporal split. Weights, the point of switching and the number of candidates are chosen on a validation part inside
-train; everything else is as in the recipes. The best part is the one that is best on the test itself, which is in its
-favour. Differences of NDCG@10 are paired by user, with bootstrap intervals and Holm's correction in each log.
+The split is temporal. Weights, the history length of the switch and the number of candidates are chosen on a
+validation split inside the train part. All other settings are those of the recipes. The best part is the one that is
+best on the test itself, which favours it. Differences of NDCG@10 are paired by user, with bootstrap intervals and
+Holm's correction within each log.
 """
 
 from __future__ import annotations
@@ -29,36 +30,36 @@ METRIC = "ndcg@10"
 WEIGHTS: Choices = [(1.0, 9.0), (1.0, 3.0), (1.0, 1.0), (3.0, 1.0), (9.0, 1.0)]
 GRIDS: dict[str, dict[str, Choices]] = {
     "weighted": {"blend.weights": WEIGHTS},
-    "switching": {"switch.least": [2, 5, 10, 20, 40]},
-    "cascade": {"recommender.width": [20, 50, 100, 200]},
+    "switching": {"switch.min_history": [2, 5, 10, 20, 40]},
+    "cascade": {"recommender.n_candidates": [20, 50, 100, 200]},
 }
-"""What is tuned of each hybrid."""
+"""Values of the hyper-parameters of each hybrid that are tried."""
 UNTUNED = ("fusion", "meta")
 TEXTS = ("movies_extrainfos.dat.gz", "dbpedia_abstracts.json.gz")
 
 
 def movielens_with_texts() -> Dataset:
-    """Return the 2,999 users of MovieLens 1M whose times are known, with plots, abstracts, casts and directors."""
-    with TemporaryDirectory() as made:
-        folder = Path(made) / "ml-1m-2999-users"
+    """Return the 2,999 users of MovieLens 1M who have timestamps, with plots, abstracts, casts and directors."""
+    with TemporaryDirectory() as temporary:
+        folder = Path(temporary) / "ml-1m-2999-users"
         folder.mkdir()
-        named = {"ratings.dat.gz": "ml-1m-2999-users", "movies.dat": "ml-1m", "users.dat": "ml-1m"}
-        for name, place in {**named, **dict.fromkeys(TEXTS, "ml-1m")}.items():
-            (folder / name).symlink_to((data_folder(place) / name).resolve())
+        sources = {"ratings.dat.gz": "ml-1m-2999-users", "movies.dat": "ml-1m", "users.dat": "ml-1m"}
+        for name, source in {**sources, **dict.fromkeys(TEXTS, "ml-1m")}.items():
+            (folder / name).symlink_to((data_folder(source) / name).resolve())
         return load(folder)
 
 
 def timdb() -> Dataset:
     """Return the ratings of Bollywood films by users of MovieLens, with stories, actors and genres."""
-    place = data_folder("timdb-bollywood")
-    told: dict[str, dict[str, str]] = {}
+    source = data_folder("timdb-bollywood")
+    films: dict[str, dict[str, str]] = {}
     for period in ("1950-1989", "1990-2009", "2010-2019"):
         for name in ("bollywood_meta.csv", "bollywood_text.csv.gz"):
-            for row in table(place / period / name):
-                told[row["imdb_id"]] = row | told.get(row["imdb_id"], {})
+            for row in table(source / period / name):
+                films[row["imdb_id"]] = row | films.get(row["imdb_id"], {})
     items = []
-    for row in table(place / "collaborative" / "links.csv"):
-        film = told.get("tt" + row["imdb_id"].zfill(7), {})
+    for row in table(source / "collaborative" / "links.csv"):
+        film = films.get("tt" + row["imdb_id"].zfill(7), {})
         known = {key: value for key, value in film.items() if value not in ("", "\\N", None)}
         items.append(
             {
@@ -70,18 +71,18 @@ def timdb() -> Dataset:
                 "actors": known["actors"].split("|") if "actors" in known else None,
             }
         )
-    with TemporaryDirectory() as made:
-        folder = Path(made) / "timdb-bollywood"
+    with TemporaryDirectory() as temporary:
+        folder = Path(temporary) / "timdb-bollywood"
         folder.mkdir()
         (folder / "items.jsonl").write_text("".join(json.dumps(item) + "\n" for item in items))
-        (folder / "ratings.csv").symlink_to((place / "collaborative" / "ratings.csv").resolve())
+        (folder / "ratings.csv").symlink_to((source / "collaborative" / "ratings.csv").resolve())
         return load(folder)
 
 
 def table(path: Path) -> Iterator[dict[str, str]]:
-    """Yield the rows of a CSV file with a header, which may be gzip."""
-    whole = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    yield from csv.DictReader(io.StringIO(whole.decode("utf-8"), newline=""))
+    """Yield the rows of a CSV file with a header; the file may be gzipped."""
+    content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    yield from csv.DictReader(io.StringIO(content.decode("utf-8"), newline=""))
 
 
 SOURCES: dict[str, tuple[Callable[[], Dataset], tuple[str, ...]]] = {
@@ -90,56 +91,57 @@ SOURCES: dict[str, tuple[Callable[[], Dataset], tuple[str, ...]]] = {
     "ml-100k": (lambda: load(data_folder("ml-100k")), ("augmented",)),
     "ml-1m-2999-users": (movielens_with_texts, ()),
 }
-"""The logs, and what is compared there beside the hybrids that need no towers, which take minutes on large logs."""
+"""The logs, and the hybrids with towers that are compared there too: training a tower takes minutes on a large log."""
 
 
 def tuned(data: Dataset) -> dict[str, str]:
-    """Return the options found best on validation parts, as `--set` of `pasand compare` takes them."""
-    found = {}
+    """Return the best options by validation splits, in the form that `--set` of `pasand compare` reads."""
+    options = {}
     for name, grid in GRIDS.items():
         searched = TunableRecipe(name, recipe.read(name).text)
         best = tune(data, searched, grid, Temporal(), metric=METRIC).best.hyperparameters
         for option, value in best.items():
-            told = ",".join(f"{one:g}" for one in value) if isinstance(value, tuple) else str(value)
-            found[f"{name}.{option}"] = told
-    return found
+            text = ",".join(f"{number:g}" for number in value) if isinstance(value, tuple) else str(value)
+            options[f"{name}.{option}"] = text
+    return options
 
 
 def rows_of(name: str, comparison: Comparison, options: dict[str, str]) -> list[Row]:
-    """Return a row a hybrid."""
+    """Return a row for each hybrid."""
     results = {result.name: result for result in comparison.results}
     users = comparison.results[0].evaluation.n_users
     rows = []
     for hybrid in comparison.hybrids:
         own = [f"{key.partition('.')[2]}={value}" for key, value in options.items() if key.startswith(hybrid.name)]
-        told = "; ".join(f"{one} {figures(results[one])}" for one in (hybrid.name, *hybrid.parts))
+        scores = "; ".join(f"{model} {figures(results[model])}" for model in (hybrid.name, *hybrid.parts))
         rows.append(
             Row(
-                target=f"{name}, temporal: NDCG@10 of {hybrid.name} less that of its best part ({hybrid.best_part})",
+                target=f"{name}, temporal: NDCG@10 of {hybrid.name} minus that of its best part ({hybrid.best_part})",
                 value=hybrid.difference.mean,
                 limit=None,
                 better="higher",
                 detail=f"{hybrid.verdict}: {hybrid.difference.low:+.4f} to {hybrid.difference.high:+.4f}, "
                 f"p {hybrid.p_holm:.3g}; {', '.join(own) or 'nothing tuned'}; all, warm, cold of "
-                f"{users['overall']}, {users['warm']}, {users['cold']} users: {told}",
+                f"{users['overall']}, {users['warm']}, {users['cold']} users: {scores}",
             )
         )
     return rows
 
 
 def figures(result: Result) -> str:
-    """Return NDCG@10 over all, warm and cold users."""
-    told = result.evaluation
-    return ", ".join(f"{part[METRIC].mean:.4f}" for part in (told.overall, told.warm, told.cold) if METRIC in part)
+    """Return NDCG@10 over all, warm and cold users as text."""
+    evaluation = result.evaluation
+    groups = (evaluation.overall, evaluation.warm, evaluation.cold)
+    return ", ".join(f"{group[METRIC].mean:.4f}" for group in groups if METRIC in group)
 
 
 def run() -> list[Row]:
-    """Tune and measure on all logs."""
+    """Tune and evaluate the hybrids on all logs."""
     rows = []
-    for name, (source, more) in SOURCES.items():
-        data = source()
+    for name, (read, with_towers) in SOURCES.items():
+        data = read()
         options = tuned(data)
-        entries = contenders(data, [*GRIDS, *UNTUNED, *more], options, parts=True)
+        entries = contenders(data, [*GRIDS, *UNTUNED, *with_towers], options, parts=True)
         comparison = compare(data, entries, Temporal(), ks=(10,))
         rows += rows_of(name, comparison, options)
         print(f"{name}: {', '.join(f'{key}={value}' for key, value in options.items())}")

@@ -1,8 +1,9 @@
-"""Vector index: recall and time of one query among 1,000,000 hard vectors, whole and masked, beside plain faiss.
+"""Vector index: recall and time of a query among 1,000,000 hard vectors, with and without a mask, against plain faiss.
 
-The vectors are 64 wide, of length 1, normally distributed with standard deviations that fall as 1 / sqrt(dimension):
-no clusters, so that lists and graphs have nothing to hold on to. Queries are drawn alike and are not in the index.
-One thread, one query at a time; times are medians. faiss is given the probes that suffice on these very queries.
+The vectors have 64 dimensions and length 1, from normal distributions with standard deviations that fall as
+1 / sqrt(dimension). They form no clusters that lists or graphs could use. Queries are drawn in the same way and are not
+in the index. One thread searches one query at a time, and times are medians. faiss gets the fewest probes that suffice
+on these very queries.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from pasand.types import Array, Mask, Rows, Vectors
 engine: Any = faiss  # its stubs lack what its Python layer adds
 ITEMS, QUERIES, DIMENSIONS, K = 1_000_000, 500, 64, 100
 GRAPH = 200_000
-"""Items in the graph, whose building takes minutes."""
+"""Number of items in the graph, which takes minutes to build."""
 
 
 def hard(n: int, seed: int) -> Vectors:
@@ -40,15 +41,15 @@ def hard(n: int, seed: int) -> Vectors:
 
 
 def truth(items: Vectors, queries: Vectors, allowed: Mask | None = None) -> Array:
-    """Return the rows of the true K best, (B, K), of those allowed, (1, N)."""
+    """Return the rows of the exact K best items, (B, K), among the allowed ones, (1, N)."""
     rows = np.arange(len(items)) if allowed is None else np.flatnonzero(allowed[0])
-    some = items if allowed is None else items[rows]
-    best: Array = rows[faiss.knn(queries, some, K, metric=faiss.METRIC_INNER_PRODUCT)[1]]
+    vectors = items if allowed is None else items[rows]
+    best: Array = rows[faiss.knn(queries, vectors, K, metric=faiss.METRIC_INNER_PRODUCT)[1]]
     return best
 
 
 def measured(search: Callable[[Vectors], Array], queries: Vectors, best: Array) -> tuple[float, float]:
-    """Return recall@K, and the median milliseconds of one query."""
+    """Return recall@K and the median milliseconds of a query."""
     search(queries[:1])
     hits, times = 0, []
     for query, rows in zip(queries, best, strict=True):
@@ -59,36 +60,36 @@ def measured(search: Callable[[Vectors], Array], queries: Vectors, best: Array) 
     return hits / best.size, 1000 * statistics.median(times)
 
 
-def of(index: Index, allowed: Mask | None = None) -> Callable[[Vectors], Array]:
-    """Return the search of one of our indexes."""
+def search_of(index: Index, allowed: Mask | None = None) -> Callable[[Vectors], Array]:
+    """Return a function that searches one of our indexes for the K best items."""
     return lambda query: index.search(query, K, allowed=allowed).items
 
 
 def run() -> list[Row]:
-    """Build every kind of index on the same vectors and ask them the same queries."""
+    """Build every kind of index on the same vectors and search them with the same queries."""
     faiss.omp_set_num_threads(1)
     items, queries = hard(ITEMS, 0), hard(QUERIES, 1)
     best, rng = truth(items, queries), np.random.default_rng(2)
     began = time.perf_counter()
     index = IVF().build(items, rng=rng)
     seconds = time.perf_counter() - began
-    rows = [*_whole(index, items, queries, best, seconds)]
+    rows = [*_against_faiss(index, items, queries, best, seconds)]
     rows += _changes(index)
     rows.append(_row("Exact", Exact().build(items, rng=rng), queries, best))
     compact = IVF(codes="pq").build(items, rng=rng)
     rows.append(_row("IVF, PQ", compact, queries, best, f"{_bytes(compact):.0f} bytes a vector; "))
-    few, began = items[:GRAPH], time.perf_counter()
-    graph = HNSW().build(few, rng=rng)
+    fewer_items, began = items[:GRAPH], time.perf_counter()
+    graph = HNSW().build(fewer_items, rng=rng)
     detail = f"{_bytes(graph):.0f} bytes a vector, built in {time.perf_counter() - began:.0f} s; "
-    rows.append(_row(f"HNSW, {GRAPH:,} items", graph, queries, truth(few, queries), detail))
+    rows.append(_row(f"HNSW, {GRAPH:,} items", graph, queries, truth(fewer_items, queries), detail))
     return rows
 
 
-def _whole(index: IVF, items: Vectors, queries: Vectors, best: Array, seconds: float) -> Iterator[Row]:
+def _against_faiss(index: IVF, items: Vectors, queries: Vectors, best: Array, seconds: float) -> Iterator[Row]:
     peer = engine.index_factory(DIMENSIONS, f"IVF{len(index._lists)},SQfp16", faiss.METRIC_INNER_PRODUCT)
     peer.train(items[np.random.default_rng(3).choice(len(items), 64 * peer.nlist, replace=False)])
     peer.add(items)
-    detail = f"built in {seconds:.0f} s, {_bytes(index):.0f} bytes a vector, promised recall {index.recall:.4f}"
+    detail = f"built in {seconds:.0f} s, {_bytes(index):.0f} bytes a vector, estimated recall {index.recall:.4f}"
     rng = np.random.default_rng(4)
     score = items @ queries[0]
     yield from _pair("all allowed", index, peer, queries, best, None, (0.99, 1.3), detail)
@@ -96,12 +97,12 @@ def _whole(index: IVF, items: Vectors, queries: Vectors, best: Array, seconds: f
         allowed = rng.random((1, len(items))) < share
         true = truth(items, queries, allowed)
         yield from _pair(f"{share:.0%} allowed, at random", index, peer, queries, true, allowed, limits, "")
-    # what is allowed lies far from the query, as when a viewer of one language asks for another
-    near = queries @ queries[0]
-    alike = queries[near > np.quantile(near, 0.9)]
+    # the allowed items are far from the query, as when a viewer of films in one language filters by another
+    similarity = queries @ queries[0]
+    similar = queries[similarity > np.quantile(similarity, 0.9)]
     allowed = (score < np.quantile(score, 0.05))[None]
-    true = truth(items, alike, allowed)
-    yield from _pair("5% allowed, the farthest from the queries", index, peer, alike, true, allowed, None, "")
+    true = truth(items, similar, allowed)
+    yield from _pair("5% allowed, the farthest from the queries", index, peer, similar, true, allowed, None, "")
 
 
 def _pair(
@@ -114,26 +115,26 @@ def _pair(
     limits: tuple[float, float] | None,
     detail: str,
 ) -> Iterator[Row]:
-    """Yield recall and time of ours and of faiss with the fewest probes that find as many as is asked."""
-    recall, milliseconds = measured(of(index, allowed), queries, best)
-    wanted = min(recall, limits[0] if limits else recall)
+    """Yield recall and time of our index and of faiss, with the fewest probes that reach our recall or its limit."""
+    recall, milliseconds = measured(search_of(index, allowed), queries, best)
+    target = min(recall, limits[0] if limits else recall)
     for probes in (2 ** (step / 2) for step in range(10, 30)):
         peer_recall, peer_time = measured(_peer(peer, min(int(probes), peer.nlist), allowed), queries, best)
-        if peer_recall >= wanted or probes >= peer.nlist:
+        if peer_recall >= target or probes >= peer.nlist:
             break
     name = f"faiss {faiss.__version__} IVF{peer.nlist},SQfp16, nprobe {min(int(probes), peer.nlist)}"
-    least, most = limits or (None, None)
+    min_recall, max_time = limits or (None, None)
     yield Row(
         target=f"IVF, {what}: recall@{K}",
         value=recall,
-        limit=least,
+        limit=min_recall,
         better="higher",
         peer=name,
         peer_value=peer_recall,
         detail=detail,
     )
-    target = f"IVF, {what}: milliseconds, median"
-    yield Row(target=target, value=milliseconds, limit=most, better="lower", peer=name, peer_value=peer_time)
+    title = f"IVF, {what}: milliseconds, median"
+    yield Row(target=title, value=milliseconds, limit=max_time, better="lower", peer=name, peer_value=peer_time)
 
 
 def _peer(peer: Any, probes: int, allowed: Mask | None) -> Callable[[Vectors], Array]:
@@ -146,8 +147,8 @@ def _peer(peer: Any, probes: int, allowed: Mask | None) -> Callable[[Vectors], A
 
 
 def _row(name: str, index: Index, queries: Vectors, best: Array, detail: str = "") -> Row:
-    recall, milliseconds = measured(of(index), queries, best)
-    detail = f"{detail}{milliseconds:.3f} ms, promised recall {index.recall:.4f}"
+    recall, milliseconds = measured(search_of(index), queries, best)
+    detail = f"{detail}{milliseconds:.3f} ms, estimated recall {index.recall:.4f}"
     return Row(target=f"{name}, all allowed: recall@{K}", value=recall, limit=None, better="higher", detail=detail)
 
 
@@ -177,7 +178,7 @@ def _changes(index: IVF) -> Iterator[Row]:
 
 
 def _bytes(index: Index) -> float:
-    """Return the size of an index's file for each vector."""
+    """Return the size of an index's file in bytes per vector."""
     with tempfile.TemporaryDirectory() as folder:
         index.save(Path(folder) / "index")
         return (Path(folder) / "index").stat().st_size / len(index)

@@ -3,24 +3,24 @@
 Settings and the number of epochs were chosen on the second hold-out of `benchmarks.ncf`, which never reads the test
 files, by the highest sum of both metrics among those of `TRIED` (`python -m benchmarks.neumf` repeats the search):
 .7666 and .4695 there; .7626 and .4698 with 16 negatives and 16 epochs, both trained on a GPU; .7299 and .4426, and
-.7400 and .4463, for the first two. Then all training events are fitted and the test is scored once. The second of the
-first two had been chosen before and had .7091 and .4342 on the test; it made way because on the hold-out GMF alone was
-better.
+.7400 and .4463, for the first two. Then the model is fitted to all training events and the test is scored once. The
+second of the first two had been chosen before and had .7091 and .4342 on the test. It was replaced because GMF alone
+was better on the hold-out.
 
-The last two came out of some 130 trainings of one path each, on the same hold-out, on a GPU, by a script with this
-network, loss and way of drawing. What each path gave there at best, and with the settings chosen:
+The last two result from some 130 trainings of one path each, on the same hold-out, on a GPU, by a script with this
+network, loss and sampling. The best figures of each path there, and those of the chosen settings:
 
 - GMF: .758 and .465 (192 dimensions, 16 negatives, learning rate .001, l2 .3); .752 and .462.
-- MLP: .763 and .472 with layers (256, 128, 64); .755 and .463; .741 and .448 with (64, 32, 16). The narrow layers, and
-  in part the few negatives, were why the layers had not helped.
-- Both, weighted at the start and not trained further: .770 and .476 with the widest layers; .764 and .471, a weight of
-  .5 to .7 being all the same. .770 and .474 with learning rate .006, batches of 22,113 and 24 epochs. Neither of the
-  better two was taken, as they take longer on a CPU.
+- MLP: .763 and .472 with layers (256, 128, 64); .755 and .463 as chosen; .741 and .448 with (64, 32, 16). The layers
+  had not helped before because they were narrow, and in part because the negatives were few.
+- Both, weighted initially and not trained further: .770 and .476 with the widest layers; .764 and .471 as chosen, equal
+  for weights of .5 to .7; .770 and .474 with learning rate .006, batches of 22,113 and 24 epochs. The two better ones
+  were not chosen because they need more time on a CPU.
 - Fine-tuning: Adam at rates of 2e-6 to 1e-3 and SGD, l2 up to ten times as large, dropout. At 2e-6 to 2e-5 the first
-  epoch changed either metric by less than .002, up or down; what is faster or longer made it worse. So it is one epoch
-  at 2e-6, and NeuMF is hardly more than a mean of the two.
-- Without gain: dropout of layers or item vectors, l2 in proportion to how often a vector is read, 32 negatives, output
-  weights that begin at 1, wider vectors for the layers.
+  epoch changed either metric by less than .002, up or down. Higher rates or more epochs were worse. The choice is one
+  epoch at 2e-6, so that NeuMF is hardly more than a mean of the two paths.
+- No gain: dropout of layers or item vectors, l2 in proportion to how often a vector is read, 32 negatives, output
+  weights that start at 1, wider vectors for the layers.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ LIMITS = {"HR@10": 0.7200, "NDCG@10": 0.4400}
 
 
 def fit(data: Dataset, settings: dict[str, Any]) -> NeuMF:
-    """Return NeuMF trained with the settings for just so many epochs, each path by itself before."""
+    """Return NeuMF trained with the settings, without early stopping, after pretraining of each path."""
     return NeuMF(patience=0, **settings).fit(data, rng=np.random.default_rng(0))
 
 

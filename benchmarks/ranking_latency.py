@@ -1,6 +1,6 @@
-"""Ranking of one request's 200 candidates: milliseconds, one thread, ONNX Runtime.
+"""Milliseconds to rank the 200 candidates of one request, on one thread with ONNX Runtime.
 
-What the network says of items before the request is known comes from a table that is computed once.
+The item embeddings, which do not depend on the request, are read from a table that is computed once.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ LAYERS = (256, 128)
 
 
 def median(call: Callable[[int], object]) -> float:
-    """Return the median milliseconds of a call for each of the requests."""
+    """Return the median milliseconds of a call over all requests, after a warm-up."""
     for number in range(50):
         call(number)
     spent = []
@@ -34,7 +34,7 @@ def median(call: Callable[[int], object]) -> float:
 
 
 def run() -> list[Row]:
-    """Fit each network for an epoch, serve it from its graph, and ask it one request at a time."""
+    """Fit each network for an epoch, serve it from its graph, and score one request at a time."""
     data = World(n_users=500, n_items=2000).dataset(impressions=False)
     rng = np.random.default_rng(0)
     models: list[ContextualRanker] = [
@@ -43,8 +43,8 @@ def run() -> list[Row]:
     ]
     users = rng.integers(0, data.n_users, REQUESTS).astype(np.int32)
     items = np.stack([rng.choice(data.n_items, CANDIDATES, replace=False) for _ in users]).astype(np.int32)
-    asked = data.queries(users, k=10)
-    queries = [asked.take(np.array([number])) for number in range(REQUESTS)]
+    all_queries = data.queries(users, k=10)
+    queries = [all_queries.take(np.array([number])) for number in range(REQUESTS)]
     rows = []
     for model in models:
         fitted = model.fit(data, rng=rng)
@@ -52,11 +52,11 @@ def run() -> list[Row]:
         served.load_state(fitted.state())
         served.use(fitted.export())
         served.score(queries[0], items[:1])
-        reader, said = served._features(), served._learnt[ITEM_EMBEDDINGS]
-        shared, pairs = reader.of_queries(queries[0]), reader.of_pairs(queries[0], items[:1])
-        inputs = {**shared, "items": said[items[0]], "pair": pairs}
+        features, item_embeddings = served._features(), served._learnt[ITEM_EMBEDDINGS]
+        query_inputs, pairs = features.of_queries(queries[0]), features.of_pairs(queries[0], items[:1])
+        inputs = {**query_inputs, "items": item_embeddings[items[0]], "pair": pairs}
         graphs, fields = served._graphs, served._inputs(queries[0], items[:1])
-        wide = sum(values.shape[1] for values in fields.values())
+        width = sum(values.shape[1] for values in fields.values())
         name = type(model).__name__
         rows.append(
             Row(
@@ -64,7 +64,7 @@ def run() -> list[Row]:
                 value=median(lambda _, graphs=graphs, inputs=inputs: graphs.run("rank_items", inputs)),  # type: ignore[misc]
                 limit=LIMIT,
                 better="lower",
-                detail=f"one thread; {len(fields)} fields, {wide} codes and numbers a pair, layers {LAYERS}",
+                detail=f"one thread; {len(fields)} fields, {width} codes and numbers per pair, layers {LAYERS}",
             )
         )
         rows.append(

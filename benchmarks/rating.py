@@ -1,9 +1,9 @@
-"""Error of predicted ratings: factor models on the five folds u1-u5 of ML-100K, against Surprise's SVD and SVD++.
+"""RMSE of biased MF and Bayesian MF on the five folds u1-u5 of ML-100K, against Surprise's SVD and SVD++.
 
 Every hyper-parameter is chosen inside the fold's own base file: a random tenth of it is held out, each configuration
-learns from the other nine, the best one learns from the whole base and meets the test file once. The folds are chosen
-for one by one, since the base of one fold holds the test ratings of the others. All test ratings count, those of
-users and items without ratings in the base included.
+is trained on the other nine tenths, and the best one is trained on the whole base and tested once. The choice is made
+for each fold separately, since the base of one fold contains the test ratings of the others. All test ratings count,
+those of users and items without ratings in the base included.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ LONG: dict[str, Any] = {"epochs": 300, "burn_in": 60, "samples": 120}
 
 
 def read(name: str) -> Table:
-    """Return the rows (user, item, rating, time) of one of the split files."""
+    """Return the rows (user, item, rating, time) of a split file."""
     with gzip.open(data_folder("ml-100k") / "splits" / f"{name}.gz") as file:
         return np.loadtxt(file, dtype=np.int64)
 
 
 def log(table: Table) -> Dataset:
-    """Return the ratings as a log without time: the folds are random."""
+    """Return the ratings as a dataset without times, since the folds are random."""
     users, items = Vocabulary(range(1, 944)), Vocabulary(range(1, 1683))
     return Dataset(
         name="ml-100k",
@@ -58,7 +58,7 @@ def log(table: Table) -> Dataset:
 
 
 def inner(base: Dataset, fold: int) -> tuple[Dataset, Dataset]:
-    """Return the base without its held-out tenth, and that tenth."""
+    """Return the base without a random held-out tenth, and that tenth."""
     held = np.random.default_rng(fold).random(len(base)) < HELD_OUT
     return base.select(~held), base.select(held)
 
@@ -71,9 +71,9 @@ def rmse(model: PredictsRatings, train: Dataset, test: Dataset) -> float:
 
 
 def biased(base: Dataset, fold: int) -> BiasedMF:
-    """Return biased MF with the options that do best on the inner hold-out, learnt from the whole base.
+    """Return biased MF with the options that are best on the inner hold-out, trained on the whole base.
 
-    The number of epochs is found on a random tenth, too, which `BiasedMF` itself takes from what it learns from.
+    `BiasedMF` itself chooses the number of epochs, on a random tenth of its training ratings.
     """
     train, held = inner(base, fold)
     fitted = (BiasedMF(**STEADY, **options).fit(train, rng=np.random.default_rng(fold)) for options in BIASED)
@@ -82,7 +82,7 @@ def biased(base: Dataset, fold: int) -> BiasedMF:
 
 
 def bayesian(base: Dataset, fold: int) -> BayesianMF:
-    """Return Bayesian MF with the width that does best on the inner hold-out, learnt from the whole base."""
+    """Return Bayesian MF with the dimensions that are best on the inner hold-out, trained on the whole base."""
     train, held = inner(base, fold)
     fitted = (BayesianMF(**options).fit(train, rng=np.random.default_rng(fold)) for options in BAYESIAN)
     best = min(((rmse(model, train, held), n) for n, model in enumerate(fitted)))[1]
@@ -96,7 +96,7 @@ def folds() -> Iterator[tuple[int, Dataset, Dataset]]:
 
 
 def run() -> list[Row]:
-    """Measure our two factor models and the peers on all five folds."""
+    """Measure our two models and the peers on all five folds."""
     python = peer_python("surprise", "scikit-surprise==1.1.5", "numpy<2")
     ours: dict[str, list[float]] = {"biased": [], "bayesian": []}
     chosen: dict[str, list[str]] = {"biased": [], "bayesian": []}
@@ -106,9 +106,9 @@ def run() -> list[Row]:
             ours[name].append(rmse(model, base, test))
             options = (model.dimensions, model.l2) if isinstance(model, BiasedMF) else (model.dimensions,)
             chosen[name].append("/".join(map(str, options)))
-        found = run_peer(python, "surprise_rating.py", data_folder("ml-100k") / "splits", fold)
+        result = run_peer(python, "surprise_rating.py", data_folder("ml-100k") / "splits", fold)
         for name, values in peers.items():
-            values.append(found[name])
+            values.append(result[name])
 
     def row(target: str, name: str, limit: float, peer: str, label: str, what: str) -> Row:
         each = " ".join(f"{value:.4f}" for value in ours[name])
@@ -123,7 +123,7 @@ def run() -> list[Row]:
         )
 
     return [
-        row("RMSE of biased MF", "biased", 0.912, "SVD tuned", "Surprise SVD, tuned alike", "width/l2"),
-        row("RMSE of biased MF", "biased", 0.912, "SVD", "Surprise SVD, defaults", "width/l2"),
-        row("RMSE of Bayesian MF", "bayesian", 0.905, "SVDpp", "Surprise SVD++, defaults", "width"),
+        row("RMSE of biased MF", "biased", 0.912, "SVD tuned", "Surprise SVD, tuned in the same way", "dimensions/l2"),
+        row("RMSE of biased MF", "biased", 0.912, "SVD", "Surprise SVD, defaults", "dimensions/l2"),
+        row("RMSE of Bayesian MF", "bayesian", 0.905, "SVDpp", "Surprise SVD++, defaults", "dimensions"),
     ]

@@ -1,11 +1,11 @@
-"""Error of predicted ratings where users and films are described, on the five folds of ML-100K, against myFM.
+"""RMSE and fit time of the Bayesian factorisation machine with features, on the five folds of ML-100K, against myFM.
 
-The folds, and how the width is chosen inside each base file, are those of `benchmarks.rating`; what is the same for all
-folds (the bins, the noise, the priors and the number of sweeps) was settled on hold-outs of u1.base. A user is his id,
-age, gender, occupation and the set of films that he rated; a film is its id, genres, year and the set of its raters.
-The peer gets the same columns in the same groups, as relational blocks, the same width and the same number of sweeps.
-Timed is `fit` alone, which in ours prepares the columns too; not reading, nor the compilation of our kernels, which a
-machine does once and keeps. Seconds are of the processor, as both have one thread.
+The folds, and the choice of dimensions inside each base file, are those of `benchmarks.rating`. Settings common to all
+folds (the bins, the noise, the priors and the number of sweeps) were chosen on hold-outs of u1.base. A user is
+described by id, age, gender, occupation and the set of rated films; a film by id, genres, year and the set of its
+raters. The peer gets the same columns in the same groups, as relational blocks, with the same dimensions and number of
+sweeps. Only `fit` is timed, which in ours also prepares the columns. Reading is not timed, nor is the compilation of
+our kernels, which is done once per machine and cached. Times are CPU seconds, as both sides use one thread.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ LONG: dict[str, Any] = {"epochs": 400, "burn_in": 100, "samples": 100}
 
 
 def choose(base: Dataset, fold: int) -> BayesianFM:
-    """Return a model with the options that do best on the inner hold-out, not yet fitted."""
+    """Return an unfitted model with the options that are best on the inner hold-out."""
     train, held = inner(base, fold)
     fitted = (BayesianFM(**READ, **options).fit(train, rng=np.random.default_rng(fold)) for options in TRIED)
     best = min((rmse(model, train, held), n) for n, model in enumerate(fitted))[1]
@@ -44,10 +44,10 @@ def choose(base: Dataset, fold: int) -> BayesianFM:
 
 
 def write(file: Path, model: BayesianFM, train: Dataset, test: Dataset) -> None:
-    """Write what the peer reads: the blocks as CSR matrices with the widths of their groups, and the ratings."""
+    """Write the peer's input: the blocks as CSR matrices with the widths of their groups, and the ratings."""
     arrays: dict[str, Any] = {}
-    sides = zip(("user", "item"), (train.n_users, train.n_items), model.groups(train, model.reads(train)), strict=True)
-    for side, n, groups in sides:
+    groups_by_side = model.groups(train, model.learn_encoders(train))
+    for side, n, groups in zip(("user", "item"), (train.n_users, train.n_items), groups_by_side, strict=True):
         parts = [sparse.csr_array(sparse.eye_array(n)), *groups]
         block = sparse.csr_array(sparse.hstack(parts))
         arrays |= {f"{side}_{part}": getattr(block, part) for part in ("data", "indices", "indptr", "shape")}
@@ -60,9 +60,9 @@ def write(file: Path, model: BayesianFM, train: Dataset, test: Dataset) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """What one fold gave."""
+    """Figures of one fold."""
 
-    width: int
+    dimensions: int
     rmse: float
     seconds: float
     peer_rmse: float
@@ -70,7 +70,7 @@ class Measured:
 
 
 def measure(fold: int, base: Dataset, test: Dataset, python: Path) -> Measured:
-    """Choose the width inside the base, learn from all of it, meet the test once; then the peer."""
+    """Choose the dimensions inside the base, train on all of it, test once, and do the same with the peer."""
     model = choose(base, fold)
     start = time.process_time()
     model.fit(base, rng=np.random.default_rng(fold))
@@ -78,18 +78,18 @@ def measure(fold: int, base: Dataset, test: Dataset, python: Path) -> Measured:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "blocks.npz"
         write(file, model, base, test)
-        found = run_peer(python, "myfm_rating.py", file, model.dimensions, model.epochs, model.burn_in)
+        peer = run_peer(python, "myfm_rating.py", file, model.dimensions, model.epochs, model.burn_in)
     return Measured(
-        width=model.dimensions,
+        dimensions=model.dimensions,
         rmse=rmse(model, base, test),
         seconds=seconds,
-        peer_rmse=found["rmse"],
-        peer_seconds=found["seconds"],
+        peer_rmse=peer["rmse"],
+        peer_seconds=peer["seconds"],
     )
 
 
-def described() -> Iterator[tuple[int, Dataset, Dataset]]:
-    """Yield the number, base and test of each fold, with what is known of users and films."""
+def folds_with_features() -> Iterator[tuple[int, Dataset, Dataset]]:
+    """Yield the number, base and test of each fold, with features of users and films."""
     known = load(str(data_folder("ml-100k")))
     for fold, *parts in folds():
         assert parts[0].users == known.users
@@ -101,19 +101,19 @@ def described() -> Iterator[tuple[int, Dataset, Dataset]]:
 
 
 def rows(found: list[Measured]) -> list[Row]:
-    """Return mean errors and the ratio of the seconds."""
-    ours, theirs = (" ".join(f"{getattr(one, name):.4f}" for one in found) for name in ("rmse", "peer_rmse"))
-    seconds, peer_seconds = (sum(getattr(one, name) for one in found) for name in ("seconds", "peer_seconds"))
-    widths = ", ".join(str(one.width) for one in found)
+    """Return the mean errors and the ratio of the seconds."""
+    ours, theirs = (" ".join(f"{getattr(fold, name):.4f}" for fold in found) for name in ("rmse", "peer_rmse"))
+    seconds, peer_seconds = (sum(getattr(fold, name) for fold in found) for name in ("seconds", "peer_seconds"))
+    chosen = ", ".join(str(fold.dimensions) for fold in found)
     return [
         Row(
             target="RMSE of the Bayesian factorisation machine with features",
-            value=float(np.mean([one.rmse for one in found])),
+            value=float(np.mean([fold.rmse for fold in found])),
             limit=0.880,
             better="lower",
             peer="myFM, same columns",
-            peer_value=float(np.mean([one.peer_rmse for one in found])),
-            detail=f"u1-u5: {ours}; myFM: {theirs}; width chosen inside each base: {widths}",
+            peer_value=float(np.mean([fold.peer_rmse for fold in found])),
+            detail=f"u1-u5: {ours}; myFM: {theirs}; dimensions chosen inside each base: {chosen}",
         ),
         Row(
             target="Bayesian factorisation machine: times faster to fit than myFM",
@@ -122,8 +122,8 @@ def rows(found: list[Measured]) -> list[Row]:
             better="higher",
             peer="myFM",
             peer_value=1,
-            detail=f"{seconds / len(found):.1f} against {peer_seconds / len(found):.1f} s a fold, {LONG['epochs']} "
-            "sweeps each, equal width, columns and groups",
+            detail=f"{seconds / len(found):.1f} against {peer_seconds / len(found):.1f} s per fold, {LONG['epochs']} "
+            "sweeps each, equal dimensions, columns and groups",
         ),
     ]
 
@@ -131,4 +131,4 @@ def rows(found: list[Measured]) -> list[Row]:
 def run() -> list[Row]:
     """Measure ours and the peer on all five folds."""
     python = peer_python("myfm", "myfm==0.4.0")
-    return rows([measure(*fold, python) for fold in described()])
+    return rows([measure(*fold, python) for fold in folds_with_features()])

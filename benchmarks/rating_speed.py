@@ -1,9 +1,9 @@
-"""Time to learn biased matrix factorisation, equal epochs, width and options, against Surprise's SVD.
+"""Fit time of biased matrix factorisation against Surprise's SVD, at equal epochs, dimensions and options.
 
-The same update rule with the same step, l2 and start on the same ratings: u1.base of ML-100K, and the ratings of
-ML-1M. Runs alternate and medians are compared, of seconds by the clock; ours runs on two threads, Surprise has one.
-Only fitting is timed: not reading, not what Surprise builds its trainset in, and not the compilation of our kernel,
-which a machine does once and keeps.
+Both use the same update rule with the same learning rate, l2 and initialisation on the same ratings: u1.base of
+ML-100K, and the ratings of ML-1M. Runs alternate, and medians of wall-clock seconds are compared. Ours runs on two
+threads, Surprise on one. Only fitting is timed: not reading, not the building of Surprise's trainset, and not the
+compilation of our kernel, which is done once per machine and cached.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ LIMIT = 8
 
 
 def table(path: Path) -> Table:
-    """Return the rows (user, item, rating) of a file."""
+    """Return the rows (user, item, rating) of a gzipped file."""
     with gzip.open(path) as file:
         rows: Table = np.loadtxt(file, dtype=np.int64)[:, :3]
     return rows
 
 
 def sizes() -> dict[str, tuple[Table, ...]]:
-    """Return train and test ratings by name; of ML-1M a random twentieth is the test."""
+    """Return train and test ratings by name; the test of ML-1M is a random twentieth."""
     hundred = data_folder("ml-100k") / "splits"
     million = table(data_folder("ncf-splits") / "ml-1m.train.rating.notime.gz")
     held = np.random.default_rng(0).random(len(million)) < 0.05
@@ -48,7 +48,7 @@ def sizes() -> dict[str, tuple[Table, ...]]:
 
 
 def run() -> list[Row]:
-    """Measure one ratio for each size."""
+    """Measure one ratio for each data set."""
     python = peer_python("surprise", "scikit-surprise==1.1.5", "numpy<2")
     rows = []
     for name, (train, test) in sizes().items():
@@ -80,20 +80,20 @@ def run() -> list[Row]:
         )
         model.fit(data.select(slice(0, 100)), rng=np.random.default_rng(0))  # compiles
         ours, theirs, peer_rmse = [], [], 0.0
-        with tempfile.TemporaryDirectory() as place:
-            files = [Path(place) / part for part in ("train", "test")]
+        with tempfile.TemporaryDirectory() as folder:
+            files = [Path(folder) / part for part in ("train", "test")]
             for file, part in zip(files, (train, test), strict=True):
                 np.savetxt(file, part, fmt="%d", delimiter="\t")
             for _ in range(ROUNDS):
                 start = time.perf_counter()
                 model.fit(data, rng=np.random.default_rng(0))
                 ours.append(time.perf_counter() - start)
-                found = run_peer(python, "surprise_speed.py", *files, FACTORS, EPOCHS)
-                theirs.append(found["seconds"])
-                peer_rmse = found["rmse"]
-        # without histories, of which none changed since training, the learnt users answer
-        asked = data.queries(held.user, k=1, upto=np.zeros(len(held), np.int64))
-        predicted = model.predict(asked, held.item[:, None])[:, 0]
+                result = run_peer(python, "surprise_speed.py", *files, FACTORS, EPOCHS)
+                theirs.append(result["seconds"])
+                peer_rmse = result["rmse"]
+        # queries without histories use the learnt user parameters, as no history changed since training
+        queries = data.queries(held.user, k=1, upto=np.zeros(len(held), np.int64))
+        predicted = model.predict(queries, held.item[:, None])[:, 0]
         rmse = float(np.sqrt(np.mean((predicted - held.value) ** 2, dtype=np.float64)))
         seconds, peer_seconds = statistics.median(ours), statistics.median(theirs)
         rows.append(

@@ -1,4 +1,4 @@
-"""Peak memory of reading, encoding and splitting 20 million rows of CSV with text ids."""
+"""Peak memory and time to read, encode and split 20 million rows of CSV with text ids."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ print(json.dumps({{"events": events, "seconds": seconds, "gigabytes": peak * 102
 
 
 def write(path: Path, rows: int = ROWS) -> None:
-    """Write a log of random events, in parts, its rows in no order; about 40 bytes a row."""
+    """Write a log of random events in random order, part by part, with about 40 bytes per row."""
     rng = np.random.default_rng(0)
     with path.open("wb") as file:
         for first in track(range(0, rows, 1_000_000), "writing"):
@@ -66,7 +66,7 @@ def write(path: Path, rows: int = ROWS) -> None:
 
 
 def measure(body: str, path: Path) -> dict[str, float]:
-    """Return events, seconds and peak memory of a fresh process."""
+    """Return events, seconds and peak memory in GB of a fresh process that runs the code."""
     command = [sys.executable, "-c", MEASURED.format(body=body), str(path)]
     done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT, env=dict(os.environ))
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
@@ -74,7 +74,7 @@ def measure(body: str, path: Path) -> dict[str, float]:
 
 
 def run() -> list[Row]:
-    """Measure both, each in a process of its own."""
+    """Measure ours and polars, each in a process of its own."""
     with tempfile.TemporaryDirectory(prefix="pasand-reading-") as folder:
         path = Path(folder) / "events.csv"
         write(path)

@@ -1,4 +1,4 @@
-"""The row in which every benchmark reports, and the environments in which peers run."""
+"""The row that every benchmark reports, the folders of data sets, and the environments in which peers run."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from typing import Any, Literal
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT.parent / "shared" / "data"
-"""Where the real data sets lie; `PASAND_DATA` in the environment overrides it (see `data_folder`)."""
+"""Folder of the real data sets; `PASAND_DATA` in the environment overrides it (see `data_folder`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One measured figure against its limit, and a peer's figure from the same run where there is a peer."""
+    """One measured figure with its limit, and the peer's figure from the same run if there is a peer."""
 
     target: str
-    """What is measured, in words, with its unit."""
+    """Text that describes the figure, with its unit."""
     value: float
     limit: float | None
-    """The figure asked for; None: shown for information."""
+    """Figure to be reached; None: reported for information."""
     better: Literal["higher", "lower"]
     peer: str = ""
     peer_value: float | None = None
@@ -44,26 +44,26 @@ class Row:
         return None if not self.peer_value else self.value / self.peer_value
 
     def as_json(self) -> dict[str, Any]:
-        """Return the row as the benchmark results spell it."""
+        """Return the row as it is written to the result files."""
         names = ("target", "value", "limit", "holds", "peer", "peer_value", "ratio", "detail")
         return {name: getattr(self, name) for name in names}
 
 
 def data_folder(name: str) -> Path:
-    """Return the folder of a real data set; exits with a sentence where it is absent."""
+    """Return the folder of a real data set; exit with a message if it is missing."""
     folder = Path(os.environ.get("PASAND_DATA", DATA)) / name
     if not folder.exists():
-        sys.exit(f"{folder} is absent: set PASAND_DATA to the folder that holds {name}")
+        sys.exit(f"{folder} is missing: set PASAND_DATA to the folder that contains {name}")
     return folder
 
 
 def peer_python(name: str, *packages: str) -> Path:
-    """Return the Python of an environment of the peer's own under `.cache/peers`, made at the first call."""
+    """Return the Python of the peer's own environment under `.cache/peers`, which the first call creates."""
     mark = hashlib.sha256(" ".join(packages).encode()).hexdigest()[:8]
     folder = ROOT / ".cache" / "peers" / f"{name}-{mark}"
     python = folder / "bin" / "python"
     if not (folder / "ready").exists():
-        print(f"making an environment for {name} ...", file=sys.stderr)
+        print(f"creating an environment for {name} ...", file=sys.stderr)
         venv.create(folder, with_pip=True, clear=True)
         constraints = ROOT / "constraints.txt"
         command = [str(python), "-m", "pip", "install", "-q", "-c", str(constraints), *packages]
@@ -73,7 +73,7 @@ def peer_python(name: str, *packages: str) -> Path:
 
 
 def run_peer(python: Path, script: str, *arguments: object) -> Any:
-    """Run a script of `benchmarks/peers/` in a peer's environment; return what its last line of output says in JSON."""
+    """Run a script of `benchmarks/peers/` in a peer's environment, and return the JSON of its last line of output."""
     command = [str(python), str(ROOT / "benchmarks" / "peers" / script), *map(str, arguments)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     return json.loads(done.stdout.strip().splitlines()[-1])

@@ -17,5 +17,5 @@ CONTEST = sequences.Contest(
 
 
 def run() -> list[Row]:
-    """Measure one tower, the best recommender and what they consist of."""
+    """Measure one tower, the best recommender and its parts."""
     return sequences.run(CONTEST)

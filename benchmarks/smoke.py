@@ -1,7 +1,8 @@
-"""Three small figures, quick and repeatable to the digit, which show whether a refactoring changed behaviour.
+"""Quick figures of three kinds, repeatable to the digit, which show whether a refactoring changed behaviour.
 
-Biased and Bayesian MF on fold u1 of ML-100K with one setting each, the sequence tower of Beauty after three epochs, and
-two stages on 500 users of `bollywood`. Compare with `results/smoke.json`, which was measured on one thread.
+They are those of biased and Bayesian MF on fold u1 of ML-100K with one setting each, of the sequence tower of Beauty
+after three epochs, and of two stages on 500 users of `bollywood`. Compare them with those of an earlier commit
+(`--json FILE`), both measured on one thread.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from pasand.sources import load
 
 
 def run() -> list[Row]:
-    """Measure the three figures."""
+    """Measure all figures."""
     _, base, test = next(rating.folds())
     models: dict[str, BiasedMF | BayesianMF] = {"biased MF": BiasedMF(), "Bayesian MF": BayesianMF(dimensions=8)}
     rows = []
@@ -29,7 +30,7 @@ def run() -> list[Row]:
         fitted = model.fit(base, rng=np.random.default_rng(1))
         rows.append(_row(f"RMSE of {name}, fold u1 of ML-100K", rating.rmse(fitted, base, test), "lower"))
     contest = replace(CONTEST, settings={**CONTEST.settings, "epochs": 3})
-    split = sequences.questions(contest)
+    split = sequences.test_split(contest)
     found = sequences.measured(fallback_chain(sequences.tower(contest, split.train)), split)
     rows += [_row(f"{name}, Beauty, one tower of three epochs", found[name].mean) for name in found]
     split = Temporal().split(load("bollywood:n_users=500"))[0]

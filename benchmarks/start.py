@@ -1,4 +1,4 @@
-"""First result: the demonstration once installed, and the import."""
+"""Seconds to the first result: `pasand demo` after installation, and the import of pasand."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ RUNS = 5
 
 
 def run() -> list[Row]:
-    """Time `pasand demo` in a fresh folder, first with the machine code that it compiles not yet cached, then again."""
+    """Time `pasand demo` in a fresh folder, first without cached kernels, which it compiles, and then again."""
     code = "import time; began = time.perf_counter(); import pasand; print(time.perf_counter() - began)"
     imports = [float(subprocess.check_output([sys.executable, "-c", code])) for _ in range(RUNS)]
     command = [str(Path(sys.executable).parent / "pasand"), "demo", "--no-serve"]

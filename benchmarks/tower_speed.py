@@ -1,9 +1,10 @@
-"""Speed of two-tower training with in-batch negatives on two cores: width 64, batch 1024, histories of 20.
+"""Speed of two-tower training with in-batch negatives on two cores: 64 dimensions, batch 1024, histories of 20.
 
-The model's own training, `TwoTower.fit`, on the likings of `ml-1m-2999-users`, logQ-corrected and with the user's other
-likings left out of the negatives: the seconds of three epochs less those of one, so that reading, setting up and
-embedding the catalogue at the end do not count; the median of three turns. float32 throughout, unless a row says
-otherwise; beside bfloat16 stands what it does to NDCG@10 on a hold-out, each user's last liking, over all items.
+Timed is the model's own training, `TwoTower.fit`, on the positives of `ml-1m-2999-users`, logQ-corrected and without
+the user's other positives among the negatives. The figures are the seconds of three epochs minus those of one, so that
+reading, setting up and embedding the catalogue at the end do not count, as medians of three turns. Everything is
+float32 unless a row states otherwise. For bfloat16 the loss of NDCG@10 is reported too, on a hold-out of each user's
+last positive, over all items.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ TURNS, EPOCHS = 3, 2
 
 
 def tower(epochs: int, *, features: bool = False, layers: tuple[int, ...] = (), bf16: bool = False) -> TwoTower:
-    """Return the model that is timed: ids and histories, and where asked for all features and dense layers."""
+    """Return the timed model: ids and histories, and on request all features and dense layers."""
     names = None if features else ()
     return TwoTower(
         dimensions=64,
@@ -54,7 +55,7 @@ def seconds(model: TwoTower, data: Dataset) -> float:
 
 
 def speed(data: Dataset, **options: object) -> float:
-    """Return examples trained on a second."""
+    """Return the number of training examples per second."""
     examples = len(np.unique(data.positives().user.astype(np.int64) * data.n_items + data.positives().item))
     turns = [
         seconds(tower(1 + EPOCHS, **options), data) - seconds(tower(1, **options), data)  # type: ignore[arg-type]
@@ -64,17 +65,17 @@ def speed(data: Dataset, **options: object) -> float:
 
 
 def run() -> list[Row]:
-    """Time the model as it grows, and bfloat16 beside float32."""
+    """Time models of increasing size, and compare bfloat16 with float32."""
     torch.set_num_threads(2)
     data = encode(open_log(str(data_folder("ml-1m-2999-users"))))
     seconds(tower(1), data.select(slice(0, 20_000)))  # compiles
     rows = [
         Row(
-            target=f"examples trained on a second, {what}",
+            target=f"training examples per second, {what}",
             value=speed(data, **options),
             limit=limit,
             better="higher",
-            detail=f"{data.n_users:,} users, {data.n_items:,} items, {int(data.is_positive.sum()):,} likings",
+            detail=f"{data.n_users:,} users, {data.n_items:,} items, {int(data.is_positive.sum()):,} positives",
         )
         for what, limit, options in (
             ("ids and histories", LIMIT, {}),
@@ -87,15 +88,15 @@ def run() -> list[Row]:
 
 
 def quality(data: Dataset) -> Row:
-    """Return what bfloat16 changes in NDCG@10, and whether that is more than noise."""
+    """Return the loss of NDCG@10 by bfloat16, with a paired test of its significance."""
     split = protocol("leave-last-out").split(data)[0]
-    found = []
+    evaluations = []
     for bf16 in (False, True):
         model = tower(4, bf16=bf16).fit(split.train, rng=np.random.default_rng(0))
-        found.append(evaluate(fallback_chain(model), split, ["ndcg@10"], rng=np.random.default_rng(0)))
-    with_it, without = found[1].user_values["ndcg@10"], found[0].user_values["ndcg@10"]
-    test = paired(with_it, without, rng=np.random.default_rng(0))
-    means = [evaluation.overall["ndcg@10"].mean for evaluation in found]
+        evaluations.append(evaluate(fallback_chain(model), split, ["ndcg@10"], rng=np.random.default_rng(0)))
+    float32, bfloat16 = (evaluation.user_values["ndcg@10"] for evaluation in evaluations)
+    test = paired(bfloat16, float32, rng=np.random.default_rng(0))
+    means = [evaluation.overall["ndcg@10"].mean for evaluation in evaluations]
     return Row(
         target="NDCG@10 lost to bfloat16",
         value=means[0] - means[1],

@@ -1,8 +1,8 @@
-"""Two stages against their parts: the recipe `best` beside its retrievers and the best single model, temporal split.
+"""Gain in NDCG@10 of the two-stage recipe `best` over its retriever and over the best single model, temporal split.
 
-The recipe's trees learn whom to trust from the latest part of the training events; nothing here is tuned on the test.
-The single models have the settings of their recipes; the best single model is the one that is best on this very test,
-which is in its favour. Differences are paired by user, with bootstrap intervals.
+The recipe's trees learn from the latest part of the training events how to combine the scores. Nothing here is tuned
+on the test. The single models have the settings of their recipes. The best single model is the one that is best on
+this very test, which favours it. Differences are paired by user, with bootstrap intervals.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ SOURCES = {"ml-1m-2999-users": "", "bollywood": "bollywood:n_users=2000"}
 
 
 def rng() -> np.random.Generator:
-    """Return a new generator, the same each time."""
+    """Return a new generator with the same seed each time."""
     return np.random.default_rng(0)
 
 
 def parts(fitted: Mapping[str, Any], data: Dataset) -> dict[str, Recommender]:
-    """Return the recommenders that are compared, by name, from the fitted components of the recipe."""
+    """Return the compared recommenders by name, from the fitted components of the recipe."""
     popular = fitted["popular"]
     single = {name: fallback_chain(fitted[name], popular) for name in ("tower", "factors", "items", "recent")}
     ease = EASE().fit(data, rng=rng())
@@ -65,19 +65,19 @@ def rows_of(name: str, split: Split) -> list[Row]:
     means = {part: evaluation.overall[METRIC].mean for part, evaluation in found.items()}
     single = max((part for part in means if part not in ("retriever", "two stages")), key=means.__getitem__)
     recalls = ", ".join(f"{k} {found['retriever'].overall[k].mean:.4f}" for k in NAMES[1:])
-    told = ", ".join(f"{part} {mean:.4f}" for part, mean in means.items())
+    listed = ", ".join(f"{part} {mean:.4f}" for part, mean in means.items())
     rows = []
     for other in ("retriever", single):
         mean, low, high = difference(found["two stages"], found[other])
         rows.append(
             Row(
-                target=f"{name}, temporal: NDCG@10 of two stages less that of the "
+                target=f"{name}, temporal: NDCG@10 of two stages minus that of the "
                 + ("retriever alone" if other == "retriever" else f"best single model ({other})")
-                + ", lower end of the interval",
+                + ", lower bound of the interval",
                 value=low,
                 limit=0.0,
                 better="higher",
-                detail=f"difference {mean:.4f} ({low:.4f} to {high:.4f}); {told}; candidates: {recalls}",
+                detail=f"difference {mean:.4f} ({low:.4f} to {high:.4f}); {listed}; candidates: {recalls}",
             )
         )
     return rows
@@ -86,7 +86,7 @@ def rows_of(name: str, split: Split) -> list[Row]:
 def run() -> list[Row]:
     """Measure on both data sets."""
     rows = []
-    for name, place in SOURCES.items():
-        data = load(place or data_folder(name))
+    for name, source in SOURCES.items():
+        data = load(source or data_folder(name))
         rows += rows_of(name, Temporal().split(data)[0])
     return rows

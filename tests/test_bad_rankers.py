@@ -118,7 +118,7 @@ def test_numbers_out_of_range_are_clipped_and_infinite_ones_count_as_unknown(ran
         ({"age": np.float32(30)}, ("'age'", "a single value for 3 queries")),
         ({"age": np.ones((3, 2))}, ("user.age", "2 numbers, but 1 in training")),
         ({"taste": np.ones((3, 4))}, ("user.taste", "4 numbers, but 3 in training", "encoder")),
-        ({"city_tier": np.array(["tier 1"] * 3)}, ("user.city_tier", "'tier 1'", "whole numbers", "-1 is not known")),
+        ({"city_tier": np.array(["tier 1"] * 3)}, ("user.city_tier", "'tier 1'", "whole numbers", "-1 is unknown")),
         ({"city_tier": np.array([0.0, 1.0, 2.0])}, ("user.city_tier", "whole numbers", "float64")),
         ({"languages": np.zeros((2, 2), np.int32)}, ("'languages'", "2 rows for 3 queries")),
     ],

@@ -1,4 +1,4 @@
-"""Scan of inverted lists (kernels): best lists first, masks inside the scan, stopped when no list can improve the result.
+"""Kernels that scan inverted lists: best lists first, masks inside, no further list once none can have better items.
 
 faiss owns the lists, in memory or mapped from a file; the kernels read them by their addresses.
 """
@@ -164,7 +164,7 @@ def _scan_product_codes(
     return size, threshold
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def _insert(best: Array, size: int, threshold: np.float32, k: int, key: int) -> tuple[int, np.float32]:
     """Append a key to the first `size` keys; where that fills `best`, keep the k largest. Return size and threshold."""
     best[size] = key

@@ -278,7 +278,7 @@ class World:
         }
 
     def item_features(self) -> dict[str, Feature]:
-        """Return the observable features of the films; `available_from` is unknown of films that arrive after the log."""
+        """Return the observable features of the films; `available_from` is unknown for films that arrive later."""
         films = self.films
         day = np.ceil(films.arrives).astype(np.int64)
         return {

@@ -286,7 +286,7 @@ def test_mistakes_are_named() -> None:
         BiasedMF().fit(replace(data, value=None, values="none"), rng=np.random.default_rng(0))
     with pytest.raises(InputError, match=r"strengths, such as counts. Cure: .*ials"):
         BiasedMF().fit(replace(data, values="strength"), rng=np.random.default_rng(0))
-    with pytest.raises(InputError, match="not one event has a rating"):
+    with pytest.raises(InputError, match="no event has a rating"):
         BiasedMF().fit(data.select(slice(0)), rng=np.random.default_rng(0))
     with pytest.raises(InputError, match="lower learning_rate"):
         BiasedMF(learning_rate=50.0, validation_share=0).fit(data, rng=np.random.default_rng(0))

@@ -56,7 +56,7 @@ class Folds:
         rated = hidden_ratings(data, hidden)
         return Split(
             name=f"folds, {kind}",
-            leakage="folds ignore time: train holds events later than the test events",
+            leakage="folds ignore time, so train holds events later than the test events",
             rules={
                 "relevant": "every liked item of the user in the fold that is in no other fold of the user",
                 "seen": "every event of the user in the other folds",
