@@ -51,7 +51,7 @@ def run() -> list[Row]:
         source, out = Path(folder, "pairs.npz"), Path(folder, "out.npy")
         np.savez(source, user=data.user, item=data.item, users=users)
         for name, model, kind, value, detail in contests:
-            said = run_peer(python, "rectools_fit.py", kind, source, out, f"{value:g}")
+            result = run_peer(python, "rectools_fit.py", kind, source, out, f"{value:g}")
             seconds = fit(model, data)
             ours, theirs = top_ten(model, data, users), np.load(out)
             same = np.mean([len(np.intersect1d(a, b)) / 10 for a, b in zip(ours, theirs, strict=True)])
@@ -63,9 +63,9 @@ def run() -> list[Row]:
                         value=abs(own_value - peer_value),
                         limit=None if kind == "ease_transposed" else TOLERANCE,
                         better="lower",
-                        peer=f"RecTools {said['version']}",
+                        peer=f"RecTools {result['version']}",
                         detail=f"{own_value:.5f} against {peer_value:.5f}, {detail}; lists share {same:.1%}; fitted in "
-                        f"{seconds:.2f} s against {said['seconds']:.2f} s",
+                        f"{seconds:.2f} s against {result['seconds']:.2f} s",
                     )
                 )
     return rows

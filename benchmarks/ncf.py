@@ -191,9 +191,9 @@ def by_ease(l2: float, data: Dataset, users: Rows, lists: Rows) -> Scores:
 def by_slit(settings: tuple[float, float, float], data: Dataset, users: Rows, lists: Rows) -> Scores:
     """Return the standardised scores of the lists by SLIT fitted to events in their order, 0 for users without any."""
     history_decay_length, horizon_decay_length, l2 = settings
-    model = SLIT(
-        history_decay_length=history_decay_length, horizon_decay_length=horizon_decay_length, l2=l2
-    ).fit(data, rng=np.random.default_rng(0))
+    model = SLIT(history_decay_length=history_decay_length, horizon_decay_length=horizon_decay_length, l2=l2).fit(
+        data, rng=np.random.default_rng(0)
+    )
     return standardised(model.score(data.queries(users, k=10), lists))
 
 

@@ -1,6 +1,7 @@
-"""A served request, whole: state, tower, index of 1,000,000 items, 200 ranked, JSON; measured at the client.
+"""Latency and throughput of complete requests over 1,000,000 items, measured at the client.
 
-The server has one core and the load generator (wrk) the other. Each figure is the median of its turns.
+A request reads the state, runs the tower, searches the index, ranks 200 candidates and returns JSON. The server has one
+core and the load generator (wrk) the other. Each figure is the median of its turns.
 """
 
 from __future__ import annotations
@@ -8,27 +9,29 @@ from __future__ import annotations
 import statistics
 
 from benchmarks.rows import Row
-from benchmarks.served import bundle_of, closed, server, told
+from benchmarks.served import as_text, bundle_of, closed_loop, server
 
 ITEMS, SECONDS, TURNS = 1_000_000, 8, 3
 
 
 def run() -> list[Row]:
-    """Serve, and ask over one connection and over sixteen, in turns."""
+    """Serve, and send requests over one connection and over sixteen, in turns."""
     with server(bundle_of(ITEMS)) as served:
-        closed(served, 4, 3)
-        alone, many = [], []
+        closed_loop(served, 4, 3)
+        single, sixteen = [], []
         for _ in range(TURNS):
-            alone.append(closed(served, 1, SECONDS))
-            many.append(closed(served, 16, SECONDS))
+            single.append(closed_loop(served, 1, SECONDS))
+            sixteen.append(closed_loop(served, 16, SECONDS))
         memory = served.resident_mb
-    failed = sum(one.failed for one in [*alone, *many])
+    failed = sum(load.failed for load in [*single, *sixteen])
+    p50, p99 = (statistics.median(getattr(load, name) for load in single) for name in ("p50", "p99"))
+    p99_of_16, rate = (statistics.median(getattr(load, name) for load in sixteen) for name in ("p99", "rate"))
     figures = (
-        ("one connection: median, ms", statistics.median(one.p50 for one in alone), 1.0, "lower", told(alone)),
-        ("one connection: 99th percentile, ms", statistics.median(one.p99 for one in alone), 3.0, "lower", ""),
-        ("16 connections: 99th percentile, ms", statistics.median(one.p99 for one in many), 10.0, "lower", told(many)),
-        ("16 connections: requests a second", statistics.median(one.rate for one in many), 2000.0, "higher", ""),
-        ("requests that failed", float(failed), 0.0, "lower", f"server holds {memory:,.0f} MB"),
+        ("one connection: median, ms", p50, 1.0, "lower", as_text(single)),
+        ("one connection: 99th percentile, ms", p99, 3.0, "lower", ""),
+        ("16 connections: 99th percentile, ms", p99_of_16, 10.0, "lower", as_text(sixteen)),
+        ("16 connections: requests per second", rate, 2000.0, "higher", ""),
+        ("failed requests", float(failed), 0.0, "lower", f"the server uses {memory:,.0f} MB"),
     )
     return [
         Row(target=f"{ITEMS:,} items, {name}", value=value, limit=limit, better=better, detail=detail)  # type: ignore[arg-type]

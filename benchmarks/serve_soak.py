@@ -1,4 +1,4 @@
-"""Ten minutes of a constant stream at half the capacity: latency from when a request was due, errors, memory."""
+"""Ten minutes of requests at a constant rate of half the capacity: latency since each was due, failures, memory."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import time
 import numpy as np
 
 from benchmarks.rows import Row
-from benchmarks.served import bundle_of, closed, open_loop, server
+from benchmarks.served import bundle_of, closed_loop, open_loop, server
 
 ITEMS, SECONDS = 1_000_000, 600
 
 
 def run() -> list[Row]:
-    """Measure the capacity at 16 connections, then send half of it for ten minutes."""
+    """Measure the capacity at 16 connections, then send requests at half that rate for ten minutes."""
     with server(bundle_of(ITEMS)) as served:
-        closed(served, 16, 5)
-        capacity = closed(served, 16, 10).rate
+        closed_loop(served, 16, 5)
+        capacity = closed_loop(served, 16, 10).rate
         open_loop(served, capacity / 2, 20)
         memory: list[float] = []
         ended = threading.Event()
@@ -30,23 +30,23 @@ def run() -> list[Row]:
         watching.start()
         began = time.perf_counter()
         spent, failed = open_loop(served, capacity / 2, SECONDS)
-        took = time.perf_counter() - began
+        elapsed = time.perf_counter() - began
         ended.set()
         watching.join()
     p50, p99, worst = np.quantile(spent, [0.5, 0.99, 1.0])
     first, last = float(np.median(memory[: len(memory) // 4])), float(np.median(memory[-(len(memory) // 4) :]))
-    detail = f"{len(spent):,} requests in {took:.0f} s at {capacity / 2:,.0f}/s; p50 {p50:.2f}, worst {worst:.1f} ms"
+    detail = f"{len(spent):,} requests in {elapsed:.0f} s at {capacity / 2:,.0f}/s; p50 {p50:.2f}, worst {worst:.1f} ms"
     return [
         Row(
-            target="constant stream at half capacity, p99, ms",
+            target="constant rate of half the capacity: p99, ms",
             value=float(p99),
             limit=10,
             better="lower",
             detail=detail,
         ),
-        Row(target="requests that failed", value=float(failed), limit=0, better="lower"),
+        Row(target="failed requests", value=float(failed), limit=0, better="lower"),
         Row(
-            target="memory in the last quarter over the first",
+            target="memory in the last quarter divided by that in the first",
             value=last / first,
             limit=1.05,
             better="lower",

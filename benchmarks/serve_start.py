@@ -1,4 +1,4 @@
-"""Cold start of the server over 1,000,000 items: from the command to the first ready answer."""
+"""Start of the server over 1,000,000 items: seconds from the command to the first response of readiness."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ ITEMS, TURNS = 1_000_000, 5
 
 
 def run() -> list[Row]:
-    """Start and end the server some times."""
-    place = bundle_of(ITEMS)
+    """Start and stop the server several times."""
+    bundle = bundle_of(ITEMS)
     seconds = []
     for _ in range(TURNS):
-        with server(place) as served:
+        with server(bundle) as served:
             seconds.append(served.seconds_to_ready)
-    spread = ", ".join(f"{one:.2f}" for one in seconds)
+    turns = ", ".join(f"{turn:.2f}" for turn in seconds)
     return [
         Row(
             target=f"{ITEMS:,} items: seconds to ready",
             value=statistics.median(seconds),
             limit=3,
             better="lower",
-            detail=f"turns {spread}; files in the system's cache but at the first",
+            detail=f"turns {turns}; the files are in the system's cache, except in the first",
         )
     ]

@@ -1,4 +1,4 @@
-"""What the benchmarks of serving share: large bundles, a server on one core, and loads from the other."""
+"""Shared parts of the serving benchmarks: large bundles, a server on one core, and load generators on the other."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from pasand.types import Array
 CACHE = ROOT / ".cache" / "bundles"
 USERS, LANGUAGES, EVENTS = 20_000, 12, 40
 GENRES, GENRE = 200, 5_000
-"""Genres at least, and items of one at most: were they larger, the best of a genre could not be told from the rest."""
+"""Minimum number of genres, and maximum size of one: in larger genres the best items could not be distinguished."""
 SERVER_CORE, LOAD_CORE = 0, 1
 
 RECIPE = """
@@ -63,7 +63,7 @@ index = "@index"
 class = "pasand.stages.retrieval:FromModel"
 model = "@recent"
 
-[ladder]
+[fallback]
 class = "pasand.stages.retrieval:Fallback"
 retrievers = ["@from_tower", "@from_recent"]
 
@@ -77,14 +77,14 @@ model = "@ranking"
 [recommender]
 class = "pasand.recommender:Recommender"
 filters = ["@seen"]
-retriever = "@ladder"
+retriever = "@fallback"
 stages = ["@rank"]
-width = 200
+n_candidates = 200
 """
 
 
 def dataset(n_items: int) -> Dataset:
-    """Return a log drawn at random: items of genres and languages, users who like a few genres, every item known."""
+    """Return a random log of items with genres and languages, and of users who like four genres each."""
     rng = np.random.default_rng(0)
     genres = max(GENRES, n_items // GENRE)
     genre = rng.integers(0, genres, n_items).astype(np.int32)
@@ -95,22 +95,22 @@ def dataset(n_items: int) -> Dataset:
     chosen = tastes[user, rng.integers(0, 4, len(user))]
     size = start[chosen + 1] - start[chosen]
     item = by_genre[start[chosen] + (size * rng.random(len(user)) ** 3).astype(np.int64)].astype(np.int32)
-    names = tuple(f"genre {i}" for i in range(genres))
-    spoken = tuple(f"language {i}" for i in range(LANGUAGES))
+    genre_names = tuple(f"genre {i}" for i in range(genres))
+    languages = tuple(f"language {i}" for i in range(LANGUAGES))
     titles = np.array([f"Title {i}" for i in range(n_items)], np.dtypes.StringDType())
     order = rng.permutation(len(user))
     return Dataset(
-        name=f"drawn, {n_items:,} items",
+        name=f"random, {n_items:,} items",
         users=Vocabulary(f"u{i:06}" for i in range(USERS)),
         items=Vocabulary(f"i{i:08}" for i in range(n_items)),
         user=user[order],
         item=item[order],
         time=np.sort(rng.integers(1_700_000_000, 1_731_000_000, len(user))),
-        user_features={"language": Feature(kind="categorical", values=_codes(rng, LANGUAGES, USERS), names=spoken)},
+        user_features={"language": Feature(kind="categorical", values=_codes(rng, LANGUAGES, USERS), names=languages)},
         item_features={
             "title": Feature(kind="text", values=titles),
-            "genre": Feature(kind="categorical", values=genre, names=names),
-            "language": Feature(kind="categorical", values=_codes(rng, LANGUAGES, n_items), names=spoken),
+            "genre": Feature(kind="categorical", values=genre, names=genre_names),
+            "language": Feature(kind="categorical", values=_codes(rng, LANGUAGES, n_items), names=languages),
             "year": Feature(kind="number", values=rng.integers(1950, 2026, n_items).astype(np.float32)),
         },
     )
@@ -121,15 +121,15 @@ def _codes(rng: np.random.Generator, n: int, size: int) -> Array:
 
 
 def bundle_of(n_items: int, text: str = RECIPE) -> Path:
-    """Return the folder of a bundle with so many items, made at the first call and kept under `.cache`."""
-    place = CACHE / f"{n_items}-{recipe.build(text).digest[:8]}"
-    if not (place / "manifest.json").exists():
+    """Return the folder of a bundle with this many items, which the first call creates under `.cache`."""
+    folder = CACHE / f"{n_items}-{recipe.build(text).digest[:8]}"
+    if not (folder / "manifest.json").exists():
         data = dataset(n_items)
         began = time.perf_counter()
-        place.parent.mkdir(parents=True, exist_ok=True)
-        bundle.write(place, recipe.build(text).fit(data, seed=0), data, seed=0)
-        print(f"bundle of {n_items:,} items made in {time.perf_counter() - began:.0f} s", file=sys.stderr)
-    return place
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        bundle.write(folder, recipe.build(text).fit(data, seed=0), data, seed=0)
+        print(f"bundle of {n_items:,} items created in {time.perf_counter() - began:.0f} s", file=sys.stderr)
+    return folder
 
 
 @dataclass
@@ -142,19 +142,19 @@ class Server:
 
     @property
     def url(self) -> str:
-        """Its address."""
+        """Address of the service."""
         return f"http://127.0.0.1:{self.port}"
 
     @property
     def resident_mb(self) -> float:
-        """Memory that it holds, in MB."""
+        """Resident memory of the process in MB."""
         pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 @contextmanager
-def server(place: Path, *options: str) -> Iterator[Server]:
-    """Give a service of a bundle, on a core of its own, with an empty state."""
+def server(bundle_folder: Path, *options: str) -> Iterator[Server]:
+    """Run a service of a bundle on a core of its own, with an empty state; stop it at exit."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = int(free.getsockname()[1])
@@ -163,7 +163,7 @@ def server(place: Path, *options: str) -> Iterator[Server]:
         began = time.perf_counter()
         with Path(folder, "output").open("wb") as output:
             process = subprocess.Popen(
-                [*command, "serve", str(place), "--port", str(port), "--folder", folder, "--no-log", *options],
+                [*command, "serve", str(bundle_folder), "--port", str(port), "--folder", folder, "--no-log", *options],
                 stdout=output,
                 stderr=output,
             )
@@ -184,12 +184,16 @@ def server(place: Path, *options: str) -> Iterator[Server]:
 
 @dataclass(frozen=True)
 class Load:
-    """What a load met, in milliseconds and requests a second."""
+    """Latencies and throughput of a load."""
 
     p50: float
+    """Median latency in milliseconds."""
     p99: float
+    """99th percentile of the latency in milliseconds."""
     rate: float
+    """Requests per second."""
     failed: int
+    """Number of failed requests."""
 
 
 SCRIPT = """
@@ -202,34 +206,38 @@ end
 """
 
 
-def closed(server: Server, connections: int, seconds: int) -> Load:
-    """Return what wrk meets that sends each connection's next request when it has the answer to the last."""
+def closed_loop(server: Server, connections: int, seconds: int) -> Load:
+    """Measure with wrk, which sends the next request of a connection as soon as it has the response to the last."""
     with TemporaryDirectory() as folder:
-        script = Path(folder, "ask.lua")
+        script = Path(folder, "recommend.lua")
         script.write_text(SCRIPT.format(number=connections * 7919, users=USERS))
         command = ["taskset", "-c", str(LOAD_CORE), "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency"]
-        told = subprocess.run(
-            [*command, "-s", str(script), server.url], capture_output=True, text=True, check=True
-        ).stdout
-    found = {share: _milliseconds(text) for share, text in re.findall(r"^ +(50|99)% +(\S+)$", told, re.MULTILINE)}
-    failed = re.search(r"Non-2xx or 3xx responses: (\d+)", told)
-    errors = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", told)
-    missed = int(failed[1]) if failed else 0
-    missed += sum(map(int, errors.groups())) if errors else 0
-    rate = re.search(r"Requests/sec:\s+(\S+)", told)
-    return Load(found["50"], found["99"], float(rate[1]) if rate else 0.0, missed)
+        command += ["-s", str(script), server.url]
+        output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    latency = {share: _milliseconds(text) for share, text in re.findall(r"^ +(50|99)% +(\S+)$", output, re.MULTILINE)}
+    statuses = re.search(r"Non-2xx or 3xx responses: (\d+)", output)
+    errors = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", output)
+    failed = int(statuses[1]) if statuses else 0
+    failed += sum(map(int, errors.groups())) if errors else 0
+    rate = re.search(r"Requests/sec:\s+(\S+)", output)
+    return Load(latency["50"], latency["99"], float(rate[1]) if rate else 0.0, failed)
 
 
 def _milliseconds(text: str) -> float:
+    """Return the milliseconds of a time as wrk prints it.
+
+    >>> _milliseconds("1.5s"), _milliseconds("250us")
+    (1500.0, 0.25)
+    """
     number = float(re.sub("[a-z]+", "", text))
     return number * {"us": 0.001, "ms": 1.0, "s": 1000.0}[re.sub("[0-9.]+", "", text)]
 
 
 def open_loop(server: Server, rate: float, seconds: float, connections: int = 64) -> tuple[Array, int]:
-    """Return the milliseconds of each request of a constant stream, from when it was due, and how many failed.
+    """Send requests at a constant rate; return the milliseconds of each since it was due, and how many failed.
 
-    A request that has to wait for a connection waits on the clock too, so that a server that stalls is charged for
-    all that came meanwhile.
+    The time that a request waits for a free connection counts too, so that a stall of the server shows in all requests
+    that were due meanwhile.
     """
     os.sched_setaffinity(0, {LOAD_CORE})
     try:
@@ -246,7 +254,7 @@ async def _stream(server: Server, rate: float, seconds: float, connections: int)
     failed = 0
     rng = np.random.default_rng(0)
 
-    async def one(due: float, user: int) -> None:
+    async def request(due: float, user: int) -> None:
         nonlocal failed
         reader, writer = await free.get()
         body = b'{"user_id":"u%06d","k":20}' % user
@@ -266,7 +274,7 @@ async def _stream(server: Server, rate: float, seconds: float, connections: int)
         wait = due - time.perf_counter()
         if wait > 0:
             await asyncio.sleep(wait)
-        task = asyncio.create_task(one(due, int(rng.integers(USERS))))
+        task = asyncio.create_task(request(due, int(rng.integers(USERS))))
         tasks.add(task)
         task.add_done_callback(tasks.discard)
     await asyncio.gather(*tasks)
@@ -275,6 +283,6 @@ async def _stream(server: Server, rate: float, seconds: float, connections: int)
     return np.array(spent), failed + total - len(spent)
 
 
-def told(loads: Sequence[Load]) -> str:
-    """Return loads in words."""
-    return "; ".join(f"p50 {one.p50:.2f}, p99 {one.p99:.2f} ms, {one.rate:,.0f}/s" for one in loads)
+def as_text(loads: Sequence[Load]) -> str:
+    """Return the figures of loads as text."""
+    return "; ".join(f"p50 {load.p50:.2f}, p99 {load.p99:.2f} ms, {load.rate:,.0f}/s" for load in loads)

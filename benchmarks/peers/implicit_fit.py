@@ -1,6 +1,7 @@
-"""Fit one model of `implicit`: implicit_fit.py ials|item_knn PAIRS.npz OUT.npy OPTIONS; prints the seconds in JSON.
+"""Fits a model of `implicit` and prints the seconds as JSON: implicit_fit.py ials|item_knn PAIRS.npz OUT.npy OPTIONS.
 
-PAIRS holds user, item, shape and the users to answer; OUT gets their ten best items not met in training.
+PAIRS holds user, item, shape and the test users; OUT gets the ten best items of each that are not in its history.
+OPTIONS are the model's settings as JSON.
 """
 
 import json

@@ -1,4 +1,9 @@
-"""Seconds of an epoch of NeuMF in Keras: argv users, items, examples, batch, dimensions, layers with commas, turns."""
+"""Prints the seconds of training epochs of NeuMF in Keras, the version and the number of threads, as JSON.
+
+keras_neumf.py USERS ITEMS EXAMPLES BATCH_SIZE DIMENSIONS LAYERS TURNS
+
+LAYERS are the widths of the dense layers, with commas between them; TURNS is the number of timed epochs.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +26,9 @@ label = (rng.random(examples) < 0.2).astype(np.float32)
 u, i = tf.keras.Input((), dtype="int32"), tf.keras.Input((), dtype="int32")
 
 
-def vectors(n: int, of: object) -> object:
-    """Return the vectors of codes."""
-    return tf.keras.layers.Embedding(n + 1, dimensions)(of)
+def vectors(n: int, codes: object) -> object:
+    """Return the embeddings of codes."""
+    return tf.keras.layers.Embedding(n + 1, dimensions)(codes)
 
 
 product = tf.keras.layers.Multiply()([vectors(users, u), vectors(items, i)])
@@ -33,12 +38,12 @@ for width in layers:
 output = tf.keras.layers.Dense(1)(tf.keras.layers.Concatenate()([product, dense]))
 model = tf.keras.Model([u, i], output)
 model.compile(tf.keras.optimizers.Adam(1e-3), tf.keras.losses.BinaryCrossentropy(from_logits=True))
-fed = tf.data.Dataset.from_tensor_slices(((user.astype(np.int32), item.astype(np.int32)), label)).batch(batch)
-fed = fed.cache().prefetch(tf.data.AUTOTUNE)
-model.fit(fed, epochs=1, verbose=0)
+batches = tf.data.Dataset.from_tensor_slices(((user.astype(np.int32), item.astype(np.int32)), label)).batch(batch)
+batches = batches.cache().prefetch(tf.data.AUTOTUNE)
+model.fit(batches, epochs=1, verbose=0)
 seconds = []
 for _ in range(turns):
     began = time.perf_counter()
-    model.fit(fed, epochs=1, verbose=0)
+    model.fit(batches, epochs=1, verbose=0)
     seconds.append(time.perf_counter() - began)
 print(json.dumps({"seconds": seconds, "version": tf.__version__, "threads": threads}))

@@ -1,11 +1,11 @@
-"""Fit one model of RecTools and print the seconds in JSON.
+"""Fits a model of RecTools and prints the seconds and the version as JSON.
 
 rectools_fit.py ease|ease_transposed|item_knn PAIRS.npz OUT.npy VALUE
 
-PAIRS holds user, item and the users to answer; OUT gets their ten best items not met in training, -1 where short.
-VALUE is EASE's regularisation, or the number of neighbours (the item itself among them). RecTools ranks by the
-transpose of EASE's weights: "ease_transposed" is RecTools as it stands, "ease" ranks by the same weights the way the
-paper has them (Steck 2019, eq. 2: scores are x B).
+PAIRS holds user, item and the test users. OUT gets the ten best items of each that are not in its history, padded with
+-1. VALUE is EASE's regularisation, or the number of neighbours (the item itself among them). RecTools ranks by the
+transpose of EASE's weights: "ease_transposed" is unchanged RecTools, "ease" ranks by the same weights in the paper's
+direction (Steck 2019, eq. 2: scores are x B).
 """
 
 import json
@@ -36,8 +36,8 @@ users = pairs["users"]
 if kind == "ease":
     model.weight = np.ascontiguousarray(model.weight.T)
 found = model.recommend(users=users, dataset=data, k=10, filter_viewed=True)
-place = pd.Series(np.arange(len(users)), index=users)
+row = pd.Series(np.arange(len(users)), index=users)
 items = np.full((len(users), 10), -1, np.int64)
-items[place[found[Columns.User]].to_numpy(), found[Columns.Rank].to_numpy() - 1] = found[Columns.Item].to_numpy()
+items[row[found[Columns.User]].to_numpy(), found[Columns.Rank].to_numpy() - 1] = found[Columns.Item].to_numpy()
 np.save(out, items)
 print(json.dumps({"seconds": seconds, "version": version("rectools")}))

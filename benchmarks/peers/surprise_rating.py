@@ -1,6 +1,8 @@
-"""Prints the test RMSE of Surprise's SVD and SVD++ on one fold, with defaults, and of SVD tuned: FOLDER FOLD.
+"""Prints the test RMSE on one fold of Surprise's SVD and SVD++ with defaults, and of tuned SVD, as JSON.
 
-SVD is tuned as ours is: on a random tenth of the fold's base, then learnt again from the whole base.
+surprise_rating.py FOLDER FOLD
+
+SVD is tuned as ours is: on a random tenth of the fold's base, then trained again on the whole base.
 """
 
 from __future__ import annotations
@@ -22,12 +24,12 @@ GRID = [
 
 folder, fold = Path(sys.argv[1]), int(sys.argv[2])
 reader = Reader("ml-100k")
-with tempfile.TemporaryDirectory() as place:
+with tempfile.TemporaryDirectory() as temporary:
     files = []
     for part in ("base", "test"):
-        plain = Path(place) / part
-        plain.write_bytes(gzip.decompress((folder / f"u{fold}.{part}.gz").read_bytes()))
-        files.append(str(plain))
+        unzipped = Path(temporary) / part
+        unzipped.write_bytes(gzip.decompress((folder / f"u{fold}.{part}.gz").read_bytes()))
+        files.append(str(unzipped))
     train, test = next(PredefinedKFold().split(Dataset.load_from_folds([tuple(files)], reader)))
     inner, held = train_test_split(Dataset.load_from_file(files[0], reader), test_size=0.1, random_state=fold)
 

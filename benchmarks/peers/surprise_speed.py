@@ -1,6 +1,8 @@
-"""Prints the seconds that a fit of Surprise's SVD takes, and its RMSE on held-out ratings.
+"""Prints the seconds of a fit of Surprise's SVD, and its RMSE on held-out ratings, as JSON.
 
-Arguments: TRAIN TEST FACTORS EPOCHS; files of tab-separated user, item, rating.
+surprise_speed.py TRAIN TEST FACTORS EPOCHS
+
+TRAIN and TEST are files of tab-separated user, item, rating.
 """
 
 from __future__ import annotations

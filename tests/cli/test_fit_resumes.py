@@ -72,7 +72,7 @@ def test_an_interrupted_fit_goes_on(
 
     (tmp_path / "bpr.toml").write_text(RECIPE.format(batch_size=256))
     assert fit(tmp_path, "out") == 0
-    assert "resuming the training kept in" in capsys.readouterr().err
+    assert "resuming training from" in capsys.readouterr().err
     assert not kept.exists()
     resumed = bundle.read(tmp_path / "out").assembly.fitted["bpr"].state()
     for name, array in undisturbed.items():
