@@ -89,7 +89,7 @@ def _against_faiss(index: IVF, items: Vectors, queries: Vectors, best: Array, se
     peer = engine.index_factory(DIMENSIONS, f"IVF{len(index._lists)},SQfp16", faiss.METRIC_INNER_PRODUCT)
     peer.train(items[np.random.default_rng(3).choice(len(items), 64 * peer.nlist, replace=False)])
     peer.add(items)
-    detail = f"built in {seconds:.0f} s, {_bytes(index):.0f} bytes a vector, estimated recall {index.recall:.4f}"
+    detail = f"built in {seconds:.0f} s, {_bytes(index):.0f} bytes a vector, stated recall {index.recall:.4f}"
     rng = np.random.default_rng(4)
     score = items @ queries[0]
     yield from _pair("all allowed", index, peer, queries, best, None, (0.99, 1.3), detail)
@@ -148,7 +148,7 @@ def _peer(peer: Any, probes: int, allowed: Mask | None) -> Callable[[Vectors], A
 
 def _row(name: str, index: Index, queries: Vectors, best: Array, detail: str = "") -> Row:
     recall, milliseconds = measured(search_of(index), queries, best)
-    detail = f"{detail}{milliseconds:.3f} ms, estimated recall {index.recall:.4f}"
+    detail = f"{detail}{milliseconds:.3f} ms, stated recall {index.recall:.4f}"
     return Row(target=f"{name}, all allowed: recall@{K}", value=recall, limit=None, better="higher", detail=detail)
 
 

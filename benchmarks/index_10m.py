@@ -35,7 +35,7 @@ def run() -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "index"
         built.save(file)
-        lists, estimated, size = len(built._lists), built.recall, file.stat().st_size / 1e9
+        lists, stated, size = len(built._lists), built.recall, file.stat().st_size / 1e9
         del built
         before = _resident()
         began = time.perf_counter()
@@ -44,7 +44,7 @@ def run() -> list[Row]:
         recall, milliseconds = measured(search_of(index), queries, best)
         resident = _resident() - before
         masked, masked_time = measured(search_of(index, allowed), queries, best_allowed)
-    detail = f"{processor:.1f} minutes of one processor; {lists:,} lists; estimated recall {estimated:.4f}"
+    detail = f"{processor:.1f} minutes of one processor; {lists:,} lists; stated recall {stated:.4f}"
     mapped = f"after {QUERIES + 1} queries of the mapped index, which loaded in {load:.2f} s"
     return [
         Row(target="building, minutes", value=minutes, limit=None, better="lower", detail=detail),

@@ -61,9 +61,7 @@ def run() -> list[Row]:
         for thread in calling:
             thread.join()
     mixed = sum(fault == "mixed" for fault in faults)
-    detail = (
-        f"{len(times):,} requests during {SWAPS} swaps of {seconds:.2f} s each, the slowest {max(times):.0f} ms"
-    )
+    detail = f"{len(times):,} requests, the slowest {max(times):.0f} ms, during {SWAPS} swaps of {seconds:.2f} s each"
     return [
         Row(target="failed requests", value=float(len(faults) - mixed), limit=0, better="lower", detail=detail),
         Row(target="responses that mix two bundles", value=float(mixed), limit=0, better="lower"),

@@ -1,4 +1,4 @@
-"""The commands as a person types them; the process is this one, the files are real."""
+"""The commands of the command line, run in this process on real files."""
 
 from __future__ import annotations
 
@@ -48,24 +48,24 @@ def bundle(log: Path) -> Path:
     return folder
 
 
-def test_demo_does_the_whole_path(tmp_path: Path, capsys: Output) -> None:
+def test_demo_runs_the_whole_path(tmp_path: Path, capsys: Output) -> None:
     assert pasand("demo", "--folder", tmp_path, "--no-serve") == 0
-    told = capsys.readouterr().out
-    assert "beats popularity" in told
-    assert "because of" in told
+    output = capsys.readouterr().out
+    assert "beats popularity" in output
+    assert "because of" in output
     assert "<svg" in (tmp_path / "reports" / "bollywood.html").read_text()
     assert pasand("recommend", tmp_path / "bundles" / "bollywood", "--json", "-") == 0
 
 
-def test_compare_writes_the_figures_and_the_page(log: Path, tmp_path: Path, capsys: Output) -> None:
+def test_compare_writes_the_results_and_the_report(log: Path, tmp_path: Path, capsys: Output) -> None:
     out, page = tmp_path / "out.json", tmp_path / "out.html"
     assert pasand("compare", log, "--models", "item_knn,ease", "--k", "5,10", "--json", out, "--report", page) == 0
-    told = json.loads(out.read_text())
-    assert told["protocol"].startswith("temporal")
-    assert told["k"] == [5, 10]
-    names = [model["name"] for model in told["models"]]
+    results = json.loads(out.read_text())
+    assert results["protocol"].startswith("temporal")
+    assert results["k"] == [5, 10]
+    names = [model["name"] for model in results["models"]]
     assert set(names) == {"item_knn", "ease", "popularity", "popularity_recent"}
-    for model in told["models"]:
+    for model in results["models"]:
         interval = model["metrics"]["ndcg@5"]
         assert interval["low"] <= interval["mean"] <= interval["high"]
         assert {"hyperparameters", "warm", "cold", "fit_seconds", "evaluate_seconds", "peak_memory_mb"} <= set(model)
@@ -74,19 +74,19 @@ def test_compare_writes_the_figures_and_the_page(log: Path, tmp_path: Path, caps
     assert "item_knn" in capsys.readouterr().out
 
 
-def test_recipes_compete_as_they_would_be_saved(log: Path, tmp_path: Path, capsys: Output) -> None:
+def test_recipes_are_compared_as_they_would_be_saved(log: Path, tmp_path: Path, capsys: Output) -> None:
     own = tmp_path / "mine.toml"
     own.write_text((PACKAGED / "classic.toml").read_text())
     assert pasand("compare", log, "--models", f"item_knn,classic,{own}", "--json", "-") == 0
-    told = {model["name"]: model for model in json.loads(capsys.readouterr().out)["models"]}
-    assert told["mine"]["metrics"] == told["classic"]["metrics"] != told["item_knn"]["metrics"]
+    results = {model["name"]: model for model in json.loads(capsys.readouterr().out)["models"]}
+    assert results["mine"]["metrics"] == results["classic"]["metrics"] != results["item_knn"]["metrics"]
 
 
-def test_deep_models_compete_by_name_with_their_fields(log: Path, tmp_path: Path, capsys: Output) -> None:
+def test_deep_models_are_compared_with_hyper_parameters(log: Path, tmp_path: Path, capsys: Output) -> None:
     page = tmp_path / "deep.html"
     fields = ["bpr_mf.epochs=2", "two_tower.epochs=2", "two_tower.layers=8,4", "two_tower.item_features=none"]
-    told = [word for field in fields for word in ("--set", field)]
-    assert pasand("compare", log, "--models", "bpr_mf,two_tower", *told, "--json", "-", "--report", page) == 0
+    options = [word for field in fields for word in ("--set", field)]
+    assert pasand("compare", log, "--models", "bpr_mf,two_tower", *options, "--json", "-", "--report", page) == 0
     found = {model["name"]: model for model in json.loads(capsys.readouterr().out)["models"]}
     assert set(found) == {"popularity", "popularity_recent", "bpr_mf", "two_tower"}
     assert found["two_tower"]["hyperparameters"]["layers"] == [8, 4]
@@ -99,14 +99,14 @@ def test_deep_models_compete_by_name_with_their_fields(log: Path, tmp_path: Path
     assert "two_tower: ndcg@10" in page.read_text()
 
 
-def test_a_recipe_with_the_name_of_a_model_keeps_its_ending(tmp_path: Path) -> None:
+def test_a_recipe_with_the_name_of_a_model_keeps_its_suffix(tmp_path: Path) -> None:
     own = tmp_path / "bpr_mf.toml"
     own.write_text((PACKAGED / "classic.toml").read_text())
     chosen = contenders(tastes(), ["bpr_mf", str(own), "classic"])
     assert [contender.name for contender in chosen] == ["bpr_mf", "bpr_mf.toml", "classic"]
 
 
-def test_what_would_take_minutes_is_not_done_unasked(capsys: Output) -> None:
+def test_slow_models_are_left_out_by_default(capsys: Output) -> None:
     data = World(n_users=50, n_items=10_001, days=5).dataset()
     chosen = [contender.name for contender in contenders(data, None)]
     assert "ease" not in chosen
@@ -116,34 +116,34 @@ def test_what_would_take_minutes_is_not_done_unasked(capsys: Output) -> None:
 
 def test_json_to_standard_output_is_json_alone(log: Path, capsys: Output) -> None:
     assert pasand("compare", log, "--models", "item_knn", "--json", "-", "--set", "item_knn.neighbours=3") == 0
-    told = json.loads(capsys.readouterr().out)
-    chosen = next(model for model in told["models"] if model["name"] == "item_knn")
+    results = json.loads(capsys.readouterr().out)
+    chosen = next(model for model in results["models"] if model["name"] == "item_knn")
     assert chosen["hyperparameters"]["neighbours"] == 3
 
 
 @pytest.mark.parametrize("protocol", ["temporal", "leave-last-out", "strong-generalisation", "folds"])
-def test_every_protocol_names_itself(log: Path, capsys: Output, protocol: str) -> None:
+def test_results_name_their_protocol(log: Path, capsys: Output, protocol: str) -> None:
     assert pasand("compare", log, "--models", "item_knn", "--protocol", protocol, "--json", "-") == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["protocol"].startswith(protocol)
-    assert (told["leakage"] is None) == (protocol == "temporal")
+    results = json.loads(capsys.readouterr().out)
+    assert results["protocol"].startswith(protocol)
+    assert (results["leakage"] is None) == (protocol == "temporal")
 
 
 def test_tune_finds_and_tests_the_best(log: Path, tmp_path: Path, capsys: Output) -> None:
     page, out = tmp_path / "t.html", tmp_path / "t.json"
     grid = ("--grid", "dimensions=2,4", "--grid", "l2=0.02,0.1")
     assert pasand("tune", log, "--model", "biased_mf", *grid, "--report", page, "--json", out) == 0
-    told = json.loads(out.read_text())
-    assert len(told["trials"]) == 4
-    assert told["metric"] == "rmse"
-    means = [trial["validation"]["rmse"]["mean"] for trial in told["trials"]]
-    assert told["best"]["validation"]["rmse"]["mean"] == min(means)
-    assert "rmse" in told["test"]["metrics"]
+    results = json.loads(out.read_text())
+    assert len(results["trials"]) == 4
+    assert results["metric"] == "rmse"
+    means = [trial["validation"]["rmse"]["mean"] for trial in results["trials"]]
+    assert results["best"]["validation"]["rmse"]["mean"] == min(means)
+    assert "rmse" in results["test"]["metrics"]
     assert page.read_text().count("dimensions 2, l2 0.02") >= 1
     assert "test all: rmse" in capsys.readouterr().out
 
 
-def test_fit_and_recommend_for_known_new_and_nobody(bundle: Path, capsys: Output) -> None:
+def test_fit_and_recommend_for_known_new_and_unknown_users(bundle: Path, capsys: Output) -> None:
     capsys.readouterr()
     assert pasand("recommend", bundle, "--user", "u001", "-k", "5", "--why", "--json", "-") == 0
     known = json.loads(capsys.readouterr().out)
@@ -155,16 +155,23 @@ def test_fit_and_recommend_for_known_new_and_nobody(bundle: Path, capsys: Output
     assert new["known"] is False
     assert not {"i000", "i003"} & {line["item_id"] for line in new["items"]}
     first = [int(line["item_id"][1:]) % 3 for line in new["items"][:3]]
-    assert first == [0, 0, 0], "somebody who took two items of one group is offered that group"
-    assert pasand("recommend", bundle, "--user", "nobody") == 0
-    assert "not in the log, answered by what is popular" in capsys.readouterr().out
+    assert first == [0, 0, 0], "a new user with two items of one group gets items of that group"
+    assert pasand("recommend", bundle, "--user", "unknown") == 0
+    assert "unknown: not in the log, recommendations are based on popularity" in capsys.readouterr().out
 
 
-def test_one_model_is_fitted_by_name_with_its_fields(log: Path, tmp_path: Path, capsys: Output) -> None:
+def test_a_single_model_is_fitted_with_hyper_parameters(log: Path, tmp_path: Path, capsys: Output) -> None:
     out = tmp_path / "tower"
-    fields = ["epochs=1", "layers=8,4", "item_features=none", "learning_rate=1e-05", "use_ids=true", "negative_sampling=popularity"]
-    told = [word for field in fields for word in ("--set", field)]
-    assert pasand("fit", log, "--model", "two_tower", *told, "--out", out) == 0
+    fields = [
+        "epochs=1",
+        "layers=8,4",
+        "item_features=none",
+        "learning_rate=1e-05",
+        "use_ids=true",
+        "negative_sampling=popularity",
+    ]
+    options = [word for field in fields for word in ("--set", field)]
+    assert pasand("fit", log, "--model", "two_tower", *options, "--out", out) == 0
     model = bundles.read(out).assembly.components["model"]
     assert (model.epochs, model.layers, model.item_features, model.learning_rate) == (1, (8, 4), (), 1e-5)
     assert (model.use_ids, model.negative_sampling) == (True, "popularity")
@@ -173,11 +180,11 @@ def test_one_model_is_fitted_by_name_with_its_fields(log: Path, tmp_path: Path, 
     assert len(json.loads(capsys.readouterr().out)["items"]) == 10
 
 
-def test_k_beyond_the_catalogue_gives_what_there_is(bundle: Path, capsys: Output) -> None:
+def test_k_beyond_the_catalogue_gives_the_whole_catalogue(bundle: Path, capsys: Output) -> None:
     capsys.readouterr()
-    assert pasand("recommend", bundle, "--user", "nobody", "-k", "500") == 0
+    assert pasand("recommend", bundle, "--user", "unknown", "-k", "500") == 0
     assert "only 30 items are left" in capsys.readouterr().out
-    assert pasand("recommend", bundle, "--user", "nobody", "-k", "9" * 30) == 0
+    assert pasand("recommend", bundle, "--user", "unknown", "-k", "9" * 30) == 0
 
 
 def test_data_check_reports(log: Path, capsys: Output) -> None:
@@ -200,10 +207,10 @@ def test_the_version_is_printed(capsys: Output) -> None:
         (["compare", "LOG", "--models", "nonsense"], "no such model"),
         (["compare", "LOG", "--protocol", "nonsense"], "no such protocol"),
         (["compare", "LOG", "--set", "ease.l3=1", "--models", "ease"], "l3"),
-        (["compare", "LOG", "--set", "ease.l2=1", "--models", "item_knn"], "of no model"),
+        (["compare", "LOG", "--set", "ease.l2=1", "--models", "item_knn"], "no model of that name is compared"),
         (["compare", "LOG", "--set", "ease"], "not of the form"),
         (["compare", "LOG", "--metrics", "wisdom@3"], "no such metric"),
-        (["compare", "LOG", "--column", "film=item"], "no such part"),
+        (["compare", "LOG", "--column", "film=item"], "events have no such column"),
         (["compare", "LOG", "--set", "ease.l2=-1", "--models", "ease"], "l2 must be positive"),
         (["compare", "LOG", "--histories", "lively"], "live or frozen"),
         (["compare", "LOG", "--query", "select 1"], "only a database"),
@@ -222,16 +229,16 @@ def test_the_version_is_printed(capsys: Output) -> None:
         (["data", "get", "nonsense"], "nonsense"),
         (["data", "get", "ml-100k", "--folder", "/proc/none", "--url", "http://127.0.0.1:1/"], "cannot be made"),
         (["data", "get", "ml-100k", "--folder", "nowhere", "--url", "nonsense"], "not a web address"),
-        (["fit", "LOG", "--out", "b", "--model", "ease", "--recipe", "classic"], "given beside --model"),
-        (["fit", "LOG", "--out", "b", "--set", "l2=3"], "of no --model"),
+        (["fit", "LOG", "--out", "b", "--model", "ease", "--recipe", "classic"], "given together with --model"),
+        (["fit", "LOG", "--out", "b", "--set", "l2=3"], "given without --model"),
         (["fit", "LOG", "--out", "b", "--model", "ease", "--set", "l2=3,4"], "one value is needed"),
         (["fit", "LOG", "--out", "b", "--model", "ease", "--set", "l2=-1"], "l2 must be positive"),
-        (["fit", "LOG", "--out", "b", "--model", "sasrec", "--set", "dimensions=none"], "cannot say None"),
+        (["fit", "LOG", "--out", "b", "--model", "sasrec", "--set", "dimensions=none"], "cannot hold None"),
         (["tune", "LOG", "--model", "ease"], "no fields to search are given"),
         (["fit", "LOG", "--out", "LOG"], "exists and is not a bundle"),
     ],
 )
-def test_wrong_input_ends_in_one_sentence(
+def test_wrong_input_prints_one_error_message(
     log: Path, bundle: Path, tmp_path: Path, capsys: Output, arguments: list[str], message: str
 ) -> None:
     capsys.readouterr()
@@ -242,13 +249,13 @@ def test_wrong_input_ends_in_one_sentence(
     assert "Traceback" not in error
 
 
-def test_lists_longer_than_the_catalogue_hold_it_whole(log: Path, capsys: Output) -> None:
+def test_lists_longer_than_the_catalogue_hold_every_item(log: Path, capsys: Output) -> None:
     assert pasand("compare", log, "--models", "item_knn", "--k", "30,100000000", "--json", "-") == 0
     for model in json.loads(capsys.readouterr().out)["models"]:
         assert model["metrics"]["recall@30"]["mean"] == model["metrics"]["recall@100000000"]["mean"] == 1
 
 
-def test_a_narrow_terminal_keeps_what_matters(capsys: Output) -> None:
+def test_a_narrow_terminal_keeps_the_important_columns(capsys: Output) -> None:
     head = ["model", "ndcg@10 [95 %]", "recall@10", "rmse", "warm", "cold", "beats popularity", "fit s", "MB"]
     row = ["popularity_recent", "0.1000 [0.0000, 0.2000]", *["0.5000"] * 4, "NO (p < .05)", "1.00", "300"]
     for width, left in ((140, head), (100, [*head[:2], *head[3:7]]), (40, [head[0], head[1], head[6]])):
@@ -256,20 +263,20 @@ def test_a_narrow_terminal_keeps_what_matters(capsys: Output) -> None:
         assert [str(column.header) for column in table.columns] == left
 
 
-def test_both_baselines_may_be_named(log: Path, capsys: Output) -> None:
+def test_baselines_and_duplicates_may_be_named(log: Path, capsys: Output) -> None:
     assert pasand("compare", log, "--models", "popularity,popularity_recent,random,random", "--json", "-") == 0
     names = [model["name"] for model in json.loads(capsys.readouterr().out)["models"]]
     assert sorted(names) == ["popularity", "popularity_recent", "random"]
 
 
-def test_a_name_is_shown_as_it_is(log: Path, tmp_path: Path, capsys: Output) -> None:
+def test_brackets_in_names_are_printed(log: Path, tmp_path: Path, capsys: Output) -> None:
     strange = tmp_path / "a [bold]log.csv"
     strange.write_bytes(log.read_bytes())
     assert pasand("compare", strange, "--models", "item_knn") == 0
     assert "a [bold]log.csv: " in capsys.readouterr().out
 
 
-def test_nothing_stays_of_a_result_that_the_disk_has_no_room_for(
+def test_a_full_disk_leaves_no_partial_result(
     log: Path, tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object, **__: object) -> None:
@@ -283,7 +290,7 @@ def test_nothing_stays_of_a_result_that_the_disk_has_no_room_for(
         assert not list(tmp_path.iterdir())
 
 
-def test_a_usage_error_is_told_by_the_command(capsys: Output) -> None:
+def test_a_usage_error_is_printed(capsys: Output) -> None:
     assert pasand("recommend", "somewhere", "-k", "0") == 2
     assert "greater than or equal to 1" in capsys.readouterr().err
 
@@ -307,7 +314,7 @@ def test_ctrl_c_stops_cleanly(tmp_path: Path, arguments: list[str]) -> None:
     pipe = subprocess.PIPE
     with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=pipe, stderr=pipe, text=True) as process:
         assert process.stdout is not None
-        while "users and" not in process.stdout.readline():  # the log has been read; what is long begins
+        while "users and" not in process.stdout.readline():  # the log has been read; the long part begins
             assert process.poll() is None
         time.sleep(0.3)
         process.send_signal(signal.SIGINT)
@@ -320,13 +327,13 @@ def test_ctrl_c_stops_cleanly(tmp_path: Path, arguments: list[str]) -> None:
     assert not (tmp_path / "bundle" / "manifest.json").exists()
 
 
-def test_ctrl_c_inside_compiled_code_is_ctrl_c(monkeypatch: pytest.MonkeyPatch, capsys: Output) -> None:
-    def stopped(**_: object) -> None:
+def test_ctrl_c_inside_compiled_code_is_recognised(monkeypatch: pytest.MonkeyPatch, capsys: Output) -> None:
+    def interrupted(**_: object) -> None:
         try:
             raise KeyboardInterrupt
         except KeyboardInterrupt as error:
             raise SystemError("returned a result with an exception set") from error
 
-    monkeypatch.setattr(main, "application", lambda only: stopped)
+    monkeypatch.setattr(main, "application", lambda only: interrupted)
     assert pasand("demo") == 130
     assert "stopped" in capsys.readouterr().err

@@ -30,7 +30,7 @@ model = "@items"
 class = "pasand.stages.retrieval:FromModel"
 model = "@popular"
 
-[ladder]
+[fallback]
 class = "pasand.stages.retrieval:Fallback"
 retrievers = ["@from_items", "@from_popular"]
 
@@ -40,7 +40,7 @@ model = "@factors"
 
 [recommender]
 class = "pasand.recommender:Recommender"
-retriever = "@ladder"
+retriever = "@fallback"
 stages = ["@ranking"]
 n_candidates = 40
 """
@@ -62,19 +62,19 @@ def staged(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "bundle"
 
 
-def told(capsys: Output, *arguments: object) -> dict[str, Any]:
+def results_of(capsys: Output, *arguments: object) -> dict[str, Any]:
     capsys.readouterr()
     assert pasand(*arguments, "--json", "-") == 0
-    answer: dict[str, Any] = json.loads(capsys.readouterr().out)
-    return answer
+    results: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return results
 
 
 @pytest.mark.parametrize("kind", ["classic", "staged"])
-def test_the_place_is_that_of_the_recommended_list(kind: str, request: pytest.FixtureRequest, capsys: Output) -> None:
+def test_the_rank_is_that_of_the_recommended_list(kind: str, request: pytest.FixtureRequest, capsys: Output) -> None:
     folder = request.getfixturevalue(kind)
-    shown = told(capsys, "recommend", folder, "--user", USER, "--why")["items"]
+    shown = results_of(capsys, "recommend", folder, "--user", USER, "--why")["items"]
     for line in (shown[0], shown[6]):
-        found = told(capsys, "explain", folder, "--user", USER, "--item", line["item_id"])
+        found = results_of(capsys, "explain", folder, "--user", USER, "--item", line["item_id"])
         assert found["rank"] == line["rank"]
         assert [above["item_id"] for above in found["above"]] == [item["item_id"] for item in shown[: line["rank"] - 1]]
         assert found["steps"][-1]["rank"] == line["rank"]
@@ -85,8 +85,8 @@ def test_the_place_is_that_of_the_recommended_list(kind: str, request: pytest.Fi
 
 
 def test_sources_have_the_names_of_the_recipe(classic: Path, capsys: Output) -> None:
-    item = told(capsys, "recommend", classic, "--user", USER)["items"][0]["item_id"]
-    sources = told(capsys, "explain", classic, "--user", USER, "--item", item)["sources"]
+    item = results_of(capsys, "recommend", classic, "--user", USER)["items"][0]["item_id"]
+    sources = results_of(capsys, "explain", classic, "--user", USER, "--item", item)["sources"]
     assert [(source["name"], source["kind"], source["used"]) for source in sources] == [
         ("from_items", "ItemKNN", True),
         ("from_factors", "IALS", True),
@@ -95,38 +95,38 @@ def test_sources_have_the_names_of_the_recipe(classic: Path, capsys: Output) -> 
     ]
 
 
-def test_a_stage_that_moves_an_item_says_from_where_to_where(staged: Path, capsys: Output) -> None:
-    shown = told(capsys, "recommend", staged, "--user", USER, "-k", 40)["items"]
-    found = told(capsys, "explain", staged, "--user", USER, "--item", shown[14]["item_id"])
+def test_the_rank_before_and_after_a_stage(staged: Path, capsys: Output) -> None:
+    shown = results_of(capsys, "recommend", staged, "--user", USER, "-k", 40)["items"]
+    found = results_of(capsys, "explain", staged, "--user", USER, "--item", shown[14]["item_id"])
     assert found["rank"] is None
-    assert [step["name"] for step in found["steps"]] == ["ladder", "ranking"]
+    assert [step["name"] for step in found["steps"]] == ["fallback", "ranking"]
     assert found["steps"][0]["rank"] == found["sources"][0]["rank"]
     assert found["steps"][1]["rank"] == 15
     assert len(found["above"]) == 10
     capsys.readouterr()
     assert pasand("explain", staged, "--user", USER, "--item", shown[14]["item_id"]) == 0
     printed = capsys.readouterr().out
-    assert "not shown: it came to rank 15, and 10 are shown" in printed
+    assert "not recommended: its rank is 15, and only 10 items are recommended" in printed
     assert "ranking (Rank)" in printed
     assert "15 of 40" in printed
 
 
-def test_what_was_seen_is_barred_and_a_newcomer_is_answered(classic: Path, capsys: Output) -> None:
-    found = told(capsys, "explain", classic, "--history", "Lagaan,Swades", "--item", "Lagaan")
+def test_seen_items_are_excluded_also_for_new_users(classic: Path, capsys: Output) -> None:
+    found = results_of(capsys, "explain", classic, "--history", "Lagaan,Swades", "--item", "Lagaan")
     assert (found["known"], found["excluded_by"], found["rank"]) == (False, ["seen"], None)
-    other = told(capsys, "explain", classic, "--history", "Lagaan,Swades", "--item", "Don", "-k", 90)
+    other = results_of(capsys, "explain", classic, "--history", "Lagaan,Swades", "--item", "Don", "-k", 90)
     assert other["excluded_by"] == []
     assert {cause["item_id"] for cause in other["reason"]} <= {"Lagaan", "Swades"}
     assert pasand("explain", classic, "--history", "Lagaan,Swades", "--item", "Lagaan") == 0
-    assert "barred by seen" in capsys.readouterr().out
+    assert "excluded by seen" in capsys.readouterr().out
 
 
-def test_nobody_is_answered_by_what_is_popular(classic: Path, capsys: Output) -> None:
-    found = told(capsys, "explain", classic, "--item", "Don", "-k", 90)
+def test_an_anonymous_user_gets_popular_items(classic: Path, capsys: Output) -> None:
+    found = results_of(capsys, "explain", classic, "--item", "Don", "-k", 90)
     assert found["reason"] == []
     assert {source["name"] for source in found["sources"] if source["proposed"]} <= {"from_recent", "from_popular"}
     assert pasand("explain", classic, "--item", "Don") == 0
-    assert "no item of the history speaks for it" in capsys.readouterr().out
+    assert "no history item contributed to its score" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -138,15 +138,15 @@ def test_nobody_is_answered_by_what_is_popular(classic: Path, capsys: Output) ->
         (["--history", "Lagan", "--item", "Don"], "--history: 'Lagan' is wrong: not an item of the bundle"),
     ],
 )
-def test_unknown_ids_are_told_with_near_matches(
+def test_errors_of_unknown_ids_name_near_matches(
     classic: Path, capsys: Output, arguments: list[str], message: str
 ) -> None:
     assert pasand("explain", classic, *arguments) == 2
     assert message in " ".join(capsys.readouterr().err.split())
 
 
-def test_an_unknown_user_with_a_history_is_answered(classic: Path, capsys: Output) -> None:
-    found = told(capsys, "explain", classic, "--user", "who", "--history", "Lagaan", "--item", "Don", "-k", 50)
+def test_an_unknown_user_may_have_a_history(classic: Path, capsys: Output) -> None:
+    found = results_of(capsys, "explain", classic, "--user", "who", "--history", "Lagaan", "--item", "Don", "-k", 50)
     assert (found["user_id"], found["known"]) == ("who", False)
 
 

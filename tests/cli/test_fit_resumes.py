@@ -1,4 +1,4 @@
-"""pasand fit goes on where it was interrupted, and leaves nothing behind once the bundle is written."""
+"""pasand fit resumes an interrupted training, and removes its checkpoints once the bundle is written."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def fit(folder: Path, out: str) -> int:
     return stopped.value.code
 
 
-def test_an_interrupted_fit_goes_on(
+def test_an_interrupted_fit_is_resumed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(loop, "CHECKPOINT_INTERVAL", 0.0)
@@ -67,8 +67,8 @@ def test_an_interrupted_fit_goes_on(
     (tmp_path / "bpr.toml").write_text(RECIPE.format(batch_size=128))
     capsys.readouterr()
     assert fit(tmp_path, "out") == 2
-    told = " ".join(capsys.readouterr().err.split())
-    assert "checkpoint of another training: batch_size was 256, is 128" in told
+    error = " ".join(capsys.readouterr().err.split())
+    assert "checkpoint of another training: batch_size was 256, is 128" in error
 
     (tmp_path / "bpr.toml").write_text(RECIPE.format(batch_size=256))
     assert fit(tmp_path, "out") == 0

@@ -29,47 +29,47 @@ def files(tmp_path: Path) -> tuple[Path, Path]:
 
 def test_data_check_reports_impressions(files: tuple[Path, Path], capsys: Output) -> None:
     events, shown = files
-    told = ("--impressions", shown, "--column", "impressions.clicked=hit")
-    assert pasand("data", "check", events, *told, "--json", "-") == 0
+    options = ("--impressions", shown, "--column", "impressions.clicked=hit")
+    assert pasand("data", "check", events, *options, "--json", "-") == 0
     report = json.loads(capsys.readouterr().out)
     assert report["impressions"]["impressions"] == 80
     assert report["impressions"]["clicked"] == pytest.approx(27 / 80)
     assert report["impressions"]["clicks_by_position"] == {"1": pytest.approx(14 / 40), "2": pytest.approx(13 / 40)}
-    assert report["items"] == 12, "one item was only shown"
+    assert report["items"] == 12, "one item was shown but never clicked"
     assert pasand("data", "check", events, "--json", "-") == 0
     assert json.loads(capsys.readouterr().out)["impressions"] is None
 
 
-def test_compare_and_fit_take_impressions(files: tuple[Path, Path], tmp_path: Path, capsys: Output) -> None:
+def test_compare_and_fit_read_impressions(files: tuple[Path, Path], tmp_path: Path, capsys: Output) -> None:
     events, shown = files
-    told = ("--impressions", shown, "--column", "impressions.clicked=hit")
-    assert pasand("compare", events, "--models", "item_knn", *told) == 0
+    options = ("--impressions", shown, "--column", "impressions.clicked=hit")
+    assert pasand("compare", events, "--models", "item_knn", *options) == 0
     assert "impressions: 80, 33.8% clicked" in capsys.readouterr().out
-    assert pasand("fit", events, "--model", "item_knn", "--out", tmp_path / "bundle", *told) == 0
+    assert pasand("fit", events, "--model", "item_knn", "--out", tmp_path / "bundle", *options) == 0
     assert pasand("recommend", tmp_path / "bundle", "--user", "u1", "--json", "-") == 0
 
 
 @pytest.mark.parametrize("protocol", ["temporal", "leave-last-out"])
-def test_tune_cuts_impressions_with_the_events(
+def test_tune_splits_impressions_with_the_events(
     files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, protocol: str
 ) -> None:
     events, shown = files
     learnt: list[Dataset] = []
     fit = ItemKNN.fit
 
-    def noted(self: ItemKNN, data: Dataset, *, rng: np.random.Generator) -> ItemKNN:
+    def recorded(self: ItemKNN, data: Dataset, *, rng: np.random.Generator) -> ItemKNN:
         learnt.append(data)
         return fit(self, data, rng=rng)
 
-    monkeypatch.setattr(ItemKNN, "fit", noted)
-    told = ("--impressions", shown, "--column", "impressions.clicked=hit", "--protocol", protocol)
-    assert pasand("tune", events, "--model", "item_knn", "--grid", "neighbours=2,3", *told) == 0
+    monkeypatch.setattr(ItemKNN, "fit", recorded)
+    options = ("--impressions", shown, "--column", "impressions.clicked=hit", "--protocol", protocol)
+    assert pasand("tune", events, "--model", "item_knn", "--grid", "neighbours=2,3", *options) == 0
     first, second, outer = learnt
     for data in learnt:
         assert data.impressions is not None
         last = np.zeros(data.n_users, np.int64)
         np.maximum.at(last, data.user, data.time)
-        # an event lies at each moment, of u0, u1 ..., so that what is withheld of each user begins 7 after the last
+        # users u0 to u6 take turns, one event per second, so the held-out part of each begins 7 s after the last event
         assert (data.impressions.time < last[data.impressions.user] + 7).all()
     assert first.fingerprint == second.fingerprint
     assert first.impressions is not None
@@ -80,23 +80,23 @@ def test_tune_cuts_impressions_with_the_events(
 def test_tune_lets_rankers_learn_from_impressions(files: tuple[Path, Path], capsys: Output) -> None:
     pytest.importorskip("torch")
     events, shown = files
-    told = ("--impressions", shown, "--column", "impressions.clicked=hit")
-    asked = ("tune", events, "--model", "fm", "--grid", "epochs=1,2", "--grid", "patience=0", "--json", "-")
+    impressions = ("--impressions", shown, "--column", "impressions.clicked=hit")
+    command = ("tune", events, "--model", "fm", "--grid", "epochs=1,2", "--grid", "patience=0", "--json", "-")
 
-    def tuned(*more: object) -> dict[str, Any]:
-        assert pasand(*asked, *more) == 0
+    def tuned(*options: object) -> dict[str, Any]:
+        assert pasand(*command, *options) == 0
         found: dict[str, Any] = json.loads(capsys.readouterr().out)
         return found
 
-    with_them, without = tuned(*told), tuned()
+    with_them, without = tuned(*impressions), tuned()
     assert with_them["data"]["fingerprint"] != without["data"]["fingerprint"]
     losses = [[trial["curves"]["train loss"] for trial in found["trials"]] for found in (with_them, without)]
     assert [len(curve) for curve in losses[0]] == [1, 2]
     assert losses[0] != losses[1], "labels are those of the impressions"
-    assert tuned(*told[:2], "--impressions", "none")["trials"][0]["curves"] == without["trials"][0]["curves"]
+    assert tuned(*impressions[:2], "--impressions", "none")["trials"][0]["curves"] == without["trials"][0]["curves"]
 
 
-def test_names_of_columns_need_a_table(files: tuple[Path, Path], capsys: Output) -> None:
+def test_column_names_need_a_table(files: tuple[Path, Path], capsys: Output) -> None:
     assert pasand("compare", files[0], "--column", "impressions.clicked=hit") != 0
     assert "--impressions FILE" in " ".join(capsys.readouterr().err.split())
     assert pasand("compare", files[0], "--impressions", files[1]) != 0

@@ -1,4 +1,4 @@
-"""The same events give the same figures, whatever they are kept in: through the command line, to the last bit."""
+"""The same events give bit for bit the same results of `pasand compare` in every format."""
 
 from __future__ import annotations
 
@@ -26,30 +26,30 @@ def events() -> pl.DataFrame:
     return pl.DataFrame({**columns, "rating": data.value, "timestamp": data.time})
 
 
-def figures(capsys: Output, source: object, *arguments: str) -> Any:
-    """Return what `pasand compare` tells of a source, without its name, the seconds and the memory."""
+def results(capsys: Output, source: object, *arguments: str) -> Any:
+    """Return the results of `pasand compare` on a source, without its name, times and memory."""
     capsys.readouterr()
     with pytest.raises(SystemExit) as stopped:
         main.run(["compare", str(source), "--models", "item_knn,ials,biased_mf", "--json", "-", *arguments])
     assert stopped.value.code == 0
-    told = json.loads(capsys.readouterr().out)
-    told["data"].pop("name")
-    for model in told["models"]:
+    found = json.loads(capsys.readouterr().out)
+    found["data"].pop("name")
+    for model in found["models"]:
         for measured in ("fit_seconds", "evaluate_seconds", "peak_memory_mb"):
             model.pop(measured)
-    return told
+    return found
 
 
 @pytest.fixture
 def expected(tmp_path: Path, capsys: Output) -> Any:
     events().write_csv(tmp_path / "events.csv")
-    told = figures(capsys, tmp_path / "events.csv")
-    assert {model["name"] for model in told["models"]} > {"item_knn", "ials", "biased_mf"}
-    assert all(0 < model["metrics"]["ndcg@10"]["mean"] < 1 for model in told["models"])
-    return told
+    found = results(capsys, tmp_path / "events.csv")
+    assert {model["name"] for model in found["models"]} > {"item_knn", "ials", "biased_mf"}
+    assert all(0 < model["metrics"]["ndcg@10"]["mean"] < 1 for model in found["models"])
+    return found
 
 
-def test_files_of_every_form_and_sqlite(tmp_path: Path, capsys: Output, expected: Any) -> None:
+def test_files_of_every_format_and_sqlite(tmp_path: Path, capsys: Output, expected: Any) -> None:
     frame = events()
     frame.write_parquet(tmp_path / "events.parquet")
     frame.write_ndjson(tmp_path / "events.jsonl")
@@ -58,8 +58,8 @@ def test_files_of_every_form_and_sqlite(tmp_path: Path, capsys: Output, expected
         base.execute(CREATE)
         base.executemany("insert into events values (?, ?, ?, ?)", frame.rows())
     for name in ("events.parquet", "events.jsonl", "turned.tsv", "events.db"):
-        assert figures(capsys, tmp_path / name) == expected, name
-    assert figures(capsys, f"sqlite:///{tmp_path / 'events.db'}", "--query", "select * from events") == expected
+        assert results(capsys, tmp_path / name) == expected, name
+    assert results(capsys, f"sqlite:///{tmp_path / 'events.db'}", "--query", "select * from events") == expected
 
 
 def test_postgresql(server: str, capsys: Output, expected: Any) -> None:
@@ -68,4 +68,4 @@ def test_postgresql(server: str, capsys: Output, expected: Any) -> None:
     with psycopg.connect(server) as connection:
         connection.execute(CREATE)
         connection.cursor().executemany("insert into events values (%s, %s, %s, %s)", events().rows())
-    assert figures(capsys, server, "--query", "events") == expected
+    assert results(capsys, server, "--query", "events") == expected

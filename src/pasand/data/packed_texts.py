@@ -68,6 +68,19 @@ class PackedTexts:
             rows = rows[self.data[self.ends[rows] - back] == byte]
         return rows
 
+    def isin(self, wanted: Iterable[str]) -> Mask:
+        """Return whether each text is among the given ones, (n,), by binary search among these.
+
+        >>> PackedTexts.of(["b", "a", "bc", "a"]).isin(["a", "bc", "d"])
+        array([False,  True,  True,  True])
+        """
+        ordered = sorted(text.encode(errors="surrogatepass") for text in set(wanted))
+        ends = np.cumsum([len(text) for text in ordered], dtype=np.int64)
+        order = np.arange(len(ordered), dtype=np.int32)
+        data = np.frombuffer(bytearray().join(ordered), np.uint8)
+        found: Mask = _find(data, ends, order, _writable(self.data), _writable(self.ends)) >= 0
+        return found
+
     def find(self, wanted: list[str], order: Rows) -> Rows:
         """Return the row of each text, -1 where it is absent; `order` is the rows, (n,), in order of their texts."""
         # half of a surrogate pair is in no text, and no error
@@ -143,8 +156,11 @@ class TextArray:
     def isin(self, wanted: Iterable[str]) -> Mask:
         """Return whether each text is among the given ones, (n,)."""
         texts, found = set(wanted), np.zeros(self._length, np.bool_)
-        for text in texts:
-            found[self._packed.rows_of(text)] = True
+        if len(texts) <= FEW:
+            for text in texts:
+                found[self._packed.rows_of(text)] = True
+        else:
+            found[: len(self._packed)] = self._packed.isin(texts)
         for row, text in self._changed.items():
             found[row] = text in texts
         return found

@@ -66,9 +66,9 @@ class FeatureSelection:
 
 
 def learn(data: Dataset, selection: FeatureSelection) -> dict[str, Array]:
-    """Return the arrays of `RankingFeatures`: codes, item features, days of events, "scale" (2, F) of no effect.
+    """Return the arrays that `RankingFeatures` reads: codes, item features, days of events, scale of pair features.
 
-    `learn_scale` gives the scale that standardises.
+    "scale" (2, F) is the identity (mean 0, deviation 1) until the caller replaces it by that of `learn_scale`.
     """
     users, items = np.zeros(data.n_users, np.bool_), np.zeros(data.n_items, np.bool_)
     users[data.user], items[data.item] = True, True

@@ -164,7 +164,7 @@ def _scan_product_codes(
     return size, threshold
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=True, nogil=True)
 def _insert(best: Array, size: int, threshold: np.float32, k: int, key: int) -> tuple[int, np.float32]:
     """Append a key to the first `size` keys; where that fills `best`, keep the k largest. Return size and threshold."""
     best[size] = key

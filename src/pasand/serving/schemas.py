@@ -6,7 +6,9 @@ import re
 from typing import Annotated, Any, TypeAlias, TypeVar
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
+
+from pasand.data import ids
 
 MAX_ITEMS = 1000
 """Largest number of items in a response."""
@@ -14,14 +16,22 @@ MAX_REQUESTS = 256
 """Largest number of requests in one call."""
 MAX_HISTORY = 1000
 """Largest number of events in a history, and of items in a list."""
+MAX_EVENTS = 10_000
+"""Largest number of events in one call."""
 
-Id: TypeAlias = Annotated[str, Meta(min_length=1, max_length=256)]
+MAX_VALUE = 1e9
+"""Largest rating or strength of an event, and with a minus the smallest."""
+
+Id: TypeAlias = Annotated[str, Meta(min_length=1, max_length=ids.MAX_LENGTH, pattern=ids.PATTERN)]
+Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=256)]
 Count: TypeAlias = Annotated[int, Meta(ge=1, le=MAX_ITEMS)]
 Time: TypeAlias = Annotated[int, Meta(ge=0, le=253_402_300_799, description="seconds since 1970, UTC")]
-Scalar: TypeAlias = str | int | float | bool
+Integer: TypeAlias = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+Amount: TypeAlias = Annotated[float, Meta(ge=-MAX_VALUE, le=MAX_VALUE)]
+Scalar: TypeAlias = str | Integer | float | bool
 Value: TypeAlias = Scalar | Annotated[list[Scalar], Meta(max_length=MAX_HISTORY)]
 Ids: TypeAlias = Annotated[list[Id], Meta(max_length=MAX_HISTORY)]
-Features: TypeAlias = Annotated[dict[Id, Value], Meta(max_length=100)]
+Features: TypeAlias = Annotated[dict[Name, Value], Meta(max_length=100)]
 
 RENAMED_FIELDS = {"user": "user_id", "item": "item_id"}
 """Field names of earlier versions, which are refused, and the names that replaced them."""
@@ -57,7 +67,7 @@ class HistoryItem(Struct, forbid_unknown_fields=True, frozen=True):
 
     item_id: Id
     time: Time | None = None
-    value: float | None = None
+    value: Amount | None = None
 
 
 class Between(Struct, forbid_unknown_fields=True, frozen=True):
@@ -80,7 +90,7 @@ class RecommendRequest(Struct, forbid_unknown_fields=True, frozen=True, kw_only=
     """Items that may be recommended; None: all."""
     deny: Ids = []
     """Items that may not be recommended."""
-    filters: Annotated[dict[Id, Scalar | list[Scalar] | Between], Meta(max_length=20)] = {}
+    filters: Annotated[dict[Name, Value | Between], Meta(max_length=20)] = {}
     """Conditions on item features, by name; an item must meet all of them."""
     explain: bool = False
     exclude_seen: bool = True
@@ -146,8 +156,8 @@ class Event(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """An event whose id is stored already is ignored; None: the server makes an id."""
     time: Time | None = None
     """None: now."""
-    value: Annotated[float, Meta(ge=-1e9, le=1e9)] | None = None
-    """Rating or strength, in the units of the log."""
+    value: Amount | None = None
+    """Rating or strength, in the units of the log; a rating must be on the scale of the log."""
     request_id: Id | None = None
     """The response in which the item was recommended."""
     watched_seconds: Annotated[float, Meta(ge=0, le=1e7)] | None = None
@@ -156,7 +166,7 @@ class Event(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
 class Events(Struct, forbid_unknown_fields=True, frozen=True):
     """Several events in one call."""
 
-    events: Annotated[list[Event], Meta(min_length=1, max_length=10_000)]
+    events: Annotated[list[Event], Meta(min_length=1, max_length=MAX_EVENTS)]
 
 
 class Accepted(Struct):
@@ -250,7 +260,7 @@ class ReloadRequest(Struct, forbid_unknown_fields=True, frozen=True):
     """The bundle that a variant should serve from; None: load the variant's folder again."""
 
     bundle: Annotated[str, Meta(min_length=1, max_length=4096)] | None = None
-    variant: Id | None = None
+    variant: Name | None = None
 
 
 class SwapResult(Struct):
@@ -283,38 +293,50 @@ def decode(body: bytes, kind: type[T]) -> T:
     except msgspec.ValidationError as error:
         message, _, path = str(error).partition(" - at `")
         field = path.rstrip("`").removeprefix("$.") or None
-        raise RequestError(422, "invalid", _with_new_name(message), field) from None
+        raise RequestError(422, "invalid", _explained(message), field) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         cause = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise RequestError(400, "not_json", f"the body is not JSON: {cause}") from None
     return decoded
 
 
-def _with_new_name(message: str) -> str:
-    """Return msgspec's message, extended by the new name where it complains about a renamed field."""
+def _explained(message: str) -> str:
+    """Return msgspec's message, with the rule for ids, or the new name of a renamed field, where it is about these."""
+    if "matching regex" in message:
+        return ids.RULE
     unknown = re.search(r"unknown field `(\w+)`", message)
     if unknown is None or unknown[1] not in RENAMED_FIELDS:
         return message
     return f"{message}: this field is called `{RENAMED_FIELDS[unknown[1]]}`"
 
 
+class _Keys(Struct):
+    """The keys of a body that tell its kind, whatever else it holds."""
+
+    requests: Raw | UnsetType = UNSET
+    events: Raw | UnsetType = UNSET
+
+
 def decode_requests(body: bytes) -> tuple[list[RecommendRequest], bool]:
-    """Return the requests of a body, and whether the body is a batch."""
-    if b'"requests"' in body:
+    """Return the requests of a body, and whether the body is a batch: whether it has the key `requests`."""
+    if decode(body, _Keys).requests is not UNSET:
         return decode(body, BatchRequest).requests, True
     return [decode(body, RecommendRequest)], False
 
 
 def decode_events(body: bytes, lines: bool) -> list[Event]:
-    """Return the events of a body: a single event or a list, or, with `lines`, one event a line.
+    """Return the events of a body: a single event or those under the key `events`, or, with `lines`, one event a line.
 
     Raises RequestError naming the line or the field; a body of no lines is refused, too.
     """
     if not lines:
-        return decode(body, Events).events if b'"events"' in body else [decode(body, Event)]
-    events = []
+        is_list = decode(body, _Keys).events is not UNSET
+        return decode(body, Events).events if is_list else [decode(body, Event)]
+    events: list[Event] = []
     for number, line in enumerate(body.splitlines(), 1):
         if line.strip():
+            if len(events) == MAX_EVENTS:
+                raise RequestError(422, "invalid", f"the body has more than {MAX_EVENTS:,} events", f"line {number}")
             try:
                 events.append(decode(line, Event))
             except RequestError as error:

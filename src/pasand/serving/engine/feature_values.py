@@ -76,13 +76,23 @@ def filter_mask(feature: Feature, wanted: Scalar | list[Scalar] | Between, where
         numbers = [value for value in values if isinstance(value, int | float)]
         if len(numbers) < len(values):
             raise RequestError(422, "invalid", f"numbers are required, since this is {feature.kind}", where)
-        return np.isin(feature.values, np.array(numbers, feature.values.dtype))
+        return _is_any_of(feature.values, numbers)
     if feature.kind == "text":
         wanted_texts, texts = [str(value) for value in values], packed_or_none(feature.values)
         if texts is not None:
             return texts.isin(wanted_texts)
         return np.isin(feature.values, np.array(wanted_texts, np.dtypes.StringDType()))
     raise RequestError(422, "invalid", "vectors cannot be filtered by", where)
+
+
+def _is_any_of(values: Array, numbers: list[int | float]) -> Mask:
+    """Return whether each value is one of the numbers, (N,); a number that the values' type cannot hold is none."""
+    if np.issubdtype(values.dtype, np.integer):
+        info = np.iinfo(values.dtype)
+        wanted = np.array([int(one) for one in numbers if info.min <= one <= info.max and one == int(one)], np.int64)
+        return np.isin(values, wanted)
+    with np.errstate(over="ignore"):
+        return np.isin(values, np.array(numbers, np.float64).astype(values.dtype))
 
 
 def _feature(value: Any, known: Feature, where: str) -> Feature:
@@ -99,7 +109,10 @@ def _feature(value: Any, known: Feature, where: str) -> Feature:
         return Feature(kind="text", values=np.array([str(values[0])], np.dtypes.StringDType()))
     if known.kind == "time":
         return Feature(kind="time", values=np.array([_seconds(values[0], where)], np.int64))
-    numbers = [float(one) for one in values if isinstance(one, int | float)]
+    try:
+        numbers = [float(one) for one in values if isinstance(one, int | float)]
+    except OverflowError:
+        raise RequestError(422, "invalid", "the number is too large", where) from None
     if len(numbers) < len(values):
         raise RequestError(422, "invalid", f"a number is required, got {values[0]!r}", where)
     with np.errstate(over="ignore"):
@@ -118,6 +131,6 @@ def _seconds(value: Any, where: str) -> int:
         return int(value)
     try:
         time = datetime.fromisoformat(str(value))
-    except ValueError:
-        raise RequestError(422, "invalid", f"neither seconds since 1970 nor an ISO date: {value!r}", where) from None
-    return int((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp())
+        return int((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp())
+    except (ValueError, OverflowError):
+        raise RequestError(422, "invalid", "neither seconds since 1970 nor an ISO date", where) from None
