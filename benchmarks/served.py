@@ -139,6 +139,12 @@ class Server:
     process: subprocess.Popen[bytes]
     port: int
     seconds_to_ready: float
+    folder: Path
+
+    @property
+    def admin_key(self) -> str:
+        """Key of scope admin of the service."""
+        return (self.folder / "admin-key").read_text().strip()
 
     @property
     def url(self) -> str:
@@ -176,7 +182,7 @@ def server(bundle_folder: Path, *options: str) -> Iterator[Server]:
                     if process.poll() is not None:
                         sys.exit(Path(folder, "output").read_text())
                     time.sleep(0.01)
-            yield Server(process, port, time.perf_counter() - began)
+            yield Server(process, port, time.perf_counter() - began, Path(folder))
         finally:
             process.terminate()
             process.wait(timeout=60)
@@ -258,7 +264,7 @@ async def _stream(server: Server, rate: float, seconds: float, connections: int)
         nonlocal failed
         reader, writer = await free.get()
         body = b'{"user_id":"u%06d","k":20}' % user
-        head = b"POST /v1/recommend HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+        head = b"POST /v1/recommend HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
         writer.write(head + b"content-length: %d\r\n\r\n" % len(body) + body)
         status = await reader.readuntil(b"\r\n\r\n")
         length = int(re.search(rb"content-length: (\d+)", status)[1])  # type: ignore[index]

@@ -11,6 +11,7 @@ from benchmarks.rows import Row
 from benchmarks.served import RECIPE, Server, bundle_of, server
 
 ITEMS, SWAPS, CALLERS = 20_000, 100, 4
+JSON = {"content-type": "application/json"}
 OTHER = RECIPE.replace("half_life_days = 30", "half_life_days = 10")
 
 
@@ -21,7 +22,7 @@ def call(served: Server, ended: threading.Event, digests: set[str], faults: list
     while not ended.is_set():
         began = time.perf_counter()
         try:
-            connection.request("POST", "/v1/recommend", body)
+            connection.request("POST", "/v1/recommend", body, JSON)
             response = connection.getresponse()
             body_read = json.loads(response.read())
         except (OSError, ValueError) as error:
@@ -49,9 +50,11 @@ def run() -> list[Row]:
         for thread in calling:
             thread.start()
         admin = HTTPConnection("127.0.0.1", served.port, timeout=120)
+        headers = JSON | {"x-api-key": served.admin_key}
         began = time.perf_counter()
         for number in range(SWAPS):
-            admin.request("POST", "/v1/admin/reload", json.dumps({"bundle": str(bundles[1 - number % 2])}))
+            body = json.dumps({"bundle": str(bundles[1 - number % 2])})
+            admin.request("POST", "/v1/admin/reload", body, headers)
             response = admin.getresponse()
             if response.status != 200:
                 faults.append(response.read().decode())

@@ -63,6 +63,17 @@ class Bundle:
         """sha256 of the saved files, hexadecimal; equal for bundles of equal files."""
         return hashlib.sha256(json.dumps(self.manifest["files"], sort_keys=True).encode()).hexdigest()
 
+    def counter(self, name: str) -> int:
+        """Return a number that the manifest records, such as `state_upto`, 0 if it does not.
+
+        Raises InputError if it is not a whole number from 0.
+        """
+        value = self.manifest.get(name, 0)
+        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+            cure = "restore the file, or write the bundle again"
+            raise InputError(MANIFEST, column=name, value=value, cause="not a whole number from 0", cure=cure)
+        return value
+
     def add_items(self, ids: Sequence[str], features: Features) -> Bundle:
         """Return the bundle with items appended to its catalogue; models that accept new items recommend them at once.
 

@@ -1,4 +1,4 @@
-"""InputError, the exception for wrong input; the command line prints it without a traceback."""
+"""InputError, the exception for wrong input, printed without a traceback; and the cause of other errors in words."""
 
 from __future__ import annotations
 
@@ -29,3 +29,29 @@ class InputError(ValueError):
         found = "" if value is None else f"{value!r} is wrong: "
         remedy = f" Cure: {cure.rstrip('.')}." if cure else ""
         super().__init__(f"{location}: {found}{cause.rstrip('.')}.{remedy}")
+
+
+class ProcessFailed(RuntimeError):
+    """Raised if work in a process of its own failed, or if that process crashed; the message says why."""
+
+
+def is_interruption(error: BaseException | None) -> bool:
+    """Return whether Ctrl-C is the root cause of an error; compiled code turns it into a SystemError caused by it."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
+
+
+def failure_cause(error: BaseException) -> str:
+    """Return one line that says why something failed: the message of an InputError, otherwise with the kind of error.
+
+    >>> failure_cause(ZeroDivisionError("division by zero"))
+    'ZeroDivisionError: division by zero'
+    >>> failure_cause(MemoryError())
+    'not enough memory'
+    """
+    text = " ".join(str(error).split())
+    if isinstance(error, InputError | ProcessFailed):
+        return text
+    kind = "not enough memory" if isinstance(error, MemoryError) else type(error).__name__
+    return f"{kind}: {text}" if text else kind

@@ -56,6 +56,8 @@ class Queries:
     """(B, ...) user features given with the query, encoded as in the dataset's user features; one row per query."""
     exclude: Rows | None = None
     """(B, X) items that must not be returned, padded with -1; None: none."""
+    seen: Rows | None = None
+    """(B, S) items that the user has seen, if `history` does not hold them all; padded with -1; None: it does."""
     allowed: Mask | None = None
     """(1, N) or (B, N) items that may be returned; None: all."""
     k: int
@@ -83,6 +85,7 @@ class Queries:
             time=self.time[which],
             features={name: values[which] for name, values in self.features.items()},
             exclude=None if self.exclude is None else self.exclude[which],
+            seen=None if self.seen is None else self.seen[which],
             allowed=self.allowed if self.allowed is None or len(self.allowed) == 1 else self.allowed[which],
         )
 

@@ -35,7 +35,7 @@ def test_data_check_reports_impressions(files: tuple[Path, Path], capsys: Output
     assert report["impressions"]["impressions"] == 80
     assert report["impressions"]["clicked"] == pytest.approx(27 / 80)
     assert report["impressions"]["clicks_by_position"] == {"1": pytest.approx(14 / 40), "2": pytest.approx(13 / 40)}
-    assert report["items"] == 12, "one item was shown but never clicked"
+    assert report["items"] == 12, "one item occurs in the impressions only"
     assert pasand("data", "check", events, "--json", "-") == 0
     assert json.loads(capsys.readouterr().out)["impressions"] is None
 

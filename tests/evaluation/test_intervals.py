@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import stats
 
-from pasand.evaluation.intervals import bootstrap_weights, ratio_intervals
+from pasand.evaluation.compare import evaluate_entry, model_entry
+from pasand.evaluation.intervals import Interval, bootstrap_weights, ratio_intervals
+from pasand.evaluation.protocols.folds import Folds
 from pasand.evaluation.significance import holm, paired
+from tests.evaluation.logs import SEEDS, ByRow, random_log
 
 
 def test_weights_draw_every_replicate_with_replacement() -> None:
@@ -44,6 +49,42 @@ def test_ratios_weigh_users_by_their_ratings() -> None:
 def test_nothing_defined_is_nan() -> None:
     for n in (0, 3):
         assert np.isnan(ratio_intervals(np.zeros((n, 1)), np.zeros((n, 1)), np.random.default_rng(0))).all()
+
+
+def test_one_user_has_no_interval() -> None:
+    values, rng = np.array([[0.5, 0.25], [0.75, 0]]), np.random.default_rng(0)
+    mean, low, high = ratio_intervals(values, np.array([[1.0, 1], [1, 0]]), rng)
+    assert mean.tolist() == [0.625, 0.25]
+    assert (low[0], high[0]) == (0.5, 0.75)
+    assert np.isnan([low[1], high[1]]).all()
+    assert str(Interval(0.25)) == "0.2500 [undefined]"
+
+
+BOUNDED = [f"{name}@3" for name in ("ndcg", "recall", "precision", "hit_rate", "map", "mrr", "coverage", "gini")]
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=SEEDS, n_users=st.integers(1, 6), n_items=st.integers(2, 8), backwards=st.booleans())
+def test_intervals_hold_the_mean_and_stay_in_the_range_of_the_metric(
+    seed: int, n_users: int, n_items: int, backwards: bool
+) -> None:
+    data = random_log(seed, n_users=n_users, n_items=n_items, n_events=30)
+    names = [*BOUNDED, "rmse", "mae"]
+    found = evaluate_entry(model_entry("by row", ByRow(backwards=backwards)), Folds(n=2).split(data), names, seed)
+    e = found.evaluation
+    parts = [e.overall, e.warm, e.cold, e.cold_items, *(group.metrics for group in e.groups)]
+    for name, interval in [pair for part in parts for pair in part.items()]:
+        if not np.isnan(interval.low):
+            top = 1 if name in BOUNDED else 4
+            assert 0 <= interval.low <= interval.mean + 1e-12, (name, interval)
+            assert interval.mean - 1e-12 <= interval.high <= top, (name, interval)
+        else:
+            assert np.isnan(interval.high)
+    for name, value in e.overall.items():
+        if name in e.user_values and np.isfinite(e.user_values[name]).sum() == 1:
+            assert np.isnan(value.low), name
+    if e.n_users["overall"] == 1:
+        assert np.isnan([e.overall[name].low for name in ("coverage@3", "gini@3")]).all()
 
 
 def test_paired_agrees_with_scipy_and_drops_undefined_users() -> None:

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from pasand.data.dataset import Dataset
 from pasand.data.vocabulary import Vocabulary
 from pasand.errors import InputError
+from pasand.evaluation.compare import evaluate_entry, model_entry
 from pasand.evaluation.protocols import default_protocol, names, protocol, validation_protocol
 from pasand.evaluation.protocols.folds import Folds
 from pasand.evaluation.protocols.leave_last_out import LeaveLastOut
@@ -23,7 +24,7 @@ from pasand.evaluation.protocols.temporal import Temporal
 from pasand.evaluation.split import Split
 from pasand.sources import load
 from pasand.types import Rows
-from tests.evaluation.logs import SEEDS, Event, log, random_log
+from tests.evaluation.logs import SEEDS, ByRow, Event, log, random_log
 from tests.resources import real_data
 
 EVENTS: list[Event] = [
@@ -119,6 +120,36 @@ def test_leave_last_out_by_hand() -> None:
     ]
     (inner,) = LeaveLastOut().split(split.train)
     assert queries_of(inner) == [("ann", ["a", "b"], ["c"], 3)]
+
+
+def test_leave_last_out_predicts_all_held_out_ratings_by_hand() -> None:
+    events: list[Event] = [*EVENTS, ("ann", "e", 10, 1), ("ann", "a", 11, 2), ("dan", "a", 12, 1), ("dan", "b", 13, 1)]
+    (split,) = LeaveLastOut().split(log(events))
+    (batch,) = split.rating_batches()
+    found = {}
+    for b in range(len(batch.which)):
+        user = split.train.users.ids([int(batch.queries.users[b])])[0]
+        rated = zip(known(split.train, batch.items[b]), batch.actual[b].tolist(), strict=False)
+        found[user] = (known(split.train, batch.queries.history[b]), list(rated))
+    assert found == {
+        "ann": (["a", "b", "c"], [("d", 4), ("e", 1), ("a", 2)]),
+        "bob": (["a"], [("c", 5), ("c", 5)]),
+        "cat": (["e", "a"], [("b", 5)]),
+    }
+
+
+def test_the_rmse_of_random_ratings_is_their_standard_deviation_under_every_protocol() -> None:
+    rng = np.random.default_rng(0)
+    pairs_ = [(u, i) for u in range(500) for i in rng.permutation(40)[:20]]
+    order = rng.permutation(len(pairs_))
+    events: list[Event] = [
+        (f"u{pairs_[n][0]}", f"i{pairs_[n][1]}", time, float(rng.integers(1, 6))) for time, n in enumerate(order)
+    ]
+    data = log(events)
+    for name in ("temporal", "leave-last-out", "strong-generalisation", "folds"):
+        found = evaluate_entry(model_entry("mean", ByRow(rating=3)), protocol(name).split(data), ["rmse"], 0)
+        # ratings of 1 to 5 with equal probability have a standard deviation of sqrt(2); liked ones alone give 1.58
+        assert found.evaluation.overall["rmse"].mean == pytest.approx(2**0.5, abs=0.1), name
 
 
 def test_leave_last_out_needs_no_times() -> None:
@@ -229,7 +260,7 @@ def test_test_queries_are_valid_for_any_log(name: str, seed: int) -> None:
             owners = np.repeat(split.test_queries.user, np.diff(split.test_queries.start))
             assert set(zip(owners.tolist(), split.test_queries.item.tolist(), strict=True)) <= positives
             rated = [b for batch in split.rating_batches(3) for b in batch.actual[batch.items >= 0].tolist()]
-            if name in ("temporal", "folds"):
+            if name in ("temporal", "folds", "leave-last-out"):
                 assert sorted(rated) == sorted([] if split.test.value is None else split.test.value.tolist())
 
 

@@ -1,4 +1,4 @@
-"""The examples for learners against the library's kernel, and against torch's derivatives."""
+"""Tests the examples for learners against the library's kernel and against torch's derivatives."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def module(name: str) -> ModuleType:
 mf, ncf = module("biased_mf"), module("neural_cf")
 
 
-def test_an_epoch_of_mf_is_the_kernel_of_the_library() -> None:
+def test_an_epoch_of_mf_equals_that_of_the_library() -> None:
     rng, n = np.random.default_rng(3), 400
     visits = {"user": rng.integers(0, 12, n), "item": rng.integers(0, 9, n), "value": rng.integers(1, 6, n) * 1.0}
     parameters = {
@@ -43,17 +43,17 @@ def test_an_epoch_of_mf_is_the_kernel_of_the_library() -> None:
         "user_vectors": rng.normal(size=(12, 5)),
         "item_vectors": rng.normal(size=(9, 5)),
     }
-    theirs = [values.copy() for values in parameters.values()]
+    reference = [values.copy() for values in parameters.values()]
     for rate in (0.05, 0.02, 0.01):
         rmse = mf.epoch(parameters, visits, 3.2, rate, 0.1, 0.04)
-        total = sgd.run_epoch(*theirs, *visits.values(), 3.2, rate, 0.1, 0.04)
+        total = sgd.run_epoch(*reference, *visits.values(), 3.2, rate, 0.1, 0.04)
         assert rmse == pytest.approx(np.sqrt(total / n), abs=1e-9)
-    for (name, mine), other in zip(parameters.items(), theirs, strict=True):
-        np.testing.assert_allclose(mine, other, atol=1e-9, err_msg=name)
+    for (name, own), other in zip(parameters.items(), reference, strict=True):
+        np.testing.assert_allclose(own, other, atol=1e-9, err_msg=name)
 
 
-def test_mf_learns_what_the_librarys_fit_learns() -> None:
-    """Same start and same order of the ratings, which the library's generator draws: then the same parameters."""
+def test_mf_learns_the_same_parameters_as_the_library() -> None:
+    """With the same initial vectors and the same order of ratings, drawn as the library draws them."""
     data, epochs = tastes(), 4
     assert data.value is not None
     fitted = library.BiasedMF(dimensions=6, epochs=epochs, validation_share=0).fit(data, rng=np.random.default_rng(7))
@@ -76,9 +76,9 @@ def test_mf_learns_what_the_librarys_fit_learns() -> None:
         user, item, value = (column[np.concatenate(quarters)] for column in visits)
         mf.epoch(parameters, {"user": user, "item": item, "value": value.astype(float)}, mean, 0.02 * 0.98**n)
     learnt = fitted.state()
-    for name, mine in parameters.items():
+    for name, own in parameters.items():
         assert np.abs(learnt[name]).max() > 0.01
-        np.testing.assert_allclose(mine, learnt[name], atol=1e-6, err_msg=name)
+        np.testing.assert_allclose(own, learnt[name], atol=1e-6, err_msg=name)
 
 
 def network(parameters: dict[str, Any], users: Array, items: Array, liked: Array) -> Any:
@@ -94,40 +94,40 @@ def batch(rng: np.random.Generator) -> tuple[Array, Array, Array]:
     return rng.integers(0, 7, 40), rng.integers(0, 11, 40), rng.integers(0, 2, 40)
 
 
-def test_the_gradients_are_those_of_torch() -> None:
+def test_gradients_equal_those_of_torch() -> None:
     rng = np.random.default_rng(1)
-    mine = ncf.start(7, 11, 4, rng)
-    mine |= {name: rng.normal(size=values.shape) for name, values in mine.items() if name.startswith("bias")}
-    theirs = {name: torch.tensor(values, requires_grad=True) for name, values in mine.items()}
+    own = ncf.start(7, 11, 4, rng)
+    own |= {name: rng.normal(size=values.shape) for name, values in own.items() if name.startswith("bias")}
+    reference = {name: torch.tensor(values, requires_grad=True) for name, values in own.items()}
     users, items, liked = batch(rng)
-    loss, gradients = ncf.loss_and_gradients(mine, users, items, liked)
-    expected = network(theirs, users, items, liked)
+    loss, gradients = ncf.loss_and_gradients(own, users, items, liked)
+    expected = network(reference, users, items, liked)
     expected.backward()
     assert loss == pytest.approx(expected.item(), abs=1e-12)
-    assert gradients.keys() == theirs.keys()
+    assert gradients.keys() == reference.keys()
     for name, gradient in gradients.items():
         assert np.abs(gradient).max() > 1e-4, name
-        np.testing.assert_allclose(gradient, theirs[name].grad.numpy(), atol=1e-12, err_msg=name)
+        np.testing.assert_allclose(gradient, reference[name].grad.numpy(), atol=1e-12, err_msg=name)
 
 
-def test_steps_of_training_stay_those_of_torch() -> None:
+def test_training_steps_equal_those_of_torch() -> None:
     rng = np.random.default_rng(2)
-    mine = ncf.start(7, 11, 4, rng)
-    theirs = {name: torch.tensor(values.copy(), requires_grad=True) for name, values in mine.items()}
-    adam, peer = ncf.Adam(mine, 0.01), torch.optim.Adam(list(theirs.values()), lr=0.01)
-    before = {name: values.copy() for name, values in mine.items()}
+    own = ncf.start(7, 11, 4, rng)
+    reference = {name: torch.tensor(values.copy(), requires_grad=True) for name, values in own.items()}
+    adam, peer = ncf.Adam(own, 0.01), torch.optim.Adam(list(reference.values()), lr=0.01)
+    before = {name: values.copy() for name, values in own.items()}
     for _ in range(20):
         users, items, liked = batch(rng)
-        adam.step(ncf.loss_and_gradients(mine, users, items, liked)[1])
+        adam.step(ncf.loss_and_gradients(own, users, items, liked)[1])
         peer.zero_grad()
-        network(theirs, users, items, liked).backward()
+        network(reference, users, items, liked).backward()
         peer.step()
-    for name, values in mine.items():
+    for name, values in own.items():
         assert np.abs(values - before[name]).max() > 0.01, name
-        np.testing.assert_allclose(values, theirs[name].detach().numpy(), atol=1e-6, err_msg=name)
+        np.testing.assert_allclose(values, reference[name].detach().numpy(), atol=1e-6, err_msg=name)
 
 
-def test_neural_cf_finds_the_tastes() -> None:
+def test_neural_cf_learns_the_tastes() -> None:
     data = tastes()
     model = ncf.NeuralCF(epochs=40, batch_size=64).fit(data, rng=np.random.default_rng(0))
     queries = data.queries(np.arange(data.n_users, dtype=np.int32), k=5)
@@ -138,11 +138,11 @@ def test_neural_cf_finds_the_tastes() -> None:
 
 
 @pytest.mark.parametrize("name", ["biased_mf", "neural_cf"])
-def test_the_scripts_print_their_table(name: str) -> None:
+def test_scripts_print_their_table(name: str) -> None:
     script = [sys.executable, str(FOLDER / f"{name}.py"), "bollywood:n_users=40"]
-    told = subprocess.run(script, capture_output=True, text=True, check=True).stdout
-    assert "temporal" in told
-    rows = {line[:14].strip(): line[14:].split() for line in told.splitlines()[-3:]}
+    output = subprocess.run(script, capture_output=True, text=True, check=True).stdout
+    assert "temporal" in output
+    rows = {line[:14].strip(): line[14:].split() for line in output.splitlines()[-3:]}
     assert list(rows) == ["popularity", "from scratch", "pasand"]
     for row in rows.values():
         assert 0 <= float(row[0]) <= 1

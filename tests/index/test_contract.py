@@ -92,24 +92,24 @@ def exact(
     return scores, may
 
 
-def check(found: Candidates, scores: Scores, may: Mask, k: int, *, share: float) -> None:
-    """Lists are full, allowed, without repeats, rightly scored and ordered, and hold this share of the true best."""
+def check(found: Candidates, scores: Scores, allowed: Mask, k: int, *, share: float) -> None:
+    """Check that lists are full, allowed, distinct, in order, with correct scores, and hold this share of the best."""
     assert found.items.shape == found.scores.shape == (len(scores), k)
     assert found.items.dtype == np.int32
     assert found.scores.dtype == np.float32
     hits = wanted = 0
     for b, (items, given_scores) in enumerate(zip(found.items, found.scores, strict=True)):
-        full = min(k, int(may[b].sum()))
+        full = min(k, int(allowed[b].sum()))
         assert (items[:full] >= 0).all()
         assert (items[full:] == -1).all()
         assert np.isneginf(given_scores[full:]).all()
         rows = items[:full]
-        assert may[b, rows].all()
+        assert allowed[b, rows].all()
         assert len(set(rows.tolist())) == full
         size = np.abs(scores[b]).max()
         np.testing.assert_allclose(given_scores[:full], scores[b, rows], atol=2e-3 * size)
         assert (np.diff(given_scores[:full]) <= 0).all()
-        threshold = np.sort(scores[b][may[b]])[::-1][full - 1] if full else 0
+        threshold = np.sort(scores[b][allowed[b]])[::-1][full - 1] if full else 0
         hits += int((scores[b, rows] >= threshold - 2e-3 * size).sum())
         wanted += full
     assert hits >= share * wanted
@@ -136,13 +136,13 @@ def test_the_recall_is_what_a_search_finds(index: Index) -> None:
     assert index.recall == pytest.approx(true, abs=0.02)
 
 
-def test_a_query_is_answered_alone_as_in_a_batch(index: Index) -> None:
+def test_a_query_gives_the_same_result_alone_and_in_a_batch(index: Index) -> None:
     whole = index.search(QUERIES, 5)
     for b in range(len(QUERIES)):
         assert index.search(QUERIES[b : b + 1], 5).items.tolist() == whole.items[b : b + 1].tolist()
 
 
-def test_no_query_gets_no_list(index: Index) -> None:
+def test_no_queries_give_no_lists(index: Index) -> None:
     assert index.search(QUERIES[:0], 5).items.shape == (0, 5)
 
 
@@ -163,7 +163,7 @@ def test_a_mask_narrower_than_the_catalogue_allows_nothing_beyond(index: Index) 
     check(index.search(QUERIES, 50, allowed=allowed), *exact(ITEMS, QUERIES, allowed), 50, share=0.95)
 
 
-def test_a_mask_wider_than_the_index_is_well(index: Index) -> None:
+def test_a_mask_wider_than_the_index_is_allowed(index: Index) -> None:
     allowed = np.ones((1, 2000), np.bool_)
     check(index.search(QUERIES, 9, allowed=allowed), *exact(ITEMS, QUERIES), 9, share=0.95)
 
@@ -241,13 +241,13 @@ def test_items_come_go_and_change_without_a_rebuild(make: Make) -> None:
     items[[1, 801, 899]] = vectors(3, seed=6)
     index.add(np.array([1, 801, 899, 899], np.int32), np.vstack([items[[1, 801]], ITEMS[:1], items[[899]]]))
     assert len(index) == 852 - len(gone)  # 899 is new, and 801 is back
-    there = np.zeros((1, 900), np.bool_)
-    there[0, :850], there[0, gone], there[0, [801, 899]] = True, False, True
-    scores, may = exact(items, QUERIES, np.repeat(there, 12, axis=0))
+    present = np.zeros((1, 900), np.bool_)
+    present[0, :850], present[0, gone], present[0, [801, 899]] = True, False, True
+    scores, may = exact(items, QUERIES, np.repeat(present, 12, axis=0))
     check(index.search(QUERIES, 20), scores, may, 20, share=0.95)
     check(index.search(QUERIES, 1000), scores, may, 1000, share=0.95)
-    some = np.random.default_rng(7).random((1, 900)) < 0.1
-    check(index.search(QUERIES, 20, allowed=some), *exact(items, QUERIES, some & there), 20, share=0.95)
+    mask = np.random.default_rng(7).random((1, 900)) < 0.1
+    check(index.search(QUERIES, 20, allowed=mask), *exact(items, QUERIES, mask & present), 20, share=0.95)
 
 
 def test_an_item_added_is_found_at_once(make: Make) -> None:
@@ -271,7 +271,7 @@ def test_a_second_build_replaces_the_first(make: Make) -> None:
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_what_is_not_a_number_is_refused(make: Make, index: Index, bad: float) -> None:
+def test_vectors_that_are_not_finite_raise_an_error(make: Make, index: Index, bad: float) -> None:
     items = ITEMS[:30].copy()
     items[17, 2] = bad
     with pytest.raises(InputError, match=r"row 17.*not a number or infinite"):
@@ -283,16 +283,16 @@ def test_what_is_not_a_number_is_refused(make: Make, index: Index, bad: float) -
     assert len(index) == 800
 
 
-def test_another_width_is_refused(index: Index) -> None:
+def test_another_width_raises_an_error(index: Index) -> None:
     with pytest.raises(InputError, match="5 wide, but the index is 12 wide"):
         index.search(QUERIES[:, :5], 3)
     with pytest.raises(InputError, match="5 wide, but the index is 12 wide"):
         index.add(np.arange(3, dtype=np.int32), ITEMS[:3, :5])
-    with pytest.raises(InputError, match="no table of vectors"):
+    with pytest.raises(InputError, match="not that of vectors"):
         index.search(QUERIES[0], 3)
 
 
-def test_rows_that_do_not_fit_are_refused(index: Index) -> None:
+def test_wrong_rows_raise_an_error(index: Index) -> None:
     with pytest.raises(InputError, match="2 rows for 3 vectors"):
         index.add(np.arange(2, dtype=np.int32), ITEMS[:3])
     with pytest.raises(InputError, match="at least 0"):
@@ -300,7 +300,7 @@ def test_rows_that_do_not_fit_are_refused(index: Index) -> None:
     assert len(index) == 800
 
 
-def test_nothing_is_searched_before_it_is_built(make: Make) -> None:
+def test_an_index_must_be_built_before_a_search(make: Make) -> None:
     assert len(make()) == 0
     with pytest.raises(ValueError, match="neither built nor loaded"):
         make().search(QUERIES, 3)
@@ -313,12 +313,12 @@ def test_a_file_brings_the_index_back(make: Make, tmp_path: Path) -> None:
     again = make().load(tmp_path / "file")
     assert len(again) == 799
     assert again.recall == index.recall
-    there = (np.arange(800) != 3)[None]
+    present = (np.arange(800) != 3)[None]
     for mask in (None, np.random.default_rng(8).random((1, 800)) < 0.1):
-        one, other = (some.search(QUERIES, 20, allowed=mask) for some in (index, again))
-        np.testing.assert_array_equal(one.items, other.items)
-        np.testing.assert_array_equal(one.scores, other.scores)
-    check(again.search(QUERIES, 20), *exact(ITEMS, QUERIES, there), 20, share=0.95)
+        before, after = (searched.search(QUERIES, 20, allowed=mask) for searched in (index, again))
+        np.testing.assert_array_equal(before.items, after.items)
+        np.testing.assert_array_equal(before.scores, after.scores)
+    check(again.search(QUERIES, 20), *exact(ITEMS, QUERIES, present), 20, share=0.95)
 
 
 def test_a_loaded_index_takes_items_and_leaves_its_file_alone(make: Make, tmp_path: Path) -> None:
@@ -328,12 +328,12 @@ def test_a_loaded_index_takes_items_and_leaves_its_file_alone(make: Make, tmp_pa
     items = np.vstack([ITEMS, vectors(20, seed=9)])
     index.add(np.arange(800, 820, dtype=np.int32), items[800:])
     index.remove(np.array([5], np.int32))
-    there = (np.arange(820) != 5)[None]
-    check(index.search(QUERIES, 20), *exact(items, QUERIES, there), 20, share=0.95)
+    present = (np.arange(820) != 5)[None]
+    check(index.search(QUERIES, 20), *exact(items, QUERIES, present), 20, share=0.95)
     assert (tmp_path / "file").read_bytes() == before
 
 
-def test_files_that_are_not_whole_are_refused(make: Make, tmp_path: Path) -> None:
+def test_damaged_files_raise_an_error(make: Make, tmp_path: Path) -> None:
     built(make, ITEMS[:60]).save(tmp_path / "file")
     content = (tmp_path / "file").read_bytes()
     for bad in (b"", b"x", b"PK" * 500, content[:-1], content[: len(content) // 2], content[1:], b"x" + content):
@@ -346,7 +346,7 @@ def test_files_that_are_not_whole_are_refused(make: Make, tmp_path: Path) -> Non
         built(make, ITEMS[:60]).save(tmp_path / "no folder" / "file")
 
 
-def test_the_file_of_another_kind_is_refused(make: Make, tmp_path: Path) -> None:
+def test_the_file_of_another_kind_raises_an_error(make: Make, tmp_path: Path) -> None:
     other = next(member for member in members() if member not in (type(make()), *FOREIGN))
     other().build(ITEMS[:9], rng=np.random.default_rng(0)).save(tmp_path / "other")
     with pytest.raises(InputError, match=f"kind '{other.__name__}', not '{type(make()).__name__}'"):

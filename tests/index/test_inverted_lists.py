@@ -1,4 +1,4 @@
-"""What is special to inverted lists: half floats, ties, masks far from the query, mapped files, product codes."""
+"""Special cases of inverted lists: half floats, ties, masks far from the query, mapped files, product codes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pasand.types import Array, Mask, Vectors
 
 
 def clusters(n: int, seed: int = 0) -> Vectors:
-    """Return vectors of 40 tastes, some far longer than others."""
+    """Return vectors in 40 clusters, some far longer than others."""
     rng = np.random.default_rng(7)
     centres = rng.standard_normal((40, 16))
     rng = np.random.default_rng(seed)
@@ -32,7 +32,9 @@ def best(items: Vectors, queries: Vectors, k: int, allowed: Mask | None = None) 
 
 def share(found: Array, true: Array) -> float:
     return float(
-        np.mean([len(np.intersect1d(one, other)) / len(other) for one, other in zip(found, true, strict=True)])
+        np.mean(
+            [len(np.intersect1d(rows, expected)) / len(expected) for rows, expected in zip(found, true, strict=True)]
+        )
     )
 
 
@@ -55,7 +57,7 @@ def test_half_floats_are_read_as_numpy_reads_them() -> None:
     np.testing.assert_array_equal(found.scores[0], values[::-1])
 
 
-def test_equal_scores_come_by_lower_row_also_at_the_end_of_the_list() -> None:
+def test_equal_scores_are_ordered_by_row_also_at_the_end_of_the_list() -> None:
     items = np.tile(np.array([[1, 0], [2, 0]], np.float32), (500, 1))
     found = Exact().build(items, rng=np.random.default_rng(0)).search(np.array([[1, 0]], np.float32), 502)
     assert found.items[0].tolist() == [*range(1, 1000, 2), 0, 2]
@@ -68,13 +70,13 @@ def test_small_catalogues_are_scanned_whole(items: Vectors) -> None:
     np.testing.assert_array_equal(index.search(items[:9], 50).items, exact.search(items[:9], 50).items)
 
 
-@pytest.mark.parametrize("wanted", [0.8, 0.99, 1])
-def test_the_recall_asked_for_is_reached_on_other_queries(items: Vectors, wanted: float) -> None:
-    asked = clusters(1000, seed=1)
-    index = IVF(exact_below=1000, target_recall=wanted).build(items, rng=np.random.default_rng(0), queries=asked)
+@pytest.mark.parametrize("target", [0.8, 0.99, 1])
+def test_the_target_recall_is_reached_on_other_queries(items: Vectors, target: float) -> None:
+    samples = clusters(1000, seed=1)
+    index = IVF(exact_below=1000, target_recall=target).build(items, rng=np.random.default_rng(0), queries=samples)
     queries = clusters(300, seed=2)
     recall = share(index.search(queries, 100).items, best(items, queries, 100))
-    assert recall >= wanted - 0.01
+    assert recall >= target - 0.01
     assert index.recall == pytest.approx(recall, abs=0.01)
 
 
@@ -84,21 +86,21 @@ def test_recall_holds_for_other_lengths(index: IVF, items: Vectors, k: int) -> N
     assert share(index.search(queries, k).items, best(items, queries, k)) > 0.975
 
 
-def test_recall_holds_where_the_allowed_items_are_of_another_taste(index: IVF, items: Vectors) -> None:
+def test_recall_holds_where_the_allowed_items_are_far_from_the_query(index: IVF, items: Vectors) -> None:
     queries = clusters(100, seed=2)
     scores = queries @ items.T
     for low, high in ((0, 0.02), (0, 0.3), (0.3, 0.6)):
         threshold, most = np.quantile(scores, [low, high], axis=1)
         allowed = (scores >= threshold[:, None]) & (scores <= most[:, None])
         found = index.search(queries, 50, allowed=allowed)
-        # below the half the scores lie as densely as half floats can tell them apart: count what is as good
+        # scores below the median are as dense as half floats can resolve: count items that are as good
         last = np.sort(np.where(allowed, scores, -np.inf), axis=1)[:, -50]
         good = np.take_along_axis(scores, found.items, 1) >= (last - 2e-3 * np.abs(last))[:, None]
         assert good.mean() > 0.98
 
 
-def test_few_lists_are_looked_at(items: Vectors) -> None:
-    """Spoiling the codes of the lists with the lowest bounds changes nothing: they are never read."""
+def test_few_lists_are_scanned(items: Vectors) -> None:
+    """Removing the items of the lists with the lowest bounds changes nothing: these lists are never read."""
     index = IVF(exact_below=1000).build(items, rng=np.random.default_rng(0))
     query = clusters(1, seed=3)
     before = index.search(query, 10)
@@ -108,12 +110,12 @@ def test_few_lists_are_looked_at(items: Vectors) -> None:
     np.testing.assert_array_equal(before.items, after.items)
 
 
-def test_product_codes_are_smaller_and_say_how_much_they_lose(
+def test_product_codes_are_smaller_and_report_their_recall(
     items: Vectors, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
         small = IVF(exact_below=1000, codes="pq").build(items, rng=np.random.default_rng(0))
-    assert "0.99 was asked for" in caplog.text
+    assert "the target is 0.99" in caplog.text
     queries = clusters(300, seed=2)
     recall = share(small.search(queries, 100).items, best(items, queries, 100))
     assert 0.5 < recall < 0.99
@@ -142,7 +144,7 @@ def test_a_file_is_mapped_until_it_must_change(index: IVF, tmp_path: Path) -> No
     assert again.recall == index.recall
 
 
-def test_vectors_far_larger_than_those_built_of_are_refused(items: Vectors) -> None:
+def test_vectors_far_larger_than_those_of_the_build_raise_an_error(items: Vectors) -> None:
     index = Exact().build(items, rng=np.random.default_rng(0))
     with pytest.raises(InputError, match="far larger"):
         index.add(np.array([1], np.int32), items[:1] * 1e6)
@@ -151,8 +153,8 @@ def test_vectors_far_larger_than_those_built_of_are_refused(items: Vectors) -> N
 
 def test_settings_are_checked() -> None:
     for wrong, message in (
-        ({"recall_wanted": 0}, "recall_wanted must be above 0 and at most 1, got 0"),
-        ({"recall_wanted": 1.5}, "recall_wanted"),
+        ({"target_recall": 0}, "target_recall must be above 0 and at most 1, got 0"),
+        ({"target_recall": 1.5}, "target_recall"),
         ({"codes": "int4"}, "codes must be"),
         ({"lists": 0}, "lists must be positive"),
     ):

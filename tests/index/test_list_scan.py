@@ -1,4 +1,4 @@
-"""The scan's own selection, against sorting."""
+"""Selection of the best keys in the scan of inverted lists, against sorting."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pasand.index.list_scan import _select_top, _key, _score_of, scan
+from pasand.index.list_scan import _key, _score_of, _select_top, scan
 
 
 @given(st.lists(st.integers(-50, 50), max_size=60, unique=True), st.integers(1, 20))

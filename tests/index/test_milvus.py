@@ -1,4 +1,4 @@
-"""What is special to Milvus: connections, secrets, and masks as conditions."""
+"""Special cases of Milvus: connections, passwords in messages, and masks as filters."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ def uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield uri
 
 
-def test_a_server_that_is_not_there_is_named_without_its_password() -> None:
+def test_an_unreachable_server_is_named_without_its_password() -> None:
     index = Milvus(uri="http://root:secret@localhost:1")
-    with pytest.raises(InputError, match=r"http://localhost:1: Milvus says: .*Cure: check the server") as error:
+    with pytest.raises(InputError, match=r"http://localhost:1: Milvus reports: .*Cure: check the server") as error:
         index.build(VECTORS, rng=np.random.default_rng(0))
     assert "secret" not in str(error.value)
 
 
-def test_a_collection_that_is_gone_is_missed(uri: str, tmp_path: Path) -> None:
+def test_a_missing_collection_raises_an_error(uri: str, tmp_path: Path) -> None:
     index = Milvus(uri=uri, collection="gone").build(VECTORS, rng=np.random.default_rng(0))
     index.save(tmp_path / "file")
     assert Milvus(uri=uri).load(tmp_path / "file").search(VECTORS[:1], 1).items.tolist()
     index._call("drop_collection")
-    with pytest.raises(InputError, match="the collection 'gone' that file names is not there"):
+    with pytest.raises(InputError, match="no collection 'gone', which file names"):
         Milvus(uri=uri).load(tmp_path / "file")
-    with pytest.raises(InputError, match="Milvus says"):
+    with pytest.raises(InputError, match="Milvus reports"):
         index.search(VECTORS[:1], 1)
 
 
-def test_more_than_milvus_returns_is_refused(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_than_milvus_returns_raises_an_error(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     index = Milvus(uri=uri, collection="most").build(VECTORS, rng=np.random.default_rng(0))
     monkeypatch.setattr(milvus, "MAX_RESULTS", 30)
     with pytest.raises(InputError, match=r"40 items for a query.*at most 30"):

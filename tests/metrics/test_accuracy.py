@@ -120,10 +120,10 @@ def test_equal_to_ranx(seed: int, k: int) -> None:
         {f"q{b}": {f"i{item}": 100 + ties[i] - 1e-6 * i for i, item in enumerate(row)} for b, row in enumerate(found)}
     )
     qrels = Qrels({f"q{b}": {f"i{i}": int(g) for i, g in row.items()} or {"none": 1} for b, row in enumerate(true)})
-    asked = np.array([len(row) > 0 for row in true])
+    defined = np.array([len(row) > 0 for row in true])
     for metric, name in RANX.items():
-        theirs = np.asarray(ranx_evaluate(qrels, run, f"{name}@{k}", return_mean=False, make_comparable=True))
-        assert metric(k)(candidates, relevance)[asked] == pytest.approx(theirs[asked], abs=1e-6), name
+        expected = np.asarray(ranx_evaluate(qrels, run, f"{name}@{k}", return_mean=False, make_comparable=True))
+        assert metric(k)(candidates, relevance)[defined] == pytest.approx(expected[defined], abs=1e-6), name
 
 
 @settings(max_examples=40, deadline=None)
@@ -135,8 +135,8 @@ def test_auc_of_the_whole_catalogue_equals_mann_whitney(seed: int) -> None:
     label = np.isin(np.arange(12), relevant)
     score = np.empty(12)
     score[order] = -np.arange(12)
-    ours = AUC()(lists(order.tolist()), truth({int(item): 1.0 for item in relevant}, catalogue=12))
-    assert ours == pytest.approx([mann_whitney(label, score)], nan_ok=True)
+    value = AUC()(lists(order.tolist()), truth({int(item): 1.0 for item in relevant}, catalogue=12))
+    assert value == pytest.approx([mann_whitney(label, score)], nan_ok=True)
 
 
 @settings(max_examples=40, deadline=None)
@@ -147,5 +147,5 @@ def test_auc_of_a_short_list_ties_the_rest_below(seed: int, listed: int) -> None
     relevant = rng.permutation(12)[: rng.integers(1, 12)]
     score = np.full(12, -100.0)
     score[order] = -np.arange(listed)
-    ours = AUC()(lists(order.tolist()), truth({int(item): 1.0 for item in relevant}, catalogue=12))
-    assert ours == pytest.approx([mann_whitney(np.isin(np.arange(12), relevant), score)], nan_ok=True)
+    value = AUC()(lists(order.tolist()), truth({int(item): 1.0 for item in relevant}, catalogue=12))
+    assert value == pytest.approx([mann_whitney(np.isin(np.arange(12), relevant), score)], nan_ok=True)

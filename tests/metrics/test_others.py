@@ -1,4 +1,4 @@
-"""Errors of ratings, exposure and diversity by hand, and metrics found by name."""
+"""Rating errors, exposure and diversity by hand, and metrics by name."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from pasand.metrics.rating import MAE, RMSE
 from tests.metrics.test_accuracy import lists, truth
 
 
-def had(*users: list[int], n_items: int = 5, **features: Feature) -> Dataset:
-    """A dataset in which each user had the listed items."""
+def log_of(*users: list[int], n_items: int = 5, **features: Feature) -> Dataset:
+    """Return a dataset in which each user consumed the listed items."""
     user = np.repeat(np.arange(len(users)), [len(items) for items in users]).astype(np.int32)
     item = np.array([item for items in users for item in items], np.int32)
     return Dataset(
@@ -58,9 +58,9 @@ def test_gini_is_half_the_relative_mean_difference(shown: list[int]) -> None:
 
 
 def test_novelty_and_popularity_by_hand() -> None:
-    train = had([0, 1], [0, 0], [0, 1], [0, 2])
+    train = log_of([0, 1], [0, 0], [0, 1], [0, 2])
     found, nothing = lists([0, 1, 3], [2], []), truth({}, {}, {})
-    # items 0..3 were had by 4, 2, 1 and 0 of 4 users; nobody counts as half a user: 3 bits
+    # items 0..3 were consumed by 4, 2, 1 and 0 of 4 users; none counts as half a user: 3 bits
     assert Novelty(3).fitted(train)(found, nothing) == pytest.approx([(0 + 1 + 3) / 3, 2, np.nan], nan_ok=True)
     assert Novelty(1).fitted(train)(found, nothing)[0] == 0
     popularity = AveragePopularity(3).fitted(train)(found, nothing)
@@ -68,7 +68,7 @@ def test_novelty_and_popularity_by_hand() -> None:
 
 
 def test_diversity_by_users_in_common() -> None:
-    train = had([0, 1], [0, 1], [0, 2], [3])
+    train = log_of([0, 1], [0, 1], [0, 2], [3])
     # cosines: 0 1 2/sqrt(6), 0 2 1/sqrt(3), 1 2 none; item 4 unknown
     values = IntraListDiversity(3).fitted(train)(lists([0, 1, 2], [0, 4], [3, 1, 0], [2]), truth({}, {}, {}, {}))
     expected = [1 - (2 / np.sqrt(6) + 1 / np.sqrt(3)) / 3, 1, 1 - 2 / np.sqrt(6) / 3, np.nan]
@@ -80,7 +80,7 @@ def test_diversity_by_features() -> None:
         kind="bag", values=np.array([[0, 1], [0, -1], [-1, -1], [1, 0], [1, -1]], np.int32), names=("x", "y")
     )
     year = Feature(kind="number", values=np.arange(5, dtype=np.float32))
-    train = had([0], genres=genres, year=year)
+    train = log_of([0], genres=genres, year=year)
     values = IntraListDiversity(2).fitted(train)(lists([0, 3], [0, 1], [1, 4], [1, 2]), truth({}, {}, {}, {}))
     assert values == pytest.approx([0, 1 - np.sqrt(0.5), 1, 1], abs=1e-6)
 
@@ -90,18 +90,18 @@ def test_every_metric_is_found_by_its_name() -> None:
         "auc average_popularity capped_recall coverage gini hit_rate intra_list_diversity mae map mrr ndcg novelty"
     )
     assert sorted(metric_classes()) == [*expected.split(), "precision", "recall", "rmse"]
-    found = metrics(["ndcg@10", "novelty@3", "coverage@20", "rmse"], had([0]))
+    found = metrics(["ndcg@10", "novelty@3", "coverage@20", "rmse"], log_of([0]))
     assert (list(found.lists), list(found.runs), list(found.ratings)) == (
         ["ndcg@10", "novelty@3"],
         ["coverage@20"],
         ["rmse"],
     )
     assert found.k == 20
-    assert metrics(["auc", "ndcg@10"], had([0])).k == 0
+    assert metrics(["auc", "ndcg@10"], log_of([0])).k == 0
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         ("accuracy@10", "no such metric.*ndcg"),
         ("ndcg", "write ndcg@10"),
@@ -110,6 +110,6 @@ def test_every_metric_is_found_by_its_name() -> None:
         ("rmse@10", "has no k"),
     ],
 )
-def test_wrong_names_say_what_would_be_right(name: str, said: str) -> None:
-    with pytest.raises(InputError, match=said):
-        metrics([name], had([0]))
+def test_wrong_names_raise_an_error_with_the_cure(name: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        metrics([name], log_of([0]))

@@ -184,7 +184,7 @@ COMPONENTS = list(components())
 
 
 def hyperparameters(component: type) -> list[str]:
-    return [field.name for field in fields(component) if field.init]  # type: ignore[arg-type]
+    return [field.name for field in fields(component) if field.init]
 
 
 @pytest.mark.parametrize("component", COMPONENTS, ids=lambda component: component.__name__)

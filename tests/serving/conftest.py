@@ -35,6 +35,11 @@ class Served:
         found = re.search(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE)
         return float(found[1]) if found else 0.0
 
+    @property
+    def admin(self) -> dict[str, str]:
+        """Headers with the key of scope admin that a service without keys has in its folder."""
+        return {"x-api-key": (self.folder / "state" / "admin-key").read_text().strip()}
+
     def request(self, method: str, path: str, status: int = 200, **options: Any) -> Any:
         """Return the JSON of a response, which must have this status."""
         response = self.client.request(method, path, **options)

@@ -98,7 +98,7 @@ def test_ids_of_any_kind_are_unchanged(shared: Served, name: str) -> None:
 
 
 def test_bundles_are_activated_and_rolled_back(server: Served, bundles: Any) -> None:
-    with Client(server.url) as client:
+    with Client(server.url, key=server.admin["x-api-key"]) as client:
         first = client.ready()["bundles"]["main"]
         other = client.reload(str(bundles(1)))
         assert other.previous == first
@@ -111,7 +111,7 @@ def test_bundles_are_activated_and_rolled_back(server: Served, bundles: Any) -> 
 
 def test_all_methods_of_the_asynchronous_client(server: Served) -> None:
     async def calls() -> None:
-        async with AsyncClient(server.url) as client:
+        async with AsyncClient(server.url, key=server.admin["x-api-key"]) as client:
             responses = await asyncio.gather(
                 *(client.recommend(RecommendRequest(user_id=USER, k=k)) for k in range(1, 20))
             )

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pasand.data import ids
 from pasand.serving import schemas
 from pasand.serving.schemas import RecommendRequest, RequestError
 
@@ -66,3 +67,67 @@ def test_renamed_fields_are_refused_with_their_new_names(body: bytes, message: s
     with pytest.raises(RequestError, match=message) as refused:
         schemas.decode_events(body, False)
     assert refused.value.status == 422
+
+
+@pytest.mark.parametrize("name", ["events", "requests", "user_id", "a/b/similar", "é" * 256, "a b", '"', "<script>"])
+def test_any_id_that_follows_the_rule_is_an_id(name: str) -> None:
+    event = {"user_id": name, "item_id": name, "id": name}
+    assert schemas.decode_events(msgspec.json.encode(event), False)[0].item_id == name
+    assert schemas.decode_events(msgspec.json.encode({"events": [event, event]}), False)[1].user_id == name
+    assert schemas.decode_events(msgspec.json.encode(event), True)[0].user_id == name
+    request = {"user_id": name, "history": [name, {"item_id": name}], "deny": [name]}
+    assert schemas.decode_requests(msgspec.json.encode(request)) == (
+        [msgspec.convert(request, RecommendRequest)],
+        False,
+    )
+    batch = {"requests": [request, {"user_id": "requests"}]}
+    requests, is_batch = schemas.decode_requests(msgspec.json.encode(batch))
+    assert (len(requests), is_batch) == (2, True)
+    assert ids.fault(name) is None
+
+
+@pytest.mark.parametrize("name", ["", "a\nb", "a\n", "\x00", "a\x7f", "a\u0085", " a", "a ", "\u3000a", "x" * 257])
+def test_other_ids_are_refused_at_every_door(name: str) -> None:
+    for body in (
+        {"user_id": name, "item_id": "a"},
+        {"user_id": "a", "item_id": name},
+        {"user_id": "a", "item_id": "a", "id": name},
+        {"events": [{"user_id": "a", "item_id": name}]},
+    ):
+        assert status(lambda body: schemas.decode_events(body, False), msgspec.json.encode(body)) == 422
+    for request in ({"user_id": name}, {"history": [name]}, {"history": [{"item_id": name}]}, {"allow": [name]}):
+        assert status(schemas.decode_requests, msgspec.json.encode(request)) == 422
+    assert ids.fault(name) is not None
+
+
+def test_the_rule_for_ids_is_in_the_message() -> None:
+    with pytest.raises(RequestError, match="no control characters") as refused:
+        schemas.decode_events(b'{"user_id": "a\\nb", "item_id": "b"}', False)
+    assert refused.value.field == "user_id"
+
+
+@pytest.mark.parametrize("number", ["9223372036854775808", "-9223372036854775809", "7" * 310, "7" * 5000, "1e400"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"filters": {"available_from": NUMBER}}',
+        '{"filters": {"available_from": [1, NUMBER]}}',
+        '{"features": {"age": NUMBER}}',
+        '{"features": {"age": [NUMBER]}}',
+        '{"k": NUMBER}',
+        '{"history": [{"item_id": "a", "time": NUMBER}]}',
+        '{"history": [{"item_id": "a", "value": NUMBER}]}',
+    ],
+)
+def test_numbers_beyond_64_bits_are_refused(body: str, number: str) -> None:
+    assert status(schemas.decode_requests, body.replace("NUMBER", number).encode()) == 422
+
+
+def test_lists_are_bounded() -> None:
+    numbers = list(range(1001))
+    for body in ({"filters": {"year": numbers}}, {"features": {"years": numbers}}, {"allow": ["a"] * 1001}):
+        assert status(schemas.decode_requests, msgspec.json.encode(body)) == 422
+    line = b'{"user_id": "a", "item_id": "b"}\n'
+    assert len(schemas.decode_events(line * 10_000, True)) == 10_000
+    assert status(lambda body: schemas.decode_events(body, True), line * 10_001) == 422
+    assert status(schemas.decode_requests, b'{"history": ' + b"[" * 100_000) in (400, 422)

@@ -1,4 +1,4 @@
-"""The synthetic world: its truth is known, its log follows from it, and its size does not cost memory."""
+"""The simulated world: its true preferences are known, its log follows from them, and memory is bounded."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from pasand.types import Array, Rows, Scores
 SMALL = World(n_users=60, n_items=40, days=40, seed=3, visits=0.8)
 
 
-def everything(parts: list[Events]) -> dict[str, Array]:
+def concatenated(parts: list[Events]) -> dict[str, Array]:
     return {name: np.concatenate([getattr(part, name) for part in parts]) for name in Events._fields}
 
 
 def truth(world: World) -> Scores:
-    """Liking of everybody for everything, (U, N)."""
+    """Return the preference of all users for all items, (U, N)."""
     users = np.arange(world.n_users, dtype=np.int32)
     return world.preference(users, np.tile(np.arange(world.n_items, dtype=np.int32), (world.n_users, 1)))
 
@@ -38,7 +38,7 @@ def gini(counts: Array) -> float:
 
 
 def ndcg(scores: Array, seen: Array, liked: Array, k: int = 10) -> float:
-    """Mean over the users who liked something later; seen films are not recommended."""
+    """Return the mean NDCG over users with relevant items; seen films are not recommended."""
     order = np.argsort(-np.where(seen, -np.inf, scores), axis=1, kind="stable")[:, :k]
     discount = 1 / np.log2(np.arange(2, k + 2))
     gain = (np.take_along_axis(liked, order, axis=1) * discount).sum(axis=1)
@@ -46,7 +46,7 @@ def ndcg(scores: Array, seen: Array, liked: Array, k: int = 10) -> float:
     return float((gain[best > 0] / best[best > 0]).mean())
 
 
-def test_films_are_a_hundred_and_speak_many_languages() -> None:
+def test_there_are_a_hundred_real_films_in_many_languages() -> None:
     films = facts()
     assert len(films) == len({film.title for film in films}) == 100
     assert len({film.language for film in films}) >= 8
@@ -70,28 +70,28 @@ def test_viewers_speak_the_language_of_their_state() -> None:
     assert (main == world.languages.index("Malayalam")).mean() > 0.7
 
 
-def test_liking_is_a_probability_and_moves_with_its_causes() -> None:
+def test_preference_is_a_probability_and_follows_its_causes() -> None:
     preference = truth(SMALL)
     assert preference.min() >= 0
     assert preference.max() <= 1
     assert preference.std() > 0.15
     absent = SMALL.preference(np.array([-1, 0], np.int32), np.array([[0], [-1]], np.int32))
     assert np.isnan(absent).all()
-    # without taste, era, star and quality the main language alone decides, and exactly
+    # without the effects of factors, era, star and quality the main language alone decides, and exactly
     plain = replace(SMALL, effects=Effects(factors=0, language=3, era=0, star=0, quality=0, base=-2))
     people, films = plain.viewers, plain.films
     share = people.languages / people.languages.max(axis=1, keepdims=True)
     assert np.allclose(truth(plain), 1 / (1 + np.exp(2 - 3 * share[:, films.language])), atol=1e-5)
 
 
-def test_liking_refuses_rows_of_another_world() -> None:
+def test_preference_raises_an_error_for_rows_of_another_world() -> None:
     with pytest.raises(ValueError, match="rows of this world"):
         SMALL.preference(np.array([60], np.int32), np.array([[0]], np.int32))
 
 
 def test_same_seed_same_events_and_another_seed_others() -> None:
-    first, again = everything(list(SMALL.events())), everything(list(replace(SMALL).events()))
-    other = everything(list(replace(SMALL, seed=4).events()))
+    first, again = concatenated(list(SMALL.events())), concatenated(list(replace(SMALL).events()))
+    other = concatenated(list(replace(SMALL, seed=4).events()))
     assert all(np.array_equal(first[name], again[name]) for name in first)
     assert len(first["item"]) != len(other["item"]) or not np.array_equal(first["item"], other["item"])
 
@@ -100,12 +100,12 @@ def test_parts_are_bounded_and_add_up_to_the_whole() -> None:
     parts = list(SMALL.events(chunk=7))
     assert max(len(part.user) for part in parts) <= 7 * MAX_CLICKS
     assert max(len(part.user) for part in SMALL.impressions(chunk=7)) <= 7 * SLATE_SIZE
-    whole, pieces = everything(list(SMALL.events())), everything(parts)
+    whole, pieces = concatenated(list(SMALL.events())), concatenated(parts)
     assert all(np.array_equal(whole[name], pieces[name]) for name in whole)
 
 
 def test_events_keep_their_ranges() -> None:
-    events = everything(list(SMALL.events()))
+    events = concatenated(list(SMALL.events()))
     assert len(events["user"]) > 300
     assert (np.diff(events["time"]) >= 0).all()
     assert events["time"].min() >= START
@@ -118,23 +118,23 @@ def test_events_keep_their_ranges() -> None:
     assert len(pairs) == len(events["user"]), "a remembered film is not shown again"
 
 
-def test_a_forgotten_film_returns() -> None:
-    events = everything(list(replace(SMALL, remembered=1, visits=3.0).events()))
+def test_a_film_beyond_the_memory_is_shown_again() -> None:
+    events = concatenated(list(replace(SMALL, remembered=1, visits=3.0).events()))
     assert len(set(zip(events["user"], events["item"], strict=True))) < len(events["user"])
 
 
-def test_nothing_is_watched_before_it_arrives_or_by_who_has_not() -> None:
+def test_nothing_is_watched_before_film_and_viewer_arrive() -> None:
     world = replace(SMALL, new_films=0.8)
-    events, films = everything(list(world.events())), world.item_features()["available_from"].values
+    events, films = concatenated(list(world.events())), world.item_features()["available_from"].values
     assert (films > START).sum() > 10
     assert (events["time"] >= films[events["item"]]).all()
     day = (events["time"] - START) // DAY
     assert (day + 1 > world.viewers.arrives[events["user"]]).all()
 
 
-def test_what_is_watched_and_rated_follows_the_truth() -> None:
+def test_watches_and_ratings_follow_the_true_preferences() -> None:
     world = World(days=60)
-    events = everything(list(world.events()))
+    events = concatenated(list(world.events()))
     user, item = events["user"], events["item"][:, None]
     preference = world.preference(user, item)[:, 0]
     assert np.corrcoef(preference, events["rating"])[0, 1] > 0.6
@@ -147,39 +147,39 @@ def test_what_is_watched_and_rated_follows_the_truth() -> None:
     assert abs(minutes_error.mean()) < 4 * minutes_error.std() / np.sqrt(n)
 
 
-def test_impressions_hold_the_events_among_what_was_shown() -> None:
+def test_clicked_impressions_are_the_events() -> None:
     shown = list(SMALL.impressions())
     clicked = np.concatenate([part.clicked for part in shown])
     item, position = (np.concatenate([getattr(part, name) for part in shown]) for name in ("item", "position"))
-    events = everything(list(SMALL.events()))
+    events = concatenated(list(SMALL.events()))
     assert 0.02 < clicked.mean() < 0.5
     assert np.array_equal(item[clicked], events["item"])
     assert np.array_equal(position[clicked], events["position"])
     first, last = clicked[position == 1].mean(), clicked[position >= 15].mean()
-    assert first > last, "what stands first is taken more often"
+    assert first > last, "the first position is clicked more often"
 
 
 def test_the_dataset_and_the_encoded_log_hold_the_same_impressions() -> None:
-    place = "bollywood:n_users=60,n_items=40,days=40,seed=3,visits=0.8"
-    whole, data = SMALL.dataset(), encode(read(place, Options()))
+    location = "bollywood:n_users=60,n_items=40,days=40,seed=3,visits=0.8"
+    whole, data = SMALL.dataset(), encode(read(location, Options()))
     assert SMALL.dataset(impressions=False).impressions is None
-    assert encode(replace(read(place, Options()), impressions=None)).impressions is None
+    assert encode(replace(read(location, Options()), impressions=None)).impressions is None
     users, items = SMALL.aligned(data)
-    ours, theirs = data.impressions, whole.impressions
-    assert ours is not None
-    assert theirs is not None
-    assert np.array_equal(users[ours.user], theirs.user)
-    assert np.array_equal(items[ours.item], theirs.item)
-    assert ours.propensity is theirs.propensity is None
+    encoded, expected = data.impressions, whole.impressions
+    assert encoded is not None
+    assert expected is not None
+    assert np.array_equal(users[encoded.user], expected.user)
+    assert np.array_equal(items[encoded.item], expected.item)
+    assert encoded.propensity is expected.propensity is None
     for name in ("time", "position", "clicked", "watched_seconds"):
-        assert np.array_equal(getattr(ours, name), getattr(theirs, name)), name
-    assert theirs.watched_seconds is not None
-    assert theirs.watched_seconds.sum() == pytest.approx(whole.columns["watched_seconds"].sum(), rel=1e-5)
-    assert theirs.clicked.sum() == len(whole)
-    assert sum(len(part.user) for part in SMALL.impressions()) == len(theirs)
+        assert np.array_equal(getattr(encoded, name), getattr(expected, name)), name
+    assert expected.watched_seconds is not None
+    assert expected.watched_seconds.sum() == pytest.approx(whole.columns["watched_seconds"].sum(), rel=1e-5)
+    assert expected.clicked.sum() == len(whole)
+    assert sum(len(part.user) for part in SMALL.impressions()) == len(expected)
 
 
-def test_a_world_that_shows_much_keeps_a_random_part_of_whole_visits() -> None:
+def test_a_large_world_keeps_the_impressions_of_a_random_sample_of_visits() -> None:
     whole, part = SMALL.dataset(), SMALL.dataset(max_impressions=5_000)
     assert np.array_equal(part.item, whole.item), "the events are the same"
     assert part.impressions is not None
@@ -195,20 +195,20 @@ def test_a_world_that_shows_much_keeps_a_random_part_of_whole_visits() -> None:
     assert len(frame) == len(part.impressions), "the log keeps the same visits"
 
 
-def test_attention_is_the_position_effect_of_the_choice() -> None:
-    place = np.array([1, 2, 10, 0], np.int32)
-    assert SMALL.examination(place)[:3].tolist() == pytest.approx([1, 2**-0.3, 10**-0.3])
-    assert np.isnan(SMALL.examination(place)[3])
-    assert replace(SMALL, position_bias=0).examination(place)[:3].tolist() == [1, 1, 1]
-    # where all films please alike, exp(-2), a place is taken first with its share of the pull beside that of leaving,
-    # exp(2) (multinomial logit); a second film, whose leaving pulls exp(3.5), is taken in 1 visit of 2000
+def test_examination_is_the_position_effect_of_the_choice() -> None:
+    position = np.array([1, 2, 10, 0], np.int32)
+    assert SMALL.examination(position)[:3].tolist() == pytest.approx([1, 2**-0.3, 10**-0.3])
+    assert np.isnan(SMALL.examination(position)[3])
+    assert replace(SMALL, position_bias=0).examination(position)[:3].tolist() == [1, 1, 1]
+    # where all films have the same weight, exp(-2), the first click falls on a position with its share of the weights
+    # and that of leaving, exp(2) (multinomial logit); 1 visit of 2000 has a second click, as leaving then has exp(3.5)
     alike = Effects(factors=0, language=0, era=0, star=0, quality=0, base=-2)
     world = World(n_users=2000, n_items=400, days=60, feedback=0, position_bias=0.8, new_films=0, effects=alike)
     shown = world.dataset().impressions
     assert shown is not None
-    places = np.arange(1, SLATE_SIZE + 1, dtype=np.int32)
-    pull = np.exp(-2) * world.examination(places)
-    expected = pull / (pull.sum() + np.exp(2))
+    positions = np.arange(1, SLATE_SIZE + 1, dtype=np.int32)
+    weights = np.exp(-2) * world.examination(positions)
+    expected = weights / (weights.sum() + np.exp(2))
     visits = np.bincount(shown.position, minlength=SLATE_SIZE + 1)[1:]
     share = np.bincount(shown.position[shown.clicked], minlength=SLATE_SIZE + 1)[1:] / visits
     assert visits.min() > 40_000
@@ -216,19 +216,19 @@ def test_attention_is_the_position_effect_of_the_choice() -> None:
     assert share[0] / share[9] == pytest.approx(10**0.8, rel=0.2)
 
 
-def test_the_chance_of_being_taken_is_that_of_the_log() -> None:
-    """By tenths of the chance, films are taken as often as it says; of small slates often two or three are."""
-    loved = Effects(base=0.5)
-    for world in (World(n_users=300, n_items=60, days=60), World(n_users=300, n_items=4, days=60, effects=loved)):
-        asked = examples(world.dataset(), "clicked", 1, 10**7, np.random.default_rng(0))
-        assert asked.position is not None
-        click_probability = world.click_probability(asked.user, asked.items, asked.position)
-        real = asked.items >= 0
-        assert (click_probability[~real] == 0).all()
-        click_probability, clicked = click_probability[real].astype(np.float64), asked.label[real]
-        for part in np.array_split(np.argsort(click_probability), 10):
-            error = np.sqrt((click_probability[part] * (1 - click_probability[part])).sum())
-            assert abs(clicked[part].sum() - click_probability[part].sum()) < 4 * error + 1
+def test_click_probabilities_are_those_of_the_log() -> None:
+    """In each tenth of the probabilities, films are clicked as often as predicted; small slates may get 3 clicks."""
+    attractive = Effects(base=0.5)
+    for world in (World(n_users=300, n_items=60, days=60), World(n_users=300, n_items=4, days=60, effects=attractive)):
+        impressions = examples(world.dataset(), "clicked", 1, 10**7, np.random.default_rng(0))
+        assert impressions.position is not None
+        probability = world.click_probability(impressions.user, impressions.items, impressions.position)
+        real = impressions.items >= 0
+        assert (probability[~real] == 0).all()
+        probability, clicked = probability[real].astype(np.float64), impressions.label[real]
+        for part in np.array_split(np.argsort(probability), 10):
+            error = np.sqrt((probability[part] * (1 - probability[part])).sum())
+            assert abs(clicked[part].sum() - probability[part].sum()) < 4 * error + 1
     with pytest.raises(ValueError, match="rows of this world"):
         SMALL.click_probability(np.array([99], np.int32), np.array([[0]], np.int32), np.array([[1]], np.int32))
 
@@ -236,7 +236,7 @@ def test_the_chance_of_being_taken_is_that_of_the_log() -> None:
 def test_popularity_feedback_makes_the_popular_more_popular() -> None:
     def spread(feedback: float) -> float:
         world = World(n_users=300, n_items=300, days=60, feedback=feedback, new_films=0, seed=5)
-        return gini(np.bincount(everything(list(world.events()))["item"], minlength=300))
+        return gini(np.bincount(concatenated(list(world.events()))["item"], minlength=300))
 
     assert spread(0.9) > spread(0.0) + 0.05
 
@@ -251,7 +251,7 @@ def test_invented_films_follow_the_real_ones() -> None:
 def test_written_parts_read_back_as_the_events(tmp_path: Path) -> None:
     number = SMALL.write(tmp_path / "log", chunk=100)
     frame = pl.read_parquet(tmp_path / "log" / "*.parquet")
-    events = everything(list(SMALL.events()))
+    events = concatenated(list(SMALL.events()))
     assert number == len(frame) == len(events["user"])
     assert frame["item"].to_list() == [SMALL.films.ids[i] for i in events["item"]]
     assert np.array_equal(frame["watched_seconds"].to_numpy(), events["watched_seconds"])
@@ -274,11 +274,11 @@ def test_dataset_has_the_rows_of_the_world() -> None:
     assert all(len(feature) == data.n_users for feature in data.user_features.values())
 
 
-def test_a_world_where_nobody_comes_is_an_empty_dataset() -> None:
+def test_a_world_without_visits_is_an_empty_dataset() -> None:
     assert len(replace(SMALL, visits=0.0).dataset()) == 0
 
 
-def test_personal_taste_can_be_learnt_and_people_arrive_cold() -> None:
+def test_preferences_can_be_learnt_and_users_arrive_cold() -> None:
     """On the last fifth of the log, item-item weights (EASE, Steck 2019) beat popularity, and the truth beats both."""
     world = World()
     data = world.dataset()
@@ -310,7 +310,7 @@ def test_personal_taste_can_be_learnt_and_people_arrive_cold() -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"n_users": 0}, {"days": 0}, {"feedback": 1.5}, {"visits": -1.0}])
-def test_wrong_fields_are_refused(wrong: dict[str, float]) -> None:
+def test_invalid_fields_raise_an_error(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         World(**wrong)  # type: ignore[arg-type]
 
@@ -325,9 +325,9 @@ def test_the_name_may_carry_fields() -> None:
             world_of(wrong)
 
 
-def test_the_log_holds_the_events_and_what_is_known() -> None:
+def test_the_log_holds_the_events_and_features() -> None:
     log = read("bollywood:n_users=60,n_items=40,days=40,seed=3,visits=0.8", Options())
-    events = everything(list(SMALL.events()))
+    events = concatenated(list(SMALL.events()))
     for _ in range(2):
         frame = pl.concat(list(log.batches()))
         assert frame["value"].to_list() == events["rating"].tolist()
@@ -348,8 +348,8 @@ def test_a_dataset_finds_its_rows_in_the_world() -> None:
 
 
 def test_the_encoded_log_holds_the_same_events_as_the_world() -> None:
-    place = "bollywood:n_users=60,n_items=40,days=40,seed=3,visits=0.8"
-    data, whole = encode(read(place, Options())), SMALL.dataset()
+    location = "bollywood:n_users=60,n_items=40,days=40,seed=3,visits=0.8"
+    data, whole = encode(read(location, Options())), SMALL.dataset()
     users, items = SMALL.aligned(data)
     assert np.array_equal(users[data.user], whole.user)
     assert np.array_equal(items[data.item], whole.item)

@@ -1,4 +1,4 @@
-"""Texts beside MovieLens' 1M layout: plots, casts, abstracts, and what is said where they are damaged."""
+"""Extra texts of the 1M layout of MovieLens: plots, casts and abstracts, and the error for a damaged file."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ def folder(path: Path, abstracts: str = '{"8": "Sun is a film."}') -> Path:
     return path
 
 
-def test_texts_stand_beside_the_movies(tmp_path: Path) -> None:
+def test_texts_become_features_of_the_movies(tmp_path: Path) -> None:
     data = sources.load(folder(tmp_path))
-    told = {
+    shown = {
         name: [feature.show(int(row)) for row in data.items.rows(["7", "8", "9"])]
         for name, feature in data.item_features.items()
     }
-    assert told["cast"] == ["C Three, D Four", "", ""]
-    assert told["director"] == ["A One, B Two", "", ""]
-    assert told["certificate"] == ["PG", "", ""]
-    assert told["plot"] == ["It rains: a lot.", "", ""]
-    assert told["abstract"] == ["", "Sun is a film.", ""]
-    assert told["year"] == ["1950", "1951", "1952"]
+    assert shown["cast"] == ["C Three, D Four", "", ""]
+    assert shown["director"] == ["A One, B Two", "", ""]
+    assert shown["certificate"] == ["PG", "", ""]
+    assert shown["plot"] == ["It rains: a lot.", "", ""]
+    assert shown["abstract"] == ["", "Sun is a film.", ""]
+    assert shown["year"] == ["1950", "1951", "1952"]
 
 
 def test_damaged_abstracts_are_named(tmp_path: Path) -> None:

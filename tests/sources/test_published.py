@@ -31,14 +31,14 @@ def test_the_three_layouts_of_movielens_agree(tmp_path: Path) -> None:
     header = "userId,movieId,rating,timestamp\n"
     csv = write(tmp_path / "csv", ratings__csv=header + text[","])
     (csv / "movies.csv").write_text("movieId,title,genres\n5,Amélie (2001),War\n6,B (1999),Drama\n")
-    found = [load(place) for place in (u, dat, csv)]
-    assert len({data.fingerprint for data in found}) == 1
-    for data in found:
+    datasets = [load(path) for path in (u, dat, csv)]
+    assert len({data.fingerprint for data in datasets}) == 1
+    for data in datasets:
         features = data.item_features
         assert [features[name].show(0) for name in ("title", "genres", "year")] == ["Amélie (2001)", "War", "2001"]
         assert [features[name].kind for name in ("title", "genres", "year")] == ["text", "bag", "number"]
-    assert found[0].user_features["zip"].show(0) == "01"
-    assert found[1].user_features["occupation"].show(0) == "college/grad student"
+    assert datasets[0].user_features["zip"].show(0) == "01"
+    assert datasets[1].user_features["occupation"].show(0) == "college/grad student"
 
 
 def test_both_layouts_of_sequences_agree_and_keep_repetitions(tmp_path: Path) -> None:
@@ -56,13 +56,13 @@ def test_rows_with_spaces_are_a_table_and_not_sequences(tmp_path: Path) -> None:
     assert load(tmp_path / "headed.txt").users.ids([0, 1]) == ["1", "2"]
 
 
-def test_ragged_plays_are_refused(tmp_path: Path) -> None:
+def test_ragged_plays_raise_an_error(tmp_path: Path) -> None:
     folder = write(tmp_path, user_artists__dat="userID\tartistID\tweight\n1\t2\t3\n1\t2\t3\t4\n")
     with pytest.raises(InputError, match="it cannot be read"):
         load(folder)
 
 
-def test_ncf_gives_training_events_and_the_questions_apart(tmp_path: Path) -> None:
+def test_ncf_gives_training_events_and_test_cases(tmp_path: Path) -> None:
     folder = write(
         tmp_path,
         a__train__rating="0\t1\t5\n0\t2\t4\n",
@@ -70,13 +70,13 @@ def test_ncf_gives_training_events_and_the_questions_apart(tmp_path: Path) -> No
         a__test__negative="(0,3)\t1\t4\n",
     )
     assert len(load(folder)) == 2
-    assert ncf.negatives(folder) == (["0"], ["3"], [["1", "4"]])
-    held = ncf.read_test_events(folder)
-    assert held is not None
-    assert held.row(0) == ("0", "3", "5", "9")
+    assert ncf.read_negatives(folder) == (["0"], ["3"], [["1", "4"]])
+    test_events = ncf.read_test_events(folder)
+    assert test_events is not None
+    assert test_events.row(0) == ("0", "3", "5", "9")
     (folder / "a.test.negative").write_text("0 3 1 4\n")
     with pytest.raises(InputError, match=r"row 1: .*\(user,item\)"):
-        ncf.negatives(folder)
+        ncf.read_negatives(folder)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""SQLite and PostgreSQL give what the CSV of the same events gives."""
+"""SQLite and PostgreSQL give the same dataset as a CSV file of the same events."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ def test_sqlite_equals_csv(base: Path, fingerprint: str) -> None:
     assert len(load(base, query="select * from ratings where rating > 2")) == 3
 
 
-def test_a_database_is_refused_with_what_it_says(base: Path, tmp_path: Path) -> None:
-    for options, said in (
+def test_errors_of_a_database_are_reported(base: Path, tmp_path: Path) -> None:
+    for options, message in (
         ({"query": "select nought from ratings"}, "no such column: nought"),
         ({"table": "absent"}, "no such table: absent"),
         ({"query": "select * from ratings where rating > 9"}, "no rows"),
     ):
-        with pytest.raises(InputError, match=said):
+        with pytest.raises(InputError, match=message):
             load(base, **options)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="no such file"):
         load(f"sqlite:///{tmp_path / 'absent.db'}")
@@ -62,7 +62,7 @@ def test_a_database_is_refused_with_what_it_says(base: Path, tmp_path: Path) -> 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    """A PostgreSQL of its own behind a socket; the server refuses to run as root, so root hands it to `postgres`."""
+    """URL of a temporary PostgreSQL server behind a socket; it does not run as root, so root runs it as `postgres`."""
     pytest.importorskip("psycopg")
     initdb, control = program("initdb"), program("pg_ctl")
     with tempfile.TemporaryDirectory(prefix="pasand-") as folder:
@@ -90,8 +90,8 @@ def test_postgresql_equals_csv(server: str, fingerprint: str) -> None:
     assert data.fingerprint == fingerprint
     assert "secret" not in data.name
     assert load(server, table="public.ratings").fingerprint == fingerprint
-    moments = "select user_id, item_id, rating, to_timestamp(timestamp) as timestamp from ratings"
-    assert load(server, query=moments).fingerprint == fingerprint
-    with pytest.raises(InputError, match=r"the database says: .*absent") as error:
+    datetimes = "select user_id, item_id, rating, to_timestamp(timestamp) as timestamp from ratings"
+    assert load(server, query=datetimes).fingerprint == fingerprint
+    with pytest.raises(InputError, match=r"the database reports: .*absent") as error:
         load(server, table="absent")
     assert "secret" not in str(error.value)

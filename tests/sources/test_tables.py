@@ -1,4 +1,4 @@
-"""Tables of every form give the same dataset, and bad ones a message that helps."""
+"""Tables of every format give the same dataset, and bad tables a helpful message."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def write(path: Path, text: str | bytes) -> Path:
     return path
 
 
-def test_all_forms_give_the_same_dataset(tmp_path: Path) -> None:
+def test_all_formats_give_the_same_dataset(tmp_path: Path) -> None:
     EVENTS.write_csv(tmp_path / "a.csv")
     EVENTS.write_csv(tmp_path / "a.tsv", separator="\t")
     EVENTS.write_csv(tmp_path / "semicolon.csv", separator=";")
@@ -45,9 +45,9 @@ def test_all_forms_give_the_same_dataset(tmp_path: Path) -> None:
     EVENTS[2:].write_parquet(tmp_path / "parts" / "2.parquet")
     for path in [path for path in tmp_path.iterdir() if path.is_file()]:
         write(path.with_name(path.name + ".gz"), gzip.compress(path.read_bytes()))
-    places = sorted(tmp_path.iterdir())
-    assert len(places) == 17
-    assert {load(path).fingerprint for path in places} == {load(tmp_path / "a.csv").fingerprint}
+    paths = sorted(tmp_path.iterdir())
+    assert len(paths) == 17
+    assert {load(path).fingerprint for path in paths} == {load(tmp_path / "a.csv").fingerprint}
     data = load(tmp_path / "a.csv")
     assert data.users.ids([0, 1, 2]) == ["007", "7", "ख"]
     assert data.items.ids(data.item) == ["9", "10", "11", "10"]
@@ -74,7 +74,7 @@ def test_lines_without_a_header(tmp_path: Path) -> None:
     assert (len(data), data.order, data.values) == (2, "time", "rating")
 
 
-def test_options_override_what_is_found(tmp_path: Path) -> None:
+def test_options_override_inferred_columns(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", "who,what,rating,n\na,x,1,7\nb,y,5,9\n")
     data = load(path, user="who", item="what", value="n", values="strength", positive_from=8)
     assert data.value is not None
@@ -93,7 +93,7 @@ def test_bad_rows_are_counted_with_their_reasons(tmp_path: Path) -> None:
     assert len(data) == 40
     notes = "\n".join(data.notes)
     assert "2 rows dropped: rating is not a number (first: row 42, 'five')" in notes
-    for said in (
+    for note in (
         "user is missing (first: row 43",
         "item is missing (first: row 44",
         "rating is infinite (first: row 45, 'inf'",
@@ -103,13 +103,13 @@ def test_bad_rows_are_counted_with_their_reasons(tmp_path: Path) -> None:
         "time is missing (first: row 50",
         "1 rows dropped: exact duplicates",
     ):
-        assert said in notes
+        assert note in notes
     with pytest.raises(InputError, match=r"row 42, column 'rating': 'five' is wrong: .* 9 are bad, more than 5%"):
         load(path)
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "message"),
     [
         ("empty.csv", "", "the file is empty"),
         ("empty.csv.gz", gzip.compress(b"", mtime=0), "the file is empty"),
@@ -140,34 +140,34 @@ def test_bad_rows_are_counted_with_their_reasons(tmp_path: Path) -> None:
             "row 3: '1,2,3,4' is wrong: it has 4 cells, and the first row has 2",
         ),
         ("later.csv", "user,item\n" + "1,2\n" * 90_000 + "1,2,3\n", "row 90002: .* 3 cells"),
-        ("strange.xyz", "user,item\n1,2\n", "no source knows"),
+        ("strange.xyz", "user,item\n1,2\n", "no source reads"),
     ],
 )
-def test_bad_files_are_refused_with_the_cause(tmp_path: Path, name: str, content: str | bytes, said: str) -> None:
+def test_bad_files_raise_an_error_with_the_cause(tmp_path: Path, name: str, content: str | bytes, message: str) -> None:
     path = write(tmp_path / name, content)
-    with pytest.raises(InputError, match=said) as error:
+    with pytest.raises(InputError, match=message) as error:
         load(path)
     assert name in str(error.value)
 
 
-def test_places_without_data_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_locations_without_data_raise_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PASAND_DATA", str(tmp_path))
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "note.md").write_text("hello")
-    for place, said in (
-        (str(tmp_path / "folder"), "no data set that pasand knows"),
+    for location, message in (
+        (str(tmp_path / "folder"), "no data set that pasand can read"),
         (str(tmp_path / "absent.csv"), "no such file"),
         ("ml-100k", "pasand data get ml-100k"),
-        ("mysql://user:secret@host/base", "no source knows this kind of database"),
+        ("mysql://user:secret@host/base", "no source reads this kind of database"),
     ):
-        with pytest.raises(InputError, match=said) as error:
-            load(place)
+        with pytest.raises(InputError, match=message) as error:
+            load(location)
         assert "secret" not in str(error.value)
     with pytest.raises(InputError, match="no column 'who'"):
         load(write(tmp_path / "a.csv", HEADER + "1,2,3,4\n"), user="who")
 
 
-def test_a_name_is_looked_up_where_downloads_lie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_is_looked_up_in_the_folder_of_downloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PASAND_DATA", str(tmp_path))
     (tmp_path / "mine").mkdir()
     EVENTS.write_csv(tmp_path / "mine" / "events.csv")
@@ -194,7 +194,7 @@ def test_times_keep_their_full_resolution_for_the_order(tmp_path: Path) -> None:
     assert np.unique(data.time).tolist() == [978300760]
 
 
-def test_text_beside_tables_is_no_table(tmp_path: Path) -> None:
+def test_text_beside_tables_is_not_a_table(tmp_path: Path) -> None:
     write(tmp_path / "README.txt", "Who did what, and when.\n")
     assert recognises(str(tmp_path)) == 0
     write(tmp_path / "log.csv", HEADER + "1,2,3,978300760\n")

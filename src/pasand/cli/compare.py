@@ -56,6 +56,12 @@ def command(
         "RECIPE.TABLE.OPTION=VALUE; may be repeated.",
     ),
     parts: bool = typer.Option(False, "--parts", help="Compare each recipe with each of its parts alone as well."),
+    isolate: bool = typer.Option(
+        False,
+        "--isolate",
+        help="Train and test every model in a process of its own, so that a crash costs its row only; models that need "
+        "most of the free memory always are.",
+    ),
     metrics: str | None = typer.Option(None, help="Further metrics, separated by commas, such as auc."),
     query: str | None = QUERY,
     positive_from: float | None = POSITIVE_FROM,
@@ -72,19 +78,43 @@ def command(
 
     ks = list_lengths(k)
     console.check_writable(json, report)
+    printed: set[str] = set()
+
+    def kept(comparison: Comparison) -> None:
+        """Print the new result, and write the results so far as JSON."""
+        for result in comparison.results:
+            if result.name not in printed:
+                value = result.evaluation.overall[comparison.main_metric]
+                figures = f"{comparison.main_metric} {value}; fitted in {result.fit_seconds:.2f} s"
+                console.errors.print(f"{result.name}: {figures}", soft_wrap=True)
+                printed.add(result.name)
+        if not console.quiet(json):
+            console.write_json(json, comparison.as_json())
+
     with console.progress():
         data = opened(source, query, positive_from, column, impressions=impressions, quiet=console.quiet(json))
         named = models.split(",") if models else None
         chosen = contenders(data, named, console.assignments(set_, "--set"), seed, parts=parts)
-        console.errors.print(str(training_memory(data, [contender.model for contender in chosen])), markup=False)
-        splits = protocol_of(data, source, protocol, histories)
-        comparison = compare(data, chosen, splits, ks=ks, seed=seed, metrics=metrics.split(",") if metrics else None)
+        components = [component for contender in chosen for component in contender.components]
+        console.errors.print(str(training_memory(data, components)))
+        comparison = compare(
+            data,
+            chosen,
+            protocol_of(data, source, protocol, histories),
+            ks=ks,
+            seed=seed,
+            metrics=metrics.split(",") if metrics else None,
+            isolate=isolate,
+            on_result=kept,
+        )
     if not console.quiet(json):
         show(comparison)
     console.write_json(json, comparison.as_json())
     if report is not None:
         reports.write(report, contents.comparison_report(comparison))
         console.errors.print(f"report written to {report}", markup=False)
+    if not comparison.complete:
+        raise KeyboardInterrupt
 
 
 def list_lengths(text: str) -> list[int]:
@@ -144,13 +174,15 @@ def _own(changes: dict[str, str], name: str) -> dict[str, str]:
 
 def show(comparison: Comparison) -> None:
     """Print the leaderboard, best first, with the evaluation protocol and its rules."""
+    from rich.text import Text
+
     from pasand.evaluation.compare import ALL_TIME, RECENT
     from pasand.evaluation.report.contents import describe_split
 
     out, split, k = console.output, comparison.splits[0], comparison.ks[0]
-    out.print(f"[bold]protocol[/] {comparison.protocol}")
+    out.print(Text.assemble(("protocol", "bold"), " ", comparison.protocol))
     style = "bold red" if split.leakage else "green"
-    out.print(f"[{style}]{describe_split(split).partition('. ')[2]}[/]")
+    out.print(describe_split(split).partition(". ")[2], style=style)
     for name, rule in comparison.rules.items():
         out.print(f"  {name}: {rule}", markup=False, style="dim")
     users, new = comparison.results[0].evaluation.n_users, comparison.results[0].evaluation.n_cold_items
@@ -158,7 +190,7 @@ def show(comparison: Comparison) -> None:
     out.print(f"test users: {users['overall']:,}, {users['warm']:,} warm and {users['cold']:,} cold{for_new}")
     if not users["overall"]:
         message = "no test event is positive, so lists cannot be evaluated"
-        out.print(f"[bold red]nothing is relevant[/]: {message}", style="red")
+        out.print(Text.assemble(("nothing is relevant", "bold"), f": {message}"), style="red")
     main = [f"ndcg@{k}", f"recall@{k}", f"coverage@{k}", "rmse"]
     main = [name for name in main if any(name in r.evaluation.overall for r in comparison.results)]
     head = [
@@ -177,7 +209,7 @@ def show(comparison: Comparison) -> None:
         evaluation = result.evaluation
         parts = (evaluation.warm, evaluation.cold, *([evaluation.cold_items] if new else []))
         first = evaluation.overall[main[0]]
-        cells = [f"{first.mean:.4f} [{first.low:.4f}, {first.high:.4f}]" if first.mean == first.mean else ""]
+        cells = [str(first)]
         cells += [_figure(evaluation.overall, name) for name in main[1:]]
         cells += [_figure(part, main[0]) for part in parts]
         baseline = result.name in (ALL_TIME, RECENT)
@@ -185,6 +217,7 @@ def show(comparison: Comparison) -> None:
         significant = "" if baseline or not result.p_holm < 0.05 else " (p < .05)"
         costs = [f"{result.fit_seconds:.2f}", f"{result.peak_memory_mb:.0f}"]
         rows.append([result.name, *cells, beats + significant, *costs])
+    rows += [[name, "failed", *[""] * (len(head) - 2)] for name in comparison.failed]
     out.print(leaderboard(head, rows, out.width))
     if comparison.hybrids:
         out.print(hybrid_table(comparison))
@@ -199,8 +232,8 @@ def show(comparison: Comparison) -> None:
             pairs = f"{result.minutes.count.sum():,} test impressions with {total:,.0f} minutes watched"
             errors = f"error of the predicted minutes by decile, lowest first: {result.minutes}"
             out.print(f"{result.name}: {pairs}; {errors}", markup=False)
-    for name, reason in comparison.failed.items():
-        out.print(f"{name} failed: {reason}", markup=False)
+    for name, cause in comparison.failed.items():
+        out.print(f"{name} failed: {cause}")
 
 
 def leaderboard(head: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> Table:
@@ -220,14 +253,18 @@ def leaderboard(head: Sequence[str], rows: Sequence[Sequence[str]], width: int) 
     for i in kept:
         table.add_column(Text(head[i]), justify="right" if i else "left", no_wrap=table_width() <= width)
     for row in rows:
-        table.add_row(*(Text(row[i], style="bold red" if row[i].startswith("NO") else "") for i in kept))
+        table.add_row(
+            *(
+                Text(console.printable(row[i], lines=False), style="bold red" if row[i].startswith("NO") else "")
+                for i in kept
+            )
+        )
     return table
 
 
 def hybrid_table(comparison: Comparison) -> Table:
     """Return the table of hybrids, each compared with the best of its parts."""
     from rich import box
-    from rich.markup import escape
     from rich.table import Table
 
     title = f"hybrids compared with the best of their parts, {comparison.main_metric}, paired by user"
@@ -235,16 +272,18 @@ def hybrid_table(comparison: Comparison) -> Table:
     for column in ("hybrid", "best part", "difference [95 %]", "p (Holm)", ""):
         table.add_column(column, justify="right" if column.startswith(("difference", "p (")) else "left")
     for hybrid in comparison.hybrids:
-        difference = f"{hybrid.difference.mean:+.4f} [{hybrid.difference.low:+.4f}, {hybrid.difference.high:+.4f}]"
+        low, high = hybrid.difference.low, hybrid.difference.high
+        bounds = f"{low:+.4f}, {high:+.4f}" if low == low else "undefined"
+        difference = f"{hybrid.difference.mean:+.4f} [{bounds}]"
         p_value = "" if hybrid.p_holm != hybrid.p_holm else f"{hybrid.p_holm:.3g}"
-        table.add_row(escape(hybrid.name), escape(hybrid.best_part), escape(difference), p_value, hybrid.verdict)
+        cells = (hybrid.name, hybrid.best_part, difference, p_value, hybrid.verdict)
+        table.add_row(*(console.printable(cell, lines=False) for cell in cells))
     return table
 
 
 def funnel_table(funnel: Funnel) -> Table:
     """Return the table of a recommender's parts, with NDCG@10 before and after each and its time."""
     from rich import box
-    from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
@@ -253,7 +292,7 @@ def funnel_table(funnel: Funnel) -> Table:
     before = ""
     for part in funnel.parts:
         after = f"{part.ndcg:.4f}"
-        table.add_row(escape(part.name), before, after, f"{part.milliseconds:.2f}")
+        table.add_row(console.printable(part.name, lines=False), before, after, f"{part.milliseconds:.2f}")
         before = after
     return table
 

@@ -1,21 +1,50 @@
-"""Output of commands: results on standard output, progress and errors on standard error, JSON to files."""
+"""Output of commands: results on standard output, progress and errors on standard error, JSON to files.
+
+Ids, titles and file names come from others, so text is printed literally: without markup, and with control characters
+as escape codes such as \\x1b. Styles are given as `rich.text.Text`.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 
 from pasand.errors import InputError
 from pasand.progress import listening
 
-output = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
-errors = Console(stderr=True, highlight=False)
+UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+"""Control characters other than line breaks and tabs, marks that reorder text, and bytes that are not text."""
+
+
+class LiteralConsole(Console):
+    """Prints text as it is: it interprets no markup and no emoji codes, and shows control characters as codes."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Yield the segments of what is printed, without control characters in their text."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=printable(segment.text))
+
+
+def printable(text: str, *, lines: bool = True) -> str:
+    """Return a text with control characters as codes; without `lines`, line breaks and tabs as well.
+
+    >>> print(printable("a\\x1b[2J"), printable("b\\nc", lines=False))
+    a\\x1b[2J b\\nc
+    """
+    text = UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    return text if lines else text.replace("\n", "\\n").replace("\t", "\\t")
+
+
+output = LiteralConsole(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else 140)
+errors = LiteralConsole(stderr=True, highlight=False, markup=False, emoji=False)
 
 
 @contextmanager
@@ -28,7 +57,7 @@ def progress() -> Iterator[None]:
 
     columns = (
         SpinnerColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
@@ -51,7 +80,7 @@ def write_json(path: Path | None, content: Any) -> None:
     """Write a result as JSON to a file, completely or not at all; "-" is standard output, None writes nothing."""
     if path is None:
         return
-    text = json.dumps(content, indent=1, ensure_ascii=False)
+    text = json_text(content, indent=1)
     if str(path) == "-":
         print(text)
         return
@@ -63,6 +92,12 @@ def write_json(path: Path | None, content: Any) -> None:
         raise InputError(path, cause=f"cannot be written: {error.strerror or error}", cure=NO_SPACE_CURE) from None
     finally:
         part.unlink(missing_ok=True)
+
+
+def json_text(content: Any, *, indent: int | None = None) -> str:
+    """Return a result as JSON in which a terminal finds no control characters."""
+    text = json.dumps(content, indent=indent, ensure_ascii=False)
+    return UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 NO_SPACE_CURE = "free some space, or name another file"

@@ -37,6 +37,8 @@ def command(
     with console.progress():
         comparison = compare(data, contenders(data, [*MODELS, RECIPE], seed=seed), default_protocol(data), seed=seed)
     show(comparison)
+    if not comparison.complete:
+        raise KeyboardInterrupt
     page = folder / "reports" / "bollywood.html"
     page.parent.mkdir(parents=True, exist_ok=True)
     reports.write(page, contents.comparison_report(comparison))
@@ -62,7 +64,7 @@ def command(
 
 
 def _heading(text: str) -> None:
-    console.output.print(f"\n[bold]{text}[/]")
+    console.output.print(f"\n{text}", style="bold")
 
 
 def _serve(bundle_folder: Path, report: Path, port: int) -> None:

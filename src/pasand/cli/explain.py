@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from pasand.cli import console
+from pasand.cli.recommend import HISTORY
 
 if TYPE_CHECKING:
     from rich.table import Table
+    from rich.text import Text
 
     from pasand.bundle import Bundle
     from pasand.data.dataset import Dataset
@@ -25,9 +27,7 @@ def command(
     bundle: Path = typer.Argument(..., help="Folder that `pasand fit` wrote."),
     user: str | None = typer.Option(None, help="Id of the user; leave out for an anonymous user."),
     item: str = typer.Option(..., help="Id of the item."),
-    history: str | None = typer.Option(
-        None, help="Items of further events, after those of the log: ITEM,ITEM (oldest first)."
-    ),
+    history: list[str] = HISTORY,
     feature: list[str] = typer.Option(
         [], help="Feature of the user: NAME=VALUE, such as language=Hindi; may be repeated."
     ),
@@ -47,7 +47,7 @@ def command(
 
 
 def explained(
-    bundle: Bundle, user: str | None, item: str, history: str | None, feature: list[str], k: int
+    bundle: Bundle, user: str | None, item: str, history: list[str], feature: list[str], k: int
 ) -> dict[str, Any]:
     """Return the explanation of an item's rank, in ids, titles and numbers.
 
@@ -56,16 +56,16 @@ def explained(
     """
     from dataclasses import replace
 
-    from pasand.cli.recommend import single_query, user_features
+    from pasand.cli.recommend import history_items, single_query, user_features
     from pasand.explanation import explain
 
     data = bundle.data
     row = row_of(data.items, item, "--item", data)
-    if user is not None and history is None:
+    if user is not None and not history:
         row_of(data.users, user, "--user")
-    given = history.split(",") if history else []
+    given = history_items(data, history)
     for name in given:
-        row_of(data.items, name.strip(), "--history", data)
+        row_of(data.items, name, "--history", data)
     query = single_query(data, user, given, min(k, data.n_items))
     query = replace(query, features={**query.features, **user_features(data, feature)})
     found = explain(bundle.assembly.recommender, query, row, bundle.assembly.components)
@@ -95,11 +95,11 @@ def row_of(vocabulary: Vocabulary, name: str, option: str, titled: Dataset | Non
 
 def show(explanation: dict[str, Any]) -> None:
     """Print the item's rank, its sources, its rank after each stage, and the reasons and features behind its score."""
-    from rich.markup import escape
+    from rich.text import Text
 
     out = console.output
-    user = explanation["user_id"] or "an anonymous user"
-    out.print(f"[bold]{escape(_name(explanation['item']))}[/] for [bold]{escape(user)}[/]", soft_wrap=True)
+    user = console.printable(explanation["user_id"] or "an anonymous user", lines=False)
+    out.print(Text.assemble((_name(explanation["item"]), "bold"), " for ", (user, "bold")), soft_wrap=True)
     out.print(_verdict(explanation), soft_wrap=True)
     out.print(_sources(explanation["sources"]))
     out.print(_steps(explanation["steps"]))
@@ -110,7 +110,7 @@ def show(explanation: dict[str, Any]) -> None:
     if explanation["reason"]:
         table = _table("history items behind it", "item", "share of the score")
         for reason in explanation["reason"][:SHOWN]:
-            table.add_row(escape(_name(reason)), f"{reason['weight']:+.4g}")
+            table.add_row(_name(reason), f"{reason['weight']:+.4g}")
         out.print(table)
     else:
         out.print("no history item contributed to its score")
@@ -118,50 +118,58 @@ def show(explanation: dict[str, Any]) -> None:
         method = "fall of the score if unknown" if influence["method"] == "left out" else "share of the score"
         table = _table(f"inputs that moved the score of {influence['name']} ({influence['kind']})", "input", method)
         for feature in influence["features"][:SHOWN]:
-            table.add_row(escape(feature["feature"]), f"{feature['contribution']:+.4g}")
+            table.add_row(console.printable(feature["feature"], lines=False), f"{feature['contribution']:+.4g}")
         out.print(table)
     for name in explanation["unexplained"]:
         out.print(f"{name} cannot explain its score", markup=False)
 
 
-def _verdict(explanation: dict[str, Any]) -> str:
+def _verdict(explanation: dict[str, Any]) -> Text:
+    from rich.text import Text
+
     if explanation["excluded_by"]:
         filters = ", ".join(explanation["excluded_by"])
-        return f"[bold red]excluded[/] by {filters}; the ranks below are those that it would have otherwise"
+        rest = f" by {filters}; the ranks below are those that it would have otherwise"
+        return Text.assemble(("excluded", "bold red"), rest)
     if explanation["rank"]:
-        return f"[green]rank {explanation['rank']}[/] of the {explanation['k']} recommended items"
-    steps = explanation["steps"]
+        rank = (f"rank {explanation['rank']}", "green")
+        return Text.assemble(rank, f" of the {explanation['k']} recommended items")
+    steps, refused = explanation["steps"], ("not recommended", "red")
     if not steps[0]["rank"]:
-        return f"[red]not recommended[/]: it is not among the {steps[0]['of']:,} candidates retrieved"
+        return Text.assemble(refused, f": it is not among the {steps[0]['of']:,} candidates retrieved")
     dropped_by = next((step["name"] for step in steps if not step["rank"]), None)
     if dropped_by:
-        return f"[red]not recommended[/]: {dropped_by} dropped it"
-    return (
-        f"[red]not recommended[/]: its rank is {steps[-1]['rank']}, and only {explanation['k']} items are recommended"
-    )
+        return Text.assemble(refused, f": {dropped_by} dropped it")
+    only = f"only {explanation['k']} items are recommended"
+    return Text.assemble(refused, f": its rank is {steps[-1]['rank']}, and {only}")
 
 
 def _sources(sources: list[dict[str, Any]]) -> Table:
+    from rich.text import Text
+
     table = _table("sources of candidates", "source", "model", "rank", "score", "")
     for source in sources:
         rank = f"{source['rank']:,} of {source['of']:,}" if source["rank"] else f"not in its {source['of']:,}"
-        note = "[green]candidate[/]" if source["proposed"] else "ranked too low" if source["rank"] else ""
-        note = note if source["used"] else "not used"
+        note = Text("ranked too low" if source["rank"] else "")
+        note = Text("candidate", style="green") if source["proposed"] else note
+        note = note if source["used"] else Text("not used")
         style = None if source["proposed"] else "dim"
         table.add_row(source["name"], source["kind"], rank, _figure(source["score"]), note, style=style)
     return table
 
 
 def _steps(steps: list[dict[str, Any]]) -> Table:
+    from rich.text import Text
+
     table = _table("rank after each step", "step", "rank before", "rank after", "moved", "score")
     before = None
     for number, step in enumerate(steps):
-        rank, moved = step["rank"], ""
+        rank, moved = step["rank"], Text()
         if number and before and rank:
             up = before - rank
-            moved = f"[green]+{up}[/]" if up > 0 else f"[red]{up}[/]" if up < 0 else "="
+            moved = Text(f"{up:+}" if up else "=", style="green" if up > 0 else "red" if up else "")
         elif number and before:
-            moved = "[red]dropped[/]"
+            moved = Text("dropped", style="red")
         after = f"{rank:,} of {step['of']:,}" if rank else f"not in the {step['of']:,}"
         table.add_row(
             f"{step['name']} ({step['kind']})" if step["name"] != step["kind"] else step["name"],
@@ -175,11 +183,9 @@ def _steps(steps: list[dict[str, Any]]) -> Table:
 
 
 def _list(title: str, lines: list[dict[str, Any]]) -> Table:
-    from rich.markup import escape
-
     table = _table(title, "rank", "item", "score")
     for line in lines:
-        table.add_row(str(line["rank"]), escape(_name(line)), _figure(line["score"]))
+        table.add_row(str(line["rank"]), _name(line), _figure(line["score"]))
     return table
 
 
@@ -200,6 +206,5 @@ def _figure(value: float | None) -> str:
 
 
 def _name(item: dict[str, Any]) -> str:
-    return (
-        f"{item['title']} ({item['item_id']})" if item["title"] not in ("", item["item_id"]) else str(item["item_id"])
-    )
+    titled = item["title"] not in ("", item["item_id"])
+    return console.printable(f"{item['title']} ({item['item_id']})" if titled else item["item_id"], lines=False)

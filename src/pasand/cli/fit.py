@@ -43,7 +43,7 @@ def command(
     from pasand import bundle, default_recipe
     from pasand import recipe as recipes
     from pasand.bundle_files import check_target
-    from pasand.evaluation.memory_estimate import training_memory
+    from pasand.evaluation.memory_estimate import check_memory, training_memory
     from pasand.training import checkpoints
 
     console.check_writable(json)
@@ -63,7 +63,9 @@ def command(
             name, cause = default_recipe.for_data(data)
             console.errors.print(f"recipe {name}: {cause}", markup=False, soft_wrap=True)
             assembly = recipes.read(name)
-        console.errors.print(str(training_memory(data, assembly.fitted.values())), markup=False)
+        memory = training_memory(data, assembly.fitted.values())
+        console.errors.print(str(memory), markup=False)
+        check_memory(memory, "pasand fit")
         with checkpoints.saving_to(kept):
             assembly.fit(data, seed=seed)
         about = None if state_upto is None else {"state_upto": state_upto}

@@ -6,15 +6,20 @@ A file with a typer application `app` instead is a group of subcommands.
 from __future__ import annotations
 
 import importlib
+import logging
 import pkgutil
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import typer
 
 import pasand
 import pasand.cli
-from pasand.errors import InputError
+from pasand.errors import InputError, is_interruption
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 SUMMARY = "Build recommenders from interaction logs: compare, tune and fit models, explain and serve recommendations."
 INTERRUPTED = 130
@@ -49,17 +54,20 @@ def application(only: str | None = None) -> typer.Typer:
 def run(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 a failed check, 2 wrong input, 130 interrupted by Ctrl-C."""
     words = sys.argv[1:] if arguments is None else arguments
+    logger = logging.getLogger("pasand")
+    if not any(isinstance(handler, _Printed) for handler in logger.handlers):
+        logger.addHandler(_Printed())
     try:
         code = application(next(iter(words), None))(args=arguments, standalone_mode=False)
     except InputError as error:
-        _print_error(f"[bold red]error[/] {_escaped(error)}")
+        _print_error(str(error))
         code = WRONG_INPUT
     except MemoryError as error:
         cause = f"not enough memory{f' ({error})' if str(error) else ''}"
-        _print_error(f"[bold red]error[/] {_escaped(cause)}. Cure: use fewer items or smaller models.")
+        _print_error(f"{cause}. Cure: use fewer items or smaller models.")
         code = WRONG_INPUT
     except (KeyboardInterrupt, SystemError, typer.Abort) as error:
-        if not isinstance(error, typer.Abort) and not _interrupted(error):
+        if not isinstance(error, typer.Abort) and not is_interruption(error):
             raise
         code = INTERRUPTED
     except typer.TyperException as error:
@@ -71,27 +79,31 @@ def run(arguments: Sequence[str] | None = None) -> None:
         sys.stderr.close()
         code = BROKEN_PIPE
     except OSError as error:
-        _print_error(f"[bold red]error[/] {_escaped(error)}. Cure: check that file, disk or address.")
+        _print_error(f"{error}. Cure: check that file, disk or address.")
         code = WRONG_INPUT
     if code == INTERRUPTED:  # typer turns Ctrl-C into this code before it is seen here
-        _print_error("stopped; files saved before are intact")
+        _print("stopped; files saved before are intact")
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _interrupted(error: BaseException | None) -> bool:
-    """Return whether Ctrl-C is the root cause of an error; compiled code turns it into a SystemError caused by it."""
-    while error is not None and not isinstance(error, KeyboardInterrupt):
-        error = error.__cause__ or error.__context__
-    return error is not None
+class _Printed(logging.Handler):
+    """Prints warnings of the library on standard error, safely for a terminal."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        _print(self.format(record))
 
 
 def _print_error(text: str) -> None:
+    """Print an error as one line on standard error."""
+    from rich.text import Text
+
+    from pasand.cli.console import printable
+
+    _print(Text.assemble(("error", "bold red"), " ", printable(text, lines=False)))
+
+
+def _print(text: str | Text) -> None:
     """Print to standard error, without added line breaks unless it is a terminal."""
     from pasand.cli.console import errors
 
     errors.print(text, soft_wrap=not errors.is_terminal)
-
-
-def _escaped(error: object) -> str:
-    """Return the message of an error with brackets that rich would take as markup escaped."""
-    return str(error).replace("[", r"\[")

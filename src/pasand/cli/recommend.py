@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,13 +18,17 @@ if TYPE_CHECKING:
     from pasand.data.dataset import Dataset
     from pasand.types import Array, Queries, Rows
 
+HISTORY = typer.Option(
+    [],
+    help="Items of further events, after those of the log: ITEM,ITEM (oldest first); may be repeated. An id with a "
+    "comma needs double quotes inside single ones: '\"ITEM, PART 2\"'.",
+)
+
 
 def command(
     bundle: Path = typer.Argument(..., help="Folder that `pasand fit` wrote."),
     user: str | None = typer.Option(None, help="Id of the user, who may be new; leave out for an anonymous user."),
-    history: str | None = typer.Option(
-        None, help="Items of further events, after those of the log: ITEM,ITEM (oldest first)."
-    ),
+    history: list[str] = HISTORY,
     feature: list[str] = typer.Option(
         [], help="Feature of the user: NAME=VALUE, such as language=Hindi; may be repeated."
     ),
@@ -40,7 +45,7 @@ def command(
         if add is not None:
             loaded = with_items(loaded, add)
     features = user_features(loaded.data, feature)
-    response = recommend(loaded, user, (history or "").split(",") if history else [], k, why, features)
+    response = recommend(loaded, user, history_items(loaded.data, history), k, why, features)
     if not console.quiet(json):
         show(response, k)
         if why and not explains(loaded):
@@ -153,6 +158,13 @@ def _first_names(names: Sequence[str]) -> str:
     return shown + (f" and {len(names) - 20:,} more" if len(names) > 20 else "")
 
 
+def history_items(data: Dataset, texts: list[str]) -> list[str]:
+    """Return the items named in texts of comma-separated values; spaces around an id count only if it has them."""
+    items = [item for fields in csv.reader(texts) for item in fields]
+    known = data.items.rows(items) >= 0
+    return [item if is_known else item.strip() for item, is_known in zip(items, known, strict=True)]
+
+
 def single_query(data: Dataset, user: str | None, history: list[str], k: int) -> Queries:
     """Return a query of one user, whose history is that of the log followed by the given items.
 
@@ -163,10 +175,11 @@ def single_query(data: Dataset, user: str | None, history: list[str], k: int) ->
     from pasand.errors import InputError
 
     users = data.users.rows([user] if user is not None else [""])
-    items: Rows = data.items.rows([item.strip() for item in history])
+    items: Rows = data.items.rows(history)
     if (items < 0).any():
         unknown = history[int(np.flatnonzero(items < 0)[0])]
-        raise InputError("--history", value=unknown, cause="not an item of the bundle", cure="give ids of the log")
+        cure = "give ids of the log, and one with a comma in double quotes"
+        raise InputError("--history", value=unknown, cause="not an item of the bundle", cure=cure)
     queries = data.queries(users, k=k)
     n_further = len(items)
     return replace(
@@ -188,7 +201,7 @@ def show(response: dict[str, object], k: int) -> None:
         given = [name for name in ("history", "features") if response[name]]
         basis = f"the given {' and '.join(given)}" if given else "popularity"
         user = "anonymous user" if response["user_id"] is None else f"{response['user_id']}: not in the log"
-        console.output.print(f"{user}, recommendations are based on {basis}", markup=False)
+        console.output.print(f"{console.printable(user, lines=False)}, recommendations are based on {basis}")
     reasons = any("reason" in line for line in items)
     titled = any(line["title"] not in ("", line["item_id"]) for line in items)
     table = Table("", "item", *(["title"] if titled else []), "score", *(["why"] if reasons else []))
@@ -197,7 +210,7 @@ def show(response: dict[str, object], k: int) -> None:
         if reasons:
             because = ", ".join(cause["title"] or cause["item_id"] for cause in line["reason"])
             cells.append(f"because of {because}" if because else "popular")
-        table.add_row(*cells)
+        table.add_row(*(console.printable(cell, lines=False) for cell in cells))
     console.output.print(table)
     if len(items) < k:
         console.output.print(f"only {len(items)} items are left that the user has not seen")

@@ -86,7 +86,7 @@ def refresh_once(refresh: object) -> bool:
     with console.progress():
         outcome = refresh.run(lambda text: console.errors.print(text, markup=False, soft_wrap=True))
     console.errors.print(outcome.sentence, markup=False, soft_wrap=True)
-    print(msgspec.json.encode(outcome).decode(), flush=True)
+    print(console.json_text(msgspec.to_builtins(outcome)), flush=True)
     return outcome.outcome != "rejected"
 
 

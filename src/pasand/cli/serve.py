@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import typer
@@ -28,6 +30,12 @@ def command(
     state: str | None = typer.Option(None, help="Store events elsewhere: in another file, or in redis://HOST:PORT/0."),
     keys: Path | None = typer.Option(None, help=f'File of API keys, with lines "SCOPE KEY"; or set {KEYS}.'),
     rate: float = typer.Option(0, min=0, help="Requests per second allowed to one caller; 0: no limit."),
+    allow_host: list[str] = typer.Option(
+        [], help="Further name under which the service may be called, and whose web pages may; may be repeated."
+    ),
+    trusted_proxy: list[str] = typer.Option(
+        [], help="Address or network of a proxy whose X-Forwarded-For header is believed; may be repeated."
+    ),
     impressions: bool = typer.Option(True, help="Log impressions, the items shown, as Parquet."),
     impressions_mb: int = typer.Option(1000, min=1, help="Maximum size of the impression log, in megabytes."),
     hash_users: bool = typer.Option(False, help=f"Log user ids as hashes, made with the secret in {HASH}."),
@@ -39,7 +47,20 @@ def command(
     for name in THREADS:  # a worker computes on one thread; the libraries' thread pools would only compete
         os.environ.setdefault(name, "1")
     settings = settings_of(
-        bundle, variant, folder, state, keys, rate, impressions, impressions_mb, hash_users, report, clock, log
+        bundle,
+        variant,
+        folder,
+        state,
+        keys,
+        rate,
+        impressions,
+        impressions_mb,
+        hash_users,
+        report,
+        clock,
+        log,
+        allow_host,
+        trusted_proxy,
     )
     serve(settings, host, port, workers)
 
@@ -57,6 +78,8 @@ def settings_of(
     report: Path | None,
     clock: str,
     log: bool,
+    hosts: Sequence[str] = (),
+    trusted_proxies: Sequence[str] = (),
 ) -> object:
     """Return the settings of a service; raises InputError for options that are invalid or contradict each other."""
     check_installed()
@@ -91,6 +114,8 @@ def settings_of(
         clock=clock,
         report=None if report is None else str(report.absolute()),
         log_requests=log,
+        hosts=[_host(name) for name in hosts],
+        trusted_proxies=[_proxy(text) for text in trusted_proxies],
     )
 
 
@@ -136,6 +161,26 @@ def check_installed() -> None:
         raise InputError(
             "pasand serve", cause=f"{', '.join(missing)} not installed", cure="pip install 'pasand[serve]'"
         )
+
+
+def _host(name: str) -> str:
+    """Return a name that Host headers may have; raises InputError for an address with a scheme, a port or a path."""
+    if not re.fullmatch(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]", name):
+        cure = "write the name alone, such as --allow-host films.example.org"
+        raise InputError("--allow-host", value=name, cause="not the name of a host", cure=cure)
+    return name
+
+
+def _proxy(text: str) -> str:
+    """Return the address or network of a proxy; raises InputError for any other text."""
+    import ipaddress
+
+    try:
+        ipaddress.ip_network(text)
+    except ValueError as error:
+        cure = "write --trusted-proxy 10.0.0.2 or 10.0.0.0/24"
+        raise InputError("--trusted-proxy", value=text, cause=str(error), cure=cure) from None
+    return text
 
 
 def _variant(text: str) -> tuple[str, str, float]:

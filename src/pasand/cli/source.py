@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
-from rich.markup import escape
+from rich.text import Text
 
 from pasand.cli import console
 from pasand.data.dataset import Dataset
@@ -87,9 +87,10 @@ def opened(
     data = encode(open_log(source, chosen), chosen)
     if not quiet:
         sizes = f"{len(data):,} events of {data.n_users:,} users and {data.n_items:,} items"
-        console.output.print(f"[bold]{escape(data.name)}[/]: {sizes}", soft_wrap=True)
+        name = console.printable(data.name, lines=False)
+        console.output.print(Text.assemble((name, "bold"), f": {sizes}"), soft_wrap=True)
         for note in data.notes:
-            console.output.print(f"  {note}", markup=False)
+            console.output.print(f"  {console.printable(note, lines=False)}")
     return data
 
 

@@ -13,7 +13,7 @@ from pasand.errors import InputError
 
 if TYPE_CHECKING:
     from pasand.contracts import Model
-    from pasand.evaluation.tune import Tuning
+    from pasand.evaluation.tune import Trial, Tuning
 
 
 def command(
@@ -71,6 +71,16 @@ def command(
             raise InputError(
                 "--write", value=write, cause="given without --recipe", cure="use `pasand fit --model --set`"
             )
+
+    def kept(tuning: Tuning) -> None:
+        """Print the last trial and the best one so far, and write the trials so far as JSON."""
+        last, best = tuning.trials[-1], tuning.best
+        result = f"failed: {last.failure}" if last.failure else f"{tuning.metric} {last.validation[tuning.metric]}"
+        so_far = f"best so far: {settings(best)}, {best.validation[tuning.metric].mean:.4f}"
+        console.errors.print(f"trial {len(tuning.trials)}: {settings(last)}: {result}; {so_far}", soft_wrap=True)
+        if not console.quiet(json):
+            console.write_json(json, tuning.as_json())
+
     with console.progress():
         data = log.opened(source, query, positive_from, column, impressions=impressions, quiet=console.quiet(json))
         if not isinstance(configured, search_space.TunableRecipe):
@@ -84,6 +94,7 @@ def command(
             metric=metric or ("rmse" if rates else "ndcg@10"),
             trials=trials,
             seed=seed,
+            on_trial=kept,
         )
     if not console.quiet(json):
         show(tuning)
@@ -97,29 +108,41 @@ def command(
     if report is not None:
         reports.write(report, contents.tuning_report(tuning))
         console.errors.print(f"report written to {report}", markup=False)
+    if tuning.interrupted:
+        raise KeyboardInterrupt
+    if tuning.test_failure is not None:
+        raise InputError("pasand tune", cause=f"the best configuration could not be tested: {tuning.test_failure}")
 
 
 def show(tuning: Tuning) -> None:
     """Print every configuration, best first, and the test results of the best one."""
     from rich.table import Table
+    from rich.text import Text
 
     from pasand.evaluation.report.contents import describe_split
 
     out = console.output
-    out.print(f"[bold]protocol[/] {describe_split(tuning.outer)}")
-    out.print(f"[bold]validation protocol[/] {tuning.inner.name}")
+    out.print(Text.assemble(("protocol", "bold"), " ", describe_split(tuning.outer)))
+    out.print(Text.assemble(("validation protocol", "bold"), " ", tuning.inner.name))
     head, rows = tuning.table()
     table = Table(*head)
     for row in rows:
-        table.add_row(*(cell.replace("[", r"\[") for cell in row))
+        table.add_row(*(console.printable(cell, lines=False) for cell in row))
     out.print(table)
+    for trial in tuning.trials:
+        if trial.failure is not None:
+            out.print(f"{settings(trial)} failed: {trial.failure}")
     if tuning.test is None:
-        out.print("stopped early: the best configuration so far was not tested")
+        cause = f"its test failed: {tuning.test_failure}" if tuning.test_failure else "stopped early, not tested"
+        out.print(f"best configuration: {settings(tuning.best)}; {cause}")
         return
     evaluation = tuning.test.evaluation
     for name, part in (("all", evaluation.overall), ("warm", evaluation.warm), ("cold", evaluation.cold)):
         value = part.get(tuning.metric)
         if value is not None and value.mean == value.mean:
-            out.print(
-                f"test {name}: {tuning.metric} {value.mean:.4f} [{value.low:.4f}, {value.high:.4f}]", markup=False
-            )
+            out.print(f"test {name}: {tuning.metric} {value}")
+
+
+def settings(trial: Trial) -> str:
+    """Return the searched hyper-parameters of a trial as a text."""
+    return ", ".join(f"{name}={value}" for name, value in trial.hyperparameters.items())

@@ -10,6 +10,9 @@ from numba import njit
 
 from pasand.types import Array, Mask, Offsets, Rows
 
+FEW = 8
+"""Number of texts up to which comparing each of them with all others is faster than hashing all."""
+
 
 class PackedTexts:
     """Immutable sequence of texts, stored as concatenated UTF-8 bytes."""
@@ -69,16 +72,15 @@ class PackedTexts:
         return rows
 
     def isin(self, wanted: Iterable[str]) -> Mask:
-        """Return whether each text is among the given ones, (n,), by binary search among these.
+        """Return whether each text is among the given ones, (n,), by hashing: its time hardly depends on their number.
 
         >>> PackedTexts.of(["b", "a", "bc", "a"]).isin(["a", "bc", "d"])
         array([False,  True,  True,  True])
         """
-        ordered = sorted(text.encode(errors="surrogatepass") for text in set(wanted))
-        ends = np.cumsum([len(text) for text in ordered], dtype=np.int64)
-        order = np.arange(len(ordered), dtype=np.int32)
-        data = np.frombuffer(bytearray().join(ordered), np.uint8)
-        found: Mask = _find(data, ends, order, _writable(self.data), _writable(self.ends)) >= 0
+        encoded = [text.encode(errors="surrogatepass") for text in set(wanted)]
+        ends = np.cumsum([len(text) for text in encoded], dtype=np.int64)
+        data = np.frombuffer(bytearray().join(encoded), np.uint8)
+        found: Mask = _isin(self.data, self.ends, data, ends)
         return found
 
     def find(self, wanted: list[str], order: Rows) -> Rows:
@@ -231,4 +233,37 @@ def _find(data: Array, ends: Offsets, order: Rows, wanted: Array, wanted_ends: O
             i = order[low]
             if _compare(data, ends[i - 1] if i else 0, ends[i], wanted, begin, end) == 0:
                 found[w] = i
+    return found
+
+
+@njit(cache=True)
+def _hash(data: Array, begin: int, end: int) -> int:
+    """Return the FNV-1a hash of data[begin:end] in 32 bits."""
+    value = 2166136261
+    for i in range(begin, end):
+        value = ((value ^ data[i]) * 16777619) & 0xFFFFFFFF
+    return value ^ (value >> 15)
+
+
+@njit(cache=True)
+def _isin(data: Array, ends: Offsets, wanted: Array, wanted_ends: Offsets) -> Mask:
+    """Return whether each text is among the wanted ones, (n,), by a hash table with linear probing."""
+    size = 16
+    while size < 4 * len(wanted_ends):
+        size *= 2
+    table = np.full(size, -1, np.int64)
+    for w in range(len(wanted_ends)):
+        at = _hash(wanted, wanted_ends[w - 1] if w else 0, wanted_ends[w]) & (size - 1)
+        while table[at] >= 0:
+            at = (at + 1) & (size - 1)
+        table[at] = w
+    found = np.zeros(len(ends), np.bool_)
+    for row in range(len(ends)):
+        begin, end = ends[row - 1] if row else 0, ends[row]
+        at = _hash(data, begin, end) & (size - 1)
+        while table[at] >= 0 and not found[row]:
+            w = table[at]
+            start = wanted_ends[w - 1] if w else 0
+            found[row] = _compare(data, begin, end, wanted, start, wanted_ends[w]) == 0
+            at = (at + 1) & (size - 1)
     return found

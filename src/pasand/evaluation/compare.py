@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 
 from pasand.contracts import Model, PredictsRatings, RecordsCurves, Retriever
 from pasand.data.dataset import Dataset
-from pasand.errors import InputError
+from pasand.errors import InputError, failure_cause, is_interruption
 from pasand.evaluation.evaluate import Evaluation, evaluate_pooled
 from pasand.evaluation.funnel import Funnel, has_stages, stages_report
 from pasand.evaluation.hybrid_parts import Hybrid, compare_with_parts
-from pasand.evaluation.intervals import number_or_none
-from pasand.evaluation.memory_estimate import peak_mb, reset_peak
+from pasand.evaluation.isolation import in_own_process
+from pasand.evaluation.memory_estimate import check_memory, is_near_limit, peak_mb, reset_peak, training_memory
 from pasand.evaluation.protocols import SplitsData
+from pasand.evaluation.results_json import result_json
 from pasand.evaluation.significance import PairedTest, holm, paired
 from pasand.evaluation.split import COLD_ITEMS_RULE, Split
 from pasand.evaluation.watch_minutes import minutes_calibration
@@ -60,18 +61,26 @@ class Entry:
     """The unfitted model, if the recommender has just one."""
     parts: tuple[str, ...] = ()
     """Names of the entries that it combines, if it is a hybrid."""
+    components: tuple[object, ...] = ()
+    """The unfitted components that it fits, by which its memory is estimated."""
 
 
-def model_entry(name: str, model: Model) -> Entry:
-    """Return the entry of a model, which fits a copy of it with popularity as the fallback."""
+@dataclass(frozen=True)
+class _FitsModel:
+    """Fits a copy of a model, with popularity as the fallback; a class, so that another process can be given it."""
 
-    def build(train: Dataset, rng: Generator) -> FittedEntry:
-        fitted = copy.deepcopy(model).fit(train, rng=rng)
+    model: Model
+
+    def __call__(self, train: Dataset, rng: Generator) -> FittedEntry:
+        fitted = copy.deepcopy(self.model).fit(train, rng=rng)
         if isinstance(fitted, Popularity):
             return FittedEntry(fallback_chain(fitted), fitted)
         return FittedEntry(fallback_chain(fitted, Popularity().fit(train, rng=rng)), fitted)
 
-    return Entry(name, build, hyperparameters(model), model)
+
+def model_entry(name: str, model: Model) -> Entry:
+    """Return the entry of a model, which fits a copy of it with popularity as the fallback."""
+    return Entry(name, _FitsModel(model), hyperparameters(model), model, components=(model,))
 
 
 def baselines() -> list[Entry]:
@@ -125,7 +134,9 @@ class Comparison:
     results: list[Result]
     """The best main metric first."""
     failed: dict[str, str]
-    """Reason by name of the entries that cannot be fitted to these data."""
+    """Cause by name of the entries that could not be fitted and evaluated."""
+    complete: bool = True
+    """Whether all entries were tried; False for the results so far and after Ctrl-C."""
     hybrids: list[Hybrid] = field(default_factory=list)
     """Entries that combine others, compared with the best of these."""
 
@@ -145,6 +156,7 @@ class Comparison:
         """Return the comparison for JSON; nan is None."""
         split, data = self.splits[0], self.data
         return {
+            "complete": self.complete,
             "protocol": self.protocol,
             "leakage": split.leakage,
             "rules": self.rules,
@@ -164,7 +176,7 @@ class Comparison:
                 "test_users": self.results[0].evaluation.n_users,
                 "cold_items": self.results[0].evaluation.n_cold_items,
             },
-            "models": [_result_json(result) for result in self.results],
+            "models": [result_json(result) for result in self.results],
             **({"hybrids": [hybrid.as_json() for hybrid in self.hybrids]} if self.hybrids else {}),
             "failed": self.failed,
         }
@@ -191,13 +203,20 @@ def compare(
     ks: Sequence[int] = (10,),
     seed: int = 0,
     metrics: Sequence[str] | None = None,
+    isolate: bool = False,
+    on_result: Callable[[Comparison], None] | None = None,
 ) -> Comparison:
     """Fit all entries to the train part of the protocol and evaluate them on the same test queries.
 
-    The popularity baselines are added unless entries have their names. Each entry starts from the same seed, so leaving
-    one out does not change the others. `metrics` are added to the default ones. An entry that cannot be fitted to the
-    data is logged as a warning and listed in `failed`. Raises InputError if the protocol cannot split the data or no
-    entry can be fitted, ValueError if a k is below 1.
+    The popularity baselines come first, and are added unless entries have their names. Each entry starts from the same
+    seed, so leaving one out does not change the others. `metrics` are added to the default ones. After every entry
+    `on_result` gets the comparison so far.
+
+    An entry that raises any exception, or would not fit into the free memory, is logged as a warning and listed in
+    `failed`; the others go on. With `isolate` every entry runs in a process of its own, so that a crash of that process
+    costs this entry only; entries that need most of the free memory always do. Ctrl-C ends the comparison after the
+    finished entries, if a baseline is among them. Raises InputError if the protocol cannot split the data, a baseline
+    fails or all given entries fail, ValueError if a k is below 1.
     """
     if not ks or min(ks) < 1:
         raise ValueError(f"ks must be at least 1 each, got {list(ks)}")
@@ -206,27 +225,56 @@ def compare(
     names = tuple(dict.fromkeys([*default_metrics(ks, data), *(metrics or ())]))
     main_metric = f"ndcg@{ks[0]}"
     all_entries = [*(b for b in baselines() if b.name not in {e.name for e in entries}), *entries]
-    results, failed = [], {}
-    for entry in track(all_entries, "comparing"):
-        try:
-            results.append(evaluate_entry(entry, splits, names, seed))
-        except InputError as error:
-            failed[entry.name] = str(error)
-            if entry not in entries or len(failed) == len(entries):
-                raise
-            logging.getLogger(__name__).warning("%s is left out: %s", entry.name, error)
-    values = {result.name: result.evaluation.user_values[main_metric] for result in results}
-    return Comparison(
-        data=data,
-        splits=splits,
-        ks=ks,
-        seed=seed,
-        metrics=names,
-        main_metric=main_metric,
-        failed=failed,
-        hybrids=compare_with_parts(values, {e.name: e.parts for e in entries}, seed),
-        **_against_baseline(results, main_metric, seed),
-    )
+    all_entries.sort(key=lambda entry: entry.name not in (ALL_TIME, RECENT))
+    results: list[Result] = []
+    failed: dict[str, str] = {}
+    tests: dict[tuple[str, str], PairedTest] = {}
+
+    def so_far(complete: bool) -> Comparison:
+        values = {result.name: result.evaluation.user_values[main_metric] for result in results}
+        return Comparison(
+            data=data,
+            splits=splits,
+            ks=ks,
+            seed=seed,
+            metrics=names,
+            main_metric=main_metric,
+            failed=failed,
+            complete=complete,
+            hybrids=compare_with_parts(values, {e.name: e.parts for e in entries}, seed) if complete else [],
+            **_against_baseline(results, main_metric, seed, tests),
+        )
+
+    try:
+        for entry in track(all_entries, "comparing"):
+            try:
+                results.append(_evaluated(entry, splits, names, seed, isolate))
+            except Exception as error:
+                if is_interruption(error):
+                    raise KeyboardInterrupt from error
+                failed[entry.name] = failure_cause(error)
+                if entry.name in (ALL_TIME, RECENT) or (isinstance(error, InputError) and len(entries) == 1):
+                    raise
+                logging.getLogger(__name__).warning("%s is left out: %s", entry.name, failed[entry.name])
+            if on_result is not None and entry is not all_entries[-1]:
+                on_result(so_far(complete=False))
+    except KeyboardInterrupt:
+        if not results:
+            raise
+        return so_far(complete=False)
+    if entries and len(failed) == len(entries):
+        causes = "; ".join(f"{name}: {cause}" for name, cause in failed.items())
+        raise InputError(data.name, cause=f"no entry could be fitted and evaluated: {causes}")
+    return so_far(complete=True)
+
+
+def _evaluated(entry: Entry, splits: Sequence[Split], names: Sequence[str], seed: int, isolate: bool) -> Result:
+    """Return the result of one entry, evaluated in another process if that is asked for or memory is scarce."""
+    memory = training_memory(splits[0].train, entry.components)
+    check_memory(memory, entry.name)
+    if isolate or is_near_limit(memory):
+        return in_own_process(evaluate_entry, entry, splits, names, seed)
+    return evaluate_entry(entry, splits, names, seed)
 
 
 def default_metrics(ks: Sequence[int], data: Dataset) -> list[str]:
@@ -270,55 +318,25 @@ def evaluate_entry(entry: Entry, splits: Sequence[Split], names: Sequence[str], 
     )
 
 
-def _against_baseline(results: list[Result], main_metric: str, seed: int) -> dict[str, Any]:
+def _against_baseline(
+    results: list[Result], main_metric: str, seed: int, tests: dict[tuple[str, str], PairedTest]
+) -> dict[str, Any]:
+    """Return the results compared with the better baseline; `tests` keeps the tests of pairs that were done before."""
+
     def mean(result: Result) -> float:
         return float(np.nan_to_num(result.evaluation.overall[main_metric].mean, nan=-np.inf))
 
     best = max((r for r in results if r.name in (ALL_TIME, RECENT)), key=mean)
     others = [r for r in results if r is not best]
     base = best.evaluation.user_values[main_metric]
-    tests = [paired(r.evaluation.user_values[main_metric], base, rng=np.random.default_rng(seed)) for r in others]
-    p_holm: NDArray[np.float64] = holm(np.array([test.permutation for test in tests]))
+    for r in others:
+        if (r.name, best.name) not in tests:
+            values = r.evaluation.user_values[main_metric]
+            tests[r.name, best.name] = paired(values, base, rng=np.random.default_rng(seed))
+    of_others = [tests[r.name, best.name] for r in others]
+    p_holm: NDArray[np.float64] = holm(np.array([test.permutation for test in of_others]))
     tested = [
         replace(r, beats_popularity=mean(r) > mean(best), paired_test=test, p_holm=float(p))
-        for r, test, p in zip(others, tests, p_holm, strict=True)
+        for r, test, p in zip(others, of_others, p_holm, strict=True)
     ]
     return {"best_baseline": best.name, "results": sorted([best, *tested], key=mean, reverse=True)}
-
-
-def _result_json(result: Result) -> dict[str, Any]:
-    e, test = result.evaluation, result.paired_test
-    return {
-        "name": result.name,
-        "hyperparameters": result.hyperparameters,
-        "metrics": {name: value.as_json() for name, value in e.overall.items()},
-        "warm": {"users": e.n_users["warm"]} | {name: value.as_json() for name, value in e.warm.items()},
-        "cold": {"users": e.n_users["cold"]} | {name: value.as_json() for name, value in e.cold.items()},
-        **({"cold_items": _cold_items(e)} if e.n_cold_items else {}),
-        "groups": [
-            {"name": g.name, "users": g.n_users, "metrics": {name: v.as_json() for name, v in g.metrics.items()}}
-            for g in e.groups
-        ],
-        "fit_seconds": result.fit_seconds,
-        "evaluate_seconds": e.seconds,
-        "peak_memory_mb": result.peak_memory_mb,
-        "beats_popularity": result.beats_popularity,
-        "test_against_popularity": None
-        if test is None
-        else {
-            "users": test.n_users,
-            "difference": number_or_none(test.difference),
-            "p_t": number_or_none(test.t),
-            "p_wilcoxon": number_or_none(test.wilcoxon),
-            "p_permutation": number_or_none(test.permutation),
-            "p_holm": number_or_none(result.p_holm),
-        },
-        "curves": result.curves,
-        **({"funnel": result.funnel.as_json()} if result.funnel is not None else {}),
-        **({"minutes": result.minutes.as_json()} if result.minutes is not None else {}),
-    }
-
-
-def _cold_items(e: Evaluation) -> dict[str, Any]:
-    counts = {"users": e.n_users["cold_items"], "items": e.n_cold_items}
-    return counts | {name: value.as_json() for name, value in e.cold_items.items()}

@@ -304,22 +304,23 @@ def _exposed(user: Offsets, lists: Rows, n_users: int, n_items: int) -> sparse.c
 
 
 def _run_interval(metric: RunMetric, exposures: list[sparse.csr_array], has_query: Mask, rng: Generator) -> Interval:
-    """Return a run metric's mean over the runs, plus and minus 1.96 bootstrap standard deviations.
+    """Return a run metric's mean over the runs, plus and minus 1.96 bootstrap standard deviations, within [0, 1].
 
     The bootstrap resamples users. Its percentiles would be biased: a resample has fewer distinct users, which always
-    cover fewer items.
+    cover fewer items. The bounds are nan with fewer than two users.
     """
     value = float(np.mean([metric(np.asarray(e.sum(axis=0))) for e in exposures]))
     exposures = [e[np.flatnonzero(has_query)] for e in exposures]
     n_users, n_items = exposures[0].shape
     drawn = []
-    for w in bootstrap_weights(n_users, rng, RUN_REPLICATES) if n_users else ():
+    for w in bootstrap_weights(n_users, rng, RUN_REPLICATES) if n_users > 1 else ():
         for begin in range(0, len(w), max(1, 2**22 // max(n_items, 1))):
             part = w[begin : begin + max(1, 2**22 // max(n_items, 1))]
             shown = [np.asarray((e.T @ part.T).T) for e in exposures]
             drawn += [np.mean([metric(s[r]) for s in shown]) for r in range(len(part))]
     half_width = 1.96 * float(np.std(drawn)) if drawn else float("nan")
-    return Interval(value, value - half_width, value + half_width)
+    low, high = np.clip([value - half_width, value + half_width], 0, 1).tolist()
+    return Interval(value, low, high)
 
 
 def _activity_groups(activity: Offsets, has_query: Mask) -> list[tuple[str, Mask]]:

@@ -18,7 +18,10 @@ PERCENTILES = (2.5, 97.5)
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean with the bounds of its 95 % confidence interval; all nan where the metric is undefined."""
+    """A mean with the bounds of its 95 % confidence interval.
+
+    All are nan where the metric is undefined; the bounds alone are nan where fewer than two users define it.
+    """
 
     mean: float
     low: float = math.nan
@@ -34,12 +37,15 @@ class Interval:
         return {name: number_or_none(number) for name, number in zip(("mean", "low", "high"), self.span, strict=True)}
 
     def __str__(self) -> str:
-        """Return the mean and the bounds; "" for an undefined mean.
+        """Return the mean and the bounds; "" for an undefined mean, and [undefined] for undefined bounds.
 
-        >>> print(Interval(0.25, 0.2, 0.3))
-        0.2500 [0.2000, 0.3000]
+        >>> print(Interval(0.25, 0.2, 0.3), "or", Interval(0.25))
+        0.2500 [0.2000, 0.3000] or 0.2500 [undefined]
         """
-        return "" if math.isnan(self.mean) else f"{self.mean:.4f} [{self.low:.4f}, {self.high:.4f}]"
+        if math.isnan(self.mean):
+            return ""
+        bounds = "undefined" if math.isnan(self.low) else f"{self.low:.4f}, {self.high:.4f}"
+        return f"{self.mean:.4f} [{bounds}]"
 
 
 def number_or_none(value: float) -> float | None:
@@ -61,13 +67,14 @@ def ratio_intervals(numerator: Values, denominator: Values, rng: Generator) -> t
 
     The bootstrap resamples users. With a denominator of 1 for users with a defined value, and 0 for others, the ratio
     is a mean over users. With losses and numbers of ratings, it is the mean loss over ratings. nan where the
-    denominator sums to 0.
+    denominator sums to 0; the bounds are nan where fewer than two users have a denominator, as one user does not show
+    how users differ.
     """
     n, m = numerator.shape
     if not n:
         return np.full(m, np.nan), np.full(m, np.nan), np.full(m, np.nan)
     drawn = np.vstack([_divided(w @ numerator, w @ denominator) for w in bootstrap_weights(n, rng)])
-    empty = np.isnan(drawn).all(axis=0)
+    empty = np.isnan(drawn).all(axis=0) | (np.count_nonzero(denominator, axis=0) < 2)
     bounds = np.full((2, m), np.nan)
     bounds[:, ~empty] = np.nanpercentile(drawn[:, ~empty], PERCENTILES, axis=0)
     return _divided(numerator.sum(axis=0), denominator.sum(axis=0)), bounds[0], bounds[1]

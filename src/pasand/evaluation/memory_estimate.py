@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pasand.data.dataset import Dataset
 from pasand.data.memory_estimate import Estimate, estimate
+from pasand.errors import InputError
 from pasand.models.classical.ease import EASE
 from pasand.models.dimensions import default_dimensions
 from pasand.models.towers.tower import DeepTower
@@ -56,3 +57,15 @@ def training_memory(data: Dataset, models: Iterable[object]) -> Estimate:
     copies, dimensions = max(tables, key=lambda table: table[0] * table[1], default=(3, 0))
     matrices = 2 if any(isinstance(model, EASE) for model in models) else 0
     return estimate(data, dimensions=dimensions, copies=copies, item_matrices=matrices)
+
+
+def check_memory(needed: Estimate, where: str) -> None:
+    """Raise InputError if the estimate of a model alone exceeds the free memory; the data are in memory already."""
+    if needed.free is not None and needed.model > needed.free:
+        cause = f"too large for this machine: {needed}"
+        raise InputError(where, cause=cause, cure="choose a smaller model, fewer items or a machine with more memory")
+
+
+def is_near_limit(needed: Estimate) -> bool:
+    """Return whether a model is expected to need more than two thirds of the free memory."""
+    return needed.free is not None and needed.model > needed.free * 2 // 3

@@ -28,6 +28,9 @@ class ComponentCache:
     _fitted: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
     _seconds: dict[str, float] = field(default_factory=dict, init=False, repr=False)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {"seed": self.seed, "_train": None, "_fitted": {}, "_seconds": {}}  # another process starts empty
+
     def fitted(self, text: str, train: Dataset, where: str = "recipe") -> tuple[recipe.Assembly, float]:
         """Return the fitted components of a recipe, and the seconds spent earlier on fitting the reused ones.
 
@@ -46,20 +49,28 @@ class ComponentCache:
         return assembly, sum(self._seconds[digest] for digest in ready)
 
 
-def recipe_entry(name: str, text: str, cache: ComponentCache) -> Entry:
-    """Return the entry of a recipe, which fits what `pasand fit` would save to the train part.
+@dataclass(frozen=True)
+class _FitsRecipe:
+    name: str
+    text: str
+    cache: ComponentCache
 
-    The learning curves are those of its first model that records any.
-    """
-
-    def build(train: Dataset, rng: Generator) -> FittedEntry:
-        assembly, reused_seconds = cache.fitted(text, train, name)
+    def __call__(self, train: Dataset, rng: Generator) -> FittedEntry:
+        assembly, reused_seconds = self.cache.fitted(self.text, train, self.name)
         learning = (
             p for p in assembly.fitted.values() if isinstance(p, RecordsCurves) and not isinstance(p, PredictsRatings)
         )
         return FittedEntry(assembly.recommender, next(learning, None), reused_seconds)
 
-    return Entry(name, build, {"recipe": recipe.build(text, where=name).digest[:12]})
+
+def recipe_entry(name: str, text: str, cache: ComponentCache) -> Entry:
+    """Return the entry of a recipe, which fits what `pasand fit` would save to the train part.
+
+    The learning curves are those of its first model that records any.
+    """
+    bare = recipe.build(text, where=name)
+    options: dict[str, object] = {"recipe": bare.digest[:12]}
+    return Entry(name, _FitsRecipe(name, text, cache), options, components=tuple(bare.fitted.values()))
 
 
 def with_parts(entries: Sequence[Entry], texts: Mapping[str, str], cache: ComponentCache) -> list[Entry]:

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from pasand.contracts import Model
 from pasand.data.dataset import Dataset
-from pasand.errors import InputError
+from pasand.errors import InputError, failure_cause, is_interruption
 from pasand.evaluation.compare import Result, evaluate_entry
 from pasand.evaluation.intervals import Interval
+from pasand.evaluation.memory_estimate import check_memory, training_memory
 from pasand.evaluation.protocols import SplitsData, validation_protocol
 from pasand.evaluation.search_space import Choices, Range, TunableModel, TunableRecipe, check_choices
 from pasand.evaluation.split import Split
+from pasand.metrics.names import metrics as metrics_by_name
 from pasand.progress import step
 
 LOWER_IS_BETTER = ("rmse", "mae", "gini", "average_popularity")
@@ -36,6 +37,8 @@ class Trial:
     curves: dict[str, list[float]]
     """The model's learning curves, one value per epoch; {} if it records none."""
     fit_seconds: float
+    failure: str | None = None
+    """Why it could not be fitted and evaluated; it then has no metrics. None: it succeeded."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,12 +59,17 @@ class Tuning:
     trials: list[Trial]
     best: Trial
     test: Result | None
-    """The best configuration, fitted to the whole outer train part; None if the search was interrupted."""
+    """The best configuration, fitted to the whole outer train part; None if the search was interrupted or this fit
+    failed."""
+    complete: bool = True
+    """Whether all trials and the test were done; False for the trials so far and after Ctrl-C."""
+    test_failure: str | None = None
+    """Why the best configuration could not be tested."""
 
     @property
     def interrupted(self) -> bool:
         """Whether the search was stopped before its end."""
-        return self.test is None
+        return not self.complete
 
     @property
     def ranked(self) -> list[Trial]:
@@ -71,6 +79,7 @@ class Tuning:
     def as_json(self) -> dict[str, Any]:
         """Return the search for JSON; nan is None."""
         return {
+            "complete": self.complete,
             "model": self.model,
             "metric": self.metric,
             "seed": self.seed,
@@ -81,6 +90,7 @@ class Tuning:
             "rules": self.outer.rules,
             "data": {"name": self.data.name, "events": len(self.data), "fingerprint": self.data.fingerprint},
             "interrupted": self.interrupted,
+            **({"test_failure": self.test_failure} if self.test_failure else {}),
             "trials": [_trial_json(trial) for trial in self.trials],
             "best": _trial_json(self.best),
             "test": None
@@ -102,6 +112,7 @@ class Tuning:
         rows = []
         for trial in self.ranked:
             cells = [str(part.get(self.metric, "")) for part in (trial.validation, trial.warm, trial.cold)]
+            cells[0] = "failed" if trial.failure else cells[0]
             rows.append([*(str(trial.hyperparameters[name]) for name in searched), *cells, f"{trial.fit_seconds:.2f}"])
         return [*searched, f"validation {self.metric}", "warm", "cold", "fit s"], rows
 
@@ -116,14 +127,16 @@ def tune(
     trials: int | None = None,
     seed: int = 0,
     metrics: Sequence[str] = (),
+    on_trial: Callable[[Tuning], None] | None = None,
 ) -> Tuning:
     """Search for the best configuration of a model or a recipe on a validation part of train, and test it once.
 
     The validation part is split off train by the same protocol; of several folds only the first is used. With `trials`
     None the search tries the whole grid, else that many draws of optuna's tree-structured Parzen estimator (TPE).
-    `metrics` are measured as well, but do not decide. Ctrl-C ends the search after the finished trials, if there is at
-    least one. Raises InputError for an unknown field, a value that the model rejects, or a metric that the split cannot
-    measure.
+    `metrics` are measured as well, but do not decide. A trial that raises an exception, would not fit into memory or
+    has an undefined metric is kept with the cause, and the search goes on. After every trial with at least one success
+    `on_trial` gets the search so far. Ctrl-C ends the search after the finished trials, if one of them succeeded.
+    Raises InputError for an unknown field, a metric that the split cannot measure, and if all trials fail.
     """
     searched = model if isinstance(model, TunableRecipe) else TunableModel(model)
     for name, choices in space.items():
@@ -131,6 +144,7 @@ def tune(
     outer = protocol.split(data)[0]
     inner = validation_protocol(protocol).split(outer.train)[0]
     names = tuple(dict.fromkeys([metric, *metrics]))
+    metrics_by_name(names, inner.train)
     configurations: Iterable[dict[str, object]]
     if trials is None:
         total = math.prod(len(choices) for choices in space.values() if not isinstance(choices, Range))
@@ -139,7 +153,26 @@ def tune(
         total, search = trials, f"{trials} trials of optuna's TPE"
         configurations = _TPE(space, trials, seed)
     done: list[Trial] = []
-    finished = False
+    test: Result | None = None
+    test_failure: str | None = None
+
+    def so_far(complete: bool) -> Tuning:
+        best = min((trial for trial in done if trial.failure is None), key=lambda trial: _cost(trial, metric))
+        return Tuning(
+            model=searched.name,
+            data=data,
+            metric=metric,
+            seed=seed,
+            search=search,
+            outer=outer,
+            inner=inner,
+            trials=list(done),
+            best=best,
+            test=test,
+            complete=complete,
+            test_failure=test_failure,
+        )
+
     try:
         step("tuning", 0, total)
         for changes in configurations:
@@ -147,24 +180,30 @@ def tune(
             if isinstance(configurations, _TPE):
                 configurations.record(_cost(done[-1], metric))
             step("tuning", len(done), total)
-        finished = True
+            if on_trial is not None and any(trial.failure is None for trial in done):
+                on_trial(so_far(complete=False))
+        if all(trial.failure is not None for trial in done):
+            raise InputError(searched.name, cause=f"all trials failed: {_causes(done)}", cure="search other values")
+        try:
+            test = evaluate_entry(searched.entry(so_far(complete=False).best.hyperparameters), [outer], names, seed)
+        except Exception as error:
+            if is_interruption(error):
+                raise KeyboardInterrupt from error
+            test_failure = failure_cause(error)
     except KeyboardInterrupt:
-        if not done:
+        if all(trial.failure is not None for trial in done):
             raise
-    best = min(done, key=lambda trial: _cost(trial, metric))
-    test = evaluate_entry(searched.entry(best.hyperparameters), [outer], names, seed) if finished else None
-    return Tuning(
-        model=searched.name,
-        data=data,
-        metric=metric,
-        seed=seed,
-        search=search,
-        outer=outer,
-        inner=inner,
-        trials=done,
-        best=best,
-        test=test,
-    )
+        return so_far(complete=False)
+    return so_far(complete=True)
+
+
+def _causes(failed: Sequence[Trial]) -> str:
+    """Return the distinct causes of failed trials, each with the first configuration that failed by it."""
+    causes: dict[str, str] = {}
+    for trial in failed:
+        settings = ", ".join(f"{name}={value}" for name, value in trial.hyperparameters.items())
+        causes.setdefault(str(trial.failure), settings)
+    return "; ".join(f"{cause} ({settings})" for cause, settings in causes.items())
 
 
 def _grid(space: Mapping[str, Choices]) -> Iterator[dict[str, object]]:
@@ -205,8 +244,13 @@ class _TPE:
         return number
 
     def record(self, cost: float) -> None:
-        """Record the cost of the last configuration."""
-        self._study.tell(self._current, cost)
+        """Record the cost of the last configuration; an infinite one as a failure."""
+        if math.isinf(cost):
+            from optuna.trial import TrialState
+
+            self._study.tell(self._current, state=TrialState.FAIL)
+        else:
+            self._study.tell(self._current, cost)
 
 
 def _run_trial(
@@ -217,10 +261,23 @@ def _run_trial(
     metric: str,
     seed: int,
 ) -> Trial:
-    result = evaluate_entry(searched.entry(changes), [inner], names, seed)
+    """Return one configuration with its metrics, or with the cause of its failure."""
+    began = time.perf_counter()
+    try:
+        entry = searched.entry(changes)
+        check_memory(training_memory(inner.train, entry.components), entry.name)
+        result = evaluate_entry(entry, [inner], names, seed)
+    except Exception as error:
+        if is_interruption(error):
+            raise KeyboardInterrupt from error
+        seconds, cause = time.perf_counter() - began, failure_cause(error)
+        return Trial(
+            hyperparameters=changes, validation={}, warm={}, cold={}, curves={}, fit_seconds=seconds, failure=cause
+        )
     if metric not in result.evaluation.overall:
         cause = "not measured: it needs ratings in the data and a model that predicts them"
         raise InputError("metric", value=metric, cause=cause, cure="choose a ranking metric such as ndcg@10")
+    value = result.evaluation.overall[metric].mean
     return Trial(
         hyperparameters=changes,
         validation=result.evaluation.overall,
@@ -228,14 +285,15 @@ def _run_trial(
         cold=result.evaluation.cold,
         curves=result.curves,
         fit_seconds=result.fit_seconds,
+        failure=None if math.isfinite(value) else f"{metric} is {'undefined' if math.isnan(value) else value}",
     )
 
 
 def _cost(trial: Trial, metric: str) -> float:
-    """Return the trial's metric as a number to minimise; infinite if it is undefined."""
-    value = trial.validation[metric].mean
-    if np.isnan(value):
+    """Return the trial's metric as a number to minimise; infinite if the trial failed."""
+    if trial.failure is not None:
         return float("inf")
+    value = trial.validation[metric].mean
     return value if metric.partition("@")[0] in LOWER_IS_BETTER else -value
 
 
@@ -247,6 +305,7 @@ def _trial_json(trial: Trial) -> dict[str, Any]:
         "cold": _metrics_json(trial.cold),
         "curves": trial.curves,
         "fit_seconds": trial.fit_seconds,
+        **({"failure": trial.failure} if trial.failure else {}),
     }
 
 

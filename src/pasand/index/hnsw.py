@@ -59,11 +59,11 @@ class HNSW:
 
     def __post_init__(self) -> None:
         if not 0 < self.target_recall <= 1:
-            raise ValueError(f"recall_wanted must be above 0 and at most 1, got {self.target_recall}")
+            raise ValueError(f"target_recall must be above 0 and at most 1, got {self.target_recall}")
         if self.links < 2:
             raise ValueError(f"links must be at least 2, got {self.links}")
         if self.ef_construction < 1:
-            raise ValueError(f"build_effort must be positive, got {self.ef_construction}")
+            raise ValueError(f"ef_construction must be positive, got {self.ef_construction}")
 
     def build(self, vectors: Vectors, *, rng: Generator, queries: Vectors | None = None) -> Self:
         """Index (N, D) vectors as rows 0..N-1, replacing earlier content, and return itself.

@@ -46,7 +46,7 @@ class IVF(InvertedLists):
 
     def __post_init__(self) -> None:
         if not 0 < self.target_recall <= 1:
-            raise ValueError(f"recall_wanted must be above 0 and at most 1, got {self.target_recall}")
+            raise ValueError(f"target_recall must be above 0 and at most 1, got {self.target_recall}")
         if self.codes not in ("fp16", "pq"):
             raise ValueError(f'codes must be "fp16" or "pq", got {self.codes!r}')
         if self.lists is not None and self.lists < 1:

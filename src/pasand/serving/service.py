@@ -15,17 +15,19 @@ from typing import Any
 from pasand.bundle import Bundle
 from pasand.contracts import Index
 from pasand.errors import InputError
-from pasand.serving import active_bundles, schemas
+from pasand.serving import active_bundles, forgotten, schemas
 from pasand.serving.clock import Clock
 from pasand.serving.engine.batching import Batcher
-from pasand.serving.engine.engine import Engine, check_bundle
+from pasand.serving.engine.bundle_check import check_bundle
+from pasand.serving.engine.engine import Engine
 from pasand.serving.engine.variant import Variant
-from pasand.serving.http.security import Keys, Rate
+from pasand.serving.http.security import FAILURES_PER_SECOND, Keys, Rate, local_key
 from pasand.serving.logs.impressions import ImpressionList, ImpressionLog, hash_user
 from pasand.serving.logs.requests import RequestLog
 from pasand.serving.metrics import Metrics, shared_by_workers
+from pasand.serving.private_files import make_private_folder
 from pasand.serving.schemas import RecommendRequest, RecommendResponse, RequestError
-from pasand.serving.states import contract, open_state
+from pasand.serving.states import contract, guarded, open_state
 from pasand.serving.states.writer import Busy, EventWriter
 
 logger = logging.getLogger(__name__)
@@ -47,6 +49,12 @@ class Settings:
     state: str | None = None
     """Address of the state; None: an SQLite file in `folder`."""
     keys: Keys = field(default_factory=Keys)
+    address: str = "127.0.0.1"
+    """Address that the service listens on."""
+    hosts: Sequence[str] = ()
+    """Further names under which it may be called, and whose web pages may call it."""
+    trusted_proxies: Sequence[str] = ()
+    """Addresses of proxies whose X-Forwarded-For header names the caller."""
     rate: float = 0.0
     """Requests per second of one caller; 0: no limit."""
     largest_body: int = 2_000_000
@@ -77,14 +85,16 @@ class Service:
         """
         self.settings, self.metrics = settings, Metrics()
         folder = Path(settings.folder)
-        folder.mkdir(parents=True, exist_ok=True)
+        make_private_folder(folder)
         self.bundles_file = folder / active_bundles.NAME
         self.state = open_state(settings.state or str(folder / "state.sqlite"))
         active = active_bundles.read(self.bundles_file)
         variants = [Variant.read(name, active.get(name, bundle), share) for name, bundle, share in settings.variants]
-        self.engine = Engine(variants, self.state, _clock(settings, variants[0], wall), self._observe)
+        users = forgotten.ForgottenUsers(folder / forgotten.NAME)
+        self.engine = Engine(variants, self.state, _clock(settings, variants[0], wall), self._observe, users)
         for variant in variants:
             check_bundle(variant, self.state, self.engine.clock())
+        self.state = self.engine.state = guarded(self.state)  # from here on an event loop reads it
         self.batcher = Batcher(self.engine, self.metrics.batch.observe)
         self.events = EventWriter(self.state)
         self._secret = None if settings.hash_users is None else settings.hash_users.encode()
@@ -94,6 +104,8 @@ class Service:
             else None
         )
         self.rate = Rate(settings.rate, shared_by_workers("rates"))
+        self.failed_keys = Rate(FAILURES_PER_SECOND, shared_by_workers("failed-keys"))
+        self.keys = settings.keys if settings.keys.scope else Keys(local=local_key(folder))
         self.ready = False
         self.previous: dict[str, str] = {}
         """Folder of the bundle that each variant used before the current one."""
@@ -182,9 +194,14 @@ class Service:
                 self.impressions.add(shown)
 
     async def append(self, received: Sequence[schemas.Event]) -> schemas.Accepted:
-        """Store events durably; raises RequestError for an event in the future, and if the state is unavailable."""
-        now = self.engine.clock()
+        """Store events durably.
+
+        Raises RequestError for an event in the future, for a rating that is not on the scale of the log, and if the
+        state is unavailable.
+        """
+        now, scale = self.engine.clock(), self.engine.variants[0].scale
         for i, event in enumerate(received):
+            scale.check(event.value, f"events[{i}].value")
             if event.time is not None and event.time > now + MAX_AHEAD:
                 raise RequestError(422, "future", f"its time is {event.time}, and now is {now}", f"events[{i}].time")
         events = [
@@ -204,7 +221,7 @@ class Service:
         except contract.StateUnavailable as error:
             self.metrics.events.labels("refused").inc(len(events))
             self._set_state_error(error)
-            cause = "the events could not be stored; the cause is logged"
+            cause = "the events could not be stored; send them again with the same ids (the cause is logged)"
             raise RequestError(503, "state_unavailable", cause) from None
         except Busy:
             self.metrics.events.labels("refused").inc(len(events))
@@ -216,6 +233,15 @@ class Service:
         self.metrics.events.labels("accepted").inc(sum(new))
         self.metrics.events.labels("duplicate").inc(len(new) - sum(new))
         return schemas.Accepted(sum(new), len(new) - sum(new), unknown, [event.id for event in events])
+
+    async def change(self, change: Callable[[], int], message: str) -> None:
+        """Make a change of the state in the writer's thread; raises RequestError with the message if that fails."""
+        try:
+            await self.events.run(change)
+        except contract.StateUnavailable as error:
+            raise self.not_stored(message, error) from None
+        except Busy:
+            raise RequestError(503, "overloaded", f"{message}: too many changes wait; try again later") from None
 
     def not_stored(self, message: str, error: contract.StateUnavailable) -> RequestError:
         """Log why the state did not store a change, and return the error for the caller, without addresses."""
@@ -235,7 +261,12 @@ class Service:
             removed = await asyncio.to_thread(self.state.forget, user)
         except contract.StateUnavailable as error:
             raise self.not_stored("the user could not be forgotten", error) from None
-        self.engine.forget(user)
+        try:
+            self.engine.forget(user)
+        except OSError as error:
+            logger.warning("the file of forgotten users cannot be written: %s", error)
+            cause = "the events are forgotten, but the file of forgotten users cannot be written; the cause is logged"
+            raise RequestError(503, "log", cause) from None
         try:
             logged = 0 if self.impressions is None else await asyncio.to_thread(self.impressions.forget, user)
         except OSError as error:
@@ -304,7 +335,7 @@ class Service:
         self.events.close()
         if self.impressions is not None:
             self.impressions.close()
-        self.log.flush()
+        self.log.close()
         self.state.close()
 
 

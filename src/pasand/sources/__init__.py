@@ -44,7 +44,6 @@ def sources() -> Mapping[str, Source]:
     return modules
 
 
-
 def open_log(location: str, options: Options | None = None) -> Log:
     """Return the log at a path or database URL or of a named data set, not yet encoded, with the chosen impressions.
 

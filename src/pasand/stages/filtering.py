@@ -17,10 +17,11 @@ from pasand.types import Arrays, Queries, Rows
 
 @dataclass(frozen=True)
 class DropSeen:
-    """Excludes every item of the query's history, whether positive or not."""
+    """Excludes every item that the user has seen, whether positive or not: of the history, and of `seen`."""
 
     def __call__(self, queries: Queries) -> Queries:
-        return excluding(queries, queries.history)
+        without = excluding(queries, queries.history)
+        return without if queries.seen is None else excluding(without, queries.seen)
 
 
 @dataclass

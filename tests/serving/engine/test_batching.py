@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Sequence
 
 import pytest
@@ -17,7 +18,9 @@ class Counting(Engine):
     def __init__(self) -> None:
         self.sizes: list[int] = []
 
-    def recommend(self, requests: Sequence[RecommendRequest]) -> list[RecommendResponse | RequestError]:
+    def recommend(
+        self, requests: Sequence[RecommendRequest], until: float = math.inf
+    ) -> list[RecommendResponse | Exception | None]:
         self.sizes.append(len(requests))
         if any(request.user_id == "broken" for request in requests):
             raise RuntimeError("broken")
@@ -65,6 +68,59 @@ def test_a_failing_request_does_not_affect_others() -> None:
     assert isinstance(failed, RequestError)
     assert isinstance(succeeded, list)
     assert succeeded[0].request_id == "for one"
+
+
+def test_an_error_of_a_whole_batch_reaches_its_own_request_only() -> None:
+    batcher = Batcher(Counting())
+
+    async def go() -> list[list[RecommendResponse] | BaseException]:
+        calls = [batcher.recommend([RecommendRequest(user_id=user)]) for user in ("one", "broken", "two")]
+        return await asyncio.gather(*calls, return_exceptions=True)
+
+    one, broken, two = asyncio.run(go())
+    assert isinstance(broken, RuntimeError)
+    assert isinstance(one, list)
+    assert isinstance(two, list)
+    assert [one[0].request_id, two[0].request_id] == ["for one", "for two"]
+
+
+class Slow(Counting):
+    """Computes one request, and then has no time left; the clock is that of the test."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        super().__init__()
+        self.users: list[str | None] = []
+        self._now = 0.0
+        monkeypatch.setattr(batching, "perf_counter", lambda: self._now)
+
+    def recommend(
+        self, requests: Sequence[RecommendRequest], until: float = math.inf
+    ) -> list[RecommendResponse | Exception | None]:
+        self.users.append(requests[0].user_id)
+        self._now += 1
+        return [super().recommend(requests[:1])[0], *[None] * (len(requests) - 1)]
+
+
+def test_a_call_of_many_requests_does_not_delay_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    batcher = Batcher(engine := Slow(monkeypatch))
+
+    async def go() -> None:
+        many = asyncio.create_task(batcher.recommend([RecommendRequest(user_id=f"m{n}") for n in range(3)]))
+        await asyncio.sleep(0)
+        await asyncio.gather(*(batcher.recommend([RecommendRequest(user_id=user)]) for user in ("one", "two")))
+        await many
+
+    asyncio.run(go())
+    assert engine.users == ["m0", "one", "two", "m1", "m2"]
+
+
+def test_a_call_that_takes_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    batcher = Batcher(engine := Slow(monkeypatch))
+    with pytest.raises(RequestError, match="the call took more than 5 seconds") as refused:
+        asyncio.run(batcher.recommend([RecommendRequest(user_id=str(n)) for n in range(50)]))
+    assert refused.value.status == 503
+    assert len(engine.users) == 6
+    assert len(batcher) == 0
 
 
 def test_no_caller_waits_forever_after_an_error() -> None:

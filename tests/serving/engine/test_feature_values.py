@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from pasand.data.features import TIME_UNKNOWN, Feature
+from pasand.data.packed_texts import PackedTexts, TextArray
 from pasand.serving.engine.feature_values import feature_to_json, filter_mask, parse_features
 from pasand.serving.schemas import Between, RequestError
 
@@ -55,7 +56,10 @@ def test_unknown_categories_are_ignored() -> None:
         ("language", ["Hindi", "Tamil"], "one value is required, got 2"),
         ("year", "old", "a number is required"),
         ("year", 1e300, "too large"),
+        ("year", 10**310, "too large"),
         ("from", "yesterday", "neither seconds"),
+        ("from", 10**310, "neither seconds"),
+        ("from", "9" * 5000, "neither seconds"),
         ("vector", [1, 2, 3], "3 numbers, and had 2"),
         ("vector", [1, "x"], "a number is required"),
     ],
@@ -77,7 +81,12 @@ def test_invalid_values_are_refused(name: str, value: object, message: str) -> N
         ("year", Between(min=1980), [False, True, False]),
         ("year", Between(max=2001, min=1975), [True, True, False]),
         ("from", Between(max=10), [True, False, False]),
+        ("from", 86_400, [False, True, False]),
+        ("from", [0.0, 0.5, 2**63, -(2**70), 1e300, -1e300], [True, False, False]),
+        ("from", Between(min=-1e300, max=1e300), [True, True, False]),
+        ("year", [2001, 10**300, 1e300], [False, True, False]),
         ("title", "शोले", [False, True, False]),
+        ("title", ["शोले", *map(str, range(1000))], [False, True, False]),
     ],
 )
 def test_filters_select_rows(name: str, wanted: str | Between, expected: list[bool]) -> None:
@@ -88,3 +97,16 @@ def test_filters_select_rows(name: str, wanted: str | Between, expected: list[bo
 def test_unsuitable_filters_are_refused(name: str, wanted: str | Between) -> None:
     with pytest.raises(RequestError):
         filter_mask(KNOWN[name], wanted, "filters")
+
+
+def test_many_texts_are_looked_up_as_a_few_are() -> None:
+    rng = np.random.default_rng(0)
+    texts = [f"{'फ' * int(n % 3)}{n}" for n in rng.integers(0, 300, 2000)]
+    packed = TextArray(PackedTexts.of(texts))
+    packed[5] = "changed"
+    for size in (0, 1, 8, 9, 150, 2000):
+        wanted = [*(f"{n}" for n in range(size)), *(f"फ{n}" for n in range(size)), "changed"]
+        expected = [text in set(wanted) for text in packed.tolist()]
+        assert packed.isin(wanted).tolist() == expected
+        feature = Feature(kind="text", values=packed)  # type: ignore[arg-type]
+        assert filter_mask(feature, list(wanted), "filters").tolist() == expected

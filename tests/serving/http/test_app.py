@@ -16,6 +16,7 @@ from pasand.sources import load
 from tests.serving.conftest import Served, serving
 from tests.serving.recipes import INDEXED
 
+JSON = {"content-type": "application/json"}
 KEYS = "read reading-0123456789abcdef\nwrite writing-0123456789abcdef\nadmin admin-0123456789abcdef"
 
 
@@ -188,7 +189,7 @@ def test_explain_similar_and_home(shared: Served) -> None:
     ],
 )
 def test_invalid_bodies_are_refused(shared: Served, body: bytes, status: int, field: str | None) -> None:
-    error = shared.request("POST", "/v1/recommend", status, content=body)["error"]
+    error = shared.request("POST", "/v1/recommend", status, content=body, headers=JSON)["error"]
     assert error.get("field") == field
     assert "Traceback" not in error["message"]
 
@@ -222,7 +223,7 @@ def test_renamed_fields_are_refused_with_their_new_names(shared: Served) -> None
         ("GET", "/v1/explain?user_id=x", 422),
         ("GET", "/v1/explain?user_id=x&item_id=nothing", 404),
         ("GET", "/report", 404),
-        ("POST", "/v1/admin/rollback", 409),
+        ("POST", "/v1/admin/rollback", 401),
     ],
 )
 def test_invalid_paths_and_parameters_are_refused(shared: Served, method: str, path: str, status: int) -> None:
@@ -311,13 +312,15 @@ def test_a_caller_above_its_rate_limit_gets_429(bundle_folder: Path, tmp_path: P
 def test_a_bundle_is_activated_and_rolled_back(bundles: Callable[[int], Path], tmp_path: Path) -> None:
     with serving(bundles(0), tmp_path) as served:
         first = served.request("GET", "/readyz")["bundles"]["main"]
-        refusal = served.request("POST", "/v1/admin/reload", 422, json={"bundle": str(tmp_path / "nothing")})
+        refusal = served.request(
+            "POST", "/v1/admin/reload", 422, json={"bundle": str(tmp_path / "nothing")}, headers=served.admin
+        )
         assert "not a bundle" in refusal["error"]["message"]
-        served.request("POST", "/v1/admin/reload", 404, json={"variant": "unknown"})
-        swapped = served.request("POST", "/v1/admin/reload", json={"bundle": str(bundles(1))})
+        served.request("POST", "/v1/admin/reload", 404, json={"variant": "unknown"}, headers=served.admin)
+        swapped = served.request("POST", "/v1/admin/reload", json={"bundle": str(bundles(1))}, headers=served.admin)
         assert swapped["previous"] == first != swapped["bundle"]
         assert served.request("POST", "/v1/recommend", json={})["bundle"] == swapped["bundle"]
-        assert served.request("POST", "/v1/admin/rollback")["bundle"] == first
+        assert served.request("POST", "/v1/admin/rollback", headers=served.admin)["bundle"] == first
         assert served.request("POST", "/v1/recommend", json={})["bundle"] == first
 
 
@@ -333,7 +336,9 @@ def test_users_keep_their_variant(bundles: Callable[[int], Path], tmp_path: Path
         ]
         assert found[0] == found[1]
         assert 60 < found[0].count("new") < 140
-        other = served.request("POST", "/v1/admin/reload", json={"variant": "new", "bundle": str(bundles(0))})
+        other = served.request(
+            "POST", "/v1/admin/reload", json={"variant": "new", "bundle": str(bundles(0))}, headers=served.admin
+        )
         assert other["variant"] == "new"
 
 

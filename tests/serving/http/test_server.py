@@ -105,7 +105,8 @@ def test_swaps_under_load_fail_no_request(bundles: Callable[[int], Path], tmp_pa
         def swap() -> None:
             try:
                 for number in range(4):
-                    served.request("POST", "/v1/admin/reload", json={"bundle": str(bundles(1 - number % 2))})
+                    reload = {"bundle": str(bundles(1 - number % 2))}
+                    served.request("POST", "/v1/admin/reload", json=reload, headers=served.admin)
                     time.sleep(0.3)
             finally:
                 swapped.set()
@@ -132,7 +133,9 @@ def test_workers_share_state_catalogue_and_bundles(bundles: Callable[[int], Path
         assert everywhere(lambda client: len(client.get("/v1/users/new/view").json()["history"]) == 1)
         served.request("DELETE", "/v1/items/PK")
         assert everywhere(lambda client: client.get("/v1/items/PK").status_code == 404)
-        swapped = served.request("POST", "/v1/admin/reload", json={"bundle": str(bundles(1))})["bundle"]
+        swapped = served.request("POST", "/v1/admin/reload", json={"bundle": str(bundles(1))}, headers=served.admin)[
+            "bundle"
+        ]
         end = time.monotonic() + 20
         while not everywhere(lambda client: client.get("/readyz").json()["bundles"]["main"] == swapped):
             assert time.monotonic() < end
@@ -165,7 +168,7 @@ def test_slow_and_half_open_clients_delay_no_other(server: Served) -> None:
     with ExitStack() as opened:
         slow = [opened.enter_context(socket.create_connection(address(server))) for _ in range(50)]
         for number, client in enumerate(slow):
-            head = b"POST /v1/recommend HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n"
+            head = b"POST /v1/recommend HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n"
             client.sendall(head if number % 2 else head + b"\r\n{")
         began = time.monotonic()
         server.request("POST", "/v1/recommend", json={})
@@ -225,10 +228,10 @@ def test_malformed_http_does_no_harm(server: Served) -> None:
     for sent in (
         b"\x00\xff\x00\xff\r\n\r\n",
         b"GET / HTTP/9.9\r\n\r\n",
-        b"GET /v1/items/%00%ff%0d%0aset-cookie:%20x HTTP/1.1\r\nhost: x\r\n\r\n",
-        b"POST /v1/recommend HTTP/1.1\r\nhost: x\r\ncontent-length: -5\r\n\r\n",
-        b"POST /v1/recommend HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
-        b"GET /healthz HTTP/1.1\r\nhost: x\r\nx: a\r\n b\r\n\r\n",
+        b"GET /v1/items/%00%ff%0d%0aset-cookie:%20x HTTP/1.1\r\nhost: localhost\r\n\r\n",
+        b"POST /v1/recommend HTTP/1.1\r\nhost: localhost\r\ncontent-length: -5\r\n\r\n",
+        b"POST /v1/recommend HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
+        b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nx: a\r\n b\r\n\r\n",
     ):
         with socket.create_connection(address(server)) as client, suppress(ConnectionError, TimeoutError):
             client.settimeout(3)

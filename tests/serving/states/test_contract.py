@@ -13,7 +13,7 @@ from hypothesis import strategies as some
 
 from pasand.errors import InputError
 from pasand.serving.states import open_state, stores
-from pasand.serving.states.contract import Change, Event, RecentEvents, State
+from pasand.serving.states.contract import Change, Event, RecentEvents, State, digest
 from tests.serving.states.servers import ADDRESSES, event, python
 
 USERS, ITEMS = ["u", "v", "ü:7"], ["i", "j", "k"]
@@ -129,6 +129,62 @@ def test_a_forgotten_user_leaves_no_events(state: State) -> None:
     assert state.append([event(3, time=1)]) == [True]
     assert state.events(2, 9) == [(4, event(3, time=1))]
     assert state.recent_events(["u"], 9, after=4) == [RecentEvents([event(3, time=1)], True)]
+
+
+def test_seen_items_are_the_distinct_items_of_all_events(state: State) -> None:
+    assert state.seen_items("u", 0) == ([], 0)
+    assert state.seen_items("u", 7) == ([], 7)
+    state.append([event(number, item=name) for number, name in enumerate(["i", "j", "i", "complete", "ü:=7"])])
+    state.append([event(9, "v", "k"), event(10, item="j", time=-5), event(0, item="twice")])
+    found, last = state.seen_items("u", 0)
+    assert (found, last) == (["j", "ü:=7", "complete", "i"], 7)
+    assert state.seen_items("u", 3) == (["j", "ü:=7", "complete"], 7)
+    assert state.seen_items("u", last) == ([], last)
+    state.append([event(11, item="i")])
+    assert state.seen_items("u", last) == (["i"], 8)
+    assert state.seen_items("v", -1) == (["k"], 6)
+    state.forget("u")
+    assert state.seen_items("u", 0) == ([], 0)
+    state.append([event(12, item="j")])
+    assert state.seen_items("u", 0) == (["j"], 9)
+
+
+@given(
+    st=some.lists(some.tuples(some.sampled_from(USERS), some.sampled_from(ITEMS)), max_size=12),
+    after=some.integers(0, 12),
+)
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_seen_items_agree_with_the_events(
+    new_address: Callable[[], str], st: list[tuple[str, str]], after: int
+) -> None:
+    state = open_state(new_address())
+    for number, (user, name) in enumerate(st):
+        state.append([event(number, user, name)])
+    for user in USERS:
+        later = [one.item_id for number, one in state.events(after, 99) if one.user_id == user]
+        found, _ = state.seen_items(user, after)
+        assert found == list(dict.fromkeys(reversed(later)))
+    state.close()
+
+
+def test_counters_show_what_changed(new_address: Callable[[], str]) -> None:
+    address = new_address()
+    state, other = open_state(address), open_state(address)
+    first = state.counters()
+    assert first[1:] == (0, 0)
+    assert other.counters() == first
+    state.append([event(1)])
+    assert other.counters() == first
+    state.remove_item("i")
+    state.forget("u")
+    assert other.counters() == (first.identity, 1, 1)
+    assert other.forgotten() == state.forgotten() == {digest("u")}
+    state.close()
+    other.close()
+    again = open_state(new_address())
+    assert again.counters().identity != first.identity
+    assert again.forgotten() == set()
+    again.close()
 
 
 def test_a_user_without_events_can_be_forgotten(state: State) -> None:

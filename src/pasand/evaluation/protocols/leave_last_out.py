@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from pasand.data.dataset import Dataset
 from pasand.errors import InputError
-from pasand.evaluation.split import Split, TestQueries, event_counts, event_positions, first_interactions
+from pasand.evaluation.split import (
+    Split,
+    TestQueries,
+    event_counts,
+    event_positions,
+    first_interactions,
+    grouped_by_query,
+    hidden_ratings,
+)
+from pasand.types import Mask, Offsets
 
 
 @dataclass(frozen=True)
@@ -56,9 +65,6 @@ class LeaveLastOut:
             item=data.item[event],
             value=np.ones(len(event), np.float32),
         )
-        rating_queries = None
-        if data.values == "rating" and data.value is not None and np.isfinite(data.value[event]).all():
-            rating_queries = replace(test_queries, value=data.value[event])
         return [
             Split(
                 name=f"leave-last-out, users with at least {self.min_events} events",
@@ -69,10 +75,36 @@ class LeaveLastOut:
                     "warm": "all test users have events in train",
                     "cold": "none",
                     "test queries": "one per user",
+                    "ratings": "all held-out ratings, the positive and those after it, as of just before the positive",
                 },
                 train=train,
                 test=data.select(~in_train),
                 test_queries=test_queries,
-                rating_queries=rating_queries,
+                rating_queries=_rating_queries(data, train, ~in_train, last, position),
             )
         ]
+
+
+def _rating_queries(
+    data: Dataset, train: Dataset, held_out: Mask, last: Offsets, position: Offsets
+) -> TestQueries | None:
+    """Return one query per user with all held-out ratings as targets; those of positives alone would be too high.
+
+    `last`, (U,), is each user's held-out positive. None where the log has no ratings.
+    """
+    rated = hidden_ratings(data, held_out)
+    if rated is None or data.value is None:
+        return None
+    users, query = np.unique(data.user[rated], return_inverse=True)
+    start, item, value = grouped_by_query(query, data.item[rated], data.value[rated], len(users))
+    first = last[users]
+    return TestQueries(
+        log=train,
+        user=users,
+        upto=position[first],
+        time=data.time[first],
+        activity=position[first],
+        start=start,
+        item=item,
+        value=value,
+    )

@@ -34,6 +34,8 @@ def comparison_report(comparison: Comparison) -> html.Report:
             f"“Beats popularity” compares {comparison.main_metric} with the better of the two baselines, popularity of "
             f"all time and of the last 30 days; here this is {comparison.best_baseline}.",
             "Intervals are 95 % bootstrap intervals over users.",
+            *([] if comparison.complete else ["The comparison was stopped before its end."]),
+            *(f"{name} failed: {cause}" for name, cause in comparison.failed.items()),
         ],
     )
 
@@ -56,8 +58,12 @@ def tuning_report(tuning: Tuning) -> html.Report:
             fit_seconds=trial.fit_seconds,
         )
         for trial in tuning.ranked
+        if trial.failure is None
     ]
     notes = [f"Search: {tuning.search}.", f"Validation split: {tuning.inner.name}."]
+    notes += [f"{_settings(trial.hyperparameters)} failed: {trial.failure}" for trial in tuning.trials if trial.failure]
+    if tuning.test_failure is not None:
+        notes.append(f"The test of the best configuration failed: {tuning.test_failure}")
     if tuning.test is not None:
         test = tuning.test.evaluation
         for name, part in (("all users", test.overall), ("warm users", test.warm), ("cold users", test.cold)):

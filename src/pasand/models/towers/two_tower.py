@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class TwoTower(FeatureTower):
     """Scores by the inner product of a user vector and an item vector.
 
-    The user tower history_inputs the id, the average of the latest liked items, and features; the item tower history_inputs the id and
+    The user tower reads the id, the average of the latest liked items, and features; the item tower reads the id and
     features. Ids are dropped at random in training, so that an unknown user is embedded from history and features, and
     an item without positives from its features.
     """

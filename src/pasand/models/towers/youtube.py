@@ -40,7 +40,7 @@ def default_layers(n_positives: int) -> tuple[int, ...]:
 class YouTube(FeatureTower):
     """Scores by the inner product of a ReLU tower over histories and features with a vector per item.
 
-    The tower history_inputs the averages of the latest liked items and of the latest other items (watched but not liked),
+    The tower reads the averages of the latest liked items and of the latest other items (watched but not liked),
     features of the user such as geography, age, gender and language, and the age of the example. A bag of searches is
     one of the features. Each positive is predicted from earlier events alone. An item without positives has no vector.
     """
@@ -48,7 +48,7 @@ class YouTube(FeatureTower):
     use_other_events: bool = True
     """Whether events that are not positives are read as a second history, if the log has any."""
     example_age: bool = True
-    """Whether the tower history_inputs the time from the example to the newest event; when scoring it history_inputs 0."""
+    """Whether the tower reads the time from the example to the newest event; when scoring it reads 0."""
     layers: tuple[int, ...] | None = None
     """Widths of the ReLU layers; None: 1024, 512, 256, halved for each factor of four below a million positives, at
     most four times."""

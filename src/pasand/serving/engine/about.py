@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,10 @@ def about(service: Service) -> dict[str, Any]:
         (one.names for name, one in data.item_features.items() if name.lower() in ("language", "languages")), ()
     )
     recent = data.user[-2000:] if len(data) else np.empty(0, np.int32)
-    rows = list(dict.fromkeys(recent[::-1].tolist()))[:12]
+    service.engine.sync()
+    latest = dict.fromkeys(recent[::-1].tolist())
+    known = (row for row in latest if data.users.ids([row])[0] not in service.engine.forgotten)
+    rows = list(islice(known, 12))
     last = [data.item[data.by_user.event[data.by_user.start[row + 1] - 1]] for row in rows]
     return {
         "name": data.name,

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 
-from pasand.errors import InputError
-from pasand.serving.engine.variant import NO_RECENT_EVENTS, Observe, Variant
+from pasand.serving.engine.bundle_check import check_bundle
+from pasand.serving.engine.catalogue_changes import follow_changes
+from pasand.serving.engine.seen import SeenItems
+from pasand.serving.engine.variant import NO_RECENT_EVENTS, Observe, Variant, ignore_step
+from pasand.serving.forgotten import ForgottenUsers
 from pasand.serving.schemas import RecommendRequest, RecommendResponse, RequestError
-from pasand.serving.states.contract import Change, RecentEvents, State, StateUnavailable
+from pasand.serving.states.contract import Counters, RecentEvents, State, StateUnavailable, digest
 
 logger = logging.getLogger(__name__)
 
@@ -21,12 +25,6 @@ MAX_EVENTS = 200
 """Recent events of a user that are read from the state."""
 MAX_CACHED_USERS = 10_000
 """Users whose recent events are cached in case the state cannot be reached."""
-SMOKE_TEST_USERS = 32
-"""Users that a new bundle is tested with before it is used."""
-
-
-def ignore_step(step: str, seconds: float) -> None:
-    """Observe nothing."""
 
 
 @dataclass(eq=False)
@@ -39,11 +37,16 @@ class Engine:
     clock: Callable[[], int]
     """Returns the current time in seconds since 1970."""
     observe: Observe = ignore_step
+    forgotten: ForgottenUsers = field(default_factory=ForgottenUsers)
+    """Users whose history in the bundles must be ignored, whatever the state says."""
     degraded: bool = field(default=False, init=False)
     """Whether the state could not be reached at the last access."""
     _recent_events: OrderedDict[tuple[str, str], RecentEvents] = field(
         default_factory=OrderedDict, init=False, repr=False
     )
+    _seen: SeenItems = field(default_factory=SeenItems, init=False, repr=False)
+    _counters: Counters | None = field(default=None, init=False, repr=False)
+    """What the state's counters were when they were last read."""
 
     @property
     def n_cached_users(self) -> int:
@@ -71,31 +74,55 @@ class Engine:
         names = ", ".join(variant.name for variant in self.variants)
         raise RequestError(404, "unknown_variant", f"there is no variant {name!r}; there are: {names}", "variant")
 
-    def recommend(self, requests: Sequence[RecommendRequest]) -> list[RecommendResponse | RequestError]:
-        """Return for each request its response, or the error that it fails with, in the same order."""
+    def recommend(
+        self, requests: Sequence[RecommendRequest], until: float = math.inf
+    ) -> list[RecommendResponse | Exception | None]:
+        """Return for each request its response, or the error that it fails with, in the same order.
+
+        None: its computation did not begin before the time `until`, in seconds of `time.perf_counter`. The first
+        requests that can be computed together always are.
+        """
         self.sync()
-        results: list[RecommendResponse | RequestError | None] = [None] * len(requests)
+        results: list[RecommendResponse | Exception | None] = [None] * len(requests)
         groups: dict[tuple[int, bytes], list[int]] = {}
         variants = [self.variant_of(request.user_id) for request in requests]
         for index, (request, variant) in enumerate(zip(requests, variants, strict=True)):
             groups.setdefault((id(variant), variant.group_key(request)), []).append(index)
-        for indices in groups.values():
+        for number, indices in enumerate(groups.values()):
+            if number and perf_counter() > until:
+                break
             variant, group = variants[indices[0]], [requests[index] for index in indices]
             for index, result in zip(indices, self._recommend_group(variant, group), strict=True):
                 results[index] = result
-        return [result for result in results if result is not None]
+        return results
+
+    def responses(self, requests: Sequence[RecommendRequest]) -> list[RecommendResponse]:
+        """Return the response to each request; raises the error of the first one that fails."""
+        responses = []
+        for result in self.recommend(requests):
+            if not isinstance(result, RecommendResponse):
+                raise result or RuntimeError("a request was not computed")
+            responses.append(result)
+        return responses
 
     def _recommend_group(
         self, variant: Variant, requests: Sequence[RecommendRequest]
-    ) -> list[RecommendResponse | RequestError]:
-        """Return the results of one variant for requests of one `group_key`; an invalid one does not affect others."""
-        recent_events, degraded = self.recent_events(variant, [request.user_id for request in requests])
+    ) -> list[RecommendResponse | Exception]:
+        """Return the results of one variant for requests of one `group_key`; one that fails does not affect others.
+
+        Where a call fails, its requests are computed in two halves, down to the one that fails.
+        """
         try:
+            recent_events, degraded = self.recent_events(variant, [request.user_id for request in requests])
             results = variant.recommend(requests, recent_events, self.clock(), self.observe)
-        except RequestError as error:
+        except Exception as error:  # whatever it is, it must not reach the requests of others
             if len(requests) == 1:
                 return [error]
-            return [result for request in requests for result in self._recommend_group(variant, [request])]
+            half = len(requests) // 2
+            return [
+                *self._recommend_group(variant, requests[:half]),
+                *self._recommend_group(variant, requests[half:]),
+            ]
         return [
             RecommendResponse(secrets.token_hex(8), variant.name, variant.digest, known, degraded, items, notes)
             for known, items, notes in results
@@ -112,36 +139,64 @@ class Engine:
         began = perf_counter()
         try:
             recent = self.state.recent_events(known, MAX_EVENTS, variant.state_upto)
-            by_user = dict(zip(known, recent, strict=True))
+            by_user = {
+                user: self._with_seen(variant, user, events) if len(events.events) == MAX_EVENTS else events
+                for user, events in zip(known, recent, strict=True)
+            }
             self._set_degraded(None)
         except StateUnavailable as error:
             self._set_degraded(error)
-            by_user = {user: self._recent_events.get((variant.name, user), NO_RECENT_EVENTS) for user in known}
+            by_user = {user: self._cached_events(variant, user) for user in known}
         else:
             for user, events in by_user.items():
-                self._recent_events[variant.name, user] = events
+                self._recent_events[variant.name, user] = events._replace(seen=None)
                 self._recent_events.move_to_end((variant.name, user))
             while len(self._recent_events) > MAX_CACHED_USERS:
                 self._recent_events.popitem(last=False)
+        for user in known:
+            if user in self.forgotten:
+                by_user[user] = by_user[user]._replace(forgotten=True)
         self.observe("state", perf_counter() - began)
         return [NO_RECENT_EVENTS if user is None else by_user[user] for user in users], self.degraded
 
+    def _cached_events(self, variant: Variant, user: str) -> RecentEvents:
+        cached = self._recent_events.get((variant.name, user), NO_RECENT_EVENTS)
+        return cached._replace(seen=self._seen.cached(variant, user))
+
+    def _with_seen(self, variant: Variant, user: str, recent: RecentEvents) -> RecentEvents:
+        return recent._replace(seen=self._seen.read(self.state, variant, user, recent))
+
     def sync(self) -> None:
-        """Apply the changes of the catalogue that any process has made since the last call."""
-        for variant in self.variants:
-            try:
-                changes = self.state.changes(variant.last_change)
-            except StateUnavailable as error:
-                self._set_degraded(error)
-                return
-            if changes:
-                apply_changes(variant, changes)
-        self._set_degraded(None)
+        """Apply the changes that any process has made since the last call: of the catalogue, and forgotten users."""
+        try:
+            counters, before = self.state.counters(), self._counters
+            replaced = before is not None and counters.identity != before.identity
+            for variant in self.variants:
+                follow_changes(variant, self.state, counters, replaced=replaced)
+            if replaced or before is None or counters.forgotten != before.forgotten:
+                self._forget_cached(self.state.forgotten())
+            self._counters = counters
+            self._set_degraded(None)
+        except StateUnavailable as error:
+            self._set_degraded(error)
 
     def forget(self, user: str) -> None:
-        """Remove a user's events from the cache."""
-        for key in [key for key in self._recent_events if key[1] == user]:
-            del self._recent_events[key]
+        """Ignore what the bundles know of a user, and remove the user's events from the cache.
+
+        Raises OSError if the file of forgotten users cannot be written; memory is changed in any case.
+        """
+        self._recent_events.clear()
+        self._seen.forget()
+        self.forgotten.add([digest(user)])
+
+    def _forget_cached(self, digests: set[bytes]) -> None:
+        """Empty the caches, which may hold events of forgotten users, and remember the users' digests."""
+        self._recent_events.clear()
+        self._seen.forget()
+        try:
+            self.forgotten.add(digests)
+        except OSError as error:
+            logger.error("the file of forgotten users cannot be written: %s", error)
 
     def load(self, name: str, folder: str) -> Variant:
         """Return a bundle ready to replace the variant of this name; may be called from another thread.
@@ -162,6 +217,7 @@ class Engine:
         self.variants[self.variants.index(old)] = new
         for key in [key for key in self._recent_events if key[0] == new.name]:
             del self._recent_events[key]
+        self._seen.forget(new.name)
         return old
 
     def _set_degraded(self, error: StateUnavailable | None) -> None:
@@ -174,53 +230,3 @@ class Engine:
             )
             logger.warning("%s", message)
         self.degraded = error is not None
-
-
-def apply_changes(variant: Variant, changes: Sequence[Change]) -> None:
-    """Apply changes of the catalogue to a variant; one that fails is logged and does not affect the others."""
-    try:
-        variant.apply_changes(changes)
-    except Exception:
-        for change in changes:
-            try:
-                variant.apply_changes([change])
-            except Exception:
-                logger.exception("variant %s cannot apply the change of item %s", variant.name, change.item_id)
-                variant.last_change = change.number
-
-
-def check_bundle(variant: Variant, state: State, now: int) -> None:
-    """Smoke-test a bundle: apply the changes of the catalogue and recommend to some users and an anonymous one.
-
-    This also compiles and loads all that recommending needs. Raises RequestError if the lists are empty though the
-    catalogue is not, if a list repeats an item, if recommending fails, and if the bundle was refreshed from another
-    state.
-    """
-    data = variant.bundle.data
-    try:
-        changes, last = state.changes(variant.last_change), state.last()
-    except StateUnavailable:
-        changes, last = [], variant.state_upto
-    if variant.state_upto > last:
-        cause = f"it was trained on {variant.state_upto:,} events of its state, but this state has had {last:,}"
-        raise RequestError(422, "bundle_rejected", f"{cause}: new events would be treated as known ones", "bundle")
-    if changes:
-        apply_changes(variant, changes)
-    users = data.users.ids(range(min(SMOKE_TEST_USERS, data.n_users)))
-    for requests in (
-        [RecommendRequest(user_id=user) for user in users],
-        [RecommendRequest()],
-        *([RecommendRequest(user_id=user, explain=True)] for user in users[:2]),
-    ):
-        if not requests or not data.n_items:
-            continue
-        try:
-            results = variant.recommend(requests, [NO_RECENT_EVENTS] * len(requests), now, ignore_step)
-        except (InputError, ValueError, IndexError, KeyError, RuntimeError) as error:
-            raise RequestError(422, "bundle_rejected", f"the bundle cannot recommend: {error}", "bundle") from error
-        for _, items, _ in results:
-            ids = [item.item_id for item in items]
-            if len(set(ids)) < len(ids):
-                raise RequestError(422, "bundle_rejected", "the bundle recommends an item twice", "bundle")
-        if not any(items for _, items, _ in results):
-            raise RequestError(422, "bundle_rejected", "the bundle recommends nothing", "bundle")

@@ -61,12 +61,10 @@ def home(engine: Engine, visitor: HomeRequest) -> Home:
     recent_events, degraded = engine.recent_events(variant, [visitor.user_id])
     queries, _ = variant.queries([request], recent_events, engine.clock())
     plans = _plans(variant, request, queries)
-    responses = engine.recommend([plan.request for plan in plans])
+    responses = engine.responses([plan.request for plan in plans])
     rows: list[Row] = []
     shown: set[str] = set()
     for plan, response in zip(plans, responses, strict=True):
-        if isinstance(response, RequestError):
-            raise response
         items = [item for item in response.items if item.item_id not in shown][:MAX_CARDS]
         if len(items) < MIN_CARDS:
             continue
@@ -80,8 +78,9 @@ def home(engine: Engine, visitor: HomeRequest) -> Home:
 def _plans(variant: Variant, request: RecommendRequest, queries: Queries) -> list[_Plan]:
     data = variant.bundle.data
     general = msgspec.structs.replace(request, k=N_CANDIDATES, explain=True)
-    seen = queries.history[0][queries.history[0] >= 0]
-    deny = data.items.ids(np.unique(seen))[-1000:]
+    seen = queries.history[0] if queries.seen is None else np.append(queries.history[0], queries.seen[0])
+    seen = np.unique(seen[seen >= 0])
+    deny = data.items.ids(seen)
     plans = (
         [_Plan("for_you", "Recommended for you", general)] if len(seen) or request.features or request.user_id else []
     )
@@ -92,7 +91,7 @@ def _plans(variant: Variant, request: RecommendRequest, queries: Queries) -> lis
         plans.append(_Plan("because_you_watched", title, alike, reason_item=item))
     released = next((name for name, feature in data.item_features.items() if feature.kind == "time"), None)
     if released is not None:
-        now, times = int(queries.time[0]), np.delete(data.item_features[released].values, np.unique(seen))
+        now, times = int(queries.time[0]), np.delete(data.item_features[released].values, seen)
         for weeks in WEEKS:
             since = now - 7 * weeks * DAY
             if ((times >= since) & (times <= now)).sum() >= MAX_CARDS or weeks == WEEKS[-1]:
@@ -243,7 +242,4 @@ def similar(engine: Engine, item: str, k: int) -> tuple[Variant, RecommendRespon
     engine.sync()
     if variant.row(item) < 0:
         raise RequestError(404, "unknown_item", f"there is no item {item!r}", "item_id")
-    response = engine.recommend([RecommendRequest(history=[item], deny=[item], k=k)])[0]
-    if isinstance(response, RequestError):
-        raise response
-    return variant, response
+    return variant, engine.responses([RecommendRequest(history=[item], deny=[item], k=k)])[0]

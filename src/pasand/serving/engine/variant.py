@@ -20,6 +20,8 @@ from pasand.growable import extended
 from pasand.recommender import Recommender, reasons
 from pasand.serving.engine.feature_values import feature_to_json, filter_mask, parse_features
 from pasand.serving.engine.histories import add_events
+from pasand.serving.engine.padding import groups_by_size, padded
+from pasand.serving.engine.scale import Scale
 from pasand.serving.schemas import HistoryItem, ItemName, Recommended, RecommendRequest, RequestError
 from pasand.serving.states.contract import Change, RecentEvents
 from pasand.stages.filtering import DropSeen
@@ -35,6 +37,10 @@ MAX_REASONS = 3
 Observe = Callable[[str, float], None]
 """Takes the name of a step and its duration in seconds."""
 NO_RECENT_EVENTS = RecentEvents([], False)
+
+
+def ignore_step(step: str, seconds: float) -> None:
+    """Observe nothing."""
 
 
 @dataclass(eq=False)
@@ -58,12 +64,18 @@ class Variant:
     _with_seen: Recommender = field(init=False, repr=False)
     _names: dict[int, str] = field(init=False, repr=False)
     _explains: bool = field(init=False, repr=False)
+    _added_from: int = field(init=False, repr=False)
+    """Row of the first item that was added while serving."""
+    scale: Scale = field(init=False, repr=False)
     digest: str = field(init=False)
     """Identifies the bundle, 16 hexadecimal digits."""
 
     def __post_init__(self) -> None:
+        self.bundle.counter("state_upto")  # raises InputError before the bundle is used
         recommender, self.digest = self.recommender, self.bundle.digest[:16]
-        self._removed = np.zeros(self.bundle.data.n_items, np.bool_)
+        data = self.bundle.data
+        self._removed, self._added_from = np.zeros(data.n_items, np.bool_), data.n_items
+        self.scale = Scale.of(data)
         filters = [one for one in recommender.filters if not isinstance(one, DropSeen)]
         self._with_seen = replace(recommender, filters=filters)
         components = self.bundle.assembly.components
@@ -72,7 +84,7 @@ class Variant:
 
     @classmethod
     def read(cls, name: str, folder: str, share: float = 1.0) -> Variant:
-        """Load a bundle; raises InputError as `bundle.read` does."""
+        """Load a bundle; raises InputError as `bundle.read` does, and for a number of events that is none."""
         return cls(name, folder, bundles.read(folder), share)
 
     @property
@@ -83,7 +95,7 @@ class Variant:
     @property
     def state_upto(self) -> int:
         """Number of the state's last event that the bundle was trained on, 0 if on none."""
-        return int(self.bundle.manifest.get("state_upto", 0))
+        return self.bundle.counter("state_upto")
 
     @property
     def n_available(self) -> int:
@@ -110,20 +122,38 @@ class Variant:
     ) -> list[tuple[bool, list[Recommended], list[str]]]:
         """Return for each request of one `group_key` whether the user is known, the items, and notes.
 
-        Raises RequestError as `queries` does.
+        Raises RequestError as `queries` does. Requests with much longer histories than the others are computed apart
+        from them, so that they do not pad the others' histories.
         """
+        groups = groups_by_size(self._sizes(requests, recent_events)) if len(requests) > 1 else []
+        if len(groups) > 1:
+            results: dict[int, tuple[bool, list[Recommended], list[str]]] = {}
+            for group in groups:
+                part = [requests[i] for i in group], [recent_events[i] for i in group]
+                results |= zip(group, self.recommend(*part, now, observe), strict=True)
+            return [results[i] for i in range(len(requests))]
         queries, notes = self.queries(requests, recent_events, now)
         recommender = self.recommender if requests[0].exclude_seen else self._with_seen
         candidates = self._run(recommender, queries, observe)
         all_reasons = None
         if self._explains and any(request.explain for request in requests):
             all_reasons = reasons(recommender, queries, candidates.items)
-        results = []
+        responses = []
         for row, request in enumerate(requests):
             row_reasons = all_reasons[row] if all_reasons is not None and request.explain else None
             known = bool(queries.users[row] >= 0)
-            results.append((known, self._recommended(candidates, row, row_reasons), notes[row]))
-        return results
+            responses.append((known, self._recommended(candidates, row, row_reasons, notes[row]), notes[row]))
+        return responses
+
+    def _sizes(self, requests: Sequence[RecommendRequest], recent_events: Sequence[RecentEvents]) -> list[int]:
+        """Return how many entries each request takes in a batch: the events of its user and the items seen."""
+        start = self.bundle.data.by_user.start
+        rows = self.bundle.data.users.rows([request.user_id or "" for request in requests])
+        events = np.where(rows >= 0, start[rows + 1] - start[rows], 0).tolist()
+        return [
+            n + len(recent.events) + len(request.history) + (0 if recent.seen is None else len(recent.seen))
+            for n, request, recent in zip(events, requests, recent_events, strict=True)
+        ]
 
     def _run(self, recommender: Recommender, queries: Queries, observe: Observe) -> Candidates:
         """Return the top candidates, and pass the duration of each step to `observe`."""
@@ -135,15 +165,23 @@ class Variant:
             began = ended
         return top.top(queries.k)
 
-    def _recommended(self, candidates: Candidates, row: int, row_reasons: list[Any] | None) -> list[Recommended]:
-        data = self.bundle.data
-        items = candidates.items[row]
-        items = items[items >= 0]
-        ids, scores = data.items.ids(items), candidates.scores[row].tolist()
-        propensities = None if candidates.propensity is None else candidates.propensity[row].tolist()
+    def _recommended(
+        self, candidates: Candidates, row: int, row_reasons: list[Any] | None, notes: list[str]
+    ) -> list[Recommended]:
+        """Return the items of a list, without those whose score is not finite: JSON has no such numbers."""
+        data, items = self.bundle.data, candidates.items[row]
+        shown = np.flatnonzero((items >= 0) & np.isfinite(candidates.scores[row]))
+        n_left_out = int(np.count_nonzero(items >= 0)) - len(shown)
+        if n_left_out:
+            notes.append(f"left out, since their scores are not finite: {n_left_out} items")
+        items = items[shown]
+        ids, scores = data.items.ids(items), candidates.scores[row, shown].tolist()
+        propensities = None if candidates.propensity is None else candidates.propensity[row, shown].tolist()
         recommended = []
         for i, (item_id, item) in enumerate(zip(ids, items.tolist(), strict=True)):
-            reason = None if row_reasons is None else [self.item_name(one.item) for one in row_reasons[i][:MAX_REASONS]]
+            reason = None
+            if row_reasons is not None:
+                reason = [self.item_name(one.item) for one in row_reasons[int(shown[i])][:MAX_REASONS]]
             propensity = None if propensities is None or propensities[i] != propensities[i] else propensities[i]
             recommended.append(Recommended(item_id, data.title(item), i + 1, scores[i], reason, propensity))
         return recommended
@@ -154,8 +192,9 @@ class Variant:
         """Return requests of one `group_key` as queries, with notes on what was ignored of each.
 
         A history consists of the bundle's events of the user, unless the user was forgotten, then the recent events,
-        then the history of the request; it is sorted by time, as in evaluation, if it is not in that order. Raises
-        RequestError as `parse_features` and `allowed` do.
+        then the history of the request; it is sorted by time, as in evaluation, if it is not in that order. Stored
+        ratings outside the log's scale count as its nearest end. Raises RequestError as `parse_features` and `allowed`
+        do, and for a rating of a request that is outside the scale.
         """
         data = self.bundle.data
         notes: list[list[str]] = [[] for _ in requests]
@@ -163,10 +202,14 @@ class Variant:
         pairs = list(zip(requests, recent_events, strict=True))
         users[[request.user_id is None or recent.forgotten for request, recent in pairs]] = -1
         new_events = [
-            [(event.item_id, event.time, event.value) for event in recent.events]
+            [(event.item_id, event.time, self.scale.nearest(event.value)) for event in recent.events]
             + [(item.item_id, item.time, item.value) for item in map(_history_item, request.history)]
             for request, recent in pairs
         ]
+        for request in requests:
+            for i, item in enumerate(request.history):
+                if not isinstance(item, str):
+                    self.scale.check(item.value, f"history[{i}].value")
         rows = data.items.rows([item for events in new_events for item, _, _ in events])
         last = int(data.time[-1]) if len(data) and data.order == "time" else 0
         # later than now if a clock was set back
@@ -174,9 +217,11 @@ class Variant:
         time = np.maximum(np.array(latest, np.int64), max(now, last + 1))
         queries = data.queries(users, k=min(requests[0].k, data.n_items), time=time, features={})
         queries = add_events(queries, new_events, rows, notes, sort=data.order == "time")
-        exclude = self._excluded(requests)
         features = self._features(requests, users, notes)
-        return replace(queries, features=features, exclude=exclude, allowed=self.allowed(requests[0])), notes
+        exclude = padded([self.bundle.data.items.rows(request.deny) if request.deny else None for request in requests])
+        seen = padded([recent.seen for recent in recent_events]) if requests[0].exclude_seen else None
+        allowed = self.allowed(requests[0])
+        return replace(queries, features=features, exclude=exclude, seen=seen, allowed=allowed), notes
 
     def _features(self, requests: Sequence[RecommendRequest], users: Rows, notes: list[list[str]]) -> dict[str, Array]:
         """Return the user features of the bundle, replaced by those of the requests."""
@@ -194,16 +239,6 @@ class Variant:
                     table[name] = np.pad(table[name], pad, constant_values=-1)
                 table[name][row] = feature.values[0]
         return table
-
-    def _excluded(self, requests: Sequence[RecommendRequest]) -> Rows | None:
-        """Return the rows of the denied items, (B, X), padded with -1; None if there are none."""
-        longest = max(len(request.deny) for request in requests)
-        if not longest:
-            return None
-        out = np.full((len(requests), longest), -1, np.int32)
-        for row, request in enumerate(requests):
-            out[row, : len(request.deny)] = self.bundle.data.items.rows(request.deny)
-        return out
 
     def allowed(self, request: RecommendRequest) -> Mask | None:
         """Return the mask of the items that a request's filters allow and that were not removed, (1, N); None: all.
@@ -255,6 +290,13 @@ class Variant:
         """Return the features of an item, as JSON represents them; vectors are left out."""
         features = self.bundle.data.item_features
         return {name: feature_to_json(feature, row) for name, feature in features.items() if feature.kind != "vector"}
+
+    def reset_changes(self) -> None:
+        """Undo which items were removed or added, to apply the changes of another state from the first one."""
+        self._removed[: self._added_from], self._removed[self._added_from :] = False, True
+        self._available = ~self._removed[None, :] if self._removed.any() else None
+        self.last_change = 0
+        self._masks.clear()
 
     def apply_changes(self, changes: Sequence[Change]) -> None:
         """Apply changes of the catalogue: items that were added, changed or removed.

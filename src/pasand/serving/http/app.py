@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from time import perf_counter
 from typing import Any, TypeAlias
@@ -15,12 +15,13 @@ from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route
-from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pasand.serving import schemas
 from pasand.serving.http.openapi import Operation
-from pasand.serving.http.routes import PAGES, TABLE, Endpoint
+from pasand.serving.http.origin import OriginCheck
+from pasand.serving.http.routes import FILES, TABLE, Endpoint
+from pasand.serving.http.security import address_of
 from pasand.serving.schemas import RequestError
 from pasand.serving.service import Service
 
@@ -53,11 +54,8 @@ def create_app(service: Service) -> Starlette:
             await asyncio.to_thread(service.close)
 
     handlers = {(operation.method, operation.path): _handler(service, operation, run) for operation, run in TABLE}
-    routes: list[Any] = [
-        Route(path.replace("{id}", "{id:path}"), handler, methods=[method])
-        for (method, path), handler in handlers.items()
-    ]
-    routes.append(Mount("/static", StaticFiles(directory=PAGES)))
+    routes: list[Any] = [Route(path, handler, methods=[method]) for (method, path), handler in handlers.items()]
+    routes.append(Mount("/static", FILES))
     exception_handlers = {404: _missing, 405: _missing, Exception: _internal_error}
     app = Starlette(routes=routes, lifespan=lifespan, exception_handlers=exception_handlers)
     app.router.redirect_slashes = False
@@ -69,14 +67,16 @@ def _handler(service: Service, operation: Operation, endpoint: Endpoint) -> Hand
     """Return a request handler that checks keys and rates, measures time, and turns errors into responses."""
 
     observed: dict[int, Any] = {}
+    settings = service.settings
+    any_host = bool(settings.keys.scope) and not settings.hosts
+    origin = OriginCheck(settings.hosts, settings.address, any_host)
 
     async def handle(request: Request) -> Response:
         began = perf_counter()
         try:
             if operation.scope is not None:
-                key = _key(request)
-                service.settings.keys.check(key, operation.scope)
-                service.rate.check(key or (request.client.host if request.client else ""))
+                origin.check(request.scope["headers"])
+                check_caller(service, request, operation.scope)
             response = _response(await endpoint(service, request))
         except RequestError as error:
             service.metrics.errors.labels(error.code).inc()
@@ -105,6 +105,27 @@ def _handler(service: Service, operation: Operation, endpoint: Endpoint) -> Hand
         return response
 
     return handle
+
+
+def check_caller(service: Service, request: Request, scope: str) -> None:
+    """Raise RequestError for a wrong key and for a call beyond the rate, of a key or else of an address.
+
+    Where the service needs no key for an operation, a key says nothing about its caller. Wrong keys have a rate of
+    their own by address, which callers with a right key never meet.
+    """
+    key, needed = _key(request), bool(service.keys.scope) or scope == "admin"
+    if not needed:
+        request.scope["caller"] = address_of(request.scope.get("client"))
+        service.rate.check(request.scope["caller"])
+        return
+    try:
+        service.keys.check(key, scope)
+    except RequestError as error:
+        if error.status == 401:
+            service.failed_keys.check(address_of(request.scope.get("client")))
+        raise
+    request.scope["caller"] = key or ""
+    service.rate.check(request.scope["caller"])
 
 
 def _key(request: Request) -> str | None:
@@ -143,10 +164,10 @@ async def _internal_error(request: Request, error: Exception) -> Response:
 
 
 class _FastPath:
-    """Middleware that calls the handlers of paths without an id directly, and adds the security headers everywhere.
+    """Middleware that calls the handlers of paths directly, and adds the security headers everywhere.
 
-    Starlette's router tries its routes in turn and wraps each call three times. That is too slow for the few paths
-    that are requested thousands of times a second.
+    Starlette's router tries its routes in turn and wraps each call three times, and it sees paths without their
+    escapes, where an id with a slash cannot be told from two segments. It serves what is left: files and errors.
     """
 
     def __init__(self, app: ASGIApp, handlers: Mapping[tuple[str, str], Handler]) -> None:
@@ -157,20 +178,36 @@ class _FastPath:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        handler = None if scope.get("root_path") else self._handlers.get((scope["method"], scope["path"]))
+        handler = self._handler(scope)
         if handler is not None:
             response = await handler(Request(scope, receive))
-            response.raw_headers = self._secured(response.raw_headers)
+            self._secure(response.raw_headers)
             await response(scope, receive, send)
             return
 
         async def send_secured(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = self._secured(message["headers"])
+                message["headers"] = list(message["headers"])
+                self._secure(message["headers"])
             await send(message)
 
         await self._app(scope, receive, send_secured)
 
-    def _secured(self, headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    def _handler(self, scope: Scope) -> Handler | None:
+        """Return the handler of a path, and put the escaped id of the path, its third segment, into the scope."""
+        method = "GET" if scope["method"] == "HEAD" else scope["method"]
+        root = scope.get("root_path", "")
+        path = scope["path"].removeprefix(root)
+        handler = self._handlers.get((method, path))
+        if handler is not None or not path.startswith("/v1/"):
+            return handler
+        segments = scope["raw_path"].decode("ascii", "replace").removeprefix(root).split("/")
+        if len(segments) < 4:
+            return None
+        scope["path_params"] = {"id": segments[3]}
+        return self._handlers.get((method, "/".join([*segments[:3], "{id}", *segments[4:]])))
+
+    def _secure(self, headers: list[tuple[bytes, bytes]]) -> None:
+        """Add the security headers that are missing, in place: a response of a file completes the same list."""
         present = [name for name, _ in headers]
-        return [*headers, *(header for header in self._headers if header[0] not in present)]
+        headers.extend(header for header in self._headers if header[0] not in present)

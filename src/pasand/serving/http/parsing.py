@@ -3,18 +3,49 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import unquote
 
 from starlette.requests import Request
 
+from pasand.data import ids
 from pasand.serving import schemas
 from pasand.serving.schemas import RequestError
 from pasand.serving.service import Service
 
+JSON = ("application/json",)
+"""Media types of a body of JSON."""
+JSON_LINES = ("application/x-ndjson", "application/ndjson", "application/jsonl")
+"""Media types of a body with one event a line."""
 
-async def read_body(service: Service, request: Request) -> bytes:
-    """Return the body of a request; raises RequestError where it is too large, or arrives too slowly."""
+
+def media_type(request: Request) -> str:
+    """Return the media type of a body, without parameters; "" where the request names none."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+async def read_body(service: Service, request: Request, media_types: Sequence[str] = JSON) -> bytes:
+    """Return the body of a request, b"" for none.
+
+    Raises RequestError where it is of another media type or compressed, is too large, or arrives too slowly. A web
+    page of another origin can send bodies of a few media types without permission, but not JSON.
+    """
+    body = await _received(service, request)
+    if not body:
+        return body
+    given, coding = media_type(request), request.headers.get("content-encoding", "identity").strip().lower()
+    if coding not in ("identity", ""):
+        cause = f"the body is compressed ({coding[:40]}), which the service does not read"
+        raise RequestError(415, "compressed", f"{cause}; send it as it is, without the header Content-Encoding")
+    if given not in media_types:
+        cause = f"the body is of type {given[:100]!r}" if given else "the type of the body is missing"
+        cure = " or ".join(f"Content-Type: {name}" for name in media_types[:2])
+        raise RequestError(415, "media_type", f"{cause}; send the header {cure} (curl: --json in place of -d)")
+    return body
+
+
+async def _received(service: Service, request: Request) -> bytes:
     limit = service.settings.largest_body
     declared = request.headers.get("content-length", "0")
     if declared.isdigit() and int(declared) > limit:
@@ -34,11 +65,20 @@ async def read_body(service: Service, request: Request) -> bytes:
 
 
 def path_id(request: Request) -> str:
-    """Return the id in the path; raises RequestError where it is empty or too long."""
-    found = str(request.path_params["id"])
-    if not 0 < len(found) <= 256:
-        raise RequestError(422, "invalid", "an id must have 1 to 256 characters", "id")
-    return found
+    """Return the id in the path, a percent-encoded segment; raises RequestError where it breaks the rule for ids."""
+    try:
+        found = unquote(request.path_params["id"], errors="strict")
+    except UnicodeDecodeError:
+        raise RequestError(422, "invalid", "an id in a path must be percent-encoded UTF-8", "id") from None
+    return checked_id(found, "id")
+
+
+def checked_id(text: str, name: str) -> str:
+    """Return an id; raises RequestError, naming the parameter, where it breaks the rule for ids."""
+    fault = ids.fault(text)
+    if fault is not None:
+        raise RequestError(422, "invalid", f"{fault}; {ids.RULE}", name)
+    return text
 
 
 def query_parameters(request: Request, known: Mapping[str, type]) -> dict[str, Any]:
@@ -57,6 +97,8 @@ def query_parameters(request: Request, known: Mapping[str, type]) -> dict[str, A
             if not (text.isascii() and text.isdigit() and len(text) < 6 and 1 <= int(text) <= schemas.MAX_ITEMS):
                 raise RequestError(422, "invalid", f"must be a whole number from 1 to {schemas.MAX_ITEMS:,}", name)
             found[name] = int(text)
+        elif name in ("user_id", "item_id"):
+            found[name] = checked_id(text, name)
         else:
             if not 0 < len(text) <= 256:
                 raise RequestError(422, "invalid", "must have 1 to 256 characters", name)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, Response
+from starlette.staticfiles import StaticFiles
 
 from pasand.explanation import explain
 from pasand.serving import schemas
@@ -15,19 +17,18 @@ from pasand.serving.engine.about import about
 from pasand.serving.engine.home import home, similar, view
 from pasand.serving.http import openapi
 from pasand.serving.http.openapi import Operation
-from pasand.serving.http.parsing import path_id, query_parameters, read_body
+from pasand.serving.http.parsing import JSON, JSON_LINES, media_type, path_id, query_parameters, read_body
 from pasand.serving.schemas import RecommendRequest, RequestError
 from pasand.serving.service import Service
-from pasand.serving.states.contract import StateUnavailable
 
 PAGES = Path(__file__).parents[1] / "pages"
 """Files of the web page."""
+FILES = StaticFiles(directory=PAGES)
+"""Serves them, with 304 to a browser that has the same file."""
 REPORT_POLICY = (
     "sandbox allow-scripts; default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
 )
 """Content security policy of the leaderboard report, a self-contained page."""
-JSON_LINES = ("application/x-ndjson", "application/ndjson", "application/jsonl")
-"""Media types of a body with one event a line."""
 
 Endpoint: TypeAlias = Callable[[Service, Request], Awaitable[Any]]
 TABLE: list[tuple[Operation, Endpoint]] = []
@@ -61,6 +62,7 @@ EXPLAIN = ("explain", bool, "Whether to give the items of the history that suppo
 async def recommend(service: Service, request: Request) -> Any:
     """Return the recommendations for one request or a batch."""
     requests, is_batch = schemas.decode_requests(await read_body(service, request))
+    service.rate.charge(request.scope["caller"], len(requests) - 1)  # a call costs as many as it has requests
     responses = await service.batcher.recommend(requests)
     service.record([(each.user_id, response) for each, response in zip(requests, responses, strict=True)])
     return schemas.BatchResponse(responses) if is_batch else responses[0]
@@ -164,10 +166,7 @@ async def put_item(service: Service, request: Request) -> schemas.ChangeResult:
     """Add an item to the catalogue, or update its features; the next response may contain it."""
     given, item_id = schemas.decode(await read_body(service, request), schemas.Item), path_id(request)
     notes = service.engine.variants[0].check_features(given.features)
-    try:
-        service.state.put_item(item_id, given.features)
-    except StateUnavailable as error:
-        raise service.not_stored("the item could not be stored", error) from None
+    await service.change(partial(service.state.put_item, item_id, given.features), "the item could not be stored")
     service.engine.sync()
     if service.engine.variants[0].row(item_id) < 0:
         message = "the bundle cannot add the item; the server's log has the cause"
@@ -181,10 +180,7 @@ async def remove_item(service: Service, request: Request) -> schemas.ChangeResul
     item_id = path_id(request)
     service.engine.sync()
     found = service.engine.variants[0].row(item_id) >= 0
-    try:
-        service.state.remove_item(item_id)
-    except StateUnavailable as error:
-        raise service.not_stored("the item could not be removed", error) from None
+    await service.change(partial(service.state.remove_item, item_id), "the item could not be removed")
     service.engine.sync()
     return schemas.ChangeResult("the item is not in the catalogue", found)
 
@@ -223,8 +219,8 @@ async def explanation(service: Service, request: Request) -> dict[str, Any]:
 @route(Operation("POST", "/v1/events", "Store events.", "write", schemas.Event | schemas.Events, schemas.Accepted))
 async def events(service: Service, request: Request) -> schemas.Accepted:
     """Store one event, several, or one a line; the next responses use them."""
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    return await service.append(schemas.decode_events(await read_body(service, request), media_type in JSON_LINES))
+    body = await read_body(service, request, (*JSON, *JSON_LINES))
+    return await service.append(schemas.decode_events(body, media_type(request) in JSON_LINES))
 
 
 @route(
@@ -294,7 +290,7 @@ async def docs(service: Service, request: Request) -> Response:
     return HTMLResponse(openapi.page([operation for operation, _ in TABLE]))
 
 
-@route(Operation("GET", "/report", "Get the leaderboard report.", None, content="text/html"))
+@route(Operation("GET", "/report", "Get the leaderboard report.", "read", content="text/html"))
 async def report(service: Service, request: Request) -> Response:
     """Return the report that the service was started with."""
     path = service.settings.report
@@ -306,4 +302,4 @@ async def report(service: Service, request: Request) -> Response:
 @route(Operation("GET", "/", "Get the web page.", None, content="text/html"))
 async def page(service: Service, request: Request) -> Response:
     """Return the web page."""
-    return FileResponse(PAGES / "index.html", media_type="text/html")
+    return await FILES.get_response("index.html", request.scope)

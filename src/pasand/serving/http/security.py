@@ -8,18 +8,25 @@ import hmac
 import ipaddress
 import mmap
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+import secrets
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from struct import Struct
 from time import monotonic
+from typing import Any
 
 from pasand.errors import InputError
 from pasand.serving.schemas import RequestError
 
 SCOPES = ("read", "write", "admin")
 """Get recommendations; change events, items and users; change bundles. Each scope includes the ones before it."""
+CURE = "send the header Authorization: Bearer KEY"
+LOCAL_KEY = "admin-key"
+"""File with the key of a service that was started without keys."""
+FAILURES_PER_SECOND = 5.0
+"""Wrong keys of one address that are answered as such; further ones get status 429."""
 MIN_LENGTH = 16
 """Least number of characters in a key."""
 ENTRY = Struct("8sdd")
@@ -31,10 +38,12 @@ TABLE_BYTES = GROUPS * WAYS * ENTRY.size
 
 @dataclass(frozen=True)
 class Keys:
-    """API keys and their scopes; with no keys every operation is allowed."""
+    """API keys and their scopes; with no keys every operation is allowed, except those of scope admin."""
 
     scope: Mapping[str, str] = field(default_factory=dict)
     """Scope by key."""
+    local: str | None = None
+    """Key of scope admin for a service without other keys; it is in a file of the service's folder."""
 
     def __post_init__(self) -> None:
         for key, scope in self.scope.items():
@@ -74,17 +83,36 @@ class Keys:
 
     def check(self, key: str | None, scope: str) -> None:
         """Raise RequestError unless a key has a scope; the time of the check does not depend on the key."""
-        if not self.scope:
+        if not self.scope and scope != "admin":
             return
+        scopes = self.scope or ({} if self.local is None else {self.local: "admin"})
         given, held = (key or "").encode(), None
-        for known, its in self.scope.items():
+        for known, its in scopes.items():
             if hmac.compare_digest(known.encode(), given):
                 held = its
         if held is None:
-            cure = "send the header Authorization: Bearer KEY"
-            raise RequestError(401, "no_key", f"the key is missing or unknown; {cure}")
+            where = "" if self.scope else f" with the key in the file {LOCAL_KEY} of the service's folder"
+            raise RequestError(401, "no_key", f"the key is missing or unknown; {CURE}{where}")
         if SCOPES.index(held) < SCOPES.index(scope):
             raise RequestError(403, "scope", f"the key has scope {held}; this operation needs scope {scope}")
+
+
+def local_key(folder: Path) -> str:
+    """Return the key of scope admin that the processes of a service without keys share, from a file in its folder.
+
+    The file is created by the first of them, and only its owner can read it.
+    """
+    file = folder / LOCAL_KEY
+    part = file.with_suffix(f".{secrets.token_hex(4)}.part")
+    if not file.exists():
+        with suppress(FileExistsError):
+            try:
+                with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as opened:
+                    opened.write(secrets.token_hex(24) + "\n")
+                os.link(part, file)  # with its contents, and unless another process was faster
+            finally:
+                part.unlink(missing_ok=True)
+    return file.read_text(encoding="utf-8").strip()
 
 
 class Rate:
@@ -122,6 +150,23 @@ class Rate:
                 429, "rate", f"too many requests; try again in {max((1 - left) / self.per_second, 0.1):.1f} s"
             )
 
+    def charge(self, caller: str, calls: int) -> None:
+        """Count further calls for one that `check` has let pass: they may be in advance, and delay the next call.
+
+        Raises RequestError where calls in advance are counted already, as of calls that were sent together.
+        """
+        if not self.per_second or calls < 1:
+            return
+        burst, mark = max(2 * self.per_second, 1.0), hashlib.blake2b(caller.encode(), digest_size=8).digest()
+        with self._locked():
+            now = monotonic()
+            offset, left, then = self._entry(mark, burst, now)
+            left = min(burst, left + (now - then) * self.per_second)
+            if left >= 0:
+                ENTRY.pack_into(self._table, offset, mark, left - calls, now)
+        if left < 0:
+            raise RequestError(429, "rate", f"too many requests; try again in {(1 - left) / self.per_second:.1f} s")
+
     def _entry(self, mark: bytes, burst: float, now: float) -> tuple[int, float, float]:
         """Return a caller's offset in the table (or that of the entry it replaces), its calls left, and when."""
         begin = int.from_bytes(mark) % GROUPS * WAYS * ENTRY.size
@@ -144,6 +189,21 @@ class Rate:
             yield
         finally:
             fcntl.flock(self._file, fcntl.LOCK_UN)
+
+
+def address_of(client: Sequence[Any] | None) -> str:
+    """Return the address by which a client's calls are counted: of IPv6 the network, since a client has many addresses.
+
+    >>> address_of(("192.0.2.1", 5)), address_of(("2001:db8:1:2:3::4", 5)), address_of(None)
+    ('192.0.2.1', '2001:db8:1:2::/64', '')
+    """
+    host = str(client[0]) if client else ""
+    if ":" not in host:
+        return host
+    try:
+        return str(ipaddress.ip_network((host.partition("%")[0], 64), strict=False))
+    except ValueError:
+        return host
 
 
 def check_address(host: str, keys: Keys) -> None:

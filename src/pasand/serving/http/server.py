@@ -1,115 +1,89 @@
-"""Runs the service under uvicorn: limits on request heads, worker processes, and graceful shutdown."""
+"""Runs the service under uvicorn: one process or several, and graceful shutdown."""
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import json
 import os
-import shutil
+import signal
 import sys
-import tempfile
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.supervisors import Multiprocess
 
 from pasand.errors import InputError
 from pasand.serving.http.app import create_app
+from pasand.serving.http.connections import Connections, connections_allowed
+from pasand.serving.http.protocol import Protocol
 from pasand.serving.http.security import Keys
+from pasand.serving.http.shared_folder import end_with_the_parent, shared_folder
+from pasand.serving.logs.lines import log_from_a_thread
 from pasand.serving.metrics import SHARED_FOLDER
 from pasand.serving.schemas import RequestError
 from pasand.serving.service import Service, Settings
 
 SETTINGS = "PASAND_SERVE"
 """Environment variable that passes the settings to worker processes."""
-MAX_HEAD_BYTES = 32_768
-"""Largest size of a request line and headers together."""
-HEAD_SECONDS = 10.0
-"""Time within which the request line and headers must arrive, from the first byte."""
 SWITCH_SECONDS = 0.0002
 """Interval at which background threads yield to the serving thread, 1/25 of Python's default."""
 
 
-class Protocol(HttpToolsProtocol):
-    """HTTP with limits on the size and on the arrival time of a request's head (request line and headers)."""
+class Workers(Multiprocess):
+    """Worker processes that end in order after SIGHUP, too, as after SIGTERM."""
 
-    _head = 0
-    _overdue: asyncio.TimerHandle | None = None
-
-    def data_received(self, data: bytes) -> None:
-        if (self._overdue is None and self.cycle is None) or (self.cycle is not None and self.cycle.response_complete):
-            self._start_timer()
-        super().data_received(data)
-
-    def on_url(self, url: bytes) -> None:
-        self._grow(len(url))
-        super().on_url(url)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._grow(len(name) + len(value))
-        super().on_header(name, value)
-
-    def on_headers_complete(self) -> None:
-        self._end_head()
-        super().on_headers_complete()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._end_head()
-        super().connection_lost(exc)
-
-    def _start_timer(self) -> None:
-        if self._overdue is None:
-            self._overdue = self.loop.call_later(HEAD_SECONDS, self._close_overdue)
-
-    def _end_head(self) -> None:
-        self._head = 0
-        if self._overdue is not None:
-            self._overdue.cancel()
-            self._overdue = None
-
-    def _close_overdue(self) -> None:
-        self._overdue = None
-        if not self.transport.is_closing():
-            self.transport.close()
-
-    def _grow(self, size: int) -> None:
-        self._head += size
-        if self._head > MAX_HEAD_BYTES and not self.transport.is_closing():
-            self.transport.write(b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\n\r\n")
-            self.transport.close()
+    handle_hup = Multiprocess.handle_term
 
 
 def run(settings: Settings, *, host: str = "127.0.0.1", port: int = 8000, workers: int = 1) -> None:
-    """Serve until SIGINT or SIGTERM, then finish open requests and return; raises InputError as `Service` does."""
+    """Serve until SIGINT, SIGTERM or SIGHUP, then finish open requests and return; raises InputError as `Service` does.
+
+    Settings are completed by the address.
+    """
+    settings = replace(settings, address=host)
     common: dict[str, Any] = {
         "host": host,
         "port": port,
-        "http": Protocol,
+        "http": partial(Protocol, Connections(connections_allowed())),
         "ws": "none",
         "access_log": False,
+        "log_config": None,
         "log_level": "warning",
         "server_header": False,
-        "timeout_keep_alive": 75,
+        "proxy_headers": bool(settings.trusted_proxies),
+        "forwarded_allow_ips": list(settings.trusted_proxies),
         "timeout_graceful_shutdown": 15,
         "backlog": 4096,
     }
-    if workers == 1:
-        uvicorn.run(create_app(service_of(settings)), **common)
-        return
-    # in memory: these files are mapped, and on a full disk a write to them would kill the worker
-    parent = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    folder = tempfile.mkdtemp(prefix="pasand-metrics-", dir=parent)
-    os.environ[SHARED_FOLDER] = folder
-    os.environ[SETTINGS] = (
-        json.dumps(asdict(replace(settings, keys=Keys()))) + "\n" + json.dumps(dict(settings.keys.scope))
-    )
+    log = log_from_a_thread()
+    end_after_hangup()
     try:
-        uvicorn.run("pasand.serving.http.server:of_environment", factory=True, workers=workers, **common)
+        if workers == 1:
+            uvicorn.run(create_app(service_of(settings)), **common)
+        else:
+            run_workers(settings, common, workers)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        log.writer.close()
+
+
+def run_workers(settings: Settings, common: dict[str, Any], workers: int) -> None:
+    """Serve with several processes until they end."""
+    with shared_folder() as folder:
+        os.environ[SHARED_FOLDER] = str(folder)
+        os.environ[SETTINGS] = (
+            json.dumps(asdict(replace(settings, keys=Keys()))) + "\n" + json.dumps(dict(settings.keys.scope))
+        )
+        config = uvicorn.Config("pasand.serving.http.server:of_environment", factory=True, workers=workers, **common)
+        Workers(config, sockets=[config.bind_socket()]).run()
+
+
+def end_after_hangup() -> None:
+    """Have SIGHUP end this process as SIGTERM does, unless it is ignored, as under nohup."""
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
 
 
 def service_of(settings: Settings) -> Service:
@@ -129,6 +103,9 @@ def service_of(settings: Settings) -> Service:
 
 def of_environment() -> Starlette:
     """Return the application of a worker process, from the settings its parent passed; exits where they are invalid."""
+    log_from_a_thread()
+    end_after_hangup()
+    end_with_the_parent()
     options_json, _, keys = os.environ[SETTINGS].partition("\n")
     options = json.loads(options_json) | {"keys": Keys(json.loads(keys))}
     try:

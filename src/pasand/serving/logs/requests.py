@@ -7,18 +7,25 @@ from typing import Any
 
 import msgspec
 
+from pasand.serving.logs.lines import LineWriter, records_lost
+
 FLUSH_SECONDS = 0.2
 """Seconds between a line and its output, together with the lines added meanwhile."""
+STANDARD_OUTPUT = 1
 
 
 class RequestLog:
-    """Writes structured log lines to standard output, several at a time."""
+    """Writes structured log lines to standard output, several at a time, and never waits for their reader."""
 
     def __init__(self, enabled: bool) -> None:
         self._enabled, self._scheduled = enabled, False
-        self.lost = 0
-        """Lines that could not be written."""
         self._lines: list[str] = []
+        self._writer = LineWriter(STANDARD_OUTPUT)
+
+    @property
+    def lost(self) -> int:
+        """Lines of this log, and of Python's logging, that could not be written."""
+        return self._writer.lost + records_lost()
 
     def add(self, **fields: Any) -> None:
         """Write the fields as a line of JSON soon; the event loop must be running."""
@@ -30,10 +37,12 @@ class RequestLog:
             asyncio.get_running_loop().call_later(FLUSH_SECONDS, self.flush)
 
     def flush(self) -> None:
-        """Write the waiting lines; if the disk is full they are lost and counted."""
+        """Hand the waiting lines to the thread that writes them."""
         lines, self._lines, self._scheduled = self._lines, [], False
         if lines:
-            try:
-                print("\n".join(lines), flush=True)
-            except OSError:
-                self.lost += len(lines)
+            self._writer.write(lines)
+
+    def close(self) -> None:
+        """Write the waiting lines, if their reader takes them within a second."""
+        self.flush()
+        self._writer.close()

@@ -89,6 +89,8 @@ export function film({ features = {}, ...item }) {
   return { language, year: features.year, genres: genres && [genres].flat(), ...item };
 }
 
+export const hasKey = () => Boolean(key);
+export const report = () => fetch("report", { headers: key ? { Authorization: `Bearer ${key}` } : {} });
 export const about = () => request("v1/about");
 export const view = (userId) => request(`v1/users/${segment(userId)}/view`);
 export const item = (itemId) => request(`v1/items/${segment(itemId)}`);

@@ -14,8 +14,8 @@ from pasand.evaluation.intervals import ratio_intervals
 from pasand.evaluation.protocols.temporal import Temporal
 from pasand.evaluation.split import Split
 from pasand.recommender import Recommender
-from pasand.serving.engine.engine import MAX_EVENTS, ignore_step
-from pasand.serving.engine.variant import Variant
+from pasand.serving.engine.engine import MAX_EVENTS
+from pasand.serving.engine.variant import Variant, ignore_step
 from pasand.serving.refresh.training_data import Gathered
 from pasand.serving.schemas import RecommendRequest
 from pasand.serving.states.contract import State

@@ -19,7 +19,7 @@ from pasand import bundle as bundles
 from pasand import recipe
 from pasand.errors import InputError
 from pasand.serving import active_bundles
-from pasand.serving.engine.engine import check_bundle
+from pasand.serving.engine.bundle_check import check_bundle
 from pasand.serving.engine.variant import Variant
 from pasand.serving.refresh.acceptance import Limits, drift, ranking_quality, size
 from pasand.serving.refresh.training_data import Gathered, gather
@@ -207,7 +207,7 @@ class Refresh:
 
 
 def _anything_new(running: Variant, gathered: Gathered) -> bool:
-    known = int(running.bundle.manifest.get("changes_upto", 0))
+    known = running.bundle.counter("changes_upto")
     return gathered.last_change > known or gathered.data.fingerprint != running.bundle.data.fingerprint
 
 

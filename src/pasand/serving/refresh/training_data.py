@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,9 +15,12 @@ from pasand.data.features import Feature
 from pasand.data.updates import NewEvents, append_events, remove_users
 from pasand.errors import InputError
 from pasand.serving.engine.feature_values import parse_features
+from pasand.serving.engine.scale import Scale
 from pasand.serving.schemas import RequestError
 from pasand.serving.states.contract import Change, Event, State
 from pasand.types import Mask, Rows
+
+logger = logging.getLogger(__name__)
 
 CHUNK = 10_000
 """Events, or users, that are read from a state in one call."""
@@ -61,7 +65,7 @@ def gather(bundle: Bundle, state: State) -> Gathered:
     Raises StateUnavailable if the state cannot be reached, InputError if it is not the state that the bundle was
     trained on.
     """
-    after, last_event = int(bundle.manifest.get("state_upto", 0)), state.last()
+    after, last_event = bundle.counter("state_upto"), state.last()
     if last_event < after:
         cause = (
             f"it has {last_event:,} events, but the bundle was trained on {after:,}: it is the state of another service"
@@ -80,7 +84,7 @@ def gather(bundle: Bundle, state: State) -> Gathered:
     rows = data.items.rows([event.item_id for event in events])
     n_unknown = int((rows < 0).sum())
     return Gathered(
-        data=append_events(data, _new_events(events, rows)),
+        data=append_events(data, _new_events(events, rows, Scale.of(bundle.data))),
         changes=changes,
         last_event=last_event,
         n_new=len(events) - n_unknown,
@@ -106,15 +110,22 @@ def _events(state: State, after: int, last: int) -> Iterator[tuple[int, Event]]:
         after = events[-1][0]
 
 
-def _new_events(events: Sequence[Event], rows: Rows) -> NewEvents:
-    """Return the events whose items are in the catalogue, given the row of each event's item, -1 if unknown."""
+def _new_events(events: Sequence[Event], rows: Rows, scale: Scale) -> NewEvents:
+    """Return the events whose items are in the catalogue, given the row of each event's item, -1 if unknown.
+
+    Ratings outside the scale, which earlier versions stored, count as its nearest end, as while serving.
+    """
     known = [event for event, row in zip(events, rows.tolist(), strict=True) if row >= 0]
+    values = [scale.nearest(event.value) for event in known]
+    outside = sum(value != event.value for value, event in zip(values, known, strict=True))
+    if outside:
+        logger.warning("%d ratings are outside the scale from %g to %g: its nearest end is used", outside, *scale)
     watched = [np.nan if event.watched_seconds is None else event.watched_seconds for event in known]
     return NewEvents(
         user=[event.user_id for event in known],
         item=[event.item_id for event in known],
         time=np.array([event.time for event in known], np.int64),
-        value=np.array([np.nan if event.value is None else event.value for event in known], np.float32),
+        value=np.array([np.nan if value is None else value for value in values], np.float32),
         columns={"watched_seconds": np.array(watched, np.float32)},
     )
 

@@ -12,6 +12,7 @@ from typing import Protocol, cast
 
 from pasand.errors import InputError
 from pasand.serving.states.contract import State
+from pasand.serving.states.guarded import Guarded
 
 
 class Store(Protocol):
@@ -41,3 +42,8 @@ def open_state(address: str) -> State:
     raise InputError(
         address.split("@")[-1], cause="no store recognises this kind of address", cure="give a path, or redis://..."
     )
+
+
+def guarded(state: State) -> State:
+    """Return a state whose calls never keep an event loop waiting: guarded if it is remote, the state itself if not."""
+    return Guarded(state) if state.remote else state

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
+from pasand.types import Rows
+
 
 class StateUnavailable(Exception):
     """Raised if a store cannot be reached or cannot store what it is given; nothing of the call is acknowledged."""
@@ -53,6 +55,19 @@ class RecentEvents(NamedTuple):
     """Oldest first: by time, and events of equal time in order of arrival."""
     forgotten: bool
     """Whether the user was forgotten: the bundle's history must be ignored, and `events` all came since then."""
+    seen: Rows | None = None
+    """(S,) rows of all items of the user's events, where `events` are not all of them; states leave it out."""
+
+
+class Counters(NamedTuple):
+    """What a server compares to notice that others changed the state, or that it is another one."""
+
+    identity: int
+    """Drawn at random when the state is created."""
+    change: int
+    """Number of the last change of the catalogue, 0 before the first."""
+    forgotten: int
+    """Times that a user was forgotten."""
 
 
 @runtime_checkable
@@ -62,6 +77,9 @@ class State(Protocol):
     Every method may be called from any thread and raises StateUnavailable if the store cannot be reached; the next call
     tries again. Several processes may use one store at the same time.
     """
+
+    remote: bool
+    """Whether the store is a server, which may be slow or hang; `Guarded` bounds the time of its calls."""
 
     def append(self, events: Sequence[Event]) -> list[bool]:
         """Store events durably, all or none, and return for each whether it is new; False if its id was stored."""
@@ -88,6 +106,19 @@ class State(Protocol):
     def events(self, after: int, limit: int) -> list[tuple[int, Event]]:
         """Return the first `limit` events numbered above `after` with their numbers, in order of arrival."""
 
+    def seen_items(self, user: str, after: int) -> tuple[list[str], int]:
+        """Return a user's distinct items, of events numbered above `after`, and the number of the last such event.
+
+        These are the newest `MAX_SEEN` items at most; `([], after)` if there are no such events. The time depends on
+        the number of distinct items, not of events.
+        """
+
+    def counters(self) -> Counters:
+        """Return the counters that show whether anything but events has changed; cheap."""
+
+    def forgotten(self) -> set[bytes]:
+        """Return the digests of all forgotten users."""
+
     def last(self) -> int:
         """Return the highest event number so far, 0 before the first event."""
 
@@ -95,6 +126,8 @@ class State(Protocol):
         """Release connections and files; may be called again."""
 
 
+MAX_SEEN = 100_000
+"""Distinct items of a user that `State.seen_items` returns at most."""
 NEVER = -(2**53)
 """Time before a user's first event; real times are above it, and below 2 ** 53."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import threading
 import time
@@ -15,9 +14,12 @@ from typing import Any, TypeVar
 import msgspec
 
 from pasand.errors import InputError
+from pasand.serving.private_files import make_private_file
+from pasand.serving.states import sqlite_seen
 from pasand.serving.states.contract import (
     NEVER,
     Change,
+    Counters,
     Event,
     RecentEvents,
     StateUnavailable,
@@ -25,6 +27,9 @@ from pasand.serving.states.contract import (
     newest,
     read_events,
 )
+from pasand.serving.states.sqlite_acknowledged import Acknowledged, numbers_of
+from pasand.serving.states.sqlite_connection import Connection, file_of
+from pasand.serving.states.sqlite_scrub import Scrubber, is_due
 
 Result = TypeVar("Result")
 
@@ -49,6 +54,7 @@ PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {FORMAT};
 """
 
+COUNTERS = "SELECT name, last FROM counter"
 LATEST = "SELECT latest FROM event WHERE user = ? ORDER BY number DESC LIMIT 1"
 APPEND = "INSERT INTO event VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING"
 # The rows keep their order, since SQLite does not flatten a subquery with a limit. Reading one value from SQLite, not
@@ -63,8 +69,12 @@ FROM (SELECT event, latest_before FROM event
 EVENTS = "SELECT number, event FROM event WHERE number > ? ORDER BY number LIMIT ?"
 CHANGES = "SELECT number, item, features FROM change WHERE number > ? ORDER BY number"
 
-CHECKPOINT_TIMEOUT = 100
-"""Milliseconds that `forget` waits for readers before it leaves emptying the write-ahead log to a later checkpoint."""
+READ_SECONDS = 0.05
+"""Longest wait of a read for a process that has locked the whole file, since reads are made on an event loop."""
+
+
+class EventsLost(StateUnavailable):
+    """Raised if the file lacks events or changes that were acknowledged."""
 
 
 def recognises(address: str) -> bool:
@@ -80,6 +90,8 @@ def connect(address: str) -> SQLite:
 class SQLite:
     """Keeps the state in one file, with one connection per thread; open it after a fork, not before."""
 
+    remote = False
+
     def __init__(self, path: str | Path, *, timeout: float = 5.0) -> None:
         """Open or create the file; `timeout` is in seconds and limits the wait for other processes that write.
 
@@ -87,17 +99,24 @@ class SQLite:
         """
         self.path, self.timeout = Path(path).absolute(), timeout
         self._local = threading.local()
-        self._connections: weakref.WeakSet[_Connection] = weakref.WeakSet()
+        self._connections: weakref.WeakSet[Connection] = weakref.WeakSet()
+        self._scrubber, self._acknowledged = Scrubber(self.path), Acknowledged(self.path)
         try:
             self._reject_foreign()
             self._write(_create_tables)
+            if self._run(is_due):
+                self._scrubber.begin()
+        except EventsLost as error:
+            self.close()
+            cure = f"put {self.path}-wal or a newer copy back, or go on without them: pasand state accept {self.path}"
+            raise InputError(path, cause=str(error), cure=cure) from None
         except (OSError, sqlite3.Error, StateUnavailable) as error:
             cure = "name a file in a folder that can be written"
             raise InputError(path, cause=f"cannot be used as a store: {error}", cure=cure) from None
 
     def _reject_foreign(self) -> None:
         """Create the file if missing; raises InputError if it exists and is no state of pasand."""
-        self.path.touch()
+        make_private_file(self.path)
         with closing(sqlite3.connect(f"{self.path.as_uri()}?mode=rw", uri=True, timeout=self.timeout)) as connection:
             empty = connection.execute("SELECT 1 FROM sqlite_schema").fetchone() is None
             found = _number(connection, "application_id"), _number(connection, "user_version")
@@ -130,9 +149,12 @@ class SQLite:
         ]
 
     def forget(self, user: str) -> int:
-        """Remove the user's events, overwriting them in the file, and return their number."""
+        """Remove the user's events, overwriting them in the file, and return their number.
+
+        What others that read the file delay is overwritten soon after.
+        """
         removed = self._write(lambda connection: _forget(connection, user))
-        self._run(self._empty_log)
+        self._scrubber.scrub()
         return removed
 
     def events(self, after: int, limit: int) -> list[tuple[int, Event]]:
@@ -140,12 +162,28 @@ class SQLite:
         rows = self._run(lambda connection: connection.execute(EVENTS, (after, limit)).fetchall())
         return list(zip([row[0] for row in rows], read_events(f"[{','.join(row[1] for row in rows)}]"), strict=True))
 
+    def seen_items(self, user: str, after: int) -> tuple[list[str], int]:
+        """Return a user's distinct items, of events numbered above `after`, and the number of the last such event."""
+        rows = self._run(lambda connection: sqlite_seen.items(connection, user, after))
+        return [item for item, _ in rows], rows[0][1] if rows else after
+
+    def counters(self) -> Counters:
+        """Return the identity of the state, the last change, and how often a user was forgotten."""
+        last = dict(self._run(lambda connection: connection.execute(COUNTERS).fetchall()))
+        return Counters(last.get("identity", 0), last["change"], last.get("forgotten", 0))
+
+    def forgotten(self) -> set[bytes]:
+        """Return the digests of all forgotten users."""
+        rows = self._run(lambda connection: connection.execute("SELECT digest FROM forgotten").fetchall())
+        return {row[0] for row in rows}
+
     def last(self) -> int:
         """Return the highest event number so far, 0 before the first event."""
         return self._run(lambda connection: _last(connection, "event"))
 
     def close(self) -> None:
         """Close the connections of all threads."""
+        self._scrubber.end()
         for connection in list(self._connections):
             connection.close()
         self._local = threading.local()
@@ -158,18 +196,29 @@ class SQLite:
 
         Reads check for that once a second, writes every time.
         """
-        current: _Connection | None = getattr(self._local, "connection", None)
+        current: Connection | None = getattr(self._local, "connection", None)
         if current is not None and not to_write and time.monotonic() < current.checked_until:
+            current.wait(READ_SECONDS)
             return current.connection
-        status = os.stat(self.path)
-        file = (status.st_dev, status.st_ino)
-        if current is None or current.file != file:
+        if current is None or current.file != file_of(self.path):
+            wait = self.timeout if current is None or to_write else READ_SECONDS
             if current is not None:
                 current.close()
-            current = self._local.connection = _Connection(self.path, file, self.timeout)
+            self._local.connection = None
+            current = Connection(self.path, wait)
+            self._refuse_losses(current)
+            self._local.connection = current
             self._connections.add(current)
+        current.wait(self.timeout if to_write else READ_SECONDS)
         current.checked_until = time.monotonic() + 1
         return current.connection
+
+    def _refuse_losses(self, connection: Connection) -> None:
+        """Raise EventsLost, closing the connection, if the file lacks what was acknowledged."""
+        acknowledged = self._acknowledged.read()  # before the database, to which others may write meanwhile
+        if acknowledged.identity and (lost := acknowledged.lost_from(numbers_of(connection.connection))):
+            connection.close()
+            raise EventsLost(f"{lost} were acknowledged and are missing, since a file was removed or replaced")
 
     def _run(self, operation: Callable[[sqlite3.Connection], Result], *, to_write: bool = False) -> Result:
         """Return the result of an operation on this thread's connection; raises StateUnavailable if it fails."""
@@ -187,7 +236,9 @@ class SQLite:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 result = operation(connection)
+                numbers = numbers_of(connection)
                 connection.execute("COMMIT")
+                self._acknowledged.add(numbers)
                 return result
             except BaseException:
                 if connection.in_transaction:
@@ -195,38 +246,6 @@ class SQLite:
                 raise
 
         return self._run(transaction, to_write=True)
-
-    def _empty_log(self, connection: sqlite3.Connection) -> None:
-        """Empty the write-ahead log, which still holds removed rows; while others read it, this is left for later."""
-        connection.execute(f"PRAGMA busy_timeout = {CHECKPOINT_TIMEOUT}")
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-        connection.execute(f"PRAGMA busy_timeout = {int(1000 * self.timeout)}")
-
-
-class _Connection:
-    """A connection that is closed when the thread that owns it ends."""
-
-    def __init__(self, path: Path, file: tuple[int, int], timeout: float) -> None:
-        self.file, self.checked_until = file, 0.0
-        address = f"{path.as_uri()}?mode=rw"
-        self.connection = sqlite3.connect(
-            address, uri=True, timeout=timeout, isolation_level=None, check_same_thread=False
-        )
-        self.close = weakref.finalize(self, self.connection.close)
-        for pragma in ("synchronous = FULL", "secure_delete = ON", f"cache_size = {-(1 << 15)}"):
-            self.connection.execute(f"PRAGMA {pragma}")
-        self._use_write_ahead_log(time.monotonic() + timeout)
-
-    def _use_write_ahead_log(self, deadline: float) -> None:
-        """Switch to a write-ahead log; retries, since SQLite refuses at once while another process creates the file."""
-        while True:
-            try:
-                self.connection.execute("PRAGMA journal_mode = WAL")
-                return
-            except sqlite3.OperationalError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.01)
 
 
 def _number(connection: sqlite3.Connection, pragma: str) -> int:
@@ -243,18 +262,22 @@ def _create_tables(connection: sqlite3.Connection) -> None:
     if not _number(connection, "user_version"):
         for statement in TABLES.split(";\n"):
             connection.execute(statement)
+        sqlite_seen.create(connection)
 
 
 def _append(connection: sqlite3.Connection, events: Sequence[Event]) -> list[bool]:
     number = first = _last(connection, "event")
-    new = []
+    new: list[bool] = []
+    complete: set[str] = set()
     for event in events:
         row = connection.execute(LATEST, (event.user_id,)).fetchone()
         before = row[0] if row else NEVER
         text = msgspec.json.encode(event).decode()
         values = (event.user_id, number + 1, event.id, text, max(before, event.time), before)
         new.append(connection.execute(APPEND, values).rowcount == 1)
-        number += new[-1]
+        if new[-1]:
+            number += 1
+            sqlite_seen.add(connection, event, number, complete)
     if number > first:
         connection.execute("UPDATE counter SET last = ? WHERE name = 'event'", (number,))
     return new
@@ -269,6 +292,7 @@ def _change(connection: sqlite3.Connection, item: str, features: str | None) -> 
 
 def _forget(connection: sqlite3.Connection, user: str) -> int:
     removed = connection.execute("DELETE FROM event WHERE user = ?", (user,)).rowcount
+    sqlite_seen.forget(connection, user)
     connection.execute("INSERT INTO forgotten VALUES (?) ON CONFLICT DO NOTHING", (digest(user),))
     return removed
 

@@ -1,4 +1,7 @@
-"""Writer that stores the events of many requests in one transaction, since waiting for the disk dominates the cost."""
+"""Writer that stores the events of many requests in one transaction, since waiting for the disk dominates the cost.
+
+Its thread also makes the other changes of the state, so that no event loop ever waits for the lock of a database.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,11 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
-from typing import TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from pasand.serving.states.contract import Event, State, StateUnavailable
 
@@ -20,7 +23,8 @@ logger = logging.getLogger(__name__)
 MAX_DELAY = 0.002
 """Seconds that an append waits at most for clients whose previous request was just completed."""
 
-Result: TypeAlias = list[bool] | BaseException
+Result: TypeAlias = Any | BaseException
+Changed = TypeVar("Changed")
 
 
 class Busy(Exception):
@@ -30,9 +34,12 @@ class Busy(Exception):
 @dataclass(frozen=True, slots=True, eq=False)
 class _Request:
     events: Sequence[Event]
-    future: asyncio.Future[list[bool]] | Future[list[bool]]
+    future: asyncio.Future[Any] | Future[Any]
     loop: asyncio.AbstractEventLoop | None
     """Event loop whose thread alone may touch the future; None if any thread may."""
+    change: Callable[[], Any] | None = None
+    """Change of the state other than storing events, None for events."""
+    arrived: float = field(default_factory=time.monotonic)
 
     def complete(self, result: Result) -> None:
         if self.future.done():
@@ -47,7 +54,8 @@ class EventWriter:
     """Stores the events of all waiting requests with one append, in its own thread and in order of arrival.
 
     A request completes when its events are durable, or fails with StateUnavailable if they could not be stored; the
-    client then sends them again with the same ids. No request waits longer than `State.append` does.
+    client then sends them again with the same ids. No request waits for two calls of the state that fail: whatever
+    waited while one failed, fails as well.
     """
 
     def __init__(self, state: State, *, queue_size: int = 20_000, batch_size: int = 2_000) -> None:
@@ -77,6 +85,16 @@ class EventWriter:
         self._enqueue(_Request(events, future, loop))
         return await future
 
+    async def run(self, change: Callable[[], Changed]) -> Changed:
+        """Return the result of a change, made after the events that wait; raises what it raises, or Busy.
+
+        Raises StateUnavailable without making the change if a call before it failed so while it waited.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Changed] = loop.create_future()
+        self._enqueue(_Request((), future, loop, change))
+        return await future
+
     def submit(self, events: Sequence[Event]) -> Future[list[bool]]:
         """Return a future of what `append` returns without waiting; raises StateUnavailable after `close`, and Busy."""
         future: Future[list[bool]] = Future()
@@ -99,10 +117,10 @@ class EventWriter:
         with self._changed:
             if self._closed:
                 raise StateUnavailable("the server is closing")
-            if self._events and self._events + len(request.events) > self._queue_size:
+            if self._events and self._events + _size(request) > self._queue_size:
                 raise Busy(f"{self._events} events wait to be stored")
             self._waiting.append(request)
-            self._events += len(request.events)
+            self._events += _size(request)
             if len(self._waiting) == self._enough:
                 self._changed.notify()
 
@@ -110,6 +128,10 @@ class EventWriter:
         while requests := self._next():
             started = time.monotonic()
             results = self._store(requests)
+            if any(isinstance(result, StateUnavailable) for result in results):
+                requests += self._waiting_since(started)
+                late = range(len(requests) - len(results))
+                results += [StateUnavailable("the state was unavailable while the request waited") for _ in late]
             self._append_seconds = time.monotonic() - started
             self._senders = len(requests) + len(self._waiting)
             _complete(requests, results)
@@ -122,10 +144,24 @@ class EventWriter:
             self._wait_for(self._senders, min(self._append_seconds / 4, MAX_DELAY))
             requests: list[_Request] = []
             count = 0
-            while self._waiting and (not requests or count + len(self._waiting[0].events) <= self._batch_size):
+            while self._waiting and (not requests or self._fits(requests[0], count)):
                 requests.append(self._waiting.popleft())
-                count += len(requests[-1].events)
+                count += _size(requests[-1])
             self._events -= count
+            return requests
+
+    def _fits(self, first: _Request, count: int) -> bool:
+        """Return whether the next request is stored together with the first; changes are made one by one."""
+        following = self._waiting[0]
+        return first.change is None and following.change is None and count + _size(following) <= self._batch_size
+
+    def _waiting_since(self, started: float) -> list[_Request]:
+        """Take out and return the requests that were waiting at a time."""
+        with self._changed:
+            requests: list[_Request] = []
+            while self._waiting and self._waiting[0].arrived <= started:
+                requests.append(self._waiting.popleft())
+                self._events -= _size(requests[-1])
             return requests
 
     def _wait_for(self, enough: int, seconds: float | None) -> None:
@@ -134,16 +170,23 @@ class EventWriter:
 
     def _store(self, requests: list[_Request]) -> list[Result]:
         """Return the result of each request; one that the state rejects does not affect the others."""
+        change = requests[0].change
         try:
+            if change is not None:
+                return [change()]
             new = iter(self._state.append([event for request in requests for event in request.events]))
         except StateUnavailable as error:
             return [StateUnavailable(str(error)) for _ in requests]
         except BaseException as error:
             if len(requests) == 1:
-                logger.exception("events could not be stored")
+                logger.exception("events or a change could not be stored")
                 return [error]
             return [result for request in requests for result in self._store([request])]
         return [list(islice(new, len(request.events))) for request in requests]
+
+
+def _size(request: _Request) -> int:
+    return len(request.events) if request.change is None else 1
 
 
 def _complete(requests: list[_Request], results: list[Result]) -> None:

@@ -1,0 +1,103 @@
+"""Numbers of the last event and change that were acknowledged, in a small file beside a database.
+
+They show that a database has lost some: its write-ahead log was removed, or an older copy was put in its place.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from struct import Struct
+from typing import NamedTuple
+
+NUMBERS = Struct("<qqq")
+READ = "SELECT name, last FROM counter WHERE name IN ('identity', 'event', 'change')"
+
+
+class Numbers(NamedTuple):
+    """What is compared."""
+
+    identity: int = 0
+    """Of the database; others are not compared."""
+    event: int = 0
+    change: int = 0
+
+    def lost_from(self, database: Numbers) -> str:
+        """Return which of these numbers a database of the same identity lacks, "" if none."""
+        if self.identity != database.identity:
+            return ""
+        pairs = (("event", self.event, database.event), ("change", self.change, database.change))
+        return " and ".join(
+            f"{kind} {there + 1:,}" if mine == there + 1 else f"{kind}s {there + 1:,} to {mine:,}"
+            for kind, mine, there in pairs
+            if mine > there
+        )
+
+
+class Acknowledged:
+    """The file, which all processes that write to the database raise."""
+
+    def __init__(self, database: Path) -> None:
+        self.path = database.with_name(f"{database.name}-acknowledged")
+
+    def read(self) -> Numbers:
+        """Return the numbers, zeros if none were written; raises OSError if the file cannot be read."""
+        try:
+            with self.path.open("rb") as file:
+                return _unpacked(file.read())
+        except FileNotFoundError:
+            return Numbers()
+
+    def add(self, numbers: Numbers) -> None:
+        """Raise the numbers to these, or replace them if they are those of another database; not flushed to the disk.
+
+        They survive the end of the process. After a power failure they may be older than the database, never newer.
+        Raises OSError if the file cannot be written.
+        """
+        file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            before = _unpacked(os.pread(file, NUMBERS.size, 0))
+            if before.identity == numbers.identity:
+                numbers = Numbers(numbers.identity, *map(max, before[1:], numbers[1:]))
+            if numbers != before:
+                os.pwrite(file, NUMBERS.pack(*numbers), 0)
+        finally:
+            os.close(file)
+
+
+def _unpacked(content: bytes) -> Numbers:
+    return Numbers(*NUMBERS.unpack(content)) if len(content) == NUMBERS.size else Numbers()
+
+
+def numbers_of(connection: sqlite3.Connection) -> Numbers:
+    """Return the numbers in a database."""
+    return Numbers(**dict(connection.execute(READ).fetchall()))
+
+
+def accept(path: Path) -> str:
+    """Let a database go on without what it lost, and return what that was, "" if nothing.
+
+    The lost numbers are not used again, and its identity changes, so that services read it from the beginning.
+    """
+    acknowledged, address = Acknowledged(path), f"{path.as_uri()}?mode=rw"
+    with closing(sqlite3.connect(address, uri=True, isolation_level=None)) as connection:
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("BEGIN IMMEDIATE")
+        before, there = acknowledged.read(), numbers_of(connection)
+        lost = before.lost_from(there)
+        if lost:
+            after = {"identity": secrets.randbits(62), "event": before.event, "change": before.change}
+            for name, last in after.items():
+                update = "UPDATE counter SET last = max(last, ?) WHERE name = ?"
+                if name == "identity":
+                    update = "UPDATE counter SET last = ? WHERE name = ?"
+                connection.execute(update, (last, name))
+            there = numbers_of(connection)
+        connection.execute("COMMIT")
+        acknowledged.add(there)
+        return lost
