@@ -140,6 +140,7 @@ class Server:
     port: int
     seconds_to_ready: float
     folder: Path
+    """Folder of the state, the logs and the keys."""
 
     @property
     def admin_key(self) -> str:

@@ -1,8 +1,8 @@
 """Quick figures of three kinds, repeatable to the digit, which show whether a refactoring changed behaviour.
 
 They are those of biased and Bayesian MF on fold u1 of ML-100K with one setting each, of the sequence tower of Beauty
-after three epochs, and of two stages on 500 users of `bollywood`. Compare them with those of an earlier commit
-(`--json FILE`), both measured on one thread.
+after three epochs, and of two stages on 500 users of `bollywood`. Compare them with `results/smoke.json`, which was
+measured on one thread.
 """
 
 from __future__ import annotations

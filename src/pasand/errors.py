@@ -1,4 +1,4 @@
-"""InputError, the exception for wrong input, printed without a traceback; and the cause of other errors in words."""
+"""InputError, the exception for wrong input, printed without a traceback; and messages for other errors."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class InputError(ValueError):
 
 
 class ProcessFailed(RuntimeError):
-    """Raised if work in a process of its own failed, or if that process crashed; the message says why."""
+    """Raised if work in a separate process failed, or if that process crashed; the message holds the cause."""
 
 
 def is_interruption(error: BaseException | None) -> bool:
@@ -43,7 +43,7 @@ def is_interruption(error: BaseException | None) -> bool:
 
 
 def failure_cause(error: BaseException) -> str:
-    """Return one line that says why something failed: the message of an InputError, otherwise with the kind of error.
+    """Return the cause of an error as one line: its message, after the kind of error unless it is an InputError.
 
     >>> failure_cause(ZeroDivisionError("division by zero"))
     'ZeroDivisionError: division by zero'

@@ -157,7 +157,7 @@ def test_fit_and_recommend_for_known_new_and_unknown_users(bundle: Path, capsys:
     first = [int(line["item_id"][1:]) % 3 for line in new["items"][:3]]
     assert first == [0, 0, 0], "a new user with two items of one group gets items of that group"
     assert pasand("recommend", bundle, "--user", "unknown") == 0
-    assert "unknown: not in the log, recommendations are based on popularity" in capsys.readouterr().out
+    assert "unknown is not in the log: recommendations are based on popularity" in capsys.readouterr().out
 
 
 def test_a_single_model_is_fitted_with_hyper_parameters(log: Path, tmp_path: Path, capsys: Output) -> None:
@@ -226,6 +226,7 @@ def test_the_version_is_printed(capsys: Output) -> None:
         (["fit", "LOG", "--recipe", "none.toml", "--out", "b"], "classic"),
         (["recommend", "nowhere"], "not a bundle"),
         (["recommend", "BUNDLE", "--history", "zz"], "not an item"),
+        (["tune", "LOG", "--model", "ease", "--grid", "l2=-1,-2"], "all trials failed: EASE: l2"),
         (["data", "get", "nonsense"], "nonsense"),
         (["data", "get", "ml-100k", "--folder", "/proc/none", "--url", "http://127.0.0.1:1/"], "cannot be made"),
         (["data", "get", "ml-100k", "--folder", "nowhere", "--url", "nonsense"], "not a web address"),
@@ -323,8 +324,43 @@ def test_ctrl_c_stops_cleanly(tmp_path: Path, arguments: list[str]) -> None:
     assert "stopped" in error
     assert "Traceback" not in error
     assert not list(tmp_path.rglob("*.part"))
-    assert not (tmp_path / "out.json").exists()
+    if (tmp_path / "out.json").exists():
+        assert json.loads((tmp_path / "out.json").read_text())["complete"] is False
     assert not (tmp_path / "bundle" / "manifest.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "done"),
+    [
+        (["compare", "--models", "item_knn,ials", "--set", "ials.epochs=100000"], "item_knn: ndcg@10"),
+        (["tune", "--model", "ials", "--grid", "epochs=1,100000"], "trial 1: epochs=1: ndcg@10"),
+    ],
+    ids=["compare", "tune"],
+)
+def test_ctrl_c_keeps_what_is_done(tmp_path: Path, arguments: list[str], done: str) -> None:
+    options = [arguments[0], WORLD, *arguments[1:], "--json", "out.json", "--report", "out.html"]
+    command = [sys.executable, "-c", "from pasand.cli.main import run; run()", *options]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=tmp_path, stdout=pipe, stderr=pipe, text=True) as process:
+        assert process.stderr is not None
+        while done not in process.stderr.readline():  # rows are printed as they finish
+            assert process.poll() is None
+        written = json.loads((tmp_path / "out.json").read_text())
+        time.sleep(0.3)
+        process.send_signal(signal.SIGINT)
+        output, error = process.communicate(timeout=60)
+    assert process.returncode == 130, error
+    assert "stopped" in error
+    found = json.loads((tmp_path / "out.json").read_text())
+    assert written["complete"] is found["complete"] is False
+    if arguments[0] == "compare":
+        names = {"popularity", "popularity_recent", "item_knn"}
+        assert {model["name"] for model in found["models"]} == names
+        assert names <= set(output.split())
+    else:
+        assert [trial["hyperparameters"] for trial in found["trials"]] == [{"epochs": 1}]
+        assert "best configuration: epochs=1; stopped early, not tested" in output
+    assert "<svg" in (tmp_path / "out.html").read_text()
 
 
 def test_ctrl_c_inside_compiled_code_is_recognised(monkeypatch: pytest.MonkeyPatch, capsys: Output) -> None:

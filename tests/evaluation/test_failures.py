@@ -111,9 +111,10 @@ def test_ctrl_c_keeps_the_finished_rows(kind: str) -> None:
 
 
 def test_ctrl_c_before_the_first_row_is_passed_on() -> None:
+    names = ("popularity", "popularity_recent")
+    entries = [model_entry(name, Failing(kind="interrupted")) for name in names]
     with pytest.raises(KeyboardInterrupt):
-        names = ("popularity", "popularity_recent")
-        compare(tastes(), [model_entry(name, Failing(kind="interrupted")) for name in names], TEMPORAL)
+        compare(tastes(), entries, TEMPORAL)
 
 
 def test_a_crash_of_the_process_costs_one_row() -> None:
@@ -169,7 +170,12 @@ def test_a_diverging_trial_is_a_row_of_the_search() -> None:
     seen: list[Tuning] = []
     space = {"rating": [200.0, 3.0, 60.0, 4.0]}
     found = tune(tastes(), Diverging(), space, TEMPORAL, metric="rmse", on_trial=seen.append)
-    assert [trial.failure for trial in found.trials] == ["FloatingPointError: diverged", None, "rmse is undefined", None]
+    assert [trial.failure for trial in found.trials] == [
+        "FloatingPointError: diverged",
+        None,
+        "rmse is undefined",
+        None,
+    ]
     assert found.best.hyperparameters["rating"] in (3.0, 4.0)
     assert found.complete
     assert found.test is not None

@@ -11,6 +11,7 @@ import pytest
 from pasand.errors import InputError
 from pasand.index.exact import Exact
 from pasand.index.ivf_pq import IVF
+from pasand.index.list_scan import FLOATS, HALVES
 from pasand.types import Array, Mask, Vectors
 
 
@@ -52,8 +53,9 @@ def test_half_floats_are_read_as_numpy_reads_them() -> None:
     bits = np.arange(2**16, dtype=np.uint16)
     halves = bits.view(np.float16)
     values = np.unique(halves[np.abs(halves) < 1].astype(np.float32))
-    index = Exact().build(values[:, None], rng=np.random.default_rng(0))
-    found = index.search(np.array([[1]], np.float32), len(values))
+    index = Exact().build(np.column_stack([values, np.full_like(values, 0.5)]), rng=np.random.default_rng(0))
+    assert index._kind == HALVES
+    found = index.search(np.array([[1, 0]], np.float32), len(values))
     np.testing.assert_array_equal(found.scores[0], values[::-1])
 
 
@@ -65,9 +67,32 @@ def test_equal_scores_are_ordered_by_row_also_at_the_end_of_the_list() -> None:
 
 def test_small_catalogues_are_scanned_whole(items: Vectors) -> None:
     index = IVF().build(items, rng=np.random.default_rng(0))
-    assert index.recall == 1
+    assert index.recall >= 0.99
     exact = Exact().build(items, rng=np.random.default_rng(0))
     np.testing.assert_array_equal(index.search(items[:9], 50).items, exact.search(items[:9], 50).items)
+
+
+@pytest.mark.parametrize("factor", [1e-10, 1e-3, 10.0, 1e6, 1e8, 1e12])
+@pytest.mark.parametrize("kind", [Exact, IVF])
+def test_an_exact_scan_is_exact_beside_vectors_of_any_length(
+    items: Vectors, kind: type[Exact | IVF], factor: float, tmp_path: Path
+) -> None:
+    items = items[:3000].copy()
+    items[[5, 700]] *= np.float32(factor)
+    index = kind().build(items, rng=np.random.default_rng(0))
+    assert (index._kind == FLOATS) == (factor not in (1e-3, 10.0))
+    queries = clusters(50, seed=3)
+    index.save(tmp_path / "index")
+    allowed = np.random.default_rng(4).random((1, 3000)) < 0.2
+    for some in (index, kind().load(tmp_path / "index")):
+        assert share(some.search(queries, 100).items, best(items, queries, 100)) >= 0.99
+        assert share(some.search(queries, 20, allowed=allowed).items, best(items, queries, 20, allowed)) >= 0.99
+        assert some.recall >= 0.99
+    some = kind().load(tmp_path / "index")
+    some.remove(np.arange(10, dtype=np.int32))
+    some.add(np.array([3], np.int32), items[3:4])
+    there = (np.arange(3000) >= 10) | (np.arange(3000) == 3)
+    assert share(some.search(queries, 100).items, best(items, queries, 100, there[None])) >= 0.99
 
 
 @pytest.mark.parametrize("target", [0.8, 0.99, 1])

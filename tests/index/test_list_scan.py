@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pasand.index.list_scan import _key, _score_of, _select_top, scan
+from pasand.index.list_scan import HALVES, _key, _score_of, _select_top, scan
 
 
 @given(st.lists(st.integers(-50, 50), max_size=60, unique=True), st.integers(1, 20))
@@ -35,6 +35,6 @@ def test_lists_that_hold_just_k_items_hide_no_better_ones() -> None:
     query = np.array([[2.0**112]], np.float32)
     everything, nothing = np.ones((1, 0), np.bool_), np.empty((1, 0), np.int32)
     bounds = np.array([[10, 8]], np.float32)
-    items, scores = scan(query, bounds, lists, True, everything, False, nothing, 3)
+    items, scores = scan(query, bounds, lists, HALVES, everything, False, nothing, 3)
     assert items.tolist() == [[2, 3, 4]]
     assert scores.tolist() == [[9, 5, 4]]

@@ -143,6 +143,7 @@ def test_all_methods_of_the_asynchronous_client(server: Served) -> None:
 
 def test_keys(bundle_folder: Path, tmp_path: Path) -> None:
     keys = tmp_path / "keys"
+    keys.touch(0o600)
     keys.write_text("read reading-0123456789abcdef\n")
     with serving(bundle_folder, tmp_path, "--keys", str(keys)) as served:
         with Client(served.url) as client, pytest.raises(ServiceError) as caught:

@@ -200,8 +200,8 @@ def show(response: dict[str, object], k: int) -> None:
     if not response["known"]:
         given = [name for name in ("history", "features") if response[name]]
         basis = f"the given {' and '.join(given)}" if given else "popularity"
-        user = "anonymous user" if response["user_id"] is None else f"{response['user_id']}: not in the log"
-        console.output.print(f"{console.printable(user, lines=False)}, recommendations are based on {basis}")
+        user = "anonymous user" if response["user_id"] is None else f"{response['user_id']} is not in the log"
+        console.output.print(f"{console.printable(user, lines=False)}: recommendations are based on {basis}")
     reasons = any("reason" in line for line in items)
     titled = any(line["title"] not in ("", line["item_id"]) for line in items)
     table = Table("", "item", *(["title"] if titled else []), "score", *(["why"] if reasons else []))

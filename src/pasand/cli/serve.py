@@ -31,10 +31,10 @@ def command(
     keys: Path | None = typer.Option(None, help=f'File of API keys, with lines "SCOPE KEY"; or set {KEYS}.'),
     rate: float = typer.Option(0, min=0, help="Requests per second allowed to one caller; 0: no limit."),
     allow_host: list[str] = typer.Option(
-        [], help="Further name under which the service may be called, and whose web pages may; may be repeated."
+        [], help="Further host name to accept, in requests and from the web pages of that host; may be repeated."
     ),
     trusted_proxy: list[str] = typer.Option(
-        [], help="Address or network of a proxy whose X-Forwarded-For header is believed; may be repeated."
+        [], help="Address or network of a proxy whose X-Forwarded-For header is trusted; may be repeated."
     ),
     impressions: bool = typer.Option(True, help="Log impressions, the items shown, as Parquet."),
     impressions_mb: int = typer.Option(1000, min=1, help="Maximum size of the impression log, in megabytes."),
@@ -90,10 +90,11 @@ def settings_of(
         raise InputError("--clock", value=clock, cause="no such clock", cure="write real or log")
     if report is not None and not report.is_file():
         raise InputError(report, cause="no such file", cure="write one with: pasand compare SOURCE --report FILE")
-    secret = os.environ.get(HASH)
+    secret = os.environ.pop(HASH, None)  # no process that this one starts needs to see it
     if hash_users and not secret:
         raise InputError(HASH, cause="not set", cure="set it to a long random text, and do not change it later")
-    chosen = Keys.of_file(keys) if keys is not None else Keys.read(os.environ.get(KEYS, "").split("\n"))
+    lines = os.environ.pop(KEYS, "").split("\n")
+    chosen = Keys.of_file(keys) if keys is not None else Keys.read(lines)
     others = [_variant(text) for text in variant]
     rest = 1 - sum(share for _, _, share in others)
     names = ["main", *(name for name, _, _ in others)]

@@ -24,8 +24,8 @@ from pasand.index.index_files import (
     sorted_exclusions,
     writing,
 )
-from pasand.index.list_scan import HALF_BITS, scan
-from pasand.index.recall import RECALL_DEPTH
+from pasand.index.list_scan import FLOATS, HALF_BITS, HALVES, PRODUCT_CODES, scan
+from pasand.index.recall import RECALL_DEPTH, exact_best, measure_recall, sample_queries
 from pasand.progress import track
 from pasand.types import Array, Candidates, Mask, Rows, Scores, Vectors
 
@@ -37,13 +37,15 @@ SPARSE_SHARE = 0.05
 """Share of allowed items for which the reach is measured, besides 1; smaller shares use the same reach."""
 LARGEST_HALF = 65504.0
 """Largest finite half float."""
+SMALLEST_LENGTH = 2.0**-14
+"""Largest component, over that of all vectors, from which half floats are as exact as for the longest vector."""
 SAVED_ARRAYS = ("along", "across", "scale", "reach", "recall")
 """Names of the arrays saved beside the faiss index."""
 
 
 @dataclass(kw_only=True)
 class InvertedLists(ABC):
-    """Stores vectors in lists, one for each centre, as half floats or as product-quantised codes.
+    """Stores vectors in lists, one for each centre, as half floats, as floats or as product-quantised codes.
 
     The scores of a list's items for a query q are expected not to exceed
 
@@ -68,7 +70,9 @@ class InvertedLists(ABC):
     _lengths: Scores = field(default_factory=lambda: np.empty(0, np.float32), init=False, repr=False, compare=False)
     """(L,) squared lengths of the centres."""
     _codebook: Array | None = field(default=None, init=False, repr=False, compare=False)
-    """(parts, 256, D / parts) centres of the product quantiser; None: half floats."""
+    """(parts, 256, D / parts) centres of the product quantiser; None for other codes."""
+    _kind: int = field(default=HALVES, init=False, repr=False, compare=False)
+    """Kind of the codes, as `scan` takes it."""
     _metadata: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
     """Arrays "along" and "across", (L,) variances; "scale", the divisor of vectors; "reach", (2,) where a share of
     SPARSE_SHARE of the items is allowed and where all are; "recall"."""
@@ -97,7 +101,7 @@ class InvertedLists(ABC):
                 self._query_tables(units),
                 self._bounds(units, reach if len(reach) == 1 else reach[batch]),
                 self._lists,
-                self._codebook is None,
+                self._kind,
                 mask if len(mask) == 1 else mask[batch],
                 allowed is not None,
                 excluded[batch],
@@ -133,7 +137,7 @@ class InvertedLists(ABC):
 
     @property
     def recall(self) -> float:
-        """Share of the exact 100 best items that a search found when the index was built; 1 for an exact scan."""
+        """Share of the exact 100 best items that searches for sample queries found when the index was built."""
         return float(self._metadata.get("recall", 1.0))
 
     def save(self, path: Path) -> None:
@@ -170,9 +174,9 @@ class InvertedLists(ABC):
         return checked_vectors(vectors, self._index.d, what=what)
 
     def _query_tables(self, units: Vectors) -> Scores:
-        """Return the factors of half-float codes, (B, D), or the lookup tables of product codes, (B, parts * 256)."""
+        """Return the factors of floats of either size, (B, D), or lookup tables of product codes, (B, parts * 256)."""
         if self._codebook is None:
-            return units * HALF_BITS
+            return units * HALF_BITS if self._kind == HALVES else units
         parts = units.reshape(len(units), len(self._codebook), -1)
         tables: Scores = np.einsum("bpd,pcd->bpc", parts, self._codebook).reshape(len(units), -1)
         return tables
@@ -224,6 +228,18 @@ class InvertedLists(ABC):
         self._refresh_addresses()
         return lists
 
+    def _fill_one_list(self, vectors: Vectors, queries: Vectors | None, rng: Generator) -> None:
+        """Index all vectors in one list that is scanned whole, and measure the recall, which rounding limits.
+
+        They are stored as floats, in twice the memory, if half floats cannot hold both the longest and the shortest.
+        """
+        scale = scale_of(vectors)
+        self._fill(one_list(vectors.shape[1], floats=has_wide_range(vectors, scale)), vectors, scale)
+        if len(vectors):
+            sample = sample_queries(vectors, queries, rng)[::2]
+            recall = measure_recall(self, sample, exact_best(sample, vectors)[0], vectors)
+            self._metadata["recall"] = np.array(recall)
+
     def _append(self, vectors: Vectors, rows: Array) -> tuple[Array, Array]:
         """Append scaled vectors to their lists; return the lists and the squared distances to their centres."""
         rows = np.ascontiguousarray(rows, np.int64)
@@ -246,8 +262,9 @@ class InvertedLists(ABC):
         self._lengths = np.square(self._centres).sum(axis=1)
         if hasattr(index, "pq"):
             self._codebook = faiss.vector_to_array(index.pq.centroids).reshape(index.pq.M, index.pq.ksub, -1)
+            self._kind = PRODUCT_CODES
         else:
-            self._codebook = None
+            self._codebook, self._kind = None, HALVES if hasattr(index, "sq") else FLOATS
 
     def _copy_if_mapped(self) -> None:
         """Copy lists that are mapped from a file, which faiss cannot change, into memory."""
@@ -277,10 +294,14 @@ def _spread(units: Vectors, centre: Scores, lengths: Scores, along: Scores, acro
     return out
 
 
-def one_list(dimensions: int) -> Any:
-    """Return an empty faiss index with a single list of half floats."""
+def one_list(dimensions: int, *, floats: bool = False) -> Any:
+    """Return an empty faiss index with a single list of half floats, or of floats."""
     centre = faiss.IndexFlatL2(dimensions)
     centre.add(np.zeros((1, dimensions), np.float32))
+    if floats:
+        exact = faiss.IndexIVFFlat(centre, dimensions, 1, faiss.METRIC_L2)
+        exact.is_trained = True
+        return exact
     index = faiss.IndexIVFScalarQuantizer(centre, dimensions, 1, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_L2, False)
     index.is_trained = True
     return index
@@ -290,6 +311,16 @@ def scale_of(vectors: Vectors) -> Scores:
     """Return the power of two by which vectors are divided so that they fit half floats."""
     largest = max((float(np.abs(vectors[at : at + CHUNK]).max()) for at in range(0, len(vectors), CHUNK)), default=0.0)
     return power_of_two(np.array(largest))
+
+
+def has_wide_range(vectors: Vectors, scale: Scores) -> bool:
+    """Return whether some nonzero vectors, divided by the scale, are too short for half floats."""
+    smallest = SMALLEST_LENGTH * float(scale)
+    for at in range(0, len(vectors), CHUNK):
+        largest = np.abs(vectors[at : at + CHUNK]).max(axis=1)
+        if ((largest > 0) & (largest < smallest)).any():
+            return True
+    return False
 
 
 def scaled(vectors: Vectors, scale: Scores) -> Vectors:

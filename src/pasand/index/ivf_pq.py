@@ -14,7 +14,7 @@ import numpy as np
 from numpy.random import Generator
 
 from pasand.index.index_files import checked_vectors
-from pasand.index.inverted_lists import SPARSE_SHARE, InvertedLists, one_list, scale_of
+from pasand.index.inverted_lists import SPARSE_SHARE, InvertedLists, scale_of
 from pasand.index.recall import RECALL_DEPTH, exact_best, measure_recall, sample_queries
 from pasand.types import Array, Scores, Vectors
 
@@ -59,11 +59,11 @@ class IVF(InvertedLists):
         random items, like users with two interests.
         """
         vectors = checked_vectors(vectors, None, what="vectors to index")
-        scale = scale_of(vectors)
         fewest = 256 * MIN_VECTORS_PER_CENTRE if self.codes == "pq" else MIN_VECTORS_PER_CENTRE
         if len(vectors) < max(self.exact_below, fewest):
-            self._fill(one_list(vectors.shape[1]), vectors, scale)
+            self._fill_one_list(vectors, queries, rng)
             return self
+        scale = scale_of(vectors)
         lists = self._fill(self._train(vectors, scale, rng), vectors, scale)
         self._choose_reach(vectors, lists, sample_queries(vectors, queries, rng), rng)
         return self

@@ -16,6 +16,9 @@ from pasand.types import Array, Mask, Rows, Scores
 HALF_BITS = np.float32(2.0**112)
 """Factor missing from a half float whose bits are shifted to those of a float; queries are multiplied by it instead."""
 
+PRODUCT_CODES, HALVES, FLOATS = 0, 1, 2
+"""Kinds of codes: bytes of a product quantiser, half floats, floats."""
+
 ROW_CLASSES = 1024
 """Number of classes of rows, by their lowest bits: only rows in a class of an excluded row are looked up."""
 ROWS = np.int32(2**31 - 1)
@@ -34,6 +37,7 @@ def _pointer_to(kind: Any) -> Any:
 
 
 _bytes_at, _halves_at, _ids_at = _pointer_to(types.uint8), _pointer_to(types.int16), _pointer_to(types.int64)
+_floats_at = _pointer_to(types.float32)
 
 
 @njit(cache=True, nogil=True)
@@ -41,7 +45,7 @@ def scan(
     tables: Scores,
     bounds: Scores,
     lists: Array,
-    halves: bool,
+    kind: int,
     allowed: Mask,
     masked: bool,
     exclude: Rows,
@@ -49,11 +53,11 @@ def scan(
 ) -> tuple[Rows, Scores]:
     """Return the k best rows of each query and their scores, (B, k) each; equal scores: the lower row first.
 
-    `tables`: with `halves`, queries (B, D) times HALF_BITS for fp16 codes; else lookup tables of inner products,
-    (B, 256 * parts), one entry for each value of each byte of a code. `bounds`, (B, L): scores that the items of a list
-    are expected not to exceed. `lists`, (L, 3) int64: addresses of codes and of ids, and their number. `exclude`,
-    (B, X): rows sorted within each query. `masked`: whether `allowed`, (1 | B, W), applies; ids at or beyond W are then
-    not allowed.
+    `kind` is that of the codes. `tables`: for halves, queries (B, D) times HALF_BITS; for floats, queries (B, D); for
+    product codes, lookup tables of inner products, (B, 256 * parts), one entry for each value of each byte of a code.
+    `bounds`, (B, L): scores that the items of a list are expected not to exceed. `lists`, (L, 3) int64: addresses of
+    codes and of ids, and their number. `exclude`, (B, X): rows sorted within each query. `masked`: whether `allowed`,
+    (1 | B, W), applies; ids at or beyond W are then not allowed.
     """
     n_queries, n_lists = bounds.shape
     items = np.full((n_queries, k), -1, np.int32)
@@ -61,7 +65,7 @@ def scan(
     heap = np.empty(n_lists, np.int64)
     picked = np.empty(lists[:, 2].max() if masked and n_lists else 0, np.int64)
     touched = np.zeros(1, np.int16)
-    width = tables.shape[1] if halves else tables.shape[1] // 256
+    width = tables.shape[1] // 256 if kind == PRODUCT_CODES else tables.shape[1]
     best = np.empty(k + max(2 * k, 1024), np.int64)
     classes = np.zeros(ROW_CLASSES, np.bool_)
     for b in range(n_queries):
@@ -80,10 +84,15 @@ def scan(
             _sift_down(heap, bound, 0, waiting)
             n = lists[current, 2]
             ids = carray(_ids_at(lists[current, 1]), (n,))
-            if halves:
+            if kind == HALVES:
                 half_codes = carray(_halves_at(lists[current, 0]), (n, width))
                 size, threshold = _scan_halves(
                     half_codes, ids, query, allow, masked, excluded, classes, best, size, threshold, k, picked, touched
+                )
+            elif kind == FLOATS:
+                floats = carray(_floats_at(lists[current, 0]), (n, width))
+                size, threshold = _scan_floats(
+                    floats, ids, query, allow, masked, excluded, classes, best, size, threshold, k
                 )
             else:
                 product_codes = carray(_bytes_at(lists[current, 0]), (n, width))
@@ -133,6 +142,32 @@ def _scan_halves(
             # shift sign, exponent and fraction of the half float to their positions in a float
             bits = np.int32((np.int32(code[d]) << np.int32(13)) & np.int32(-1879056384))
             score += query[d] * bits.view(np.float32)
+        if score >= threshold and not _is_excluded(ids[i], excluded, classes):
+            size, threshold = _insert(best, size, threshold, k, _key(score, ids[i]))
+    return size, threshold
+
+
+@njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+def _scan_floats(
+    codes: Array,
+    ids: Array,
+    query: Scores,
+    allow: Mask,
+    masked: bool,
+    excluded: Rows,
+    classes: Mask,
+    best: Array,
+    size: int,
+    threshold: np.float32,
+    k: int,
+) -> tuple[int, np.float32]:
+    """Do the same as `_scan_halves` for a list of floats."""
+    for i in range(len(ids)):
+        if masked and (ids[i] >= len(allow) or not allow[ids[i]]):
+            continue
+        code, score = codes[i], np.float32(0)
+        for d in range(len(query)):
+            score += query[d] * code[d]
         if score >= threshold and not _is_excluded(ids[i], excluded, classes):
             size, threshold = _insert(best, size, threshold, k, _key(score, ids[i]))
     return size, threshold

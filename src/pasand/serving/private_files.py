@@ -6,6 +6,7 @@ import logging
 import os
 import stat
 from pathlib import Path
+from shlex import quote
 
 logger = logging.getLogger(__name__)
 
@@ -46,4 +47,4 @@ def is_open(path: Path) -> bool:
 def warn_if_open(path: Path) -> None:
     """Log a warning if others than the owner may read a file or folder, with the command that ends it."""
     if is_open(path):
-        logger.warning("%s can be read by other users of this machine; to end that: chmod go= '%s'", path, path)
+        logger.warning("%s is open to other users of this machine; to end that: chmod go= %s", path, quote(str(path)))

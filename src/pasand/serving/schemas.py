@@ -317,9 +317,17 @@ class _Keys(Struct):
     events: Raw | UnsetType = UNSET
 
 
+def _has_key(body: bytes, name: str) -> bool:
+    """Return whether a body is an object with this key; of a body that is not JSON, what it seems to be."""
+    try:
+        return getattr(decode(body, _Keys), name) is not UNSET
+    except RequestError:  # decoding it as what it should be gives a better message
+        return f'"{name}"'.encode() in body
+
+
 def decode_requests(body: bytes) -> tuple[list[RecommendRequest], bool]:
     """Return the requests of a body, and whether the body is a batch: whether it has the key `requests`."""
-    if decode(body, _Keys).requests is not UNSET:
+    if _has_key(body, "requests"):
         return decode(body, BatchRequest).requests, True
     return [decode(body, RecommendRequest)], False
 
@@ -330,8 +338,7 @@ def decode_events(body: bytes, lines: bool) -> list[Event]:
     Raises RequestError naming the line or the field; a body of no lines is refused, too.
     """
     if not lines:
-        is_list = decode(body, _Keys).events is not UNSET
-        return decode(body, Events).events if is_list else [decode(body, Event)]
+        return decode(body, Events).events if _has_key(body, "events") else [decode(body, Event)]
     events: list[Event] = []
     for number, line in enumerate(body.splitlines(), 1):
         if line.strip():

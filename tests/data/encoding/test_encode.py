@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pasand.data.encoding.cells import TimeFormat, as_ids
-from pasand.data.encoding.encode import default_positive_threshold, encode, read
+from pasand.data.encoding.encode import encode, read
 from pasand.data.encoding.feature_kinds import feature, infer_kind
+from pasand.data.encoding.positives import default_positive_threshold
 from pasand.data.log import Log, Options
 from pasand.errors import InputError
 

@@ -37,6 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     bundle.write(folder / "bundle", recipe.read("linear").fit(data, seed=0), data, seed=0)
     other = recipe.build(default_recipe.of_model("popularity", {}))
     bundle.write(folder / "bundle2", other.fit(data, seed=0), data, seed=0)
+    (folder / "keys").touch(0o600)
     (folder / "keys").write_text(f"write {KEY}\n")
     os.chdir(folder)
     yield folder

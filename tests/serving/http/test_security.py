@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -27,6 +29,7 @@ def test_scopes_include_lower_scopes() -> None:
 
 def test_keys_are_read_from_a_file(tmp_path: Path) -> None:
     file = tmp_path / "keys"
+    file.touch(0o600)
     file.write_text(f"# comment\n\nread {READ}\nadmin {ADMIN}\n")
     assert Keys.of_file(file).scope == {READ: "read", ADMIN: "admin"}
     for text, message in (
@@ -40,6 +43,17 @@ def test_keys_are_read_from_a_file(tmp_path: Path) -> None:
             Keys.of_file(file)
     with pytest.raises(InputError, match="cannot be read"):
         Keys.of_file(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620])
+def test_keys_that_others_can_read_are_refused_with_a_cure(tmp_path: Path, mode: int) -> None:
+    file = tmp_path / "the keys"
+    file.write_text(f"admin {ADMIN}\n")
+    file.chmod(mode)
+    with pytest.raises(InputError) as error:
+        Keys.of_file(file)
+    subprocess.run(shlex.split(str(error.value).partition("Cure: ")[2].rstrip(".")), check=True)
+    assert Keys.of_file(file).scope == {ADMIN: "admin"}
 
 
 def test_a_caller_may_burst_and_then_waits() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -58,6 +59,17 @@ class RedisServer:
             self.process.kill() if kill else self.process.terminate()
             self.process.wait()
             self.process = None
+
+    def pause(self) -> None:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let the server continue, and return when it has run the commands that it received meanwhile."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGCONT)
+        for _ in range(3):
+            self.client.ping()
 
     def close(self) -> None:
         self.client.close()

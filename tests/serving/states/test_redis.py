@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pasand.errors import InputError
-from pasand.serving.states.contract import RecentEvents, StateUnavailable
+from pasand.serving.states.contract import Change, RecentEvents, StateUnavailable
 from pasand.serving.states.redis import Redis
 from tests.serving.states.servers import RedisServer, event
 
@@ -90,7 +90,40 @@ def test_forgotten_users_are_in_no_key(server: RedisServer) -> None:
     state.close()
 
 
+def test_a_write_whose_caller_gave_up_is_not_made_later(server: RedisServer) -> None:
+    state = Redis(server.url, timeout=0.3)
+    state.put_item("i", {})
+    server.pause()
+    for call in (
+        lambda: state.append([event(1), event(2)]),
+        lambda: state.put_item("i", {"a": 1}),
+        lambda: state.remove_item("i"),
+        lambda: state.forget("v"),
+    ):
+        with pytest.raises(StateUnavailable):
+            call()
+    server.resume()
+    assert state.last() == 0
+    assert state.changes(0) == [Change(1, "i", {}, False)]
+    assert state.recent_events(["v"], 1) == [RecentEvents([], False)]
+    assert state.append([event(1), event(2)]) == [True, True]
+    assert state.append([event(1), event(2)]) == [False, False]
+    state.close()
+
+
 def test_a_wrong_address_is_refused_without_its_password() -> None:
     with pytest.raises(InputError) as error:
         Redis("redis://:secret@host:port/0")
     assert "secret" not in str(error.value)
+
+
+def test_items_of_events_that_an_earlier_version_stored_count(server: RedisServer) -> None:
+    state = Redis(server.url)
+    state.append([event(1, item="i"), event(2, item="j"), event(3, item="i")])
+    for write in (False, True):
+        server.client.delete("{pasand}:seen:u", "{pasand}:identity")
+        if write:
+            state.append([event(4, item="k")])
+        assert state.seen_items("u", 0) == (["k", "i", "j"], 4) if write else (["i", "j"], 3)
+        assert state.counters().identity
+    state.close()

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 import polars as pl
 
-from pasand.data.encoding.cells import TimeFormat, are_whole_numbers, as_ids, is_missing
+from pasand.data.encoding.cells import PLAUSIBLE, POSSIBLE, TimeFormat, are_whole_numbers, as_ids, is_missing, plain
 from pasand.data.encoding.dropped_rows import EARLY, ReadSummary
 from pasand.data.log import ImpressionTable, Log, Options
 from pasand.errors import InputError
@@ -55,6 +55,7 @@ class BatchEncoder(ABC):
         self.options, self.ids = options, dict(ids)
         self.summary = ReadSummary()
         self.time_format: TimeFormat | None = None
+        self._plausible_times = False
         self.parts: dict[str, list[Array]] = {}
         """Good rows of each column, an array for each batch."""
         self._whole_numbers: dict[str, bool] = {}
@@ -72,6 +73,7 @@ class BatchEncoder(ABC):
 
     def add(self, frame: pl.DataFrame) -> None:
         """Encode one batch: keep its good rows as numbers, and count the bad ones."""
+        frame = plain(frame)
         if not self.parts:
             self.start(frame)
             self._whole_numbers = {name: are_whole_numbers(frame[name]) for name in ("user", "item")}
@@ -112,6 +114,8 @@ class BatchEncoder(ABC):
                 cause="most times are neither numbers since 1970 nor ISO dates",
                 cure=f"name another column, --column {self.prefix}time=NAME, or write times as seconds since 1970",
             )
+        plausible = self.time_format.parse(cells).is_between(*PLAUSIBLE)
+        self._plausible_times = 2 * int(plausible.sum()) > len(cells)
 
     def times(self, batch: Batch) -> pl.Series:
         """Return the timestamps in nanoseconds since 1970, (rows,), and drop rows without a valid one."""
@@ -121,6 +125,8 @@ class BatchEncoder(ABC):
         batch.drop("time", "is missing", is_missing(cells))
         batch.drop("time", "cannot be read", times.is_null())
         batch.drop("time", "is before 1970", times < 0)
+        if self._plausible_times:
+            batch.drop("time", "is not between the years 1971 and 2100", ~times.is_between(*POSSIBLE))
         return times
 
     def check(self, *, complete: bool = False) -> None:

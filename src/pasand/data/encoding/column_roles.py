@@ -9,23 +9,35 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from pasand.data.dataset import Values
-from pasand.data.encoding.cells import TimeFormat, as_numbers, is_missing
+from pasand.data.encoding.cells import PLAUSIBLE, SECOND, TimeFormat, as_numbers, as_values, is_missing, plain
 from pasand.data.log import Options
 from pasand.errors import InputError
 
 NAMES = {
-    "user": "user userid uid reviewerid customer customerid viewer viewerid member memberid visitor visitorid person "
-    "personid account accountid profileid listenerid sessionid session",
-    "item": "item itemid iid movie movieid film filmid product productid asin parentasin sku artist artistid song "
-    "songid track trackid book bookid isbn article articleid video videoid title titleid business businessid "
-    "content contentid show showid game gameid",
+    "user": "userid uid user reviewerid reviewer customerid customer viewerid viewer memberid member visitorid visitor "
+    "personid person accountid account profileid listenerid sessionid session",
+    "item": "itemid iid item movieid filmid productid asin parentasin sku songid trackid bookid isbn articleid videoid "
+    "titleid businessid contentid showid gameid artistid movie film product song track book article video business "
+    "content show game artist title",
     "time": "time timestamp ts date datetime unixreviewtime eventtime createdat created watchedat ratedat at day when "
     "unixtime",
     "rating": "rating ratings overall stars star score rate",
+    "label": "label isclick click clicked islike isliked like liked feedback thumbsup",
     "strength": "strength weight count plays playcount play listens listencount watched watchedseconds seconds "
-    "watchtime duration quantity qty amount clicks views hours minutes value",
+    "watchtime duration quantity qty amount clicks click views hours minutes value",
 }
-"""Column names by role, best first; only letters and digits are compared."""
+"""Column names by role, best first, ids before names; only letters and digits are compared.
+
+A label has no values but 0, 1 and -1.
+"""
+
+ROW_NUMBERS = {"", "unnamed0", "id", "index", "indexlevel0", "rowid", "rownumber", "eventid", "ratingid", "reviewid"}
+"""Names of columns that number the rows."""
+
+PLAUSIBLE_SHARE = 0.9
+"""Share of the timestamps of a column that must be plausible where no name says that it is a time."""
+
+DAY = 86_400 * SECOND
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,12 +72,17 @@ def infer_roles(sample: pl.DataFrame, options: Options, where: str, *, has_heade
 
     `options` overrides. Raises InputError where a chosen column does not exist, or no user or item can be found.
     """
+    sample = plain(sample)
     for role in ("user", "item", "time", "value"):
         wanted = getattr(options, role)
         if wanted is not None and wanted not in sample.columns:
             cause = f"there is no column {wanted!r}; there are {', '.join(sample.columns)}"
             raise InputError(where, cause=cause, cure=f"name one of them: --column {role}=NAME")
-    free = [name for name in sample.columns if name not in (options.user, options.item, options.time, options.value)]
+        if wanted is not None and sample[wanted].dtype.is_nested():
+            cause = f"column {wanted!r} holds lists or structures ({sample[wanted].dtype}), not a {role} in each row"
+            raise InputError(where, cause=cause, cure=f"name another column: --column {role}=NAME")
+    chosen_names = (options.user, options.item, options.time, options.value)
+    free = [name for name in sample.columns if name not in chosen_names and not sample[name].dtype.is_nested()]
 
     def find(role: str, chosen: str | None, suits: Callable[[pl.Series], bool]) -> str | None:
         if chosen is not None:
@@ -79,12 +96,15 @@ def infer_roles(sample: pl.DataFrame, options: Options, where: str, *, has_heade
 
     user = find("user", options.user, lambda cells: True)
     item = find("item", options.item, lambda cells: True)
-    time = find("time", options.time, _may_be_time)
+    time = find("time", options.time, _has_timestamps) or find("time", None, _may_be_time)
+    if options.time is None and time is not None:
+        time, free = _most_precise(sample, time, free)
     value, named_as = options.value, ""
+    suiting = {"rating": _may_be_value, "label": _is_label, "strength": _may_be_value}
     if options.values != "none":
-        for meaning in ("rating", "strength"):
+        for meaning, suits in suiting.items():
             if value is None:
-                value = find(meaning, None, _may_be_value if has_header else is_numeric)
+                value = find(meaning, None, suits if has_header else is_numeric)
                 named_as = meaning if value else ""
     if not has_header:
         user = user or (free.pop(0) if free else None)
@@ -103,15 +123,33 @@ def infer_roles(sample: pl.DataFrame, options: Options, where: str, *, has_heade
     values: Values = "none"
     if value is not None:
         spelling = _normalised(value)
-        named_as = named_as or next((role for role in ("rating", "strength") if spelling in NAMES[role].split()), "")
+        named_as = named_as or next((role for role in suiting if spelling in NAMES[role].split()), "")
         values = options.values or ("rating" if _are_ratings(sample[value], named_as) else "strength")
-    extra = tuple(name for name in free if is_numeric(sample[name]))
-    unused = tuple(name for name in free if name not in extra)
+    row_numbers = [name for name in free if _numbers_rows(name, sample[name])]
+    extra = tuple(name for name in free if name not in row_numbers and is_numeric(sample[name]))
+    roles = (user, item, time, value, *extra, *row_numbers)
+    unused = tuple(name for name in sample.columns if name not in roles)
     notes = [f"user: column {user!r}", f"item: column {item!r}"]
-    notes += [f"{values}: column {value!r}"] if value else ["no rating or strength"]
-    notes += [] if time else ["no time: the order of events has no meaning"]
+    if value is None:
+        notes.append("no rating or strength")
+    elif options.values is not None:
+        notes.append(f"{values}: column {value!r}")
+    else:
+        other, sign = ("strength", "ratings") if values == "rating" else ("rating", "strengths")
+        notes.append(f"{values}: column {value!r}, assumed to hold {sign}; otherwise use --value-as {other}")
+    if time is None:
+        notes.append(
+            "warning: no time: the order of events has no meaning, and an evaluation cannot test on later events; "
+            "if a column holds times, name it: --column time=NAME"
+        )
+    elif sample[time].dtype != pl.Null and not _has_timestamps(sample[time]):
+        notes.append(
+            f"warning: most times in column {time!r} are not between the years 1990 and 2100; they are used to order "
+            "the events; if this is wrong, name another column: --column time=NAME"
+        )
     notes += [f"extra numeric columns: {', '.join(extra)}"] if extra else []
     notes += [f"not used: {', '.join(unused)}"] if unused else []
+    notes += [f"not used, numbers of rows: {', '.join(map(repr, row_numbers))}"] if row_numbers else []
     return ColumnRoles(
         user=user,
         item=item,
@@ -119,7 +157,7 @@ def infer_roles(sample: pl.DataFrame, options: Options, where: str, *, has_heade
         value=value,
         values=values,
         extra=extra,
-        unused=unused,
+        unused=(*unused, *row_numbers),
         notes=tuple(notes),
     )
 
@@ -137,30 +175,69 @@ def _normalised(name: str) -> str:
 
 def _may_be_value(cells: pl.Series) -> bool:
     """Whether a column named like a value may be one; text may, so that its invalid cells are reported."""
-    return cells.dtype.is_numeric() or cells.dtype in (pl.String, pl.Null) or cells.dtype.is_decimal()
+    return cells.dtype.is_numeric() or cells.dtype in (pl.String, pl.Null, pl.Boolean)
+
+
+def _is_label(cells: pl.Series) -> bool:
+    """Whether all values of a column are 0, 1 or -1, or true or false."""
+    if not _may_be_value(cells):
+        return False
+    present = cells.filter(~is_missing(cells))
+    return len(present) > 0 and bool(as_values(present).is_in([-1.0, 0.0, 1.0]).fill_null(False).all())
 
 
 def _may_be_time(cells: pl.Series) -> bool:
     """Whether a column named like a time may be one."""
-    return cells.dtype.is_temporal() or cells.dtype.is_numeric() or cells.dtype in (pl.String, pl.Null)
+    return cells.dtype in (pl.Date, pl.Datetime, pl.String, pl.Null) or cells.dtype.is_numeric()
+
+
+def _nanoseconds(cells: pl.Series) -> pl.Series | None:
+    """Return timestamps in nanoseconds since 1970, null where not plausible; None where fewer than nine in ten are."""
+    time_format = TimeFormat.infer(cells)
+    if time_format is None:
+        return None
+    times = time_format.parse(cells)
+    times = times.set(~times.is_between(*PLAUSIBLE).fill_null(False), None)
+    return times if len(times.drop_nulls()) >= PLAUSIBLE_SHARE * (~is_missing(cells)).sum() > 0 else None
 
 
 def _has_timestamps(cells: pl.Series) -> bool:
-    """Whether the values of a column are timestamps: dates, or numbers of the years 1990 to 2100."""
-    time_format = TimeFormat.infer(cells)
-    if time_format is None or not len(cells):
+    """Whether the values of a column are timestamps: dates, or different numbers, of the years 1990 to 2100."""
+    times = _nanoseconds(cells)
+    if times is None:
         return False
-    if not time_format.unit:
-        return True
-    seconds = time_format.parse(cells).drop_nulls() // 1_000_000_000
-    inside = seconds.is_between(631_152_000, 4_102_444_800)
-    return bool(len(seconds)) and bool(inside.all()) and seconds.n_unique() > 1
+    return times.drop_nulls().n_unique() > 1 or not is_numeric(cells)
+
+
+def _most_precise(sample: pl.DataFrame, time: str, free: list[str]) -> tuple[str, list[str]]:
+    """Return the column that gives the time of day where `time` gives days only, and the columns left over."""
+    days = _nanoseconds(sample[time])
+    if days is None or (days % DAY != 0).any():
+        return time, free
+    for name in free:
+        times = _nanoseconds(sample[name]) if _may_be_time(sample[name]) else None
+        if times is not None and times.n_unique() > days.n_unique():
+            # a day may have begun in another time zone
+            same = (times - days).is_between(-DAY, 2 * DAY).drop_nulls()
+            if len(same) and float(same.mean()) >= PLAUSIBLE_SHARE:  # type: ignore[arg-type]
+                return name, [time, *(other for other in free if other != name)]
+    return time, free
+
+
+def _numbers_rows(name: str, cells: pl.Series) -> bool:
+    """Whether a column numbers the rows, as data frames and databases do: by its name, and all values differ."""
+    spelling = _normalised(name)
+    if spelling not in ROW_NUMBERS or not is_numeric(cells):
+        return False
+    return not is_missing(cells).any() and as_numbers(cells).n_unique() == len(cells) > 1
 
 
 def _are_ratings(cells: pl.Series, named_as: str) -> bool:
     """Whether values are ratings: by their name, or else at most 21 distinct multiples of 0.5 within -10 to 10."""
+    if _is_label(cells) and as_values(cells).n_unique() > 1:
+        return True
     if named_as:
-        return named_as == "rating"
-    numbers = as_numbers(cells).drop_nulls()
+        return named_as in ("rating", "label")
+    numbers = as_values(cells).drop_nulls()
     halves = bool(((numbers * 2).round(0) == numbers * 2).all())
     return halves and 1 < numbers.n_unique() <= 21 and bool(numbers.is_between(-10, 10).all())

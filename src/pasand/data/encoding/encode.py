@@ -8,10 +8,11 @@ from numba import njit
 
 from pasand.data.dataset import Dataset
 from pasand.data.encoding.batch_encoder import FLOAT32_MAX, Batch, BatchEncoder
-from pasand.data.encoding.cells import SECOND, as_numbers, is_missing
+from pasand.data.encoding.cells import SECOND, as_numbers, as_values, is_missing
 from pasand.data.encoding.dropped_rows import ReadSummary
 from pasand.data.encoding.feature_kinds import features_of
 from pasand.data.encoding.impressions import ImpressionEncoder
+from pasand.data.encoding.positives import positive_threshold
 from pasand.data.features import Kind
 from pasand.data.log import Log, Options
 from pasand.data.vocabulary import Vocabulary
@@ -51,7 +52,7 @@ class EventEncoder(BatchEncoder):
         frame = batch.frame
         columns = {"time": self.times(batch)} if self.timed else {}
         if self.valued:
-            values = columns["value"] = as_numbers(frame["value"])
+            values = columns["value"] = as_values(frame["value"])
             batch.drop("value", "is missing", is_missing(frame["value"]))
             batch.drop("value", "is not a number", values.is_null())
             batch.drop("value", "is infinite", values.abs() > FLOAT32_MAX)
@@ -119,7 +120,7 @@ def read(log: Log, options: Options) -> tuple[Dataset, ReadSummary]:
         time //= SECOND
     else:
         time = np.zeros(len(user), np.int64)
-    positive_from = _positive_from(log, options, value)
+    positive_from, scale_notes = positive_threshold(log, options, value)
     kinds: dict[str, Kind] = {**log.kinds, **options.kinds}
     user_features, user_notes = features_of(users, log.users, kinds, "users", set(options.kinds), log.name)
     item_features, item_notes = features_of(items, log.items, kinds, "items", set(options.kinds), log.name)
@@ -132,6 +133,7 @@ def read(log: Log, options: Options) -> tuple[Dataset, ReadSummary]:
     if value is not None and positive_from > -np.inf:
         scale = f"values run from {value.min():g} to {value.max():g}"
         notes.append(f"an event is positive if its value is at least {positive_from:g}; {scale}")
+    notes += scale_notes
     impressions = None
     if shown is not None and log.impressions is not None:
         impressions = shown.finish(shown_user, shown_item, item_features)
@@ -158,38 +160,6 @@ def read(log: Log, options: Options) -> tuple[Dataset, ReadSummary]:
         impressions=impressions,
     )
     return dataset, summary
-
-
-def _positive_from(log: Log, options: Options, value: Scores | None) -> float:
-    """Return the lowest value of a positive event: from the options, else the source, else the scale of ratings."""
-    if options.positive_from is not None:
-        if value is not None and not options.positive_from <= value.max():
-            cause = f"no event reaches it: values run from {value.min():g} to {value.max():g}"
-            raise InputError(
-                "positive_from", value=options.positive_from, cause=cause, cure="choose a value among them"
-            )
-        return options.positive_from
-    if log.positive_from is not None:
-        return log.positive_from
-    return default_positive_threshold(value) if value is not None and log.values == "rating" else -np.inf
-
-
-def default_positive_threshold(ratings: Scores) -> float:
-    """Return the lowest observed rating that reaches three quarters of the scale, or else the highest rating.
-
-    The scale runs from the lowest to the highest observed rating. If the highest is 5 or 10, it begins at 1 even if
-    no rating is that low.
-
-    >>> default_positive_threshold(np.array([1, 2, 3, 4, 5], np.float32))
-    4.0
-    >>> default_positive_threshold(np.arange(1, 11, dtype=np.float32) / 2)
-    4.0
-    """
-    low, high = float(ratings.min()), float(ratings.max())
-    if high in (5.0, 10.0):
-        low = min(low, 1.0)
-    enough = ratings >= np.float32(low + 0.75 * (high - low))
-    return float(np.min(ratings, where=enough, initial=np.float32(high)))
 
 
 def _bits(column: Scores | None) -> Rows:

@@ -70,7 +70,7 @@ class Content:
         """Encode the items and learn the feature weights; raises InputError for items without usable features."""
         self._blocks = FeatureBlocks(min_texts=self.min_texts).fit(data.item_features)
         if not self._blocks.feature_names():
-            cure = "give a table of items (--items, or items.csv beside the log), or leave this model out"
+            cure = "put a table of items, items.csv, beside the log, or leave this model out"
             raise InputError(data.name, cause="no features by which items could be compared", cure=cure)
         self._learnt = {
             "weight": np.ones(len(self._blocks.feature_names())),

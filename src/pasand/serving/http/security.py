@@ -13,11 +13,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from shlex import quote
 from struct import Struct
 from time import monotonic
 from typing import Any
 
 from pasand.errors import InputError
+from pasand.serving.private_files import is_open
 from pasand.serving.schemas import RequestError
 
 SCOPES = ("read", "write", "admin")
@@ -72,7 +74,13 @@ class Keys:
 
     @classmethod
     def of_file(cls, path: Path) -> Keys:
-        """Return the keys in a file; raises InputError as `read`, and where the file is unreadable or has no keys."""
+        """Return the keys in a file.
+
+        Raises InputError as `read`, and where the file is unreadable, has no keys, or can be read by other users.
+        """
+        if path.exists() and is_open(path):
+            cause = "other users of this machine can read or change the keys"
+            raise InputError(path, cause=cause, cure=f"chmod 600 {quote(str(path))}")
         try:
             keys = cls.read(path.read_text(encoding="utf-8").splitlines())
         except (OSError, UnicodeDecodeError) as error:

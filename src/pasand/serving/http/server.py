@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import gc
-import json
 import os
 import signal
 import sys
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -19,15 +18,12 @@ from pasand.errors import InputError
 from pasand.serving.http.app import create_app
 from pasand.serving.http.connections import Connections, connections_allowed
 from pasand.serving.http.protocol import Protocol
-from pasand.serving.http.security import Keys
 from pasand.serving.http.shared_folder import end_with_the_parent, shared_folder
 from pasand.serving.logs.lines import log_from_a_thread
 from pasand.serving.metrics import SHARED_FOLDER
 from pasand.serving.schemas import RequestError
 from pasand.serving.service import Service, Settings
 
-SETTINGS = "PASAND_SERVE"
-"""Environment variable that passes the settings to worker processes."""
 SWITCH_SECONDS = 0.0002
 """Interval at which background threads yield to the serving thread, 1/25 of Python's default."""
 
@@ -73,10 +69,9 @@ def run_workers(settings: Settings, common: dict[str, Any], workers: int) -> Non
     """Serve with several processes until they end."""
     with shared_folder() as folder:
         os.environ[SHARED_FOLDER] = str(folder)
-        os.environ[SETTINGS] = (
-            json.dumps(asdict(replace(settings, keys=Keys()))) + "\n" + json.dumps(dict(settings.keys.scope))
-        )
-        config = uvicorn.Config("pasand.serving.http.server:of_environment", factory=True, workers=workers, **common)
+        # through a pipe: others that can see the environment of a process would find keys and secrets there
+        application = partial(worker_application, settings)
+        config = uvicorn.Config(application, factory=True, workers=workers, **common)
         Workers(config, sockets=[config.bind_socket()]).run()
 
 
@@ -101,15 +96,13 @@ def service_of(settings: Settings) -> Service:
     return service
 
 
-def of_environment() -> Starlette:
-    """Return the application of a worker process, from the settings its parent passed; exits where they are invalid."""
+def worker_application(settings: Settings) -> Starlette:
+    """Return the application of a worker process; exits where the settings are invalid."""
     log_from_a_thread()
     end_after_hangup()
     end_with_the_parent()
-    options_json, _, keys = os.environ[SETTINGS].partition("\n")
-    options = json.loads(options_json) | {"keys": Keys(json.loads(keys))}
     try:
-        return create_app(service_of(Settings(**options)))
+        return create_app(service_of(settings))
     except InputError as error:
         print(f"error {error}", file=sys.stderr)
         raise SystemExit(2) from None

@@ -7,6 +7,7 @@ to one folder. If a process is killed, the impressions that were not yet written
 
 from __future__ import annotations
 
+import atexit
 import errno
 import hashlib
 import logging
@@ -37,6 +38,7 @@ from pasand.serving.logs.segments import (
     user_digest,
     write_atomically,
 )
+from pasand.serving.private_files import make_private_folder
 from pasand.serving.schemas import Recommended
 
 logger = logging.getLogger(__name__)
@@ -119,7 +121,7 @@ class ImpressionLog:
         self._wake = threading.Event()
         self._counting = threading.Lock()
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_private_folder(self.folder)
             with folder_lock(self.folder):
                 for part in self.folder.glob("*.part"):
                     part.unlink()
@@ -127,6 +129,7 @@ class ImpressionLog:
             raise InputError(folder, cause=f"cannot be written to: {error}", cure="name another folder") from None
         self._thread = threading.Thread(target=self._work, name="pasand impressions", daemon=True)
         self._thread.start()
+        atexit.register(self.close)
 
     def add(self, shown: ImpressionList) -> None:
         """Queue impressions to be written; returns at once, never raises, and counts them as lost if the queue is full.
@@ -155,7 +158,8 @@ class ImpressionLog:
         self._run(_Command(None))
 
     def close(self) -> None:
-        """Write what is queued and end the thread."""
+        """Write what is queued and end the thread; called at the end of the process if not before."""
+        atexit.unregister(self.close)
         with self._counting:
             self._closing = True
         self._wake.set()

@@ -57,7 +57,7 @@ def write_atomically(path: Path, content: bytes) -> None:
     """Write a file that exists completely or not at all, and survives a power failure."""
     part = path.with_suffix(".part")
     try:
-        with part.open("wb") as file:
+        with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -103,7 +103,7 @@ def remove_user(path: Path, user: str) -> int:
 @contextmanager
 def folder_lock(folder: Path) -> Iterator[None]:
     """Hold the folder's lock, which excludes all other processes and is released when its holder dies."""
-    handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield

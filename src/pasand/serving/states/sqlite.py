@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import threading
 import time
@@ -32,6 +33,7 @@ from pasand.serving.states.sqlite_connection import Connection, file_of
 from pasand.serving.states.sqlite_scrub import Scrubber, is_due
 
 Result = TypeVar("Result")
+logger = logging.getLogger(__name__)
 
 APPLICATION_ID = int.from_bytes(b"pasd")
 """Marks the file as a state of pasand."""
@@ -238,12 +240,15 @@ class SQLite:
                 result = operation(connection)
                 numbers = numbers_of(connection)
                 connection.execute("COMMIT")
-                self._acknowledged.add(numbers)
-                return result
             except BaseException:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
+            try:
+                self._acknowledged.add(numbers)
+            except OSError as error:  # what was stored is stored
+                logger.warning("%s cannot be written, losses may go unnoticed: %s", self._acknowledged.path, error)
+            return result
 
         return self._run(transaction, to_write=True)
 

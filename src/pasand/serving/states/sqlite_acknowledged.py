@@ -75,7 +75,9 @@ def _unpacked(content: bytes) -> Numbers:
 
 
 def numbers_of(connection: sqlite3.Connection) -> Numbers:
-    """Return the numbers in a database."""
+    """Return the numbers in a database, zeros if it is new or was made by a version without an identity."""
+    if connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'counter'").fetchone() is None:
+        return Numbers()
     return Numbers(**dict(connection.execute(READ).fetchall()))
 
 
@@ -91,13 +93,9 @@ def accept(path: Path) -> str:
         before, there = acknowledged.read(), numbers_of(connection)
         lost = before.lost_from(there)
         if lost:
-            after = {"identity": secrets.randbits(62), "event": before.event, "change": before.change}
-            for name, last in after.items():
-                update = "UPDATE counter SET last = max(last, ?) WHERE name = ?"
-                if name == "identity":
-                    update = "UPDATE counter SET last = ? WHERE name = ?"
-                connection.execute(update, (last, name))
-            there = numbers_of(connection)
+            there = Numbers(secrets.randbits(62), *map(max, before[1:], there[1:]))
+            rows = [(last, name) for name, last in there._asdict().items()]
+            connection.executemany("UPDATE counter SET last = ? WHERE name = ?", rows)
         connection.execute("COMMIT")
         acknowledged.add(there)
         return lost
