@@ -23,7 +23,7 @@ from rich.table import Table
 import benchmarks
 from benchmarks.rows import Row
 
-NOT_BENCHMARKS = {"rows", "peers", "sequences", "served", "__main__"}
+NOT_BENCHMARKS = {"extremes", "rows", "peers", "sequences", "served", "__main__"}
 
 
 def names() -> list[str]:

@@ -159,12 +159,17 @@ class Server:
         return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
+def free_port() -> int:
+    """Return a port of the loopback address that is free now."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
 @contextmanager
 def server(bundle_folder: Path, *options: str) -> Iterator[Server]:
     """Run a service of a bundle on a core of its own, with an empty state; stop it at exit."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = int(free.getsockname()[1])
+    port = free_port()
     with TemporaryDirectory() as folder:
         command = ["taskset", "-c", str(SERVER_CORE), sys.executable, "-c", "from pasand.cli.main import run; run()"]
         began = time.perf_counter()

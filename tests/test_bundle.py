@@ -18,6 +18,7 @@ from pasand.data.dataset import Dataset
 from pasand.data.features import Feature
 from pasand.errors import InputError
 from pasand.types import Candidates
+from tests.bundles import rewrite, rewrite_manifest
 from tests.logs import tastes
 
 
@@ -50,22 +51,10 @@ def test_a_changed_byte_in_any_file_is_refused(tmp_path: Path) -> None:
         content = file.read_bytes()
         middle = len(content) // 2
         file.write_bytes(content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :])
-        if file.name == bundle_files.MANIFEST and _harmless(content, file.read_bytes()):
-            file.write_bytes(content)
-            continue
         with pytest.raises(InputError):
             bundle.read(tmp_path / "b")
         file.write_bytes(content)
     bundle.read(tmp_path / "b")
-
-
-def _harmless(old: bytes, new: bytes) -> bool:
-    """Return whether format, files and recipe are the same in both manifests."""
-    try:
-        before, after = json.loads(old), json.loads(new)
-        return all(before[key] == after[key] for key in ("format", "files", "recipe"))
-    except (ValueError, KeyError):
-        return False
 
 
 @pytest.mark.parametrize("version", [1, 2, 99])
@@ -82,24 +71,16 @@ def test_another_format_is_refused_with_the_command_that_rebuilds_the_bundle(tmp
 
 
 def test_a_class_outside_pasand_is_refused_even_with_the_right_checksums(tmp_path: Path) -> None:
-    import hashlib
-
     saved(tmp_path / "b")
-    manifest = json.loads((tmp_path / "b" / bundle_files.MANIFEST).read_text())
-    entry = manifest["files"]["recipe.toml"]
-    file = tmp_path / "b" / entry["file"]
-    file.write_text(file.read_text() + '\n[evil]\nclass = "os:system"\n')
-    entry["sha256"] = manifest["recipe"] = hashlib.sha256(file.read_bytes()).hexdigest()
-    (tmp_path / "b" / bundle_files.MANIFEST).write_text(json.dumps(manifest))
+    rewrite(tmp_path / "b", "recipe.toml", lambda content: content + b'\n[evil]\nclass = "os:system"\n')
     with pytest.raises(InputError, match="only classes of pasand"):
         bundle.read(tmp_path / "b")
 
 
 def test_a_file_outside_the_folder_is_refused(tmp_path: Path) -> None:
     saved(tmp_path / "b")
-    manifest = json.loads((tmp_path / "b" / bundle_files.MANIFEST).read_text())
-    manifest["files"]["recipe.toml"]["file"] = "../../etc/passwd"
-    (tmp_path / "b" / bundle_files.MANIFEST).write_text(json.dumps(manifest))
+    elsewhere = {"file": "../../etc/passwd"}
+    rewrite_manifest(tmp_path / "b", lambda manifest: manifest["files"]["recipe.toml"].update(elsewhere))
     with pytest.raises(InputError, match="own folder"):
         bundle.read(tmp_path / "b")
 

@@ -2,7 +2,7 @@
 
 `manifest.json` lists every other file with its sha256, and file names hold part of that checksum. A save writes new
 files beside the old ones and then replaces the manifest in one step. So a reader always sees a complete bundle, the old
-one or the new one, even if the save is killed.
+one or the new one, even if the save is killed. Of several saves to one folder, one at a time runs.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from safetensors.numpy import save
@@ -23,21 +24,25 @@ from safetensors.numpy import save
 from pasand import __version__, mapped, recipe
 from pasand.bundle_files import (
     MANIFEST,
+    OpenFile,
     check_target,
     file_digest,
     named_by_digest,
+    opened_files,
     publish,
     read_manifest,
     remove_incomplete,
+    saving,
     sweep,
-    verified_files,
+    temporary_name,
     write_file,
+    write_manifest,
 )
-from pasand.contracts import AddsItems, TowerModel
-from pasand.data.dataset import Dataset
+from pasand.contracts import AddsItems, SavesFile, TowerModel
+from pasand.data.dataset import Dataset, Order, Values
 from pasand.data.features import Feature, Features, pack, unpack
 from pasand.data.vocabulary import Vocabulary
-from pasand.errors import InputError
+from pasand.errors import InputError, failure_cause
 from pasand.progress import track
 from pasand.recipe import Assembly
 from pasand.types import Array, Arrays, Mask, Rows
@@ -48,6 +53,15 @@ FORMAT = 3
 """Version of the layout, the only one that is read. Version 3 renamed classes, hyper-parameters and arrays."""
 PACKAGES = ("numpy", "scipy", "numba", "polars", "safetensors")
 """Packages whose versions the manifest records."""
+FEATURE_ARRAYS: dict[str, type[np.generic] | None] = {
+    "categorical": np.int32,
+    "bag": np.int32,
+    "number": np.float32,
+    "text": None,
+    "vector": np.float32,
+    "time": np.int64,
+}
+"""Types of the values of features by kind; None: texts."""
 
 
 @dataclass(frozen=True)
@@ -138,6 +152,18 @@ def write(
     folder = Path(path)
     check_target(folder)
     contents = _contents(assembly, data)
+    try:
+        with saving(folder):
+            _save(folder, contents, assembly, data, {"seed": seed, **(about or {})})
+    except OSError as error:
+        cause = f"cannot be written: {error.strerror or error}"
+        raise InputError(folder, cause=cause, cure="free some space or name another folder") from None
+
+
+def _save(
+    folder: Path, contents: Mapping[str, bytes], assembly: Assembly, data: Dataset, about: Mapping[str, Any]
+) -> None:
+    """Write the files and the manifest, then remove the files of older saves; the folder is locked."""
     files: dict[str, dict[str, str]] = {}
     written: list[Path] = []
 
@@ -145,19 +171,18 @@ def write(
         """Enter a file into the manifest and return its path; None if it is there already."""
         file = named_by_digest(folder, name, digest)
         files[name] = {"file": file.name, "sha256": digest}
-        if file.exists() and file_digest(file) == digest:
+        if _has_digest(file, digest):
             return None
         written.append(file)
         return file
 
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         for name, content in track(contents.items(), "saving", len(contents)):
             file = enter(name, hashlib.sha256(content).hexdigest())
             if file is not None:
                 write_file(file, content)
         for name, part in assembly.stored.items():
-            temporary = folder / f"{name}.index.part"
+            temporary = temporary_name(folder / f"{name}.index")
             try:
                 part.save(temporary)
                 file = enter(f"{name}.index", file_digest(temporary))
@@ -171,31 +196,41 @@ def write(
             "packages": {package: importlib.metadata.version(package) for package in PACKAGES},
             "data": {"name": data.name, "fingerprint": data.fingerprint, "events": len(data)},
             "recipe": assembly.digest,
-            "seed": seed,
             "files": files,
-            **(about or {}),
+            **about,
         }
-        write_file(folder / MANIFEST, json.dumps(manifest, indent=1).encode())
-    except BaseException as error:
+        write_manifest(folder, manifest)
+    except BaseException:
         remove_incomplete(folder, written)
-        if not isinstance(error, OSError):
-            raise
-        cause = f"cannot be written: {error.strerror or error}"
-        raise InputError(folder, cause=cause, cure="free some space or name another folder") from None
+        raise
     sweep(folder, {entry["file"] for entry in files.values()})
+
+
+def _has_digest(file: Path, digest: str) -> bool:
+    """Return whether there is a regular file with this sha256."""
+    try:
+        return file_digest(file) == digest
+    except OSError:
+        return False
 
 
 def read(path: str | Path) -> Bundle:
     """Load a bundle. Its arrays are mapped into memory from the files, which may be replaced or removed afterwards.
 
-    Raises InputError if the folder is not a bundle, is of another format, is incomplete or changed in any byte, or if
-    its recipe names a class outside pasand.
+    Raises InputError if the folder is not a bundle, is of another format, is incomplete or changed in any byte, if its
+    recipe names a class outside pasand, and for whatever else keeps its content from being read.
     """
     folder = Path(path)
-    manifest = read_manifest(folder)
-    _check_format(folder, manifest["format"])
-    with verified_files(folder, manifest["files"]) as files:
-        return Bundle(*_loaded(folder, manifest, files), manifest)
+    _check_format(folder, read_manifest(folder)["format"])
+    try:
+        with opened_files(folder) as (manifest, files):
+            _check_format(folder, manifest["format"])
+            return Bundle(*_loaded(folder, manifest, files), manifest)
+    except InputError:
+        raise
+    except Exception as error:  # whatever a foreign file makes the code fail with
+        cause = f"cannot be read ({failure_cause(error)})"
+        raise InputError(folder, cause=cause, cure="copy it again or fit again") from error
 
 
 def _check_format(folder: Path, version: object) -> None:
@@ -209,31 +244,35 @@ def _check_format(folder: Path, version: object) -> None:
     raise InputError(folder, cause=cause, cure=cure)
 
 
-def _loaded(folder: Path, manifest: dict[str, Any], files: Mapping[str, Future[Path]]) -> tuple[Assembly, Dataset]:
+def _loaded(folder: Path, manifest: dict[str, Any], files: Mapping[str, Future[OpenFile]]) -> tuple[Assembly, Dataset]:
     """Return the content of the files; each file is read only after it is verified."""
 
-    def verified(name: str) -> Path:
+    def verified(name: str) -> OpenFile:
         if name not in files:
             raise InputError(folder, cause=f"the manifest lists no {name}", cure="fit again")
         return files[name].result()
 
-    assembly = recipe.build(verified("recipe.toml").read_text(encoding="utf-8"), where=f"{folder}, recipe")
+    assembly = recipe.build(str(verified("recipe.toml").read(), "utf-8"), where=f"{folder}, recipe")
     if assembly.digest != manifest["recipe"]:
         raise InputError(folder, cause="recipe and manifest do not belong together", cure="fit again")
-    about = json.loads(verified("data.json").read_text(encoding="utf-8"))
-    data = _dataset(mapped.arrays(verified("data.safetensors")), about)
+    about = json.loads(verified("data.json").read())
+    data = verified("data.safetensors").using(lambda file: _dataset(mapped.arrays(file), about))
     for name, part in assembly.fitted.items():
         try:
-            part.load_state(_without_placeholder(mapped.arrays(verified(f"{name}.safetensors"))))
+            part.load_state(_without_placeholder(verified(f"{name}.safetensors").using(mapped.arrays)))
         except KeyError as error:
             raise InputError(folder, cause=f"the state of [{name}] lacks {error}", cure="fit again") from None
     for name, model in assembly.exported.items():
-        graphs = {graph: verified(file).read_bytes() for graph, file in _graph_files(name, files)}
+        graphs = {graph: verified(file).read() for graph, file in _graph_files(name, files)}
         if graphs:
             model.use(graphs)
     for name, stored in assembly.stored.items():
-        stored.load(verified(f"{name}.index"))
+        verified(f"{name}.index").using(partial(_load, stored))
     return assembly, data
+
+
+def _load(stored: SavesFile, file: Path) -> None:
+    stored.load(file)
 
 
 def _contents(assembly: Assembly, data: Dataset) -> dict[str, bytes]:
@@ -271,7 +310,7 @@ def _dataset(arrays: dict[str, Array], about: dict[str, Any]) -> Dataset:
     def under(prefix: str) -> dict[str, Array]:
         return {name[len(prefix) :]: values for name, values in arrays.items() if name.startswith(prefix)}
 
-    return Dataset(
+    data = Dataset(
         name=about["name"],
         users=Vocabulary.unpack(under("users.")),
         items=Vocabulary.unpack(under("items.")),
@@ -287,6 +326,31 @@ def _dataset(arrays: dict[str, Array], about: dict[str, Any]) -> Dataset:
         columns=under("columns."),
         notes=tuple(about["notes"]),
     )
+    _check_data(data)
+    return data
+
+
+def _check_data(data: Dataset) -> None:
+    """Raise ValueError for events of no user or item of the vocabularies, and for features of other shapes or codes."""
+    mapped.check("user", data.user, np.int32, (None,), lowest=0, below=data.n_users)
+    mapped.check("item", data.item, np.int32, (len(data),), lowest=0, below=data.n_items)
+    mapped.check("time", data.time, np.int64, (len(data),))
+    if (np.diff(data.time) < 0).any():
+        raise ValueError("time must not fall")
+    if data.value is not None:
+        mapped.check("value", data.value, np.float32, (len(data),))
+    if data.values not in get_args(Values) or data.order not in get_args(Order):
+        raise ValueError(f"no such meaning of values or of order: {data.values!r}, {data.order!r}")
+    for n, features in ((data.n_users, data.user_features), (data.n_items, data.item_features)):
+        for name, feature in features.items():
+            if len(feature) != n or feature.kind not in FEATURE_ARRAYS:
+                raise ValueError(f"the feature {name!r} is {feature.kind!r} with {len(feature)} values for {n} rows")
+            kind = FEATURE_ARRAYS[feature.kind]
+            if kind is not None:
+                coded = feature.kind in ("categorical", "bag")
+                low, names = (-1, len(feature.names)) if coded else (None, None)
+                shape = (n, None) if feature.kind in ("bag", "vector") else (n,)
+                mapped.check(name, feature.values, kind, shape, lowest=low, below=names)
 
 
 def _safetensors(arrays: Arrays) -> bytes:

@@ -1,7 +1,7 @@
 """Contracts of pasand's components, as protocols: models, indexes, retrievers, filters, stages and metrics.
 
 A class satisfies a contract by having its methods; nothing is inherited or registered. To write a model, implement
-`Model` as a dataclass whose fields are the hyper-parameters. Then add the optional contracts that the model can satisfy,
+`Model` as a dataclass whose fields are the hyper-parameters. Then add the optional contracts that the model can meet,
 such as `Explains` or `AddsItems`: callers test for them with `isinstance`. Shapes use the legend of `pasand.types`.
 """
 

@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import importlib
 import json
+import os
 import re
 import time
 import tomllib
@@ -32,6 +33,8 @@ from pasand.renamed import RENAMED_CLASSES, RENAMED_KEYS, RENAMED_VALUES
 from pasand.types import Rows
 
 PACKAGED = Path(__file__).parent / "recipes"
+ALLOW_NETWORK = "PASAND_ALLOW_NETWORK"
+"""Environment variable that, set to 1, allows recipes to connect to servers; `pasand --allow-network` sets it."""
 BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 """Table names that TOML accepts without quotes."""
 
@@ -252,6 +255,10 @@ def _digest(name: str, table: dict[str, Any], earlier: Mapping[str, str]) -> str
 
 def _component(where: str, table: dict[str, Any], earlier: dict[str, Any]) -> Any:
     cls = component_class(str(table.pop("class")), where=where)
+    if getattr(cls, "uses_network", False) and os.environ.get(ALLOW_NETWORK) != "1":
+        cause = f"{cls.__name__} connects to a server, and recipes may not, since a bundle of others holds one"
+        cure = f"if you trust it, write pasand --allow-network before the name of the command, or set {ALLOW_NETWORK}=1"
+        raise InputError(where, cause=cause, cure=cure)
     names = [field.name for field in dataclasses.fields(cls) if field.init]
     hints = get_type_hints(cls)
     options = {}

@@ -226,7 +226,6 @@ def test_the_version_is_printed(capsys: Output) -> None:
         (["fit", "LOG", "--recipe", "none.toml", "--out", "b"], "classic"),
         (["recommend", "nowhere"], "not a bundle"),
         (["recommend", "BUNDLE", "--history", "zz"], "not an item"),
-        (["tune", "LOG", "--model", "ease", "--grid", "l2=-1,-2"], "all trials failed: EASE: l2"),
         (["data", "get", "nonsense"], "nonsense"),
         (["data", "get", "ml-100k", "--folder", "/proc/none", "--url", "http://127.0.0.1:1/"], "cannot be made"),
         (["data", "get", "ml-100k", "--folder", "nowhere", "--url", "nonsense"], "not a web address"),
@@ -342,13 +341,16 @@ def test_ctrl_c_keeps_what_is_done(tmp_path: Path, arguments: list[str], done: s
     command = [sys.executable, "-c", "from pasand.cli.main import run; run()", *options]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, cwd=tmp_path, stdout=pipe, stderr=pipe, text=True) as process:
-        assert process.stderr is not None
-        while done not in process.stderr.readline():  # rows are printed as they finish
-            assert process.poll() is None
-        written = json.loads((tmp_path / "out.json").read_text())
-        time.sleep(0.3)
-        process.send_signal(signal.SIGINT)
-        output, error = process.communicate(timeout=60)
+        try:
+            assert process.stderr is not None
+            while done not in process.stderr.readline():  # rows are printed as they finish
+                assert process.poll() is None
+            written = json.loads((tmp_path / "out.json").read_text())
+            time.sleep(0.3)
+            process.send_signal(signal.SIGINT)
+            output, error = process.communicate(timeout=100)
+        finally:
+            process.kill()
     assert process.returncode == 130, error
     assert "stopped" in error
     found = json.loads((tmp_path / "out.json").read_text())

@@ -19,17 +19,16 @@ COMMAND = re.compile(r"(?:`|with: |try: )pasand ([a-z]+)(?: ([a-z]+))?([^`\n]*)"
 
 
 def options() -> dict[str, set[str]]:
-    """Return the options of every command by its name, such as "data check"."""
+    """Return the options of every command by its name, such as "data check"; those of `pasand` itself by ""."""
     found: dict[str, set[str]] = {}
 
     def collect(command: object, words: tuple[str, ...]) -> None:
         members = getattr(command, "commands", None)
+        parameters = getattr(command, "params", [])
+        found[" ".join(words)] = {o for p in parameters for o in [*p.opts, *p.secondary_opts] if o.startswith("-")}
         if members is not None:
             for name, member in members.items():
                 collect(member, (*words, name))
-            return
-        parameters = getattr(command, "params", [])
-        found[" ".join(words)] = {o for p in parameters for o in [*p.opts, *p.secondary_opts] if o.startswith("-")}
 
     collect(typer.main.get_command(application()), ())
     return found
@@ -53,7 +52,7 @@ def messages() -> Iterator[tuple[str, str]]:
 
 def test_options_in_messages_exist() -> None:
     known = options()
-    every = {option for own in known.values() for option in own} | {"--help", "--version"}
+    every = {option for own in known.values() for option in own} | {"--help"}
     named = [(file, text, option) for file, text in messages() for option in OPTION.findall(text)]
     assert len(named) > 40
     wrong = [(file, option, text) for file, text, option in named if option not in every]

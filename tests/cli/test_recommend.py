@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 
 from pasand import bundle, recipe
+from pasand.cli.recommend import history_items
 from pasand.data.dataset import Dataset
 from pasand.data.features import Feature
 from tests.cli.test_commands import Output, pasand
-from tests.logs import tastes
+from tests.logs import log, tastes
 
 LANGUAGES = ("Bengali", "Hindi", "Tamil")
 
@@ -223,3 +224,32 @@ def test_a_deep_bundle_recommends_and_is_extended_without_torch(deep: Path, tmp_
         arguments = [command, deep, tmp_path / "items.csv", "--out", tmp_path / "more"]
     done = subprocess.run([sys.executable, "-c", WITHOUT_TORCH, *arguments], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_history_items_may_hold_commas_quotes_and_spaces() -> None:
+    ids = ["a", "b", "a,b", " a", 'say "x"', "c d"]
+    named = log([("ann", item, time, 5.0) for time, item in enumerate(ids)])
+    for texts, expected in (
+        (["a,b"], ["a", "b"]),
+        (['"a,b",a'], ["a,b", "a"]),
+        (["a", '"a,b"', "b"], ["a", "a,b", "b"]),
+        ([" a,b"], [" a", "b"]),
+        (["b, c d"], ["b", "c d"]),
+        (["b,  a"], ["b", "a"]),
+        (['say "x",b'], ['say "x"', "b"]),
+        (["unknown , a"], ["unknown", " a"]),
+        ([], []),
+    ):
+        assert history_items(named, texts) == expected
+
+
+def test_an_item_with_a_comma_is_given_as_history(tmp_path: Path, capsys: Output) -> None:
+    events = [(f"u{n % 9}", item, n, 5.0) for n, item in enumerate(["Good, Bad", " x", "x", "y", "z"] * 9)]
+    data = log(events)
+    bundle.write(tmp_path / "b", recipe.read("classic").fit(data, seed=0), data, seed=0)
+    response = recommended(capsys, tmp_path / "b", "--history", '"Good, Bad"', "--history", " x")
+    assert response["history"] == 2
+    assert {line["item_id"] for line in response["items"]} == {"x", "y", "z"}
+    assert pasand("recommend", tmp_path / "b", "--history", "Good, Bad") == 2
+    assert "one with a comma in double quotes" in " ".join(capsys.readouterr().err.split())
+    assert pasand("explain", tmp_path / "b", "--item", "x", "--history", '"Good, Bad"') == 0

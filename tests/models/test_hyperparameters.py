@@ -106,6 +106,7 @@ KNOWN = {
     "user_features": "user features that are read",
     "validation_share": "share of ratings in the validation split",
     "warm": "retriever for queries with a long history",
+    "weighting": "how the strength of an event becomes a weight",
     "weights": "weight of each model or retriever",
     "window_days": "days before the newest event that count",
 }

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import httpx
 import pytest
@@ -54,8 +54,17 @@ def free_port() -> int:
 
 
 @contextmanager
-def serving(bundle: Path, folder: Path, *options: str, environment: dict[str, str] | None = None) -> Iterator[Served]:
-    """Give a service of a bundle that keeps its state in a folder; it is ended by SIGTERM if it still runs."""
+def serving(
+    bundle: Path,
+    folder: Path,
+    *options: str,
+    environment: dict[str, str] | None = None,
+    output_to: IO[bytes] | int | None = None,
+) -> Iterator[Served]:
+    """Give a service of a bundle that keeps its state in a folder; it is ended by SIGTERM if it still runs.
+
+    Its output goes to a file, or to `output_to`.
+    """
     port = free_port()
     folder.mkdir(parents=True, exist_ok=True)
     output = folder / "output"
@@ -73,8 +82,8 @@ def serving(bundle: Path, folder: Path, *options: str, environment: dict[str, st
     with output.open("ab") as file:
         process = subprocess.Popen(
             [*command, "--folder", str(folder / "state"), *options],
-            stdout=file,
-            stderr=file,
+            stdout=file if output_to is None else output_to,
+            stderr=file if output_to is None else output_to,
             env={**os.environ, **(environment or {})},
         )
     served = Served(process, f"http://127.0.0.1:{port}", folder, output)

@@ -31,17 +31,17 @@ def scores_of(value: Any) -> Iterator[Any]:
             yield from scores_of(one)
 
 
-def test_extreme_numbers_harm_nobody(service: Served) -> None:
+def test_extreme_numbers_do_not_affect_other_clients(service: Served) -> None:
     about = service.request("GET", "/v1/about")
     innocent: list[int] = []
     ended = threading.Event()
 
-    def ask() -> None:
+    def send() -> None:
         with httpx.Client(base_url=service.url, timeout=30) as client:
             while not ended.is_set() or len(innocent) < 5:
                 innocent.append(client.post("/v1/recommend", json={"user_id": about["examples"][0]}).status_code)
 
-    thread = threading.Thread(target=ask)
+    thread = threading.Thread(target=send)
     thread.start()
     statuses = set()
     for number in HUGE:
@@ -79,7 +79,7 @@ def _quoted(name: str) -> str:
     return "".join(f"%{byte:02X}" for byte in name.encode())
 
 
-def test_ids_that_nobody_could_name_are_refused(service: Served) -> None:
+def test_ids_outside_the_rule_are_refused(service: Served) -> None:
     for name in ("a\n", "\n", " a", "x" * 257, ""):
         error = service.request("POST", "/v1/events", 422, json={"user_id": name, "item_id": "PK"})["error"]
         assert error["field"] == "user_id"

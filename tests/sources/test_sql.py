@@ -6,8 +6,10 @@ import os
 import sqlite3
 import subprocess
 import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import closing
+from hashlib import md5
 from pathlib import Path
 
 import pytest
@@ -90,6 +92,16 @@ def test_postgresql_equals_csv(server: str, fingerprint: str) -> None:
     assert data.fingerprint == fingerprint
     assert "secret" not in data.name
     assert load(server, table="public.ratings").fingerprint == fingerprint
+    typed = (
+        "select md5(n::text)::uuid as user_id, decode(lpad(to_hex(n), 2, '0'), 'hex') as item_id, n % 3 = 0 as rating, "
+        "array[n] as tags, jsonb_build_object('n', n) as facts from generate_series(97, 126) n"
+    )
+    uuids = load(server, query=typed)
+    assert uuids.users.series.to_list() == sorted(
+        str(uuid.UUID(md5(str(n).encode()).hexdigest())) for n in range(97, 127)
+    )
+    assert uuids.items.series.to_list() == [chr(n) for n in range(97, 127)]
+    assert (uuids.values, int(uuids.is_positive.sum())) == ("rating", 10)
     datetimes = "select user_id, item_id, rating, to_timestamp(timestamp) as timestamp from ratings"
     assert load(server, query=datetimes).fingerprint == fingerprint
     with pytest.raises(InputError, match=r"the database reports: .*absent") as error:

@@ -17,6 +17,7 @@ from pasand.cli.source import (
     PROTOCOL,
     QUERY,
     SOURCE,
+    VALUE_AS,
     opened,
     protocol_of,
 )
@@ -67,6 +68,7 @@ def command(
     positive_from: float | None = POSITIVE_FROM,
     column: list[str] = COLUMN,
     impressions: str | None = IMPRESSIONS,
+    value_as: str | None = VALUE_AS,
     json: Path | None = typer.Option(None, help='Write all results as JSON to a file; "-": standard output.'),
     report: Path | None = typer.Option(None, help="Write a report with plots to this HTML file."),
 ) -> None:
@@ -81,18 +83,26 @@ def command(
     printed: set[str] = set()
 
     def kept(comparison: Comparison) -> None:
-        """Print the new result, and write the results so far as JSON."""
+        """Write the results so far as JSON, and print the new one."""
+        if not console.quiet(json):
+            console.write_json(json, comparison.as_json())
         for result in comparison.results:
             if result.name not in printed:
                 value = result.evaluation.overall[comparison.main_metric]
                 figures = f"{comparison.main_metric} {value}; fitted in {result.fit_seconds:.2f} s"
                 console.errors.print(f"{result.name}: {figures}", soft_wrap=True)
                 printed.add(result.name)
-        if not console.quiet(json):
-            console.write_json(json, comparison.as_json())
 
     with console.progress():
-        data = opened(source, query, positive_from, column, impressions=impressions, quiet=console.quiet(json))
+        data = opened(
+            source,
+            query,
+            positive_from,
+            column,
+            impressions=impressions,
+            value_as=value_as,
+            quiet=console.quiet(json),
+        )
         named = models.split(",") if models else None
         chosen = contenders(data, named, console.assignments(set_, "--set"), seed, parts=parts)
         components = [component for contender in chosen for component in contender.components]
@@ -131,17 +141,19 @@ def contenders(
     """Return the models and recipes of these names with changed hyper-parameters; None: models that suit the data."""
     from pasand import models
     from pasand import recipe as recipes
+    from pasand.data.memory_estimate import free_bytes
     from pasand.evaluation.compare import RECENT, model_entry
     from pasand.evaluation.recipe_entries import ComponentCache, recipe_entry, with_parts
     from pasand.evaluation.search_space import TunableRecipe, single_values, with_hyperparameters
-    from pasand.models.classical.ease import memory_free, memory_needed
+    from pasand.models.classical.ease import EASE
 
     changes = dict(changes or {})
     if names is None:
         names = [name for name in MODELS if name != "biased_mf" or data.values == "rating"]
-        if data.n_items > MANY_ITEMS or memory_needed(data.n_items) > memory_free() // 2:
-            size = memory_needed(data.n_items) / 1e9
-            message = f"ease is left out: {data.n_items:,} items need minutes and {size:.1f} GB; name it in --models"
+        needed, free = EASE().memory_needed(data), free_bytes()
+        if data.n_items > MANY_ITEMS or (free is not None and needed > free // 2):
+            size = f"{needed / 1e9:.1f} GB"
+            message = f"ease is left out: {data.n_items:,} items need minutes and {size}; name it in --models"
             console.errors.print(message, markup=False)
             names = [name for name in names if name != "ease"]
     chosen: list[Entry] = []

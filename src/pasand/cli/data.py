@@ -7,7 +7,7 @@ from pathlib import Path
 import typer
 
 from pasand.cli import console
-from pasand.cli.source import COLUMN, IMPRESSIONS, POSITIVE_FROM, QUERY, SOURCE, options
+from pasand.cli.source import COLUMN, IMPRESSIONS, POSITIVE_FROM, QUERY, SOURCE, VALUE_AS, options
 
 app = typer.Typer(no_args_is_help=True, help="Download public data sets, and check logs.")
 
@@ -35,13 +35,14 @@ def check(
     positive_from: float | None = POSITIVE_FROM,
     column: list[str] = COLUMN,
     impressions: str | None = IMPRESSIONS,
+    value_as: str | None = VALUE_AS,
     json: Path | None = typer.Option(None, help='Write the report as JSON to a file; "-": standard output.'),
 ) -> None:
     """Report the size and contents of a log, and suspicious values in it."""
     from pasand.data import check as checks
     from pasand.sources import open_log
 
-    chosen = options(query, positive_from, column, impressions)
+    chosen = options(query, positive_from, column, impressions, value_as)
     with console.progress():
         report = checks.check(open_log(source, chosen), chosen)
     if not console.quiet(json):

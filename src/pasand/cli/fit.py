@@ -8,7 +8,7 @@ from shlex import quote
 import typer
 
 from pasand.cli import console
-from pasand.cli.source import COLUMN, IMPRESSIONS, POSITIVE_FROM, QUERY, SOURCE, opened
+from pasand.cli.source import COLUMN, IMPRESSIONS, POSITIVE_FROM, QUERY, SOURCE, VALUE_AS, opened
 from pasand.errors import InputError
 
 
@@ -28,6 +28,7 @@ def command(
     positive_from: float | None = POSITIVE_FROM,
     column: list[str] = COLUMN,
     impressions: str | None = IMPRESSIONS,
+    value_as: str | None = VALUE_AS,
     state_upto: int | None = typer.Option(
         None,
         min=0,
@@ -58,7 +59,15 @@ def command(
     if checkpoints.resumable(kept):
         console.errors.print(f"resuming training from {kept}", markup=False, soft_wrap=True)
     with console.progress():
-        data = opened(source, query, positive_from, column, impressions=impressions, quiet=console.quiet(json))
+        data = opened(
+            source,
+            query,
+            positive_from,
+            column,
+            impressions=impressions,
+            value_as=value_as,
+            quiet=console.quiet(json),
+        )
         if assembly is None:
             name, cause = default_recipe.for_data(data)
             console.errors.print(f"recipe {name}: {cause}", markup=False, soft_wrap=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 import pkgutil
 import sys
 from collections.abc import Sequence
@@ -36,7 +37,14 @@ def application(only: str | None = None) -> typer.Typer:
     )
 
     @app.callback(invoke_without_command=True)
-    def version(show: bool = typer.Option(False, "--version", help="Print the version and exit.")) -> None:
+    def options(
+        show: bool = typer.Option(False, "--version", help="Print the version and exit."),
+        allow_network: bool = typer.Option(
+            False, "--allow-network", help="Let recipes, also those of bundles, connect to the servers that they name."
+        ),
+    ) -> None:
+        if allow_network:
+            os.environ["PASAND_ALLOW_NETWORK"] = "1"  # for the processes that the command starts, too
         if show:
             print(pasand.__version__)
             raise typer.Exit

@@ -100,14 +100,19 @@ def with_items(bundle: Bundle, table: Path) -> Bundle:
     Raises InputError for a table that cannot be read, an item that is in the catalogue already, and a column that
     cannot be read as the feature of that name.
     """
+    from pasand.data import ids
     from pasand.data.encoding.cells import as_ids
     from pasand.data.encoding.feature_kinds import features_of
     from pasand.data.log import Options
     from pasand.data.vocabulary import Vocabulary
+    from pasand.errors import InputError
     from pasand.sources.tables import feature_table
 
     lines = feature_table(table, Options())
     new = Vocabulary(as_ids(lines["id"], whole_numbers=True).drop_nulls())
+    for item in new.series:
+        if (found := ids.fault(item)) is not None:
+            raise InputError(table, value=item, cause=f"an id of an item is invalid: {found}", cure=ids.RULE)
     kinds = {name: feature.kind for name, feature in bundle.data.item_features.items()}
     features, _ = features_of(new, lines, kinds, "items", list(kinds), str(table))
     return bundle.add_items(new.series.to_list(), features)

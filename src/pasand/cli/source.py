@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import typer
 from rich.text import Text
 
 from pasand.cli import console
-from pasand.data.dataset import Dataset
+from pasand.data.dataset import Dataset, Values
 from pasand.data.log import Options
 from pasand.errors import InputError
 
@@ -17,11 +17,19 @@ if TYPE_CHECKING:
     from pasand.evaluation.protocols import SplitsData
 
 SOURCE = typer.Argument(
-    ..., help="Log of events: a file, a folder, a database URL (with --query), or a name: bollywood, ml-100k, ml-1m ..."
+    ...,
+    help="Log of events: a file, a folder, - for standard input, a database URL (with --query), or a name: bollywood, "
+    "ml-100k, ml-1m ...",
 )
 QUERY = typer.Option(None, help="SQL query that returns the events, for a database.")
 POSITIVE_FROM = typer.Option(
     None, help="Lowest rating that counts as positive; by default three quarters of the rating scale."
+)
+
+VALUE_AS = typer.Option(
+    None,
+    help="Read the value column as ratings, or as strengths such as play counts: rating or strength; by default "
+    "inferred from its name and values, and printed.",
 )
 
 COLUMN = typer.Option(
@@ -46,7 +54,11 @@ HISTORIES = typer.Option(
 
 
 def options(
-    query: str | None, positive_from: float | None, columns: list[str], impressions: str | None = None
+    query: str | None,
+    positive_from: float | None,
+    columns: list[str],
+    impressions: str | None = None,
+    value_as: str | None = None,
 ) -> Options:
     """Return the options for reading a log; raises InputError for a role that columns do not have."""
     chosen = dict(console.assignments(columns, "--column"))
@@ -58,11 +70,15 @@ def options(
     if wrong:
         cure = "write user, item, time or value"
         raise InputError("--column", value=wrong[0], cause="events have no such column", cure=cure)
+    if value_as not in (None, "rating", "strength"):
+        cause, cure = "the value of an event has no such meaning", "write rating or strength"
+        raise InputError("--value-as", value=value_as, cause=cause, cure=cure)
     return Options(
         user=chosen.get("user"),
         item=chosen.get("item"),
         time=chosen.get("time"),
         value=chosen.get("value"),
+        values=cast(Values | None, value_as),
         query=query,
         positive_from=positive_from,
         impressions=impressions,
@@ -77,13 +93,14 @@ def opened(
     columns: list[str],
     *,
     impressions: str | None = None,
+    value_as: str | None = None,
     quiet: bool = False,
 ) -> Dataset:
     """Return the dataset of a log, and print its size and how its columns were interpreted."""
     from pasand.data.encoding.encode import encode
     from pasand.sources import open_log
 
-    chosen = options(query, positive_from, columns, impressions)
+    chosen = options(query, positive_from, columns, impressions, value_as)
     data = encode(open_log(source, chosen), chosen)
     if not quiet:
         sizes = f"{len(data):,} events of {data.n_users:,} users and {data.n_items:,} items"

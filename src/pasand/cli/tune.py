@@ -38,6 +38,7 @@ def command(
     positive_from: float | None = log.POSITIVE_FROM,
     column: list[str] = log.COLUMN,
     impressions: str | None = log.IMPRESSIONS,
+    value_as: str | None = log.VALUE_AS,
     json: Path | None = typer.Option(None, help='Write all trials as JSON to a file; "-": standard output.'),
     write: Path | None = typer.Option(None, help="Write the recipe with the best options to this TOML file."),
     report: Path | None = typer.Option(None, help="Write a report with the learning curves to this HTML file."),
@@ -73,16 +74,24 @@ def command(
             )
 
     def kept(tuning: Tuning) -> None:
-        """Print the last trial and the best one so far, and write the trials so far as JSON."""
+        """Write the trials so far as JSON, and print the last trial and the best one so far."""
+        if not console.quiet(json):
+            console.write_json(json, tuning.as_json())
         last, best = tuning.trials[-1], tuning.best
         result = f"failed: {last.failure}" if last.failure else f"{tuning.metric} {last.validation[tuning.metric]}"
         so_far = f"best so far: {settings(best)}, {best.validation[tuning.metric].mean:.4f}"
         console.errors.print(f"trial {len(tuning.trials)}: {settings(last)}: {result}; {so_far}", soft_wrap=True)
-        if not console.quiet(json):
-            console.write_json(json, tuning.as_json())
 
     with console.progress():
-        data = log.opened(source, query, positive_from, column, impressions=impressions, quiet=console.quiet(json))
+        data = log.opened(
+            source,
+            query,
+            positive_from,
+            column,
+            impressions=impressions,
+            value_as=value_as,
+            quiet=console.quiet(json),
+        )
         if not isinstance(configured, search_space.TunableRecipe):
             console.errors.print(str(training_memory(data, [configured])), markup=False)
         rates = isinstance(configured, PredictsRatings) and data.values == "rating"

@@ -137,7 +137,8 @@ def unpack(arrays: Arrays, description: Mapping[str, Mapping[str, object]]) -> d
         names = fields["names"]
         assert isinstance(names, list)
         text = fields["kind"] == "text"
-        values: Any = TextArray(PackedTexts(arrays[f"{name}.bytes"], arrays[f"{name}.ends"])) if text else arrays[name]
+        packed = PackedTexts.stored(arrays[f"{name}.bytes"], arrays[f"{name}.ends"]) if text else None
+        values: Any = arrays[name] if packed is None else TextArray(packed)
         feature = Feature(kind="text", values=values, names=tuple(names))
         features[name] = replace(feature, kind=fields["kind"])  # type: ignore[arg-type]
     return features

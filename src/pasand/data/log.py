@@ -70,6 +70,8 @@ class ImpressionTable:
     """Original name of each of these columns, for messages."""
     first_row: int = 1
     """Number of the first row in messages."""
+    blank_lines: bool = False
+    """Whether a row without any cell is a blank line, which is skipped."""
     distinct: bool = False
     """Whether the impressions are known to have no duplicates."""
     notes: tuple[str, ...] = ()
@@ -105,6 +107,8 @@ class Log:
     """Original names of `user`, `item`, `time` and `value`, for messages."""
     first_row: int = 1
     """Number of the first event in messages."""
+    blank_lines: bool = False
+    """Whether a row without any cell is a blank line, which is skipped."""
     notes: tuple[str, ...] = ()
     """Sentences about how the source was read: which column is which."""
     impressions: ImpressionTable | None = None

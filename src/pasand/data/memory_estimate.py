@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pasand.data.dataset import Dataset
+from pasand.errors import InputError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,22 +42,23 @@ class Estimate:
         return text
 
 
-def estimate(data: Dataset, *, dimensions: int = 0, copies: int = 3, item_matrices: int = 0) -> Estimate:
-    """Return the memory that training needs, and the memory that is free.
-
-    `dimensions` is the number of float32 parameters per user and per item, and `copies` the number of copies of them:
-    three for the parameters, the gradient (or linear system) and the best epoch, five with Adam's two running means,
-    six with a weight average. `item_matrices` is the number of float64 matrices of items by items: two for EASE and
-    for dense item neighbours.
-    """
+def estimate(data: Dataset, *, model: int = 0) -> Estimate:
+    """Return the memory that training needs, of which `model` bytes beside the data, and the memory that is free."""
     events = 4 + 4 + 8 + (0 if data.value is None else 4) + 4 * len(data.columns)
     # by user: event and item; the sparse matrix twice, by rows and by columns
     groups = (8 + 4) + 2 * (4 + 4)
     data_bytes = len(data) * (events + groups) + 8 * (data.n_users + data.n_items)
     if data.impressions is not None:
         data_bytes += data.impressions.nbytes
-    model = copies * 4 * dimensions * (data.n_users + data.n_items) + 8 * item_matrices * data.n_items**2
     return Estimate(data=data_bytes, model=model, free=free_bytes())
+
+
+def require_memory(model: str, data: Dataset, needed: int, cure: str) -> None:
+    """Raise InputError if fitting a model needs more bytes than are free."""
+    free = free_bytes()
+    if free is not None and needed > free:
+        cause = f"{model} needs {_size(needed)} for {data.n_items:,} items squared, {_size(free)} are free"
+        raise InputError(data.name, cause=cause, cure=cure)
 
 
 def free_bytes() -> int | None:

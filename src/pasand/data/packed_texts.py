@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from pasand.mapped import check, check_offsets
 from pasand.types import Array, Mask, Offsets, Rows
 
 FEW = 8
@@ -32,6 +33,13 @@ class PackedTexts:
         encoded = [text.encode() for text in texts]
         ends = np.cumsum([len(text) for text in encoded], dtype=np.int64)
         return cls(np.frombuffer(b"".join(encoded), np.uint8), ends)
+
+    @classmethod
+    def stored(cls, data: Array, ends: Offsets) -> PackedTexts:
+        """Return the texts of arrays from a file; raises ValueError unless their ends rise to the number of bytes."""
+        check("the bytes of texts", data, np.uint8, (None,))
+        check_offsets("the ends of texts", ends, len(data))
+        return cls(data, ends)
 
     def __len__(self) -> int:
         return len(self._ends)

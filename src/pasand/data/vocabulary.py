@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from pasand.data.packed_texts import PackedTexts
+from pasand.mapped import check
 from pasand.types import Array, Arrays, Rows
 
 MAX_APPENDED = 1024
@@ -45,9 +46,13 @@ class Vocabulary:
 
     @classmethod
     def unpack(cls, arrays: Arrays) -> Vocabulary:
-        """Return the vocabulary of the arrays that `pack` returned; ids are read from these arrays without a copy."""
-        packed = PackedTexts(arrays["bytes"], arrays["ends"])
+        """Return the vocabulary of the arrays that `pack` returned; ids are read from these arrays without a copy.
+
+        Raises ValueError for arrays that it cannot have returned.
+        """
+        packed = PackedTexts.stored(arrays["bytes"], arrays["ends"])
         order = arrays["order"] if "order" in arrays else np.arange(len(packed), dtype=np.int32)
+        check("the order of ids", order, np.int32, (None,), lowest=0, below=len(packed))
         if len(order) != len(packed) or not packed.is_sorted(order):  # older bundles have no order
             return cls.in_order(packed.texts())
         vocabulary = cls(())

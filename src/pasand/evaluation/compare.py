@@ -269,7 +269,7 @@ def compare(
 
 
 def _evaluated(entry: Entry, splits: Sequence[Split], names: Sequence[str], seed: int, isolate: bool) -> Result:
-    """Return the result of one entry, evaluated in another process if that is asked for or memory is scarce."""
+    """Return the result of one entry, evaluated in another process with `isolate` or where memory is scarce."""
     memory = training_memory(splits[0].train, entry.components)
     check_memory(memory, entry.name)
     if isolate or is_near_limit(memory):

@@ -9,9 +9,8 @@ from pathlib import Path
 from pasand.data.dataset import Dataset
 from pasand.data.memory_estimate import Estimate, estimate
 from pasand.errors import InputError
-from pasand.models.classical.ease import EASE
+from pasand.models.deep_model import DeepModel
 from pasand.models.dimensions import default_dimensions
-from pasand.models.towers.tower import DeepTower
 
 STATUS = Path("/proc/self/status")
 CLEAR = Path("/proc/self/clear_refs")
@@ -45,18 +44,22 @@ def _peak_of_process() -> float:
 
 def training_memory(data: Dataset, models: Iterable[object]) -> Estimate:
     """Return the estimated peak memory of fitting these models to the data, one after another."""
-    models = list(models)
-    tables = [  # copies of the parameters while training, and dimensions
-        (
-            5 + (model.averaging > 0) if isinstance(model, DeepTower) else 3,
-            model.dimensions or default_dimensions(data.n_items),
-        )
-        for model in models
-        if hasattr(model, "dimensions")
-    ]
-    copies, dimensions = max(tables, key=lambda table: table[0] * table[1], default=(3, 0))
-    matrices = 2 if any(isinstance(model, EASE) for model in models) else 0
-    return estimate(data, dimensions=dimensions, copies=copies, item_matrices=matrices)
+    return estimate(data, model=max((_needed(data, model) for model in models), default=0))
+
+
+def _needed(data: Dataset, model: object) -> int:
+    """Return the bytes that a model needs beside the data: its own forecast, or copies of its table of vectors.
+
+    The copies are three for the parameters, the gradient (or linear system) and the best epoch, five with Adam's two
+    running means, six with a weight average; 0 for a model without vectors.
+    """
+    forecast = getattr(model, "memory_needed", None)
+    if forecast is not None:
+        return int(forecast(data))
+    if not hasattr(model, "dimensions"):
+        return 0
+    copies = 5 + (model.averaging > 0) if isinstance(model, DeepModel) else 3
+    return int(copies * 4 * (model.dimensions or default_dimensions(data.n_items)) * (data.n_users + data.n_items))
 
 
 def check_memory(needed: Estimate, where: str) -> None:

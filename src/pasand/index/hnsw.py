@@ -10,6 +10,7 @@ import faiss
 import numpy as np
 from numpy.random import Generator
 
+from pasand.index.index_checks import check_graph
 from pasand.index.index_files import (
     append_metadata,
     check_rows,
@@ -17,6 +18,7 @@ from pasand.index.index_files import (
     last_positions,
     padded_candidates,
     read_metadata,
+    reading,
     sorted_exclusions,
     writing,
 )
@@ -144,10 +146,12 @@ class HNSW:
 
         Raises InputError where the file cannot be read, is not an index, is of another kind, or is truncated.
         """
-        metadata = read_metadata(path, type(self).__name__)
-        self._index, self._mapped = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC), True
-        self._metadata = {name: metadata[name] for name in ("scale", "length", "ef_search", "recall")}
-        self._rows = metadata["rows"]
+        with reading(path):
+            found = read_metadata(path, type(self).__name__)
+            metadata = {name: found[name] for name in ("scale", "length", "ef_search", "recall")}
+            index: Any = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
+            check_graph(index, found["rows"], metadata)
+        self._index, self._mapped, self._metadata, self._rows = index, True, metadata, found["rows"]
         return self
 
     def _require_built(self) -> None:

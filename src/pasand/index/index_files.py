@@ -12,7 +12,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from pasand.errors import InputError
+from pasand.errors import InputError, failure_cause
 from pasand.types import Array, Candidates, Rows, Vectors
 
 MAGIC = b"pasandix"
@@ -66,6 +66,18 @@ def padded_candidates(items: Rows, scores: Array, k: int) -> Candidates:
         items = np.pad(items, padding, constant_values=-1)
         scores = np.pad(scores, padding, constant_values=-np.inf)
     return Candidates(items=items, scores=scores)
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Raise InputError where the body finds that the file's content is no whole index, by whatever exception."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:  # faiss has no common exception, and a foreign file can cause many
+        cause = f"cannot be read as an index ({failure_cause(error)})"
+        raise InputError(path, cause=cause, cure="give a complete file saved by this kind of index") from error
 
 
 @contextmanager

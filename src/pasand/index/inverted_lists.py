@@ -14,6 +14,7 @@ from numba import njit
 from numpy.random import Generator
 
 from pasand.errors import InputError
+from pasand.index.index_checks import check_lists
 from pasand.index.index_files import (
     append_metadata,
     check_rows,
@@ -21,6 +22,7 @@ from pasand.index.index_files import (
     last_positions,
     padded_candidates,
     read_metadata,
+    reading,
     sorted_exclusions,
     writing,
 )
@@ -153,9 +155,12 @@ class InvertedLists(ABC):
 
         Raises InputError where the file cannot be read, is not an index, is of another kind, or is truncated.
         """
-        metadata = read_metadata(path, type(self).__name__)
-        self._index, self._mapped = faiss.read_index(str(path), faiss.IO_FLAG_MMAP), True
-        self._metadata = {name: metadata[name] for name in SAVED_ARRAYS}
+        with reading(path):
+            found = read_metadata(path, type(self).__name__)
+            metadata = {name: found[name] for name in SAVED_ARRAYS}
+            index: Any = faiss.read_index(str(path), faiss.IO_FLAG_MMAP)
+            check_lists(index, metadata)
+        self._index, self._mapped, self._metadata = index, True, metadata
         self._refresh_addresses()
         return self
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -43,6 +43,8 @@ class Milvus:
     correct for any mask, but slow for one that allows half of a million items. A query returns at most 16,384 items.
     """
 
+    uses_network: ClassVar[bool] = True
+    """Whether a recipe may name the class only if `recipe.ALLOW_NETWORK` is set."""
     uri: str = "http://localhost:19530"
     """Address of the server, or a local file "NAME.db"; the token is taken from PASAND_MILVUS_TOKEN."""
     collection: str = "pasand"

@@ -7,6 +7,7 @@ import os
 import secrets
 from pathlib import Path
 
+from pasand.bundle_files import sync_folder
 from pasand.errors import InputError
 
 NAME = "bundles.json"
@@ -26,21 +27,18 @@ def read(file: Path) -> dict[str, str]:
 
 
 def write(file: Path, name: str, folder: str) -> None:
-    """Record the folder of a variant's bundle in one atomic step; every worker, and the next start, follows it."""
+    """Record the folder of a variant's bundle in one atomic step; every worker, and the next start, follows it.
+
+    Raises OSError, and leaves the file as it was, where it cannot be written.
+    """
     content = {"variants": read(file) | {name: folder}}
     part = file.with_suffix(f".{secrets.token_hex(4)}.part")
-    with part.open("w", encoding="utf-8") as opened:
-        json.dump(content, opened)
-        opened.flush()
-        os.fsync(opened.fileno())
-    part.replace(file)
-    sync_folder(file.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Flush a folder's entries to the disk, so that they survive a power failure."""
-    handle = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(handle)
+        with part.open("w", encoding="utf-8") as opened:
+            json.dump(content, opened)
+            opened.flush()
+            os.fsync(opened.fileno())
+        part.replace(file)
     finally:
-        os.close(handle)
+        part.unlink(missing_ok=True)
+    sync_folder(file.parent)

@@ -27,8 +27,8 @@ class ForgottenUsers:
                 cure = "restore it from a backup; without it, bundles use the histories of forgotten users again"
                 raise InputError(file, cause=f"cannot be read: {error}", cure=cure) from None
 
-    def __contains__(self, user: str) -> bool:
-        return bool(self._digests) and digest(user) in self._digests
+    def __contains__(self, user: object) -> bool:
+        return bool(self._digests) and isinstance(user, str) and digest(user) in self._digests
 
     def add(self, digests: Iterable[bytes]) -> None:
         """Add digests, in the file durably; raises OSError if it cannot be written."""

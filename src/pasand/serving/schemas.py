@@ -311,7 +311,7 @@ def _explained(message: str) -> str:
 
 
 class _Keys(Struct):
-    """The keys of a body that tell its kind, whatever else it holds."""
+    """The keys of a body that decide its kind, whatever else it holds."""
 
     requests: Raw | UnsetType = UNSET
     events: Raw | UnsetType = UNSET

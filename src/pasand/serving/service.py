@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import secrets
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import time
-from typing import Any
 
 from pasand.bundle import Bundle
+from pasand.bundle_files import read_manifest
 from pasand.contracts import Index
-from pasand.errors import InputError
+from pasand.errors import InputError, failure_cause
 from pasand.serving import active_bundles, forgotten, schemas
 from pasand.serving.clock import Clock
 from pasand.serving.engine.batching import Batcher
@@ -109,6 +109,8 @@ class Service:
         self.ready = False
         self.previous: dict[str, str] = {}
         """Folder of the bundle that each variant used before the current one."""
+        self.not_followed: dict[str, str] = {}
+        """Why a variant keeps its bundle although another should be in use, by variant; "": why none is looked for."""
         self._state_error: contract.StateUnavailable | None = None
         self._swapping = asyncio.Lock()
         self._reported_impressions: dict[str, int] = {}
@@ -132,11 +134,19 @@ class Service:
         async with self._swapping:
             old = self.engine.variant_named(name)
             path = old.folder if folder is None else str(Path(folder).absolute())
-            result = await self._swap(old, path)
+            result = await self._swap(old, path, lambda: self._record(old.name, path))
             self.previous[old.name] = old.folder
-            active_bundles.write(self.bundles_file, old.name, path)
             self._seen_versions = self._versions()
             return result
+
+    def _record(self, name: str, folder: str) -> None:
+        """Write down which bundle a variant uses from now on; raises RequestError where that fails."""
+        try:
+            active_bundles.write(self.bundles_file, name, folder)
+        except (OSError, InputError) as error:
+            logger.error("the bundle is kept, since %s cannot be written: %s", self.bundles_file, error)
+            cause = f"{active_bundles.NAME} cannot be written, so the bundle in use is kept; the cause is logged"
+            raise RequestError(503, "not_recorded", cause) from None
 
     async def rollback(self, name: str | None) -> schemas.SwapResult:
         """Reload the folder that a variant used before; raises RequestError if there was none."""
@@ -145,36 +155,52 @@ class Service:
             raise RequestError(409, "no_previous_bundle", f"variant {old.name} has had no other bundle since the start")
         return await self.reload(old.name, self.previous[old.name])
 
-    async def _swap(self, old: Variant, folder: str) -> schemas.SwapResult:
+    async def _swap(self, old: Variant, folder: str, record: Callable[[], None] = lambda: None) -> schemas.SwapResult:
         try:
             new = await asyncio.to_thread(self.engine.load, old.name, folder)
         except InputError as error:
             raise RequestError(422, "bundle_rejected", str(error), "bundle") from None
-        self.engine.swap(new)  # on this thread, so that no request is served meanwhile
+        self.engine.swap(new, record)  # on this thread, so that no request is served meanwhile
         self.metrics.swaps.labels(new.name).inc()
         logger.info("variant %s uses %s, bundle %s", new.name, folder, new.digest)
         return schemas.SwapResult(new.name, new.digest, old.digest)
 
     async def follow(self) -> None:
-        """Load bundles that another worker or a refresh has put in use, forever; a rejected one is logged once.
+        """Load bundles that another worker or a refresh has put in use, forever.
 
-        Also updates the metrics, since another worker may be queried for them.
+        One that cannot be used, whatever the cause, is logged once and stays in `not_followed`. Also updates the
+        metrics, since another worker may be queried for them.
         """
         while True:
             await asyncio.sleep(POLL_SECONDS)
-            self.refresh_metrics()
-            if self._versions() == self._seen_versions:
-                continue
-            async with self._swapping:
-                self._seen_versions = self._versions()
-                for old in list(self.engine.variants):
-                    try:
-                        folder = active_bundles.read(self.bundles_file).get(old.name, old.folder)
-                        if folder != old.folder or _manifest(folder) != old.bundle.manifest:
-                            await self._swap(old, folder)
-                            self.previous[old.name] = old.folder
-                    except (RequestError, InputError) as error:
-                        logger.error("variant %s keeps its bundle: %s", old.name, error)
+            try:
+                self.refresh_metrics()
+                if self._versions() != self._seen_versions:
+                    async with self._swapping:
+                        await self._follow_once()
+            except Exception as error:  # the next round must come, whatever happened in this one
+                self._report_not_followed("", error)
+            else:
+                self.not_followed.pop("", None)
+
+    async def _follow_once(self) -> None:
+        self._seen_versions = self._versions()
+        for old in list(self.engine.variants):
+            try:
+                folder = active_bundles.read(self.bundles_file).get(old.name, old.folder)
+                if folder != old.folder or read_manifest(Path(folder)) != old.bundle.manifest:
+                    await self._swap(old, folder)
+                    self.previous[old.name] = old.folder
+                self.not_followed.pop(old.name, None)
+            except Exception as error:  # whatever a bundle makes the code fail with, the one in use goes on
+                self._report_not_followed(old.name, error)
+
+    def _report_not_followed(self, name: str, error: Exception) -> None:
+        """Log why a variant keeps its bundle, or "" why following fails, once for the same cause."""
+        cause = error.message if isinstance(error, RequestError) else failure_cause(error)
+        if self.not_followed.get(name) != cause:
+            logger.error("%s: %s", f"variant {name} keeps its bundle" if name else "bundles are not followed", cause)
+        self.not_followed[name] = cause
 
     # responses and events
 
@@ -331,12 +357,13 @@ class Service:
         return user if user is None or self._secret is None else hash_user(user, self._secret)
 
     def close(self) -> None:
-        """Store what is waiting, and release the state and the logs."""
-        self.events.close()
-        if self.impressions is not None:
-            self.impressions.close()
-        self.log.close()
-        self.state.close()
+        """Store what is waiting, and release the state and the logs; one that fails does not keep the others open."""
+        with ExitStack() as parts:  # closed in reverse order
+            parts.callback(self.state.close)
+            parts.callback(self.log.close)
+            if self.impressions is not None:
+                parts.callback(self.impressions.close)
+            parts.callback(self.events.close)
 
 
 def _clock(settings: Settings, variant: Variant, wall: Callable[[], float]) -> Clock:
@@ -344,10 +371,3 @@ def _clock(settings: Settings, variant: Variant, wall: Callable[[], float]) -> C
     if settings.clock == "real" or data.order != "time" or not len(data):
         return Clock(wall)
     return Clock(wall, begin=int(data.time[-1]) + 1)
-
-
-def _manifest(folder: str) -> Any:
-    try:
-        return json.loads((Path(folder) / "manifest.json").read_bytes())
-    except (OSError, ValueError) as error:
-        raise InputError(folder, cause=f"not a bundle: {error}", cure="give a folder that `pasand fit` wrote") from None

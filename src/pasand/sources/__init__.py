@@ -16,6 +16,7 @@ from typing import Protocol, cast
 from pasand.data.dataset import Dataset, Values
 from pasand.data.download import data_folder
 from pasand.data.encoding.encode import encode
+from pasand.data.encoding.unpacking import standard_input
 from pasand.data.features import Kind
 from pasand.data.log import Log, Options
 from pasand.errors import InputError
@@ -47,11 +48,15 @@ def sources() -> Mapping[str, Source]:
 def open_log(location: str, options: Options | None = None) -> Log:
     """Return the log at a path or database URL or of a named data set, not yet encoded, with the chosen impressions.
 
-    A name is that of the simulated world ("bollywood") or of a folder in `data_folder`. `options.impressions` replaces
-    the impressions of the source by another table, or by none. Raises InputError where the location does not exist or
-    no source recognises it.
+    "-" is standard input, and a name that of the simulated world ("bollywood") or of a folder in `data_folder`.
+    `options.impressions` replaces the impressions of the source by another table, or by none. Raises InputError where
+    the location does not exist or no source recognises it.
     """
     options = options or Options()
+    if location == "-":
+        file, keep_alive = standard_input()
+        log = open_log(str(file), options)
+        return replace(log, name="standard input", keep_alive=(*log.keep_alive, keep_alive))
     modules = sources()
     confidence = {name: module.recognises(location) for name, module in modules.items()}
     if not any(confidence.values()) and not Path(location).exists() and (data_folder() / location).is_dir():
@@ -75,7 +80,10 @@ def open_log(location: str, options: Options | None = None) -> Log:
             location, cause="this folder has no data set that pasand can read", cure="name the file of events"
         )
     if Path(location).exists():
-        cure = "give CSV, TSV, Parquet, JSON lines (each also .gz) or SQLite, with the usual file extension"
+        cure = (
+            "give CSV, TSV, Parquet, JSON lines, a JSON array (each also .gz, .bz2, .xz or .zip), .inter or SQLite, "
+            "with the usual file extension"
+        )
         raise InputError(location, cause="no source reads this kind of file", cure=cure)
     if re.fullmatch(r"[a-z0-9-]+", location):
         cure = f"download it: pasand data get {location}; or give a path"

@@ -46,7 +46,8 @@ def impression_table(location: str, options: Options) -> ImpressionTable:
     free = [name for name in columns if name not in column_names.values()]
     extra = [name for name in free if is_numeric(first.sample[name])]
     unused = [name for name in free if name not in extra]
-    notes = ["impressions: " + ", ".join(f"{role} is column {name!r}" for role, name in column_names.items())]
+    notes = [f"impressions: {warning}" for table in tables for warning in table.warnings]
+    notes += ["impressions: " + ", ".join(f"{role} is column {name!r}" for role, name in column_names.items())]
     notes += [f"impressions, extra numeric columns: {', '.join(extra)}"] * bool(extra)
     notes += [f"impressions, not used: {', '.join(unused)}"] * bool(unused)
     select = [pl.col(name).alias(role) for role, name in column_names.items()] + [pl.col(name) for name in extra]
@@ -55,6 +56,7 @@ def impression_table(location: str, options: Options) -> ImpressionTable:
         frames=partial(read_batches, tables, [*column_names.values(), *extra], select),
         column_names=column_names,
         first_row=first.first_row,
+        blank_lines=first.is_text,
         notes=tuple(notes),
     )
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import polars as pl
 
-from pasand.data.encoding.text_files import check_lines, find_file, read_text, uncompressed
+from pasand.data.encoding.text_files import check_lines, find_file, read_text
+from pasand.data.encoding.unpacking import uncompressed
 from pasand.data.log import Log, Options
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import msgspec
 import polars as pl
 
-from pasand.data.encoding.text_files import check_lines, find_file, read_text, uncompressed
+from pasand.data.encoding.text_files import check_lines, find_file, read_text
+from pasand.data.encoding.unpacking import uncompressed
 from pasand.data.features import Kind
 from pasand.data.log import BATCH, Log, Options
 from pasand.errors import InputError

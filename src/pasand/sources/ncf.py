@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 import polars as pl
 
-from pasand.data.encoding.text_files import check_lines, read_text, uncompressed
+from pasand.data.encoding.text_files import check_lines, read_text
+from pasand.data.encoding.unpacking import uncompressed
 from pasand.data.log import Log, Options
 from pasand.errors import InputError
 from pasand.sources.movielens import ratings

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import polars as pl
 
-from pasand.data.encoding.text_files import check_lines, uncompressed
+from pasand.data.encoding.text_files import check_lines
+from pasand.data.encoding.unpacking import uncompressed
 from pasand.data.log import BATCH, Log, Options
 
 PATTERN = re.compile(rb"\S+( \S+)+")

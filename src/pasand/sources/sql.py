@@ -18,7 +18,8 @@ import polars as pl
 from pasand.data.encoding.column_roles import ColumnRoles, infer_roles
 from pasand.data.log import BATCH, Log, Options
 from pasand.errors import InputError
-from pasand.sources.tables import SAMPLE, column, first_line
+from pasand.sources.python_rows import column
+from pasand.sources.tables import SAMPLE, first_line
 
 POSTGRES = ("postgresql://", "postgres://")
 TABLES = {
@@ -108,13 +109,13 @@ def _rows(location: str, query: str, size: int) -> Generator[pl.DataFrame, None,
             # a named cursor is kept by the server, which then sends the rows in parts
             with psycopg.connect(location) as connection, connection.cursor(name="pasand") as cursor:
                 cursor.execute(query.encode())
-                yield from _frames(cursor, size)
+                yield from _frames(cursor, size, _display_name(location))
         else:
             path = Path(location.removeprefix("sqlite:///"))
             if not path.is_file():
                 raise InputError(path, cause="there is no such file", cure="check the path")
             with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
-                yield from _frames(database.execute(query), size)
+                yield from _frames(database.execute(query), size, _display_name(location))
     except database_errors as error:
         cure = "check the address, the table and the query"
         raise InputError(
@@ -122,12 +123,18 @@ def _rows(location: str, query: str, size: int) -> Generator[pl.DataFrame, None,
         ) from error
 
 
-def _frames(cursor: Any, size: int) -> Iterator[pl.DataFrame]:
+def _frames(cursor: Any, size: int, where: str) -> Iterator[pl.DataFrame]:
     """Yield the rows of a cursor as frames of up to `size`; a statement that returns no rows yields none."""
     rows = cursor.fetchmany(size)
     if not rows and cursor.description is None:
         return
     names = [description[0] for description in cursor.description]
+    twice = next((name for at, name in enumerate(names) if name in names[:at]), None)
+    if twice is not None:
+        cause = "the query returns two columns of this name"
+        raise InputError(
+            where, column=twice, cause=cause, cure=f'give one of them another name: select ... as "{twice}_2"'
+        )
     while rows:
         cells = zip(*rows, strict=True)
         yield pl.DataFrame([column(name, list(part)) for name, part in zip(names, cells, strict=True)])

@@ -1,24 +1,28 @@
-"""Tables in CSV, TSV, Parquet or JSON lines, also gzip: one file, or a folder of files of the same format.
+"""Tables in CSV, TSV, Parquet or JSON, plain or compressed: one file, or a folder of files of the same format.
 
-A folder may also hold `users.*` and `items.*`, tables of features whose id is in column "id" or the first column.
+Compressed files are gzip, bzip2, xz and zip. A folder may also hold `users.*` and `items.*`, tables of features whose
+id is in column "id" or the first column.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from urllib.parse import unquote
 
-import msgspec
 import polars as pl
 import polars.exceptions
 
 from pasand.data.encoding.column_roles import infer_roles
-from pasand.data.encoding.text_files import broken_row_error, check_lines, encoding_error, uncompressed
+from pasand.data.encoding.text_files import broken_row_error, check_lines
+from pasand.data.encoding.unpacking import inner_name, uncompressed
 from pasand.data.log import BATCH, Log, Options
 from pasand.errors import InputError
+from pasand.sources.python_rows import json_frames
+from pasand.sources.text_layout import layout, mended_quotes
 
 FORMATS = {
     ".csv": "text",
@@ -27,13 +31,20 @@ FORMATS = {
     ".tab": "text",
     ".dat": "text",
     ".data": "text",
+    ".inter": "text",
     ".parquet": "parquet",
     ".pq": "parquet",
     ".json": "lines",
     ".jsonl": "lines",
     ".ndjson": "lines",
 }
-"""Formats by file extension."""
+"""Formats by file extension; `.inter` is that of RecBole's atomic files."""
+
+ATOMIC = re.compile(r"(.+):(token|token_seq|float|float_seq)")
+"""Column names of atomic files, with the type of the column."""
+
+MAX_FILES = 10_000
+"""Largest number of tables in a folder."""
 
 PROSE = re.compile(r"(read_?me|licen[cs]e|copying|changelog)\b", re.IGNORECASE)
 """Names of text files that are often beside tables but are not tables themselves."""
@@ -41,29 +52,52 @@ PROSE = re.compile(r"(read_?me|licen[cs]e|copying|changelog)\b", re.IGNORECASE)
 SAMPLE = 2_000
 """Number of rows from which the roles of the columns are inferred."""
 
-DELIMITERS = "\t,;|"
-
 
 def recognises(location: str) -> float:
     """Return .5 for a file with the extension of a table, and for a folder with such files."""
     path = Path(location)
     if path.is_dir():
         return 0.5 if table_files(path) else 0
-    return 0.5 if path.is_file() and _format(path) else 0
+    return 0.5 if path.is_file() and (_format(path) or path.suffix.lower() == ".zip") else 0
 
 
 def _format(path: Path) -> str:
     """Return "text", "parquet" or "lines" by the file extension, "" where it is not that of a table."""
-    return FORMATS.get(Path(path.name.removesuffix(".gz")).suffix.lower(), "")
+    return FORMATS.get(Path(inner_name(path)).suffix.lower(), "")
 
 
 def table_files(folder: Path) -> list[Path]:
-    """Return the tables of a folder in order of name, without hidden files; [] where the folder cannot be listed."""
+    """Return the tables of a folder in order of name, without hidden files; [] where the folder cannot be listed.
+
+    Tables in folders named NAME=VALUE, as Hive and Spark write them, belong to it. Raises InputError for more than
+    `MAX_FILES` tables.
+    """
+    files: list[Path] = []
     try:
-        files = [path for path in sorted(folder.iterdir()) if path.is_file() and path.name[0] not in "._"]
+        for path in sorted(folder.iterdir()):
+            if path.name[0] in "._":
+                continue
+            if path.is_file() and _format(path) and not PROSE.match(path.name):
+                files.append(path)
+            elif "=" in path.name and path.is_dir():
+                files += table_files(path)
     except OSError:
         return []
-    return [path for path in files if _format(path) and not PROSE.match(path.name)]
+    if len(files) > MAX_FILES:
+        cause = f"it holds more than {MAX_FILES:,} tables"
+        raise InputError(folder, cause=cause, cure="join them, for example with polars, or name one of them")
+    return files
+
+
+def partition(file: Path, root: Path) -> dict[str, str]:
+    """Return the columns that the folders between a file and `root` give, as Hive and Spark name them.
+
+    >>> partition(Path("log/day=2024-01-20/part.csv"), Path("log"))
+    {'day': '2024-01-20'}
+    """
+    parts = file.relative_to(root).parent.parts if file.is_relative_to(root) else ()
+    pairs = [part.partition("=") for part in parts]
+    return {name: unquote(value) for name, _, value in pairs if value != "__HIVE_DEFAULT_PARTITION__"}
 
 
 def read(location: str, options: Options) -> Log:
@@ -91,7 +125,8 @@ def read(location: str, options: Options) -> Log:
         items=features.get("items"),
         column_names=column_roles.column_names,
         first_row=first.first_row,
-        notes=(first.note, *column_roles.notes),
+        blank_lines=first.is_text,
+        notes=(first.note, *(note for table in tables for note in table.warnings), *column_roles.notes),
         keep_alive=tuple(table.keep_alive for table in tables),
     )
 
@@ -106,7 +141,7 @@ def open_tables(path: Path, paths: list[Path], options: Options, what: str = "ev
     if len({_format(file) for file in paths}) > 1:
         names = ", ".join(file.name for file in paths[:5])
         raise InputError(path, cause=f"the folder has tables of several formats: {names}", cure="name one of them")
-    tables = [_open(file, options) for file in paths]
+    tables = [_open(file, options, partition(file, path)) for file in paths]
     for file, table in zip(paths[1:], tables[1:], strict=True):
         if table.sample.columns != tables[0].sample.columns:
             columns = ", ".join(table.sample.columns[:8])
@@ -135,77 +170,72 @@ class Table:
     """Keeps the uncompressed file while it is referenced."""
     delimiter: str = ""
     """Delimiter of a text file."""
+    constants: Mapping[str, str] = field(default_factory=dict)
+    """Columns with the same cell in every row."""
+    warnings: tuple[str, ...] = ()
+    """What was mended."""
+
+    @property
+    def is_text(self) -> bool:
+        """Whether it is a text table, in which a row without cells is a blank line."""
+        return bool(self.delimiter)
 
     @property
     def first_row(self) -> int:
         """Number of the first row in messages: 2 for text with a header, else 1."""
-        return 2 if self.has_header and self.frame is not None and _format(self.path) != "parquet" else 1
+        return 2 if self.has_header and self.is_text else 1
 
 
-def _open(path: Path, options: Options) -> Table:
+def _open(path: Path, options: Options, constants: Mapping[str, str] | None = None) -> Table:
     """Return an opened table; raises InputError where it is empty or cannot be parsed."""
     file, keep_alive = uncompressed(path)
     format = _format(path) or "text"
+    constants = constants or {}
+    added = [pl.lit(value).alias(name) for name, value in constants.items()]
     if format == "parquet":
         try:
-            frame = pl.scan_parquet(file, glob=False)
-            return Table(path, frame, file, frame.head(SAMPLE).collect(), True, "Parquet", keep_alive)
+            frame = pl.scan_parquet(file, glob=False, hive_partitioning=False).with_columns(added)
+            sample = frame.head(SAMPLE).collect()
+            return Table(path, frame, file, sample, True, "Parquet", keep_alive, constants=constants)
         except polars.exceptions.PolarsError as error:
             raise _unreadable(path, error) from error
-    check_lines(file, path)
     if format == "lines":
-        sample = next(_lines(file, path, None, SAMPLE), None)
-        if sample is None:
+        if not file.stat().st_size:
+            raise InputError(path, cause="the file is empty", cure="give a log with at least one row")
+        sample = next(json_frames(file, path, None, SAMPLE, constants), pl.DataFrame())
+        if not len(sample):
             raise InputError(path, cause="there are no events in it", cure="give a log with at least one row")
-        return Table(path, None, file, sample, True, "JSON lines", keep_alive)
-    delimiter, has_header = _layout(file, path, options)
+        return Table(path, None, file, sample, True, "JSON lines", keep_alive, constants=constants)
+    check_lines(file, path)
+    delimiter, has_header = layout(file, path, options)
+    mended, keep_mended, warnings = mended_quotes(file, path, delimiter)
     try:
-        frame = pl.scan_csv(file, separator=delimiter, has_header=has_header, infer_schema=False, glob=False)
-        sample = frame.head(SAMPLE).collect()
+        frame = pl.scan_csv(mended, separator=delimiter, has_header=has_header, infer_schema=False, glob=False)
+        names = frame.collect_schema().names()
+        atomic = {name: found[1] for name in names if (found := ATOMIC.fullmatch(name))}
+        frame = (frame.rename(atomic) if len(atomic) == len(names) else frame).with_columns(added)
+        sample = frame.head(SAMPLE).collect().filter(~pl.all_horizontal(pl.exclude(list(constants)).is_null()))
     except polars.exceptions.PolarsError as error:
-        raise broken_row_error(file, path, delimiter) or _unreadable(path, error) from error
+        raise broken_row_error(mended, path, delimiter) or _unreadable(path, error) from error
     if not len(sample):
         cause = "it has a header but no rows"
-        raise broken_row_error(file, path, delimiter) or InputError(
+        raise broken_row_error(mended, path, delimiter) or InputError(
             path, cause=cause, cure="give a log with at least one row"
         )
     separators = {"\t": "tabs", ",": "commas"}.get(delimiter, repr(delimiter))
     note = f"text with {separators} between columns, {'with' if has_header else 'without'} a header"
-    return Table(path, frame, file, sample, has_header, note, keep_alive, delimiter)
-
-
-def _layout(file: Path, path: Path, options: Options) -> tuple[str, bool]:
-    """Return the delimiter and whether the first line is a header."""
-    with file.open("rb") as opened:
-        head = opened.read(1 << 16)
-    try:
-        text = head.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        if error.start < len(head) - 4 or len(head) < 1 << 16:
-            raise encoding_error(head, error.start, path) from error
-        text = head[: error.start].decode("utf-8-sig")
-    if "\0" in text:
-        raise encoding_error(head, head.index(b"\0"), path)
-    if "\r" in text.rstrip("\r") and "\n" not in text:
-        cause, cure = "its lines end with CR alone, as on very old Macs", "convert it, for example with mac2unix"
-        raise InputError(path, cause=cause, cure=cure)
-    lines = [line for line in text.splitlines()[:50] if line.strip()]
-    if not lines:
-        raise InputError(path, cause="the file is empty", cure="give a file with a header and rows")
-    if options.delimiter is not None:
-        if len(options.delimiter.encode()) != 1:
-            cause = "a delimiter is one character"
-            raise InputError(path, value=options.delimiter, cause=cause, cure="give one ASCII character")
-        delimiter = options.delimiter
-    else:
-        counts = {sign: min(line.count(sign) for line in lines[:20]) for sign in DELIMITERS + " "}
-        delimiter = max(counts, key=lambda sign: counts[sign] if sign != " " else min(counts[sign], 0.5))
-        if not counts[delimiter]:
-            cause = "no delimiter splits the lines into columns: there is one column only, or the lines differ"
-            cure = "put commas, tabs, semicolons or | between the columns of every line"
-            raise InputError(path, row=1, value=lines[0][:80], cause=cause, cure=cure)
-    cells = [cell.strip().strip('"') for cell in lines[0].split(delimiter)]
-    return delimiter, not any(re.fullmatch(r"[-+]?\d+(\.\d*)?([eE][-+]?\d+)?", cell) for cell in cells)
+    return Table(
+        path,
+        frame,
+        mended,
+        sample,
+        has_header,
+        note,
+        (keep_alive, keep_mended),
+        delimiter=delimiter,
+        constants=constants,
+        warnings=tuple(warnings),
+    )
 
 
 def read_batches(tables: list[Table], names: list[str], select: list[pl.Expr]) -> Iterator[pl.DataFrame]:
@@ -213,7 +243,7 @@ def read_batches(tables: list[Table], names: list[str], select: list[pl.Expr]) -
     for table in tables:
         try:
             if table.frame is None:
-                for frame in _lines(table.file, table.path, names):
+                for frame in json_frames(table.file, table.path, names, constants=table.constants):
                     yield frame.select(select)
             else:
                 yield from table.frame.select(select).collect_batches(chunk_size=BATCH, maintain_order=True)
@@ -237,63 +267,13 @@ def _unreadable(path: Path, error: Exception) -> InputError:
     )
 
 
-def _lines(file: Path, path: Path, columns: list[str] | None, size: int = BATCH) -> Iterator[pl.DataFrame]:
-    """Yield the objects of a JSON lines file as frames of up to `size` rows; `columns` None: all of each frame.
-
-    A line without an object becomes a row of nulls, which is later counted as a bad row. Raises InputError where the
-    first line is not an object.
-    """
-    decode = msgspec.json.Decoder().decode
-    rows: list[dict[str, object]] = []
-
-    def frame() -> pl.DataFrame:
-        names = columns if columns is not None else list(dict.fromkeys(name for row in rows for name in row))
-        return pl.DataFrame([column(name, [row.get(name) for row in rows]) for name in names])
-
-    first = True
-    with file.open("rb") as opened:
-        for line in opened:
-            if not line.strip():
-                continue
-            try:
-                row = decode(line)
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                if first:
-                    cause = f"the first line is not a JSON object ({error})"
-                    raise InputError(
-                        path, row=1, value=line[:40], cause=cause, cure="write one object a line"
-                    ) from error
-                row = {}
-            if first and not isinstance(row, dict):
-                cause = "the first line is not a JSON object"
-                raise InputError(path, row=1, value=str(row)[:40], cause=cause, cure="write one object a line")
-            first = False
-            rows.append(row if isinstance(row, dict) else {})
-            if len(rows) == size:
-                yield frame()
-                rows.clear()
-    if rows:
-        yield frame()
-
-
-def column(name: str, cells: list[object]) -> pl.Series:
-    """Return Python values as a series; as text where they have several types."""
-    try:
-        return pl.Series(name, cells, strict=True)
-    except (TypeError, OverflowError, polars.exceptions.PolarsError):
-        return pl.Series(name, [_text(cell) for cell in cells], dtype=pl.String)
-
-
-def _text(cell: object) -> str | None:
-    """Return a value as text; a whole float is written as a whole number."""
-    if isinstance(cell, float) and cell.is_integer():
-        return str(int(cell))
-    return None if cell is None else str(cell)
-
-
 def feature_table(path: Path, options: Options) -> pl.DataFrame:
     """Return a table of features whose id is in column "id"."""
     table = _open(path, Options(delimiter=options.delimiter))
-    features = table.frame.collect() if table.frame is not None else pl.concat(_lines(table.file, path, None))
+    features = (
+        table.frame.collect()
+        if table.frame is not None
+        else pl.concat(json_frames(table.file, path, None), how="diagonal_relaxed")
+    )
     key = next((name for name in ("id", "userId", "itemId", "user_id", "item_id") if name in features.columns), None)
     return features.rename({key or features.columns[0]: "id"})

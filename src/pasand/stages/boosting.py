@@ -266,7 +266,9 @@ class Boosted:
         return dict(self._learnt)
 
     def load_state(self, arrays: Arrays) -> None:
-        """Restore what `state` returned."""
+        """Restore what `state` returned; raises ValueError for trees that it cannot have returned."""
+        if "first" in arrays:
+            decision_trees.check(arrays, 1 + 2 * len(self.models))
         self._learnt = dict(arrays)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numba import njit
 
+from pasand import mapped
 from pasand.types import Array
 
 SCORE_ARRAYS = ("first", "feature", "threshold", "left", "right", "missing_left")
@@ -59,6 +61,26 @@ def packed(dumped: dict[str, Any]) -> dict[str, Array]:
         "missing_left": np.array(missing, np.bool_),
         "count": np.array(count, np.int64),
     }
+
+
+def check(trees: Mapping[str, Array], n_features: int) -> None:
+    """Raise ValueError unless trees from a file have the arrays of `packed`, of which every path ends at a leaf."""
+    n = len(trees["feature"])
+    mapped.check("feature", trees["feature"], np.int32, (n,), lowest=-1, below=n_features)
+    mapped.check("threshold", trees["threshold"], np.float64, (n,))
+    mapped.check("missing_left", trees["missing_left"], np.bool_, (n,))
+    mapped.check("count", trees["count"], np.int64, (n,), lowest=0)
+    mapped.check_offsets("first", trees["first"], n)
+    first = trees["first"]
+    if not len(first) or first[0] != 0 or (np.diff(first) <= 0).any():
+        raise ValueError("every tree must have a node")
+    end = np.repeat(first[1:], np.diff(first))
+    split = trees["feature"] >= 0
+    for side in ("left", "right"):
+        mapped.check(side, trees[side], np.int32, (n,))
+        below = trees[side][split]
+        if (below <= np.flatnonzero(split)).any() or (below >= end[split]).any():
+            raise ValueError(f"{side} must lead to later nodes of the same tree")
 
 
 def predict(trees: dict[str, Array], rows: Array) -> Array:

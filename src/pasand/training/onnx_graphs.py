@@ -8,6 +8,7 @@ import numpy as np
 import onnxruntime
 
 from pasand.errors import InputError
+from pasand.training.onnx_external import external_tensors
 from pasand.types import Array, Arrays, Vectors
 
 MIN_BYTES = 1024
@@ -23,7 +24,12 @@ class Graphs:
     """
 
     def __init__(self, graphs: Mapping[str, bytes], weights: Arrays) -> None:
-        """Take the graphs, and the weights by name, which are used without a copy."""
+        """Take the graphs, and the weights by name, which are used without a copy.
+
+        Raises InputError for a graph that reads its data from a file.
+        """
+        for name, graph in graphs.items():
+            _check_external(name, graph, weights)
         self._graphs, self._weights = dict(graphs), weights
         self._sessions: dict[str, tuple[onnxruntime.InferenceSession, list[str]]] = {}
         self._shared: dict[str, onnxruntime.OrtValue] = {}
@@ -60,6 +66,17 @@ class Graphs:
 def external_name(name: str) -> str:
     """Return the name in a graph of a weight that is taken from the state; no such name is part of another."""
     return f"<{name}>"
+
+
+def _check_external(name: str, graph: bytes, weights: Arrays) -> None:
+    """Raise InputError unless all data outside a graph are weights that are given."""
+    try:
+        outside = external_tensors(graph) - {external_name(key) for key in weights}
+        cause = f"it reads {', '.join(map(repr, sorted(outside)[:3]))} from a file" if outside else ""
+    except ValueError as error:
+        cause = f"not an ONNX graph: {error}"
+    if cause:
+        raise InputError(f"ONNX graph {name!r}", cause=cause, cure="train again")
 
 
 def _new_session(graph: bytes, values: Mapping[str, onnxruntime.OrtValue]) -> onnxruntime.InferenceSession:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from pasand.data import memory_estimate
 from pasand.errors import InputError
-from pasand.models.classical import ease
+from pasand.models.classical import positive_definite
 from pasand.models.classical.ease import EASE
 from tests.models.test_contract import dataset
 
@@ -51,11 +52,40 @@ def test_a_history_unknown_at_training_has_no_scores() -> None:
 
 
 def test_too_many_items_are_refused_before_memory_runs_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ease, "memory_free", lambda: 100)
-    with pytest.raises(InputError, match=r"items squared.*Cure: use item_knn or ials"):
+    monkeypatch.setattr(memory_estimate, "free_bytes", lambda: 100)
+    with pytest.raises(InputError, match=r"items squared, 100 bytes are free.*Cure: use item_knn or ials"):
         EASE().fit(dataset(USER, ITEM), rng=RNG)
 
 
 def test_l2_is_positive() -> None:
-    with pytest.raises(ValueError, match="l2 must be positive, got 0"):
+    with pytest.raises(ValueError, match="l2 must be positive and finite, got 0"):
         EASE(l2=0)
+
+
+@pytest.mark.parametrize("value", [0, -1, np.inf, np.nan])
+def test_l2_out_of_range_is_named(value: float) -> None:
+    with pytest.raises(ValueError, match=f"l2 must be positive and finite, got {value}"):
+        EASE(l2=value)
+
+
+@pytest.mark.parametrize("value", [1e-17, 1e-14])
+def test_a_singular_matrix_is_refused_with_the_value_and_a_cure(value: float) -> None:
+    """Items 0 and 1 have the same users, so that without l2 there is no inverse."""
+    data = dataset([0, 0, 1, 1, 2, 3], [0, 1, 0, 1, 2, 2])
+    with pytest.raises(InputError, match=rf"ease.l2: {value} is wrong: .*no inverse.*Cure: raise l2"):
+        EASE(l2=value).fit(data, rng=RNG)
+    scores = EASE(l2=1e-6).fit(data, rng=RNG).score(data.queries(np.array([0], np.int32), k=1), None)
+    np.testing.assert_allclose(scores[0], [1, 1, 0], atol=1e-3)
+
+
+@pytest.mark.parametrize("l2", [1e-3, 2.0, 500.0])
+def test_blocks_give_the_weights_of_the_direct_inverse(l2: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(1)
+    data = dataset(rng.integers(0, 90, 900).astype(np.int32), rng.integers(0, 50, 900).astype(np.int32))
+    direct = EASE(l2=l2).fit(data, rng=RNG).state()["weights"]
+    monkeypatch.setattr(positive_definite, "DIRECT", 0)
+    monkeypatch.setattr(positive_definite.factorise, "__defaults__", (16,))
+    monkeypatch.setattr(positive_definite.invert, "__defaults__", (16,))
+    by_blocks = EASE(l2=l2).fit(data, rng=RNG).state()["weights"]
+    np.testing.assert_allclose(by_blocks, direct, rtol=2e-3, atol=1e-5)
+    assert by_blocks.flags.c_contiguous

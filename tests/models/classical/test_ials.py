@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from pasand.errors import InputError
 from pasand.models.classical.ials import IALS
 from tests.models.test_contract import dataset
 
@@ -90,5 +91,20 @@ def test_an_unknown_user_with_the_same_history_gets_the_same_scores() -> None:
 
 @pytest.mark.parametrize("name", ["dimensions", "epochs", "unobserved_weight", "l2", "init_norm"])
 def test_hyperparameters_are_positive(name: str) -> None:
-    with pytest.raises(ValueError, match=f"{name} must be positive, got 0"):
+    with pytest.raises(ValueError, match=f"{name} must be positive.*, got 0"):
         IALS(**{name: 0})
+
+
+@pytest.mark.parametrize("l2", [1e-6, 1e-12, 1e-30])
+def test_a_full_matrix_with_hardly_any_penalty(l2: float) -> None:
+    """All items have the same users: conjugate gradients stop at the solution, and Cholesky is refused."""
+    user, item = np.divmod(np.arange(480, dtype=np.int32), 12)
+    data = dataset(user, item)
+    scores = IALS(l2=l2).fit(data, rng=np.random.default_rng(0)).score(data.queries(user[:3], k=1), None)
+    assert np.isfinite(scores).all()
+    with pytest.raises(InputError, match=rf"ials.l2: {l2} is wrong: .*no solution in single precision.*Cure: raise l2"):
+        IALS(l2=l2, conjugate_steps=0).fit(data, rng=np.random.default_rng(0))
+    with pytest.raises(ValueError, match="l2 must be positive and finite, got inf"):
+        IALS(l2=np.inf)
+    with pytest.raises(InputError, match=r"ials.l2: 1e\+30 is wrong"):
+        IALS(l2=1e30).fit(data, rng=np.random.default_rng(0))

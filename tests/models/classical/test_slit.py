@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from pasand.data import memory_estimate
 from pasand.errors import InputError
-from pasand.models.classical import slit
+from pasand.models.classical import positive_definite
 from pasand.models.classical.slit import SLIT
 from pasand.types import Array
 from tests.models.test_contract import dataset
@@ -74,8 +75,26 @@ def test_a_history_unknown_at_training_has_no_scores() -> None:
 
 
 def test_too_many_items_and_wrong_settings_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slit, "memory_free", lambda: 100)
-    with pytest.raises(InputError, match=r"items squared.*Cure: use item_knn or sasrec"):
+    monkeypatch.setattr(memory_estimate, "free_bytes", lambda: 100)
+    with pytest.raises(InputError, match=r"items squared, 100 bytes are free.*Cure: use item_knn or sasrec"):
         SLIT().fit(dataset(USER, ITEM), rng=RNG)
-    with pytest.raises(ValueError, match="history_decay_length must be positive, got 0"):
+    with pytest.raises(ValueError, match="history_decay_length must be positive and finite, got 0"):
         SLIT(history_decay_length=0)
+
+
+def test_the_smallest_penalty_suffices() -> None:
+    """Every cut adds an item to the history, so that S'S is regular but for items that are never in a history."""
+    data = dataset([0, 0, 0, 1, 1, 1], [0, 1, 2, 0, 1, 2])
+    assert np.isfinite(SLIT(l2=1e-17).fit(data, rng=RNG).state()["weights"]).all()
+    with pytest.raises(ValueError, match="l2 must be positive and finite, got inf"):
+        SLIT(l2=np.inf)
+
+
+def test_blocks_give_the_weights_of_the_direct_solution(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(1)
+    data = dataset(rng.integers(0, 90, 900).astype(np.int32), rng.integers(0, 50, 900).astype(np.int32))
+    direct = SLIT(l2=2.0).fit(data, rng=RNG).state()["weights"]
+    monkeypatch.setattr(positive_definite, "DIRECT", 0)
+    monkeypatch.setattr(positive_definite.factorise, "__defaults__", (16,))
+    monkeypatch.setattr(positive_definite.solve, "__defaults__", (16,))
+    np.testing.assert_allclose(SLIT(l2=2.0).fit(data, rng=RNG).state()["weights"], direct, rtol=1e-5, atol=1e-7)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pasand.data.dataset import Dataset
 from pasand.data.vocabulary import Vocabulary
 from pasand.errors import InputError
-from pasand.models.ratings.bayesian_mf import BayesianMF, _draw_implicit
+from pasand.models.ratings.bayesian_mf import BayesianMF, _draw_implicit, _Side
 from pasand.models.ratings.posterior import conditional, scaled_sums
 
 USERS, ITEMS, NOISE = 100, 60, 0.3
@@ -96,9 +96,46 @@ def test_the_implicit_draw_is_one_sweep_of_exact_conditionals() -> None:
         whole = precision * (design[:, j] @ design[:, j]) + own_precision
         expected[j] = precision * (design[:, j] @ others) / whole + normals[j] / np.sqrt(whole)
     rest = w - design @ implicit
-    _draw_implicit(implicit, rest, start, own, weight, precision, own_precision, normals)
+    _draw_implicit(implicit, rest, start, own, weight[own], precision, own_precision, normals)
     np.testing.assert_allclose(implicit, expected)
     np.testing.assert_allclose(rest, w - design @ implicit)
+
+
+def test_the_implicit_draw_knows_repeated_ratings() -> None:
+    """An item that a user rated m times has the weight m / root of the number of ratings in the user's prior mean."""
+    rng = np.random.default_rng(5)
+    times = rng.integers(0, 4, (8, 5))
+    times[:, 0] = 1
+    user, item = np.nonzero(times)
+    events = rng.permutation(np.repeat(np.column_stack([user, item]), times[user, item], axis=0)).astype(np.int32)
+    side = _Side(events[:, 0], events[:, 1], np.zeros(len(events), np.float32), 8, 5, 1, rng)
+    design = times / np.sqrt(times.sum(axis=1, keepdims=True))
+    implicit, normals = rng.normal(size=(5, 2)), rng.normal(size=(5, 2))
+    w, precision, own_precision = rng.normal(size=(8, 2)), np.array([2.0, 5]), np.array([1.0, 3])
+    side.implicit[:] = implicit
+    np.testing.assert_allclose(side.prior(), design @ implicit)
+    expected = implicit.copy()
+    for j in range(5):
+        others = w - design @ expected + np.outer(design[:, j], expected[j])
+        whole = precision * (design[:, j] @ design[:, j]) + own_precision
+        expected[j] = precision * (design[:, j] @ others) / whole + normals[j] / np.sqrt(whole)
+    rest = w - design @ implicit
+    _draw_implicit(implicit, rest, side.other_start, side.own, side.share, precision, own_precision, normals)
+    np.testing.assert_allclose(implicit, expected)
+    np.testing.assert_allclose(rest, w - design @ implicit)
+
+
+def test_everything_rated_three_times_keeps_the_scale() -> None:
+    """Ratings of 200 users of 20 items each, three times each, ended in a division by zero."""
+    rng = np.random.default_rng(0)
+    item = np.concatenate([np.repeat(rng.choice(ITEMS, 20, replace=False), 3) for _ in range(USERS)])
+    data = log(np.repeat(np.arange(USERS), 60), item, rng.integers(1, 6, 60 * USERS).astype(np.float64))
+    model = BayesianMF(dimensions=4, epochs=100).fit(data, rng=rng)
+    queries = data.queries(EVERYONE, k=1)
+    scores = model.score(queries, None)
+    assert 0 < scores.min() < scores.max() < 6
+    new_users = replace(queries, users=np.full(USERS, -1, np.int32))
+    np.testing.assert_allclose(model.score(new_users, None), scores, atol=1e-4)
 
 
 def test_scaled_sums_are_sums_over_roots() -> None:

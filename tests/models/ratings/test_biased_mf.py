@@ -304,3 +304,22 @@ def test_the_last_ratings_of_every_user_are_held_out() -> None:
         assert kept.time[kept.user == user].max() <= held.time[held.user == user].min()
     assert np.isin(held.item, kept.item).all()
     assert hold_out(data, 0.0, np.random.default_rng(0))[0].time.tolist() == data.time.tolist()
+
+
+@pytest.mark.parametrize("factor", [0.01, 20, 250])
+def test_the_range_of_the_ratings_does_not_matter(factor: float) -> None:
+    stars, _ = planted()
+    assert stars.value is not None
+    low = stars.value.min()
+    four = replace(stars, value=(stars.value - low) * np.float32(4 / (stars.value.max() - low)))
+    wide = replace(stars, value=np.asarray(four.value) * np.float32(factor))
+    everyone = np.arange(stars.n_users, dtype=np.int32)
+    models = [BiasedMF(dimensions=3).fit(data, rng=np.random.default_rng(0)) for data in (four, wide)]
+    for users in (everyone, np.full_like(everyone, -1)):  # of the training, and folded in
+        scores = [
+            model.score(replace(data.queries(everyone, k=1), users=users), None)
+            for model, data in zip(models, (four, wide), strict=True)
+        ]
+        np.testing.assert_allclose(scores[1] / factor, scores[0], atol=0.01)
+    one, other = (model.curves()["validation rmse"] for model in models)
+    np.testing.assert_allclose(np.array(other) / factor, one, rtol=0.01)

@@ -36,7 +36,7 @@ def item(number: int) -> str:
 
 
 def films(n_items: int = N_ITEMS) -> Dataset:
-    """Return a log of 40 users, of whom the first has seen every item; ratings from 2 to 5."""
+    """Return a log of 40 users, the first of which has seen every item; ratings from 2 to 5."""
     rng = np.random.default_rng(0)
     events = [("u00", item(n), 1_000_000 + n, 2.0 + n % 4) for n in range(n_items)]
     events += [
@@ -230,13 +230,13 @@ def test_histories_of_all_lengths_give_the_same_lists_together(engine: Engine, m
 
 def test_ratings_are_held_against_the_scale(engine: Engine) -> None:
     scale = engine.variants[0].scale
-    assert scale == (1, 5)
+    assert list(scale) == [1, 5]
     with pytest.raises(RequestError, match="6 is not on the scale of the log's ratings, from 1 to 5") as refused:
         engine.responses([RecommendRequest(history=[item(1), HistoryItem(item(2), value=6.0)])])
     assert (refused.value.status, refused.value.field) == (422, "history[1].value")
     assert engine.responses([RecommendRequest(history=[HistoryItem(item(2), value=5.0)])])[0].items
-    assert Scale.of(log([("a", "x", 1, -3.0), ("b", "y", 2, 8.0)])) == (-8, 8)
-    assert Scale.of(log([("a", "x", 1, 0.0), ("b", "y", 2, 1.0)])) == (0, 1)
+    assert Scale.of(log([("a", "x", 1, -3.0), ("b", "y", 2, 8.0)])) == Scale(-8, 8)
+    assert Scale.of(log([("a", "x", 1, 0.0), ("b", "y", 2, 1.0)])) == Scale(0, 1)
     assert Scale.of(replace(films(), values="strength")).nearest(1e9) == 1e9
 
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import quote
 
 import httpx
 import numpy as np
@@ -307,6 +308,72 @@ def test_a_caller_above_its_rate_limit_gets_429(bundle_folder: Path, tmp_path: P
         statuses = [served.client.post("/v1/recommend", json={}).status_code for _ in range(15)]
         assert statuses[:10] == [200] * 10
         assert 429 in statuses[10:]
+
+
+def test_a_rate_is_not_bypassed_by_headers(bundle_folder: Path, tmp_path: Path) -> None:
+    with serving(bundle_folder, tmp_path, "--rate", "0.0001") as served:
+        served.request("POST", "/v1/recommend", json={})
+        for number in range(5):
+            for headers in ({"x-api-key": f"{number:016}"}, {"x-forwarded-for": f"192.0.2.{number}"}):
+                served.request("POST", "/v1/recommend", 429, json={}, headers=headers)
+
+
+def test_only_a_trusted_proxy_names_the_caller(bundle_folder: Path, tmp_path: Path) -> None:
+    with serving(bundle_folder, tmp_path, "--rate", "0.0001", "--trusted-proxy", "127.0.0.1") as served:
+        for number in range(5):  # the last address is the one that the proxy saw
+            headers = {"x-forwarded-for": f"198.51.100.{number}, 192.0.2.1"}
+            served.request("POST", "/v1/recommend", 429 if number else 200, json={}, headers=headers)
+        served.request("POST", "/v1/recommend", json={}, headers={"x-forwarded-for": "192.0.2.2"})
+
+
+def test_wrong_keys_have_a_rate_and_right_ones_are_not_affected(bundle_folder: Path, tmp_path: Path) -> None:
+    report = tmp_path / "report.html"
+    report.write_text("<!doctype html><title>report</title>")
+    options = ("--report", str(report))
+    with serving(bundle_folder, tmp_path, *options, environment={"PASAND_API_KEYS": KEYS}) as served:
+        statuses = [
+            served.client.post("/v1/recommend", json={}, headers={"x-api-key": f"{number:016}"}).status_code
+            for number in range(300)
+        ]
+        assert set(statuses) == {401, 429}
+        right = {"x-api-key": "reading-0123456789abcdef"}
+        served.request("POST", "/v1/recommend", json={}, headers=right)
+        assert served.client.get("/report", headers=right).status_code == 200
+        assert served.client.get("/report").status_code in (401, 429)
+
+
+def test_ids_in_paths_are_single_segments(server: Served) -> None:
+    for name in ("a/b", "similar", "a/b/similar", "100%", "x?y", "é"):
+        path = f"/v1/items/{quote(name, safe='')}"
+        server.request("PUT", path, json={"features": {"language": "Tamil"}})
+        assert server.request("GET", path)["item_id"] == name
+        assert server.request("GET", f"{path}/similar?k=2")["item_id"] == name
+    for path in ("/v1/items/a/b", "/v1/items/a/b/similar", "/v1/items//similar/x", "/v1/users/a/b/view"):
+        server.request("GET", path, 404)
+    server.request("DELETE", "/v1/items/a/b", 404)
+    for escaped in ("a%0Ab", "%20a", "%00", "%ff", ""):
+        for path in (f"/v1/items/{escaped}", f"/v1/users/{escaped}/view"):
+            assert server.request("GET", path, 422)["error"]["field"] == "id"
+    refused = server.request("GET", "/v1/explain?item_id=a%0Ab", 422)["error"]
+    assert refused["field"] == "item_id"
+    assert "control character" in refused["message"]
+    assert server.client.head(f"/v1/items/{quote('a/b', safe='')}").status_code == 200
+
+
+def test_the_page_has_a_length_and_is_not_sent_twice(shared: Served) -> None:
+    page = shared.client.get("/", headers={"accept-encoding": "identity"})
+    assert int(page.headers["content-length"]) == len(page.content) > 500
+    again = shared.client.get("/", headers={"if-none-match": page.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    assert again.headers["content-security-policy"] == page.headers["content-security-policy"]
+
+
+def test_a_service_without_keys_has_one_for_administration(server: Served) -> None:
+    assert (server.folder / "state" / "admin-key").stat().st_mode & 0o777 == 0o600
+    message = server.request("POST", "/v1/admin/reload", 401, json={})["error"]["message"]
+    assert "admin-key of the service's folder" in message
+    server.request("POST", "/v1/admin/reload", 401, json={}, headers={"x-api-key": "0" * 48})
+    server.request("POST", "/v1/admin/reload", json={}, headers=server.admin)
 
 
 def test_a_bundle_is_activated_and_rolled_back(bundles: Callable[[int], Path], tmp_path: Path) -> None:

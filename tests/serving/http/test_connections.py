@@ -13,9 +13,9 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import uvicorn
@@ -26,7 +26,7 @@ from pasand.serving.http.protocol import Protocol
 from tests.serving.conftest import free_port
 
 GET = b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n"
-SMALL = b"ok"
+SMALL, END = b"ok", b"the end"
 
 
 class Application:
@@ -49,7 +49,7 @@ class Application:
 class Watched(Protocol):
     """A protocol whose objects can be counted."""
 
-    alive: weakref.WeakSet[Watched] = weakref.WeakSet()
+    alive: ClassVar[weakref.WeakSet[Watched]] = weakref.WeakSet()
 
     def __init__(self, *positional: Any, **options: Any) -> None:
         super().__init__(*positional, **options)
@@ -94,11 +94,21 @@ def until(done: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
+def drained(client: socket.socket) -> bytes:
+    """Return what a client still receives until its connection ends, in order or by a reset."""
+    received = b""
+    with suppress(ConnectionError):
+        while part := client.recv(1_000_000):
+            received += part
+    return received
+
+
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten the times after which connections are closed."""
     monkeypatch.setattr(connections, "SWEEP_SECONDS", 0.05)
     monkeypatch.setattr(connections, "WRITE_SECONDS", 0.5)
+    monkeypatch.setattr(connections, "PROGRESS_BYTES", 10_000)
     monkeypatch.setattr(connections, "UNREAD_SECONDS", 0.1)
     monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.3)
 
@@ -186,29 +196,32 @@ def test_silent_connections_are_closed() -> None:
                 pass
         trickling = opened.enter_context(server.connect())
         trickling.sendall(post)
-        with pytest.raises(OSError):
-            while True:
+        with suppress(OSError):
+            for _ in range(600):
                 trickling.sendall(b"x")
                 time.sleep(0.05)
-        assert len(server.connections) == 0
+        until(lambda: len(server.connections) == 0)
 
 
 @pytest.mark.usefixtures("quick")
 def test_a_reader_that_stalls_is_cut_off_and_a_slow_one_is_not() -> None:
-    size = 3_000_000
-    with listening(Application(b"x" * size)) as server, server.connect(4096) as stalled, server.connect(4096) as slow:
+    size = 6_000_000
+    with (
+        listening(Application(b"x" * size + END)) as server,
+        server.connect(4096) as stalled,
+        server.connect(100_000) as slow,
+    ):
         stalled.sendall(GET)
         slow.sendall(GET)
-        received = 0
-        while received < size:
-            received += len(slow.recv(200_000))
-            time.sleep(0.01)
+        received = b""
+        while part := slow.recv(200_000):
+            received += part
+            if received.endswith(END):
+                break
+            time.sleep(0.005)
+        assert received.endswith(END)
         until(lambda: len(server.connections) <= 1)
-        assert len(stalled.recv(1000)) > 0
-        with pytest.raises(OSError):
-            while stalled.recv(1_000_000):
-                pass
-            raise ConnectionError("closed in order")
+        assert len(drained(stalled)) < size
 
 
 def test_the_slowest_readers_are_cut_off_when_their_responses_take_too_much_memory(
@@ -232,9 +245,7 @@ def test_a_connection_too_many_takes_the_place_of_the_one_idle_longest() -> None
         further = opened.enter_context(server.connect())
         further.sendall(GET)
         assert further.recv(1000).endswith(SMALL)
-        with pytest.raises(ConnectionError):
-            if not clients[1].recv(1000):
-                raise ConnectionError
+        assert drained(clients[1]) == b""
         application.released.clear()
         for client in (clients[0], clients[2], further):
             client.sendall(GET)

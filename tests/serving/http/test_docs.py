@@ -59,7 +59,8 @@ def guarded(folder: Path) -> Iterator[Served]:
 def run(line: str, served: Served) -> str:
     """Return the output of a shell command; a curl in it that gets a status of 400 or more fails."""
     assert ADDRESS in line
-    script = 'set -o pipefail; curl() { command curl --fail-with-body "$@"; }\n' + line.replace(ADDRESS, served.url)
+    line = line.replace(ADDRESS, served.url).replace("pasand-state", str(served.folder / "state"))
+    script = f'set -o pipefail; curl() {{ command curl --fail-with-body "$@"; }}\n{line}'
     process = subprocess.run(["bash", "-c", script], capture_output=True, text=True, env={**os.environ, "KEY": KEY})
     assert process.returncode == 0, f"{line}\n{process.stdout}{process.stderr}"
     return process.stdout

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pasand.errors import InputError
-from pasand.serving.http.security import GROUPS, WAYS, Keys, Rate, check_address
+from pasand.serving.http.security import GROUPS, LOCAL_KEY, MIN_LENGTH, WAYS, Keys, Rate, check_address, local_key
 from pasand.serving.schemas import RequestError
 from tests.serving.states.servers import python
 
@@ -24,7 +24,21 @@ def test_scopes_include_lower_scopes() -> None:
     for wrong in (None, "", READ[:-1], READ + "x", "é"):
         with pytest.raises(RequestError, match="missing or unknown"):
             keys.check(wrong, "read")
-    Keys().check(None, "admin")
+    Keys().check(None, "write")
+
+
+def test_without_keys_administration_needs_the_local_key(tmp_path: Path) -> None:
+    local = local_key(tmp_path)
+    assert local == local_key(tmp_path)
+    assert len(local) >= MIN_LENGTH
+    assert [file.name for file in tmp_path.iterdir()] == [LOCAL_KEY]
+    keys = Keys(local=local)
+    keys.check(None, "write")
+    keys.check(local, "admin")
+    for wrong in (None, "", local[:-1]):
+        for each in (keys, Keys()):
+            with pytest.raises(RequestError, match="the file admin-key"):
+                each.check(wrong, "admin")
 
 
 def test_keys_are_read_from_a_file(tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ import os
 import resource
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -14,8 +16,10 @@ from pathlib import Path
 from threading import Event
 
 import httpx
+import polars as pl
 import pytest
 
+from pasand.serving.http.shared_folder import shared_folder
 from tests.resources import missing
 from tests.serving.conftest import Served, free_port, serving
 
@@ -194,6 +198,73 @@ def test_ten_thousand_idle_connections(server: Served) -> None:
         assert len(server.request("POST", "/v1/recommend", json={})["items"]) == 10
         assert server.request("GET", "/readyz")["status"] == "ready"
     assert len(server.request("POST", "/v1/recommend", json={})["items"]) == 10
+
+
+def test_a_reader_of_the_output_that_stalls_delays_nothing(bundle_folder: Path, tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    try:
+        with serving(bundle_folder, tmp_path, output_to=writing) as served:
+            for _ in range(40):
+                with socket.create_connection(address(served)) as client:
+                    last = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
+                    client.sendall(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n" * 999 + last)
+                    client.settimeout(60)
+                    received = b""
+                    while part := client.recv(100_000):
+                        received += part
+                    assert received.count(b'"alive"') == 1000
+            assert served.metric("pasand_log_lines_lost_total") > 0
+            served.process.terminate()
+            assert served.process.wait(timeout=20) in EXIT_CODES
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_hangup_ends_the_service_in_order(bundle_folder: Path, tmp_path: Path, workers: str) -> None:
+    with serving(bundle_folder, tmp_path, "--workers", workers) as served:
+        served.request("POST", "/v1/recommend", json={"user_id": "u"})
+        served.process.send_signal(signal.SIGHUP)
+        assert served.process.wait(timeout=30) in EXIT_CODES
+    files = list((tmp_path / "state" / "impressions").glob("*.parquet"))
+    assert sum(len(pl.read_parquet(file)) for file in files) == 10
+
+
+def test_killed_workers_leave_no_files_in_memory(bundle_folder: Path, tmp_path: Path) -> None:
+    def folders() -> set[Path]:
+        return set(Path("/dev/shm").glob("pasand-metrics-*"))
+
+    before = folders()
+    with serving(bundle_folder, tmp_path, "--workers", "2") as served:
+        (folder,) = folders() - before
+        children = Path(f"/proc/{served.process.pid}/task/{served.process.pid}/children").read_text().split()
+        workers = [int(child) for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
+        assert len(workers) == 2
+        served.process.kill()  # the workers end, and remove it
+        served.process.wait()
+        end = time.monotonic() + 60
+        while folder in folders() or any(Path(f"/proc/{worker}").exists() for worker in workers):
+            assert time.monotonic() < end
+            time.sleep(0.1)
+    code = """
+from pasand.serving.http.shared_folder import shared_folder
+with shared_folder() as folder:
+    print(folder, flush=True)
+    input()
+"""
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        folder = Path(process.stdout.readline().strip())
+        with shared_folder() as own:
+            assert {folder, own} <= folders()
+            process.kill()
+            process.wait()
+            assert folder.exists()
+            with shared_folder():  # removes what was left, but not what is in use
+                assert not folder.exists()
+                assert own.exists()
 
 
 def test_a_port_in_use_is_reported(server: Served, bundle_folder: Path, tmp_path: Path) -> None:

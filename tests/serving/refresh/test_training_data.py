@@ -136,3 +136,11 @@ def test_items_are_added_changed_and_removed(tmp_path: Path) -> None:
     assert gathered.available.tolist() == [True, False, True]
     assert gathered.last_change == 2
     state.close()
+
+
+def test_users_whose_deletion_only_the_service_knows_are_left_out(tmp_path: Path) -> None:
+    state = open_state(str(tmp_path / "state"))
+    state.append([event("1", "b", "y", 40)])
+    data = gather(bundled(tmp_path / "one"), state, {"b"}).data
+    assert event_tuples(data) == [("a", "y", 20), ("b", "y", 40)]
+    state.close()

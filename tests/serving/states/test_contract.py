@@ -274,27 +274,31 @@ from pasand.serving.states import open_state
 from pasand.serving.states.contract import Event
 state = open_state(sys.argv[1])
 for n in itertools.count():
-    state.append([Event(f"{n}-{i}", "u", "i", n) for i in range(2)])
+    state.append([Event(f"{sys.argv[2]}-{n}-{i}", "u", "i", n) for i in range(2)])
     print(n, flush=True)
 """
 
 
-def test_what_was_acknowledged_survives_a_kill(new_address: Callable[[], str]) -> None:
+def test_what_was_acknowledged_survives_repeated_kills(new_address: Callable[[], str]) -> None:
     address = new_address()
-    process = python(NEVER_ENDS, address)
-    assert process.stdout is not None
-    while int(process.stdout.readline()) < 40:
-        pass
-    process.kill()
-    acknowledged = 40 + len(process.stdout.read().splitlines())
-    process.wait()
-    process.stdout.close()
-    state = open_state(address)
-    kept = [one.id for _, one in state.events(0, 10**6)]
-    assert kept[: 2 * (acknowledged + 1)] == [f"{n}-{i}" for n in range(acknowledged + 1) for i in range(2)]
-    assert len(kept) % 2 == 0
-    assert len(kept) == state.last()
-    state.close()
+    expected: list[str] = []
+    for round_number in range(6):
+        process = python(NEVER_ENDS, address, str(round_number))
+        assert process.stdout is not None
+        while int(process.stdout.readline()) < 5 * round_number:
+            pass
+        process.kill()
+        acknowledged = 5 * round_number + len(process.stdout.read().splitlines())
+        process.wait()
+        process.stdout.close()
+        state = open_state(address)
+        kept = [one.id for _, one in state.events(0, 10**6)]
+        expected += [f"{round_number}-{n}-{i}" for n in range(acknowledged + 1) for i in range(2)]
+        assert kept[: len(expected)] == expected
+        assert len(kept) % 2 == 0
+        assert len(kept) == state.last()
+        expected = kept
+        state.close()
 
 
 class Reference:

@@ -10,6 +10,7 @@ import polars as pl
 
 from pasand.data.encoding.cells import PLAUSIBLE, POSSIBLE, TimeFormat, are_whole_numbers, as_ids, is_missing, plain
 from pasand.data.encoding.dropped_rows import EARLY, ReadSummary
+from pasand.data.ids import MAX_LENGTH
 from pasand.data.log import ImpressionTable, Log, Options
 from pasand.errors import InputError
 from pasand.progress import step
@@ -17,6 +18,14 @@ from pasand.types import Array, Mask
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 """A number beyond this becomes infinite when it is stored."""
+
+
+CONTROL_CHARACTERS = r"[\x00-\x1f\x7f-\x9f]"
+"""Those that no id has; see `pasand.data.ids`."""
+
+
+def _rows(count: int) -> str:
+    return "1 row" if count == 1 else f"{count:,} rows"
 
 
 class Batch:
@@ -56,6 +65,9 @@ class BatchEncoder(ABC):
         self.summary = ReadSummary()
         self.time_format: TimeFormat | None = None
         self._plausible_times = False
+        self._blank_lines = table.blank_lines
+        self.spaced: dict[str, list[Array]] = {}
+        """Codes of the ids of good rows that had spaces around them, by column."""
         self.parts: dict[str, list[Array]] = {}
         """Good rows of each column, an array for each batch."""
         self._whole_numbers: dict[str, bool] = {}
@@ -79,8 +91,14 @@ class BatchEncoder(ABC):
             self._whole_numbers = {name: are_whole_numbers(frame[name]) for name in ("user", "item")}
         batch = Batch(frame, self)
         ids = {name: as_ids(frame[name], whole_numbers=self._whole_numbers[name]) for name in ("user", "item")}
+        if self._blank_lines and ids["user"].null_count():
+            self._skip_blank_lines(batch)
         for name, cells in ids.items():
             batch.drop(name, "is missing", cells.is_null())
+            if (cells.str.len_bytes().max() or 0) > MAX_LENGTH:  # type: ignore[operator]
+                batch.drop(name, f"has more than {MAX_LENGTH} characters", cells.str.len_chars() > MAX_LENGTH)
+            if batch.frame[name].dtype == pl.String:
+                batch.drop(name, "has a control character", cells.str.contains(CONTROL_CHARACTERS))
         columns = ids | self.encode(batch)
         self.summary.rows += len(frame)
         if self.summary.rows >= EARLY:
@@ -88,7 +106,38 @@ class BatchEncoder(ABC):
         chosen = None if batch.good.all() else pl.Series(batch.good)
         for name, cells in columns.items():
             self.parts[name].append(self._as_array(name, cells if chosen is None else cells.filter(chosen)))
+        for name, cells in ids.items():
+            self._count_spaces(name, batch, cells)
         step(self.label, self.summary.rows, None)
+
+    def _skip_blank_lines(self, batch: Batch) -> None:
+        """Leave out rows without any cell, which are not bad."""
+        missing = [is_missing(cells).to_numpy() for cells in batch.frame.get_columns()]
+        blank = np.logical_and.reduce(missing)
+        batch.good &= ~blank
+        self.summary.blank += int(blank.sum())
+
+    def _count_spaces(self, name: str, batch: Batch, ids: pl.Series) -> None:
+        """Keep the codes of the ids of good rows that had spaces around them."""
+        cells = batch.frame[name]
+        if cells.dtype != pl.String or cells.str.len_bytes().sum() == ids.str.len_bytes().sum():
+            return
+        spaced = (cells.str.len_bytes() != cells.str.strip_chars().str.len_bytes()).fill_null(False).to_numpy()
+        if (spaced & batch.good).any():
+            self.spaced.setdefault(name, []).append(self.parts[name][-1][spaced[batch.good]])
+
+    def space_notes(self, name: str, counts: Array) -> list[str]:
+        """Return what the removal of spaces around the ids of "user" or "item" did; `counts` are rows by code."""
+        if name not in self.spaced:
+            return []
+        spaced = np.bincount(np.concatenate(self.spaced[name]), minlength=len(counts))
+        merged = int(((spaced > 0) & (spaced < counts[: len(spaced)])).sum())
+        column = self.column_name(name)
+        notes = [f"spaces around {column} are removed, in {_rows(int(spaced.sum()))}"]
+        if merged:
+            ids = "1 id is" if merged == 1 else f"{merged:,} ids are"
+            notes.append(f"warning: {ids} in column {column} both with and without spaces: each counts as one {name}")
+        return notes
 
     def _as_array(self, name: str, cells: pl.Series) -> Array:
         if name in self.ids:

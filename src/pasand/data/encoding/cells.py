@@ -95,7 +95,7 @@ def as_ids(cells: pl.Series, *, whole_numbers: bool = False) -> pl.Series:
         text = text.str.strip_chars()
     if whole_numbers:
         text = text.str.replace(r"^(-?\d+)\.0+$", "${1}")
-    return text.set(is_missing(text), None)
+    return text.set(text == "", None)
 
 
 def are_whole_numbers(cells: pl.Series) -> bool:

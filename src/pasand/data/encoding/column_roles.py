@@ -35,7 +35,7 @@ ROW_NUMBERS = {"", "unnamed0", "id", "index", "indexlevel0", "rowid", "rownumber
 """Names of columns that number the rows."""
 
 PLAUSIBLE_SHARE = 0.9
-"""Share of the timestamps of a column that must be plausible where no name says that it is a time."""
+"""Share of the timestamps of a column that must be plausible for it to be a time without that name."""
 
 DAY = 86_400 * SECOND
 
@@ -198,7 +198,8 @@ def _nanoseconds(cells: pl.Series) -> pl.Series | None:
         return None
     times = time_format.parse(cells)
     times = times.set(~times.is_between(*PLAUSIBLE).fill_null(False), None)
-    return times if len(times.drop_nulls()) >= PLAUSIBLE_SHARE * (~is_missing(cells)).sum() > 0 else None
+    present = int((~is_missing(cells)).sum())
+    return times if len(times.drop_nulls()) >= PLAUSIBLE_SHARE * present > 0 else None
 
 
 def _has_timestamps(cells: pl.Series) -> bool:

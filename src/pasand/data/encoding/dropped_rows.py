@@ -38,6 +38,8 @@ class ReadSummary:
     rows: int = 0
     """Rows read, good and bad."""
     dropped: list[DroppedRows] = field(default_factory=list)
+    blank: int = 0
+    """Blank lines, which are neither good nor bad."""
     duplicates: int = 0
     """Rows that repeat an earlier row in all columns, and were dropped."""
 
@@ -56,14 +58,15 @@ class ReadSummary:
 
     def check(self, where: str, options: Options, cure: str, *, complete: bool = False) -> None:
         """Raise InputError if more rows are bad than `options` allow, or if all rows of a completely read log are."""
-        if self.bad > options.bad_rows * self.rows or (complete and self.bad == self.rows):
+        rows = self.rows - self.blank
+        if self.bad > options.bad_rows * rows or (complete and self.bad == rows):
             worst = max(self.dropped, key=lambda dropped: dropped.count)
             raise InputError(
                 where,
                 row=worst.row,
                 column=worst.column,
                 value="" if worst.value is None else worst.value,
-                cause=f"{worst.column} {worst.reason}; of {self.rows:,} rows {self.bad:,} are bad"
-                + (f", more than {options.bad_rows:.0%}" if self.bad < self.rows else ""),
+                cause=f"{worst.column} {worst.reason}; of {rows:,} rows {self.bad:,} are bad"
+                + (f", more than {options.bad_rows:.0%}" if self.bad < rows else ""),
                 cure=cure,
             )

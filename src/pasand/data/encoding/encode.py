@@ -32,6 +32,7 @@ class EventEncoder(BatchEncoder):
         super().__init__(log, options, ids)
         # polars drops categories once no series uses them
         self._keep_alive = [pl.Series([""], dtype=pl.Categorical(categories)) for categories in ids.values()]
+        self.notes: list[str] = []
         self.timed, self.valued = log.order == "time", log.values != "none"
 
     def start(self, frame: pl.DataFrame) -> None:
@@ -63,6 +64,7 @@ class EventEncoder(BatchEncoder):
         """Return the vocabulary of "user" or "item", the column as rows, (E,), and other codes as rows, (n,)."""
         codes, other = self.take(name), np.zeros(0, np.int32) if other is None else other
         counts = np.bincount(codes)
+        self.notes += self.space_notes(name, counts)
         if len(other):
             counts = np.bincount(other, minlength=len(counts)) + np.pad(
                 counts, (0, max(0, other.max() + 1 - len(counts)))
@@ -128,6 +130,8 @@ def read(log: Log, options: Options) -> tuple[Dataset, ReadSummary]:
     if encoder.time_format is not None:
         notes.append(f"time: {encoder.column_name('time')!r}, read as {encoder.time_format}")
     notes += [str(dropped) for dropped in summary.dropped]
+    notes += [f"{summary.blank:,} blank lines skipped"] * bool(summary.blank)
+    notes += encoder.notes
     if summary.duplicates:
         notes.append(f"{summary.duplicates:,} rows dropped: exact duplicates of another row")
     if value is not None and positive_from > -np.inf:

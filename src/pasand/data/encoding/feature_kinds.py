@@ -8,7 +8,7 @@ from typing import get_args
 import numpy as np
 import polars as pl
 
-from pasand.data.encoding.cells import SECOND, TimeFormat, as_ids, as_numbers, is_missing
+from pasand.data.encoding.cells import SECOND, TimeFormat, as_ids, as_numbers, is_missing, plain
 from pasand.data.features import TIME_UNKNOWN, Feature, Kind
 from pasand.data.vocabulary import Vocabulary
 from pasand.errors import InputError
@@ -53,6 +53,12 @@ def infer_kind(cells: pl.Series) -> Kind:
         return "bag"
     mostly_unique = present.n_unique() > max(2, len(present) // 2)
     return "text" if mostly_unique or (isinstance(length, float) and length > TEXT_LENGTH) else "categorical"
+
+
+def _has_structures(dtype: pl.DataType) -> bool:
+    """Whether cells are structures, or lists of structures or of lists."""
+    inner = dtype.inner if isinstance(dtype, pl.List | pl.Array) else None
+    return isinstance(dtype, pl.Struct) or (isinstance(inner, pl.DataType) and inner.is_nested())
 
 
 def _separator(present: pl.Series) -> str | None:
@@ -142,9 +148,13 @@ def features_of(
     """
     if frame is None:
         return {}, []
+    frame = plain(frame)
+    structures = [cells.name for cells in frame.get_columns() if cells.name != "id" and _has_structures(cells.dtype)]
+    frame = frame.drop(structures)
     frame = frame.with_columns(as_ids(frame["id"], whole_numbers=True).alias("id")).drop_nulls("id")
     lines = frame.unique("id", keep="first", maintain_order=True)
     notes = [f"{len(frame) - len(lines):,} lines on {side} left out: the id is repeated"] * (len(lines) < len(frame))
+    notes += [f"{side}, not used, they hold structures: {', '.join(structures)}"] * bool(structures)
     inactive = len(lines) - len(lines.filter(lines["id"].is_in(vocabulary.series.implode())))
     if inactive:
         notes.append(f"{inactive:,} {side} left out: they have features but no events")

@@ -46,6 +46,9 @@ class ImpressionEncoder(BatchEncoder):
         self.check(complete=True)
         self.codes = {name: self.take(name) for name in ("user", "item")}
         """(n,) codes of the ids, from which the caller computes rows."""
+        self.notes += [f"impressions: {self.summary.blank:,} blank lines skipped"] * bool(self.summary.blank)
+        for name, codes in self.codes.items():
+            self.notes += [f"impressions: {note}" for note in self.space_notes(name, np.bincount(codes))]
 
     def start(self, frame: pl.DataFrame) -> None:
         """Inspect the first batch: require its columns, infer the format of times, and name all parts."""

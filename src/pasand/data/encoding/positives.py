@@ -34,6 +34,10 @@ def positive_threshold(log: Log, options: Options, value: Scores | None) -> tupl
         return -np.inf, []
     if log.values == "strength":
         return _smallest_strength(log, value)
+    if not value.any():
+        cause = "all ratings or labels are 0, so no event is positive"
+        cure = "name another column, --column value=NAME, or count all events as positive: --positive-from 0"
+        raise InputError(log.name, column=log.column_names.get("value", "value"), value="0", cause=cause, cure=cure)
     outliers = outlying(value)
     if not len(outliers):
         return default_positive_threshold(value), []

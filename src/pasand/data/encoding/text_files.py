@@ -1,61 +1,14 @@
-"""Opens text files of unknown quality: unpacks gzip, and checks encoding, quotes, line lengths and truncation."""
+"""Reads text files of unknown quality: checks encoding, quotes and line lengths."""
 
 from __future__ import annotations
 
-import gzip
-import shutil
-import tempfile
-import weakref
-import zlib
 from pathlib import Path
 
+from pasand.data.encoding.unpacking import uncompressed
 from pasand.errors import InputError
-from pasand.progress import step
 
 MAX_LINE_BYTES = 4 << 20
 """Lines of twice this length are always rejected; shorter lines than this never are."""
-
-
-class Folder:
-    """A temporary folder that is deleted with the object, at the latest when the program ends."""
-
-    def __init__(self) -> None:
-        self.path = Path(tempfile.mkdtemp(prefix="pasand-"))
-        weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
-
-
-def uncompressed(path: Path) -> tuple[Path, object]:
-    """Return the path of the uncompressed file, and an object that keeps it alive; raises InputError for damaged gzip.
-
-    A gzip file is unpacked in chunks into a temporary folder, which is deleted with that object. A file that is not
-    compressed is returned as it is, with None.
-    """
-    try:
-        with path.open("rb") as file:
-            compressed = file.read(2) == b"\x1f\x8b"
-        if not compressed:
-            return path, None
-        folder = Folder()
-        out = folder.path / (path.name.removesuffix(".gz") or "unpacked")
-        done = 0
-        with gzip.open(path) as source, out.open("wb") as target:
-            while chunk := source.read(1 << 22):
-                target.write(chunk)
-                done += len(chunk)
-                step(f"unpacking {path.name}", done, None)
-        step(f"unpacking {path.name}", done, done)
-        return out, folder
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise InputError(
-            path, cause=f"the gzip file is truncated or damaged ({error})", cure="download it again"
-        ) from error
-    except IsADirectoryError as error:
-        raise InputError(path, cause="it is a folder, not a file", cure="name a file in it") from error
-    except OSError as error:
-        raise InputError(path, cause=f"it cannot be read: {error.strerror or error}", cure=CURE) from error
-
-
-CURE = "check that it exists, that you may read it, and that the disk has room"
 
 
 def check_lines(path: Path, where: object) -> None:
@@ -118,9 +71,14 @@ def broken_row_error(file: Path, where: object, delimiter: str) -> InputError | 
                 return InputError(where, row=number, value=_start(line), cause=cause, cure=cure)
             width = width or cells
     if quote:
-        cause, cure = "the quote that opens there is never closed", "close it, or delete the quote"
-        return InputError(where, row=quote, value=_start(quote_line), cause=cause, cure=cure)
+        return unclosed_quote(where, quote, quote_line.decode("utf-8", "replace"))
     return None
+
+
+def unclosed_quote(where: object, row: int, line: str) -> InputError:
+    """Return the error for a quote that is never closed in a line or after it."""
+    cause, cure = "the quote that opens there is never closed", "close it, or delete the quote"
+    return InputError(where, row=row, value=line[:80].rstrip("\r\n"), cause=cause, cure=cure)
 
 
 def _start(line: bytes) -> str:
@@ -128,7 +86,7 @@ def _start(line: bytes) -> str:
 
 
 def read_text(path: Path, *, encoding: str = "utf-8") -> str:
-    """Return the text of a small file, gzip or plain; raises InputError where it is not in the encoding."""
+    """Return the text of a small file, compressed or plain; raises InputError where it is not in the encoding."""
     opened, _keep = uncompressed(path)
     try:
         return opened.read_bytes().decode(encoding)

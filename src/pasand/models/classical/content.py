@@ -149,6 +149,15 @@ class Content:
         """Return the weight of each feature."""
         return dict(zip(self._blocks.feature_names(), self._learnt["weight"].tolist(), strict=True))
 
+    def memory_needed(self, data: Dataset) -> int:
+        """Return the peak bytes of a fit beside the data: three copies of the items' rows, and their vectors.
+
+        A text counts as 100 words.
+        """
+        texts = sum(feature.kind == "text" for feature in data.item_features.values())
+        others = sum(np.size(feature.values) for feature in data.item_features.values() if feature.kind != "text")
+        return 3 * 12 * (100 * texts * data.n_items + others) + 16 * self.dimensions * data.n_items
+
     def state(self) -> Arrays:
         """Return the items' rows, the feature weights and the learnt encoding of the features ("blocks...")."""
         return {**self._learnt, **{f"blocks.{name}": array for name, array in self._blocks.state().items()}}

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Self
 
 import numpy as np
@@ -14,7 +12,10 @@ from scipy.linalg import lapack
 
 from pasand.contracts import Reason
 from pasand.data.dataset import Dataset
+from pasand.data.memory_estimate import require_memory
 from pasand.errors import InputError
+from pasand.mapped import check
+from pasand.models.classical import positive_definite
 from pasand.models.classical.neighbours import distinct_liked
 from pasand.types import Array, Arrays, Offsets, Queries, Rows, Scores, within
 
@@ -32,23 +33,16 @@ class EASE:
     _learnt: dict[str, Array] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if not self.l2 > 0:
-            raise ValueError(f"l2 must be positive, got {self.l2}")
+        if not 0 < self.l2 < np.inf:
+            raise ValueError(f"l2 must be positive and finite, got {self.l2}")
 
     def fit(self, data: Dataset, *, rng: Generator) -> Self:
         """Solve for the weights; raises InputError if the item-item matrix does not fit into memory."""
-        n_items = data.n_items
-        required, free = memory_needed(n_items), memory_free()
-        if required > free:
-            raise InputError(
-                data.name,
-                cause=f"EASE needs {required / 2**30:.1f} GiB for {n_items:,} items squared, {free / 2**30:.1f} GiB "
-                "are free",
-                cure="use item_knn or ials, or drop rare items",
-            )
+        require_memory("ease", data, self.memory_needed(data), "use item_knn or ials, or drop rare items")
         by_user = data.matrix()
         by_item = by_user.T.tocsr()
-        gram = np.zeros((n_items, n_items), np.float64)
+        # numbers of users are whole in single precision
+        gram = np.zeros((data.n_items, data.n_items), np.float32 if data.n_users < 2**24 else np.float64)
         _gram(
             by_user.indptr.astype(np.int64),
             by_user.indices.astype(np.int32),
@@ -57,12 +51,22 @@ class EASE:
             gram,
         )
         known = gram.diagonal() > 0
-        self._learnt = {
-            "weights": _weights(gram, self.l2),
-            "known": known,
-            "positive_from": np.array(data.positive_from),
-        }
+        try:
+            weights = _weights(gram, self.l2)
+        except np.linalg.LinAlgError:
+            cause = "X'X + l2 I has no inverse in double precision, since some items have the same users"
+            raise InputError(
+                f"{data.name}: ease.l2", value=self.l2, cause=cause, cure="raise l2, for example to 1"
+            ) from None
+        self._learnt = {"weights": weights, "known": known, "positive_from": np.array(data.positive_from)}
         return self
+
+    def memory_needed(self, data: Dataset) -> int:
+        """Return the peak bytes of a fit: a matrix in single precision, and in double where the inverse needs it."""
+        count = np.bincount(data.user, data.is_positive, minlength=data.n_users)
+        sums = np.bincount(data.item, np.where(data.is_positive, count[data.user], 0), minlength=data.n_items)
+        single = _single_precision(float(sums.max(initial=0)), self.l2)
+        return (4 if single else 12) * data.n_items**2
 
     def score(self, queries: Queries, items: Rows | None) -> Scores:
         """Return sums of weights; -inf for a query without liked items that were known at training."""
@@ -98,42 +102,44 @@ class EASE:
         return dict(self._learnt)
 
     def load_state(self, arrays: Arrays) -> None:
-        """Restore what `state` returned."""
+        """Restore what `state` returned; raises ValueError for arrays that it cannot have returned."""
+        n = len(arrays["known"])
+        check("weights", arrays["weights"], np.float32, (n, n))
+        check("known", arrays["known"], np.bool_, (n,))
         self._learnt = dict(arrays)
 
 
-def memory_needed(n_items: int) -> int:
-    """Return the peak bytes of a fit: the Gram matrix in double precision and the weights in single."""
-    return 12 * n_items**2
-
-
-def memory_free() -> int:
-    """Return the bytes of memory that are available without swapping."""
-    table = Path("/proc/meminfo")
-    if table.exists():
-        for line in table.read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+def _single_precision(largest_sum: float, l2: float) -> bool:
+    """Return whether the inverse keeps three digits in single precision, given the largest sum of a row of X'X."""
+    condition = 1 + largest_sum / l2  # the largest row sum bounds the largest eigenvalue
+    return bool(condition * np.finfo(np.float32).eps < 1e-3)
 
 
 def _weights(gram: Array, l2: float) -> Scores:
-    """Return B from X'X, which is overwritten."""
+    """Return B from X'X, which is overwritten; raises numpy.linalg.LinAlgError if X'X + l2 I is singular."""
     n = len(gram)
     if not n:
         return np.zeros((0, 0), np.float32)
-    condition = 1 + gram.sum(axis=1).max() / l2  # the largest row sum bounds the largest eigenvalue
-    single = condition * np.finfo(np.float32).eps < 1e-3
-    gram[np.diag_indices(n)] += l2
-    square = gram.astype(np.float32) if single else gram
-    factorise, invert = (lapack.spotrf, lapack.spotri) if single else (lapack.dpotrf, lapack.dpotri)
-    factor, info = factorise(square.T, lower=1, overwrite_a=1, clean=0)
-    assert info == 0, "X'X + l2 I is positive definite"
-    inverse, info = invert(factor, lower=1, overwrite_c=1)
-    assert info == 0
-    out = np.empty((n, n), np.float32)
-    _divide(inverse.T, out)  # Fortran's lower triangle is the upper one of its transpose
-    return out
+    single = _single_precision(float(gram.sum(axis=1, dtype=np.float64).max()), l2)
+    diagonal = gram.diagonal().astype(np.float64) + l2
+    square = gram.astype(np.float32 if single else np.float64, copy=False)
+    square[np.diag_indices(n)] = diagonal
+    inverse = square.T  # Fortran's lower triangle is the upper one of its transpose
+    if n <= positive_definite.DIRECT:
+        factorise, invert = lapack.get_lapack_funcs(("potrf", "potri"), (inverse,))
+        factor, info = factorise(inverse, lower=1, overwrite_a=1, clean=0)
+        if info:
+            raise np.linalg.LinAlgError
+        positive_definite.check_pivots(factor, diagonal)
+        inverse, info = invert(factor, lower=1, overwrite_c=1)
+        assert info == 0, "L has a positive diagonal"
+    else:
+        positive_definite.factorise(inverse)
+        positive_definite.check_pivots(inverse, diagonal)
+        positive_definite.invert(inverse)
+    weights = inverse.T if inverse.dtype == np.float32 else np.empty((n, n), np.float32)
+    _divide(inverse.T, inverse.diagonal().copy(), weights)
+    return weights
 
 
 def _strongest(rows: Rows, weights: Scores) -> list[Reason]:
@@ -152,12 +158,14 @@ def _gram(user_start: Offsets, user_item: Rows, item_start: Offsets, item_user: 
 
 
 @njit(cache=True, parallel=True)
-def _divide(inverse: Array, out: Scores) -> None:
+def _divide(inverse: Array, diagonal: Array, out: Scores) -> None:
+    """Fill B by the upper triangle of P and its diagonal; `out` may be `inverse`."""
     n = len(out)
     for i in prange(n):
         for j in range(i + 1, n):
-            out[i, j] = -inverse[i, j] / inverse[j, j]
-            out[j, i] = -inverse[i, j] / inverse[i, i]
+            cell = inverse[i, j]
+            out[i, j] = -cell / diagonal[j]
+            out[j, i] = -cell / diagonal[i]
         out[i, i] = 0
 
 

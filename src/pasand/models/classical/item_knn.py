@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 import numpy as np
-from numba import njit, prange
+from numba import get_num_threads, njit, prange
 from numpy.random import Generator
 from numpy.typing import NDArray
 
 from pasand.contracts import Reason
 from pasand.data.dataset import Dataset
 from pasand.errors import InputError
+from pasand.features.strengths import Weighting, check_weighting, median, of_histories, summed
+from pasand.features.strengths import weights as event_weights
+from pasand.mapped import check
 from pasand.models.classical.neighbours import (
     Pairs,
     correlation,
@@ -23,9 +26,14 @@ from pasand.models.classical.neighbours import (
     latest,
     overall_mean,
     push,
+    rating_scale,
     sort_heap,
+    within_scale,
 )
 from pasand.types import Array, Arrays, Offsets, Queries, Rows, Scores
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 
 @dataclass(kw_only=True)
@@ -47,6 +55,9 @@ class ItemKNN:
     history_decay: float = 1.0
     """Weight of a liked item of the history relative to the next later one, above 0 and at most 1; 1: all weigh the
     same. Predicted ratings do not use it."""
+    weighting: Weighting = "log"
+    """Weight of a positive by its strength r, such as plays, with m the median: "linear" r / m, "log" log2(1 + r / m),
+    "none" 1; data without strengths have weights of 1. They weigh users in the cosine, and items in the history."""
     _learnt: dict[str, Array] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -58,6 +69,7 @@ class ItemKNN:
             raise ValueError(f"shrinkage must not be negative, got {self.shrinkage}")
         if not 0 < self.history_decay <= 1:
             raise ValueError(f"history_decay must be above 0 and at most 1, got {self.history_decay}")
+        check_weighting(self.weighting)
 
     def fit(self, data: Dataset, *, rng: Generator) -> Self:
         """Find the nearest neighbours of each item."""
@@ -65,7 +77,14 @@ class ItemKNN:
             raise InputError(
                 data.name, cause=f"item_knn by {self.similarity} needs ratings", cure='use similarity = "cosine"'
             )
-        rows, weights = self._by_positives(data) if self.similarity == "cosine" else self._by_ratings(data)
+        unit, strength = 0.0, summed(data)
+        if strength is not None and self.weighting != "none":
+            unit = median(strength.data)
+            strength.data = event_weights(strength.data, unit, self.weighting)
+        if self.similarity == "cosine":
+            rows, weights = self._by_positives(data.matrix() if unit == 0 or strength is None else strength)
+        else:
+            rows, weights = self._by_ratings(data)
         item_mean, mean = np.zeros(data.n_items, np.float32), 0.0
         if data.value is not None:
             pairs = latest(data)
@@ -76,19 +95,23 @@ class ItemKNN:
             "weights": weights,
             "mean": item_mean,
             "overall": np.array(mean, np.float32),
+            "scale": rating_scale(data),
+            "strength_unit": np.array(unit),
             "positive_from": np.array(data.positive_from),
         }
         return self
 
-    def _by_positives(self, data: Dataset) -> tuple[Rows, Scores]:
-        by_user = data.matrix()
+    def _by_positives(self, by_user: sparse.csr_array) -> tuple[Rows, Scores]:
         by_item = by_user.T.tocsr()
-        rows, weights = self._no_neighbours(data.n_items)
+        rows, weights = self._no_neighbours(by_user.shape[1])
         _cosines(
             by_user.indptr.astype(np.int64),
             by_user.indices.astype(np.int32),
+            by_user.data,
             by_item.indptr.astype(np.int64),
             by_item.indices.astype(np.int32),
+            by_item.data,
+            np.sqrt(by_item.power(2).sum(axis=1).astype(np.float32)),
             np.float32(self.shrinkage),
             rows,
             weights,
@@ -127,13 +150,16 @@ class ItemKNN:
         liked = self._liked(queries)
         wanted = kernel_items(items, len(rows))
         out = np.empty((len(queries), len(rows)) if items is None else items.shape, np.float32)
-        _sum_similarities(rows, weights, liked, self._history_weights(liked), wanted, items is None, out)
+        _sum_similarities(rows, weights, liked, self._history_weights(liked, queries), wanted, items is None, out)
         return out
 
-    def _history_weights(self, liked: Rows) -> Scores:
-        """Return the weight of each liked item, 1 for the latest; (B, H)."""
+    def _history_weights(self, liked: Rows, queries: Queries) -> Scores:
+        """Return the weight of each liked item: its decay, 1 for the latest, times that of its strength; (B, H)."""
         later = (liked >= 0)[:, ::-1].cumsum(axis=1)[:, ::-1] - 1
         weights: Scores = np.power(np.float32(self.history_decay), np.maximum(later, 0).astype(np.float32))
+        unit = float(self._learnt.get("strength_unit", 0.0))
+        if unit:
+            weights *= of_histories(liked, queries.history, queries.history_value, unit, self.weighting)
         return weights
 
     def predict(self, queries: Queries, items: Rows) -> Scores:
@@ -141,7 +167,7 @@ class ItemKNN:
 
         The weights are similarities, and only history items that have the item among their neighbours count. Without
         any, the result is the item's mean; for an unknown item it is the mean of all ratings (0 for data without
-        ratings).
+        ratings). Predictions lie within the scale seen in training.
         """
         rated = distinct(
             np.where(np.isnan(queries.history_value), np.int32(-1), queries.history), len(self._learnt["mean"])
@@ -157,14 +183,14 @@ class ItemKNN:
             kernel_items(items, len(self._learnt["mean"])),
             out,
         )
-        return out
+        return within_scale(out, self._learnt)
 
     def reasons(self, queries: Queries, items: Rows) -> list[list[list[Reason]]]:
         """Return the liked history items that have the item among their neighbours, most similar first."""
         rows, weights = self._learnt["neighbours"], self._learnt["weights"]
         reasons = []
         liked = self._liked(queries)
-        for row, own_weights, candidates in zip(liked, self._history_weights(liked), items, strict=True):
+        for row, own_weights, candidates in zip(liked, self._history_weights(liked, queries), items, strict=True):
             history = row[row >= 0]
             near, added = rows[history], weights[history] * own_weights[row >= 0, None]
             shares = [np.where(near == item, added, 0).sum(axis=1) for item in candidates]
@@ -174,12 +200,20 @@ class ItemKNN:
     def _liked(self, queries: Queries) -> Rows:
         return distinct_liked(queries, float(self._learnt["positive_from"]), len(self._learnt["neighbours"]))
 
+    def memory_needed(self, data: Dataset) -> int:
+        """Return the peak bytes of a fit beside the data: neighbours, sums of each thread, and the pairs twice."""
+        return (8 * self.neighbours + 56 * get_num_threads()) * data.n_items + 40 * len(data)
+
     def state(self) -> Arrays:
-        """Return "neighbours" and "weights" (N, neighbours), "mean" (N,), "overall" and "positive_from"."""
+        """Return "neighbours", "weights" (N, neighbours), "mean" (N,), "scale" (2,) and three numbers of the data."""
         return dict(self._learnt)
 
     def load_state(self, arrays: Arrays) -> None:
-        """Restore what `state` returned."""
+        """Restore what `state` returned; raises ValueError for arrays that it cannot have returned."""
+        n = len(arrays["mean"])
+        check("neighbours", arrays["neighbours"], np.int32, (n, None), lowest=-1, below=n)
+        check("weights", arrays["weights"], np.float32, arrays["neighbours"].shape)
+        check("mean", arrays["mean"], np.float32, (n,))
         self._learnt = dict(arrays)
 
 
@@ -192,16 +226,18 @@ def _similar(history: Rows, weights: Scores, item: int) -> list[Reason]:
 def _cosines(
     user_start: Offsets,
     user_item: Rows,
+    user_weight: Scores,
     item_start: Offsets,
     item_user: Rows,
+    item_weight: Scores,
+    norm: Scores,
     shrinkage: float,
     rows: Rows,
     weights: Scores,
 ) -> None:
     n_items, lanes = len(item_start) - 1, 32
-    norm = np.sqrt((item_start[1:] - item_start[:-1]).astype(np.float32))
     for lane in prange(lanes):
-        common = np.zeros(n_items, np.int32)
+        common = np.zeros(n_items, np.float32)
         touched = np.empty(n_items, np.int32)
         for i in range(lane, n_items, lanes):
             work = 0
@@ -209,23 +245,23 @@ def _cosines(
                 work += user_start[item_user[at] + 1] - user_start[item_user[at]]
             n_touched, dense = 0, 4 * work > n_items
             for at in range(item_start[i], item_start[i + 1]):
-                user = item_user[at]
+                user, own = item_user[at], item_weight[at]
                 if dense:
                     for other in range(user_start[user], user_start[user + 1]):
-                        common[user_item[other]] += 1
+                        common[user_item[other]] += own * user_weight[other]
                 else:
                     for other in range(user_start[user], user_start[user + 1]):
                         j = user_item[other]
                         if common[j] == 0:
                             touched[n_touched] = j
                             n_touched += 1
-                        common[j] += 1
+                        common[j] += own * user_weight[other]
             common[i] = 0
             best, near, size = weights[i], rows[i], 0
             for at in range(n_items if dense else n_touched):
                 j = at if dense else touched[at]
                 if common[j] > 0:
-                    weight = np.float32(common[j] / (norm[i] * norm[j] + shrinkage))
+                    weight = np.float32(np.float64(common[j]) / (norm[i] * norm[j] + shrinkage))
                     common[j] = 0
                     if size < len(best) or weight >= best[0]:
                         size = push(best, near, size, weight, j)

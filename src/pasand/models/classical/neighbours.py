@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pasand.data.dataset import Dataset
 from pasand.heap import sink
-from pasand.types import Array, Offsets, Queries, Rows, Scores, within
+from pasand.types import Array, Arrays, Offsets, Queries, Rows, Scores, within
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +67,19 @@ def overall_mean(pairs: Pairs) -> float:
     """Return the mean of all values, 0 if there is none."""
     given = pairs.value[~np.isnan(pairs.value)]
     return float(given.mean(dtype=np.float64)) if len(given) else 0.0
+
+
+def rating_scale(data: Dataset) -> Scores:
+    """Return the lowest and the highest value of the events, (2,); unbounded for data without values."""
+    given = np.empty(0, np.float32) if data.value is None else data.value[np.isfinite(data.value)]
+    return np.array([given.min(), given.max()] if len(given) else [-np.inf, np.inf], np.float32)
+
+
+def within_scale(predicted: Scores, learnt: Arrays) -> Scores:
+    """Return predicted ratings clipped to "scale" of what was learnt; as they are where it is not there."""
+    low, high = learnt.get("scale", np.array([-np.inf, np.inf], np.float32))
+    clipped: Scores = np.clip(predicted, low, high)
+    return clipped
 
 
 def distinct_liked(queries: Queries, positive_from: float, n_items: int) -> Rows:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from pasand.data.dataset import Dataset
 from pasand.errors import InputError
+from pasand.features.strengths import Weighting, check_weighting, median, weights
 from pasand.types import Array, Arrays, Queries, Rows, Scores, within
 
 DAY = 86_400
@@ -19,6 +20,8 @@ DAY = 86_400
 @dataclass(kw_only=True)
 class Popularity:
     """Scores an item by its share of the positives: of all time, of a recent window, or with exponential decay.
+
+    A positive counts once, or by its strength (see `weighting`).
 
     A recent share is shrunk by the weight of one event towards the share of all time, so that items without recent
     positives follow in their all-time order. A segment's share is shrunk by `shrinkage` events towards the overall one.
@@ -35,6 +38,9 @@ class Popularity:
     segments."""
     shrinkage: float = 100.0
     """Number of positives at which a segment's own share weighs as much as the overall share."""
+    weighting: Weighting = "log"
+    """Weight of a positive by its strength r, such as plays, with m the median: "linear" r / m, "log" log2(1 + r / m),
+    "none" 1; data without strengths have weights of 1."""
     _learnt: dict[str, Array] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -44,13 +50,16 @@ class Popularity:
                 raise ValueError(f"{name} must be positive, got {days}")
         if not self.shrinkage > 0:
             raise ValueError(f"shrinkage must be positive, got {self.shrinkage}")
+        check_weighting(self.weighting)
 
     def fit(self, data: Dataset, *, rng: Generator) -> Self:
         """Count the positives; raises InputError for a segment that the dataset lacks."""
         positives = data.positives()
         weight = self._weights(positives, newest=int(data.time[-1]) if len(data) else 0)
         n_items = data.n_items
-        all_time = _share(np.bincount(positives.item, minlength=n_items), 1 / max(n_items, 1), prior=0)
+        by_strength = self._strength_weights(positives)
+        weight = weight if by_strength is None else weight * by_strength
+        all_time = _share(np.bincount(positives.item, by_strength, minlength=n_items), 1 / max(n_items, 1), prior=0)
         overall = _share(np.bincount(positives.item, weights=weight, minlength=n_items), all_time, prior=1)
         if self.window_days is None and self.half_life_days is None:
             overall = all_time
@@ -64,6 +73,12 @@ class Popularity:
                 segments[code] = _share(count, overall, prior=self.shrinkage)
         self._learnt = {"overall": overall.astype(np.float32), "segments": segments}
         return self
+
+    def _strength_weights(self, positives: Dataset) -> Scores | None:
+        """Return the weight of each positive by its strength, (E,); None for data without strengths."""
+        if positives.values != "strength" or positives.value is None or self.weighting == "none":
+            return None
+        return weights(positives.value, median(positives.value), self.weighting)
 
     def _weights(self, positives: Dataset, newest: int) -> NDArray[np.float64]:
         age = (newest - positives.time) / DAY
@@ -90,6 +105,11 @@ class Popularity:
             scores = np.broadcast_to(shares, (len(rows), len(overall)))
             out[rows] = _pick(scores, None if items is None else items[rows])
         return out
+
+    def memory_needed(self, data: Dataset) -> int:
+        """Return the peak bytes of a fit beside the data: counts and shares, overall and of each segment."""
+        feature = data.user_features.get(self.segment) if self.segment is not None else None
+        return (32 + 4 * (0 if feature is None else len(feature.names))) * data.n_items
 
     def state(self) -> Arrays:
         """Return "overall" (N,) and "segments" (segments, N) shares."""

@@ -12,8 +12,10 @@ from scipy.linalg import lapack
 
 from pasand.contracts import Reason
 from pasand.data.dataset import Dataset
+from pasand.data.memory_estimate import require_memory
 from pasand.errors import InputError
-from pasand.models.classical.ease import memory_free
+from pasand.mapped import check
+from pasand.models.classical import positive_definite
 from pasand.types import Array, Arrays, Offsets, Queries, Rows, Scores, within
 
 CUTOFF = 10.0
@@ -41,32 +43,33 @@ class SLIT:
 
     def __post_init__(self) -> None:
         for name in ("history_decay_length", "horizon_decay_length", "l2"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+            if not 0 < getattr(self, name) < np.inf:
+                raise ValueError(f"{name} must be positive and finite, got {getattr(self, name)}")
 
     def fit(self, data: Dataset, *, rng: Generator) -> Self:
         """Solve for the weights; raises InputError if the item-item matrices do not fit into memory."""
-        required, free = memory_needed(data.n_items), memory_free()
-        if required > free:
-            raise InputError(
-                data.name,
-                cause=f"SLIT needs {required / 2**30:.1f} GiB for {data.n_items:,} items squared, {free / 2**30:.1f} "
-                "GiB are free",
-                cure="use item_knn or sasrec, or drop rare items",
-            )
+        require_memory("slit", data, self.memory_needed(data), "use item_knn or sasrec, or drop rare items")
         liked = data.positives().by_user
         longest = int(np.diff(liked.start).max(initial=0))
-        past, future = np.zeros((2, data.n_items, data.n_items))
+        past = np.zeros((data.n_items, data.n_items))
+        future = np.zeros((data.n_items, data.n_items), order="F")
         tables = _tables(longest, self.history_decay_length, self.horizon_decay_length)
         _add_pairs(liked.start, liked.item, *tables, past, future)
         known = np.zeros(data.n_items, np.bool_)
         known[liked.item] = True
-        self._learnt = {
-            "weights": _weights(past, future, self.l2),
-            "known": known,
-            "positive_from": np.array(data.positive_from),
-        }
+        try:
+            weights = _weights(past, future, self.l2)
+        except np.linalg.LinAlgError:
+            cause = "S'S + l2 I is singular in double precision"
+            raise InputError(
+                f"{data.name}: slit.l2", value=self.l2, cause=cause, cure="raise l2, for example to 1"
+            ) from None
+        self._learnt = {"weights": weights, "known": known, "positive_from": np.array(data.positive_from)}
         return self
+
+    def memory_needed(self, data: Dataset) -> int:
+        """Return the peak bytes of a fit: two matrices in double precision and the weights in single."""
+        return 20 * data.n_items**2
 
     def score(self, queries: Queries, items: Rows | None) -> Scores:
         """Return sums of weights; -inf for a query without liked items that were known at training."""
@@ -107,13 +110,11 @@ class SLIT:
         return dict(self._learnt)
 
     def load_state(self, arrays: Arrays) -> None:
-        """Restore what `state` returned."""
+        """Restore what `state` returned; raises ValueError for arrays that it cannot have returned."""
+        n = len(arrays["known"])
+        check("weights", arrays["weights"], np.float32, (n, n))
+        check("known", arrays["known"], np.bool_, (n,))
         self._learnt = dict(arrays)
-
-
-def memory_needed(n_items: int) -> int:
-    """Return the peak bytes of a fit: two matrices in double precision and the weights in single."""
-    return 20 * n_items**2
 
 
 def _tables(longest: int, history_decay_length: float, horizon_decay_length: float) -> tuple[Array, Array, Array]:
@@ -131,13 +132,25 @@ def _tables(longest: int, history_decay_length: float, horizon_decay_length: flo
 
 
 def _weights(past: Array, future: Array, l2: float) -> Scores:
-    """Return B from S'S and S'T, which are overwritten."""
-    if not len(past):
+    """Return B from S'S and S'T (in Fortran's order), which are overwritten.
+
+    Raises numpy.linalg.LinAlgError if S'S + l2 I is singular.
+    """
+    n = len(past)
+    if not n:
         return np.zeros((0, 0), np.float32)
-    past[np.diag_indices(len(past))] += l2
-    _, found, info = lapack.dposv(past.T, future.T.copy().T, lower=1, overwrite_a=1, overwrite_b=1)
-    assert info == 0, "S'S + l2 I is positive definite"
-    return np.ascontiguousarray(found, np.float32)
+    past[np.diag_indices(n)] += l2
+    diagonal, square = past.diagonal().copy(), past.T
+    if n <= positive_definite.DIRECT:
+        factor, future, info = lapack.dposv(square, future, lower=1, overwrite_a=1, overwrite_b=1)
+        if info:
+            raise np.linalg.LinAlgError
+        positive_definite.check_pivots(factor, diagonal)
+    else:
+        positive_definite.factorise(square)
+        positive_definite.check_pivots(square, diagonal)
+        positive_definite.solve(square, future)
+    return np.ascontiguousarray(future, np.float32)
 
 
 @njit(cache=True)

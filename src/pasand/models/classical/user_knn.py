@@ -11,6 +11,7 @@ from numpy.random import Generator
 
 from pasand.data.dataset import Dataset
 from pasand.errors import InputError
+from pasand.mapped import check, check_offsets
 from pasand.models.classical.neighbours import (
     correlation,
     distinct,
@@ -19,7 +20,9 @@ from pasand.models.classical.neighbours import (
     latest,
     overall_mean,
     push,
+    rating_scale,
     sort_heap,
+    within_scale,
 )
 from pasand.types import Array, Arrays, Offsets, Queries, Rows, Scores
 
@@ -93,6 +96,7 @@ class UserKNN:
             "item_value": by_item.value,
             "item_mean": group_means(by_item, mean),
             "overall": np.array(mean, np.float32),
+            "scale": rating_scale(data),
             "positive_from": np.array(data.positive_from, np.float32),
         }
         return self
@@ -121,7 +125,8 @@ class UserKNN:
         """Return the query's mean rating plus the weighted mean deviation of the item's raters from their own means.
 
         The weights are the similarities. An item without similar raters gets the query's mean. A query without ratings
-        gets the item's mean, or the mean of all ratings for an unknown item (0 for data without ratings).
+        gets the item's mean, or the mean of all ratings for an unknown item (0 for data without ratings). Predictions
+        lie within the scale seen in training.
         """
         learnt = self._learnt
         queries = queries.within(len(learnt["item_mean"]))
@@ -141,7 +146,7 @@ class UserKNN:
             kernel_items(items, len(learnt["item_mean"])),
             out,
         )
-        return out
+        return within_scale(out, learnt)
 
     def _raters(self) -> _Raters:
         learnt = self._learnt
@@ -156,12 +161,24 @@ class UserKNN:
             learnt["user_positives"],
         )
 
+    def memory_needed(self, data: Dataset) -> int:
+        """Return the peak bytes of a fit beside the data: the pairs by user and by item, while they are sorted."""
+        return 64 * len(data) + 24 * (data.n_users + data.n_items)
+
     def state(self) -> Arrays:
-        """Return the events by user ("user_start", "user_item", ...) and by item, the means and "positive_from"."""
+        """Return the events by user ("user_start", ...) and by item, the means, "scale" (2,) and "positive_from"."""
         return dict(self._learnt)
 
     def load_state(self, arrays: Arrays) -> None:
-        """Restore what `state` returned."""
+        """Restore what `state` returned; raises ValueError for arrays that it cannot have returned."""
+        n_users, n_items = len(arrays["user_mean"]), len(arrays["item_mean"])
+        for side, other, n, n_other in (("user", "item", n_users, n_items), ("item", "user", n_items, n_users)):
+            rows = arrays[f"{side}_{other}"]
+            check(f"{side}_{other}", rows, np.int32, (None,), lowest=0, below=n_other)
+            check(f"{side}_value", arrays[f"{side}_value"], np.float32, rows.shape)
+            check_offsets(f"{side}_start", arrays[f"{side}_start"], len(rows), n + 1)
+            check(f"{side}_mean", arrays[f"{side}_mean"], np.float32, (n,))
+        check("user_positives", arrays["user_positives"], np.float32, (n_users,))
         self._learnt = dict(arrays)
 
 

@@ -29,8 +29,8 @@ class BayesianMF(PosteriorMean):
 
     With w = (b, p) for users and (b, q) for items: r ~ N(mu + b_u + b_i + p_u . q_i, 1 / alpha), and
 
-        w_u ~ N(m + sum of y_j over the items j that u rated / sqrt(their number), diag(precision)^-1)
-        w_i ~ N(m' + sum of z_v over the users v who rated i / sqrt(their number), diag(precision')^-1)
+        w_u ~ N(m + sum of y_j over u's ratings of items j / sqrt(their number), diag(precision)^-1)
+        w_i ~ N(m' + sum of z_v over i's ratings by users v / sqrt(their number), diag(precision')^-1)
 
     with normal priors on m, y, z and gamma(1, 1) priors on all precisions, where ratings are in units of their standard
     deviation, so that only `dimensions` needs tuning. A sweep draws every w from its exact conditional, a
@@ -108,11 +108,14 @@ class _Side:
         order = np.argsort(own, kind="stable")
         self.start: Offsets = np.concatenate([[0], np.cumsum(np.bincount(own, minlength=n))])
         self.other, self.values = other[order], values[order]
-        by_other = np.argsort(other, kind="stable")
-        self.other_start: Offsets = np.concatenate([[0], np.cumsum(np.bincount(other, minlength=n_other))])
-        self.own = own[by_other]
         self.active = np.diff(self.start) > 0
-        self.weight = 1 / np.sqrt(np.maximum(np.diff(self.start), 1))
+        # an item that a user rated m times is m times in the user's sum: the pair has the weight m / root
+        _, first, times = np.unique(other.astype(np.int64) * n + own, return_index=True, return_counts=True)
+        order = np.lexsort((first, other[first]))
+        pairs, times = first[order], times[order]
+        self.other_start: Offsets = np.concatenate([[0], np.cumsum(np.bincount(other[pairs], minlength=n_other))])
+        self.own = own[pairs]
+        self.share = times * (1 / np.sqrt(np.maximum(np.diff(self.start), 1)))[self.own]
         self.draws = rng.normal(0, 0.1, (n, width + 1))
         self.means = self.draws
         self.mean = np.zeros(width + 1)
@@ -151,7 +154,7 @@ class _Side:
             rest,
             self.other_start,
             self.own,
-            self.weight,
+            self.share,
             self.precision,
             self.implicit_precision,
             normals,
@@ -167,22 +170,24 @@ def _draw_implicit(
     rest: Floats,
     start: Offsets,
     own: Rows,
-    weight: Floats,
+    share: Floats,
     precision: Floats,
     implicit_precision: Floats,
     normals: Floats,
 ) -> None:
-    """Draw each row of `implicit` given all others; `rest`, w less its prior mean, is updated along."""
+    """Draw each row of `implicit` given all others; `rest`, w less its prior mean, is updated along.
+
+    Row j is part of the prior means of `own`, distinct rows, with the weights `share`, both at start[j]:start[j + 1].
+    """
     n = implicit.shape[1]
     products, change = np.empty(n), np.empty(n)
     for j in range(len(implicit)):
         products[:] = 0
         squares = 0.0
         for e in range(start[j], start[j + 1]):
-            share = weight[own[e]]
-            squares += share * share
+            squares += share[e] * share[e]
             for d in range(n):
-                products[d] += share * rest[own[e], d]
+                products[d] += share[e] * rest[own[e], d]
         for d in range(n):
             change[d] = implicit[j, d]
             posterior = precision[d] * squares + implicit_precision[d]
@@ -191,4 +196,4 @@ def _draw_implicit(
             change[d] -= implicit[j, d]
         for e in range(start[j], start[j + 1]):
             for d in range(n):
-                rest[own[e], d] += weight[own[e]] * change[d]
+                rest[own[e], d] += share[e] * change[d]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -90,28 +90,40 @@ class BiasedMF(RatingModel):
     def fit(self, data: Dataset, *, rng: Generator) -> Self:
         """Learn from every rating of the data; raises InputError if there is none, or if training diverges."""
         rated = rated_events(data)
-        train, held_out = hold_out(rated, self.validation_share, rng)
+        unit = _unit(rated)
+        used, held = hold_out(rated, self.validation_share, rng)
+        train, held_out = _divided(used, unit), _divided(held, unit)
         with ThreadPoolExecutor(2) as pool:
             parameters, curves, best_epoch = self._train(pool, train, held_out, self.epochs, rng)
             if len(held_out) and self.refit:
-                parameters, _, _ = self._train(pool, rated, held_out.select(slice(0)), best_epoch, rng)
-                train = rated
+                used, train = rated, _divided(rated, unit)
+                parameters, _, _ = self._train(pool, train, held_out.select(slice(0)), best_epoch, rng)
         assert train.value is not None
         if not all(np.isfinite(column).all() for column in parameters):
-            raise InputError(data.name, cause="learning diverged", cure="lower learning_rate or raise l2")
+            cause = f"training diverged at learning_rate {self.learning_rate}, l2 {self.l2} and l2_bias {self.l2_bias}"
+            raise InputError(data.name, cause=cause, cure="lower learning_rate or raise l2")
         user_bias, item_bias, user_vectors, item_vectors = parameters
         count = np.bincount(train.user, minlength=data.n_users)
         noise = float(np.mean((train.value - _predict(parameters, self._mean(train), train)) ** 2))
+        prior = user_prior(user_bias[count > 0], user_vectors[count > 0], noise)
+        if unit != 1:  # biases and products of vectors in units of the ratings again
+            root = np.float32(np.sqrt(unit))
+            user_bias, item_bias = user_bias * np.float32(unit), item_bias * np.float32(unit)
+            user_vectors, item_vectors = user_vectors * root, item_vectors * root
+            scaled = np.append(1, np.full(user_vectors.shape[1], root))
+            prior = prior * np.outer(scaled, scaled)
+            curves = {name: unit * curve for name, curve in curves.items()}
+        assert used.value is not None
         self._learnt = {
-            "mean": np.array([self._mean(train)]),
-            "scale": np.array([train.value.min(), train.value.max()], np.float32),
+            "mean": np.array([self._mean(used)]),
+            "scale": np.array([used.value.min(), used.value.max()], np.float32),
             "user_bias": user_bias,
             "item_bias": item_bias,
             "user_vectors": user_vectors,
             "item_vectors": item_vectors,
-            "prior": user_prior(user_bias[count > 0], user_vectors[count > 0], noise),
+            "prior": prior,
             **curves,
-            **last_events(train),
+            **last_events(used),
         }
         return self
 
@@ -208,6 +220,20 @@ class BiasedMF(RatingModel):
         users[np.bincount(train.user, minlength=train.n_users) == 0] = 0
         items[np.bincount(train.item, minlength=train.n_items) == 0] = 0
         return np.zeros(train.n_users, np.float32), np.zeros(train.n_items, np.float32), users, items
+
+
+def _unit(rated: Dataset) -> float:
+    """Return what ratings are divided by in training: 1 for a range from 2 to 20, as of stars, else a quarter of it.
+
+    The default step length diverges on a scale from 0 to 100, and learns nothing on one from 0 to 0.01.
+    """
+    assert rated.value is not None
+    width = float(rated.value.max()) - float(rated.value.min())
+    return 1.0 if width == 0 or 2 <= width <= 20 else width / 4
+
+
+def _divided(rated: Dataset, unit: float) -> Dataset:
+    return rated if unit == 1 or rated.value is None else replace(rated, value=rated.value / np.float32(unit))
 
 
 def _predict(parameters: Parameters, mean: float, rated: Dataset) -> Scores:

@@ -58,6 +58,10 @@ class PosteriorMean(RatingModel, ABC):
         kept: list[int] = np.linspace(self.burn_in, self.epochs - 1, n).astype(int).tolist()
         return kept
 
+    def memory_needed(self, data: Dataset) -> int:
+        """Return the peak bytes of a fit beside the data: the kept draws, in double precision and stacked."""
+        return 16 * len(self.kept_epochs) * (1 + self.dimensions) * (data.n_users + 2 * data.n_items)
+
     @abstractmethod
     def _fold_in(self, queries: Queries) -> Scores:
         """Return (bias, vector) of queries by their histories, for users without stored parameters; (B, S, 1 + D)."""

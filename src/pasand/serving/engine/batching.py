@@ -108,9 +108,7 @@ class Batcher:
         if not late:
             return waiting
         for each in late:
-            message = (
-                f"the call took more than {CALL_SECONDS:g} seconds; send fewer requests in one, or simpler filters"
-            )
+            message = f"the call exceeded {CALL_SECONDS:g} seconds; send fewer requests in one, or simpler filters"
             each.future.set_exception(RequestError(503, "out_of_time", message))
         return [each for each in waiting if each.until >= now]
 

@@ -38,7 +38,7 @@ class Engine:
     """Returns the current time in seconds since 1970."""
     observe: Observe = ignore_step
     forgotten: ForgottenUsers = field(default_factory=ForgottenUsers)
-    """Users whose history in the bundles must be ignored, whatever the state says."""
+    """Users whose history in the bundles must be ignored, even if the state has lost that they were deleted."""
     degraded: bool = field(default=False, init=False)
     """Whether the state could not be reached at the last access."""
     _recent_events: OrderedDict[tuple[str, str], RecentEvents] = field(
@@ -205,15 +205,16 @@ class Engine:
         """
         return Variant.read(name, folder, self.variant_named(name).share)
 
-    def swap(self, new: Variant) -> Variant:
+    def swap(self, new: Variant, record: Callable[[], None] = lambda: None) -> Variant:
         """Replace the variant of the same name, after a check of the new bundle, and return the old one.
 
-        The check also applies the changes of the catalogue and warms the bundle up. Raises RequestError, changing
-        nothing, if the check fails.
+        The check also applies the changes of the catalogue and warms the bundle up. Between check and replacement,
+        `record` is called. Raises RequestError, changing nothing, if the check fails, and what `record` raises.
         """
         old = self.variant_named(new.name)
         new.share = old.share
         check_bundle(new, self.state, self.clock())
+        record()
         self.variants[self.variants.index(old)] = new
         for key in [key for key in self._recent_events if key[0] == new.name]:
             del self._recent_events[key]

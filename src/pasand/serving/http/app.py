@@ -6,7 +6,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from time import perf_counter
 from typing import Any, TypeAlias
 
@@ -49,8 +49,7 @@ def create_app(service: Service) -> Starlette:
         finally:
             service.ready = False
             following.cancel()
-            with suppress(asyncio.CancelledError):
-                await following
+            await asyncio.wait([following])  # however it ended, what is waiting is stored
             await asyncio.to_thread(service.close)
 
     handlers = {(operation.method, operation.path): _handler(service, operation, run) for operation, run in TABLE}
@@ -110,7 +109,7 @@ def _handler(service: Service, operation: Operation, endpoint: Endpoint) -> Hand
 def check_caller(service: Service, request: Request, scope: str) -> None:
     """Raise RequestError for a wrong key and for a call beyond the rate, of a key or else of an address.
 
-    Where the service needs no key for an operation, a key says nothing about its caller. Wrong keys have a rate of
+    Where the service needs no key for an operation, a key does not identify its caller. Wrong keys have a rate of
     their own by address, which callers with a right key never meet.
     """
     key, needed = _key(request), bool(service.keys.scope) or scope == "admin"
@@ -167,7 +166,7 @@ class _FastPath:
     """Middleware that calls the handlers of paths directly, and adds the security headers everywhere.
 
     Starlette's router tries its routes in turn and wraps each call three times, and it sees paths without their
-    escapes, where an id with a slash cannot be told from two segments. It serves what is left: files and errors.
+    escapes, where an id with a slash looks like two segments. It serves what is left: files and errors.
     """
 
     def __init__(self, app: ASGIApp, handlers: Mapping[tuple[str, str], Handler]) -> None:

@@ -132,7 +132,7 @@ class Protocol(HttpToolsProtocol):
         """Serve the next request that waits; otherwise the connection is idle, or its next request is arriving."""
         is_next = bool(self.pipeline)
         super().on_response_complete()
-        self._unset_keepalive_if_required()  # a deadline takes its place
+        self._unset_keepalive_if_required()  # replaced by the deadline
         if self.transport.is_closing():
             return
         if not is_next:

@@ -264,11 +264,14 @@ async def healthz(service: Service, request: Request) -> dict[str, str]:
 
 @route(Operation("GET", "/readyz", "Check that the service accepts requests.", None))
 async def readyz(service: Service, request: Request) -> dict[str, Any]:
-    """Return the active bundles; 503 while the service starts or shuts down."""
+    """Return the active bundles, and the variants whose new one was refused; 503 while the service starts or ends."""
     if not service.ready:
         raise RequestError(503, "not_ready", "the service is starting or shutting down")
     bundles = {variant.name: variant.digest for variant in service.engine.variants}
-    return {"status": "degraded" if service.engine.degraded else "ready", "bundles": bundles}
+    status = "degraded" if service.engine.degraded else "ready"
+    if service.not_followed:  # the bundles in use go on, and the log has the causes
+        return {"status": status, "bundles": bundles, "not_followed": sorted(service.not_followed)}
+    return {"status": status, "bundles": bundles}
 
 
 @route(Operation("GET", "/metrics", "Get metrics in the format of Prometheus.", "read", content="text/plain"))

@@ -28,7 +28,7 @@ CURE = "send the header Authorization: Bearer KEY"
 LOCAL_KEY = "admin-key"
 """File with the key of a service that was started without keys."""
 FAILURES_PER_SECOND = 5.0
-"""Wrong keys of one address that are answered as such; further ones get status 429."""
+"""Wrong keys of one address that get status 401; further ones get 429."""
 MIN_LENGTH = 16
 """Least number of characters in a key."""
 ENTRY = Struct("8sdd")

@@ -19,7 +19,7 @@ CLOSE_SECONDS = 1.0
 
 
 class LineWriter:
-    """Writes lines to an open file in a thread of its own; nobody waits for the file."""
+    """Writes lines to an open file in a thread of its own; no caller waits for the file."""
 
     def __init__(self, file: int) -> None:
         """Write to a file descriptor, past Python's buffers, whose locks would be held by a stalled write."""

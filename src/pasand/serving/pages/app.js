@@ -109,7 +109,7 @@ async function openDialog(id) {
     $("#film-title", dialog)?.focus({ preventScroll: true });
   } catch (error) {
     drawError(dialog, error, () => openDialog(id));
-    dialog.append(h("button", { type: "button", class: "second", on: { click: leaveDialog } }, "Close"));
+    $(".error", dialog).append(h("button", { type: "button", class: "second", on: { click: leaveDialog } }, "Close"));
   }
 }
 

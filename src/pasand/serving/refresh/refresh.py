@@ -17,10 +17,12 @@ import msgspec
 
 from pasand import bundle as bundles
 from pasand import recipe
+from pasand.bundle_files import sync_folder
 from pasand.errors import InputError
-from pasand.serving import active_bundles
+from pasand.serving import active_bundles, forgotten
 from pasand.serving.engine.bundle_check import check_bundle
 from pasand.serving.engine.variant import Variant
+from pasand.serving.forgotten import ForgottenUsers
 from pasand.serving.refresh.acceptance import Limits, drift, ranking_quality, size
 from pasand.serving.refresh.training_data import Gathered, gather
 from pasand.serving.schemas import RequestError
@@ -122,7 +124,7 @@ class Refresh:
         own, seed = running.bundle.assembly.text, int(running.bundle.manifest.get("seed", 0))
         text = own if self.recipe is None else recipe.read(self.recipe).text
         report("collecting new events")
-        gathered = gather(running.bundle, state)
+        gathered = gather(running.bundle, state, ForgottenUsers(self.folder / forgotten.NAME))
         outcome = Outcome(
             "nothing_new",
             running.folder,
@@ -159,9 +161,8 @@ class Refresh:
             fresh, reason = self._tested(part, running, gathered, state, outcome)
             if reason:
                 return _rejected(outcome, reason)
-            active_bundles.sync_folder(part)
             part.rename(target)
-            active_bundles.sync_folder(target.parent)
+            sync_folder(target.parent)
         finally:
             shutil.rmtree(part, ignore_errors=True)
         active_bundles.write(file, self.variant, str(target))

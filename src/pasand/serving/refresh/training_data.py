@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -56,11 +56,12 @@ class Gathered:
         return available
 
 
-def gather(bundle: Bundle, state: State) -> Gathered:
+def gather(bundle: Bundle, state: State, forgotten_users: Container[str] = ()) -> Gathered:
     """Return the data that a refresh of the bundle trains on.
 
-    Of forgotten users, only their events since then are included. An item that was added with PUT is in the catalogue,
-    together with its events that earlier bundles left out because they did not know the item.
+    Of forgotten users, those of the state and the given ones, only their events since then are included. An item that
+    was added with PUT is in the catalogue, together with its events that earlier bundles left out because they did not
+    know the item.
 
     Raises StateUnavailable if the state cannot be reached, InputError if it is not the state that the bundle was
     trained on.
@@ -73,7 +74,7 @@ def gather(bundle: Bundle, state: State) -> Gathered:
         cure = "give the state of this service; with a new state, fit the bundle from its log again"
         raise InputError("state", cause=cause, cure=cure)
     changes = state.changes(0)
-    forgotten = list(_forgotten(state, bundle.data.users.series.to_list()))
+    forgotten = list(_forgotten(state, bundle.data.users.series.to_list(), forgotten_users))
     data = apply_to_catalogue(remove_users(bundle.data, forgotten), changes)
     new_items, gone = set(data.items.series.slice(bundle.data.n_items).to_list()), set(forgotten)
     events = []
@@ -93,11 +94,11 @@ def gather(bundle: Bundle, state: State) -> Gathered:
     )
 
 
-def _forgotten(state: State, users: Sequence[str]) -> Iterator[str]:
+def _forgotten(state: State, users: Sequence[str], also: Container[str]) -> Iterator[str]:
     for begin in range(0, len(users), CHUNK):
         chunk = users[begin : begin + CHUNK]
         recent_events = state.recent_events(chunk, 0)
-        yield from (user for user, recent in zip(chunk, recent_events, strict=True) if recent.forgotten)
+        yield from (user for user, recent in zip(chunk, recent_events, strict=True) if recent.forgotten or user in also)
 
 
 def _events(state: State, after: int, last: int) -> Iterator[tuple[int, Event]]:

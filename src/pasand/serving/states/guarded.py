@@ -29,7 +29,7 @@ class Circuit:
     def __init__(self, probe: Callable[[], Any], deadline: float) -> None:
         """Refuse nothing yet; `probe` runs in a thread of its own, while anything is refused.
 
-        Reads are accepted again after a probe that took at most `deadline` seconds, writes after any that succeeded.
+        Reads are accepted again after a probe that lasted at most `deadline` seconds, writes after any that succeeded.
         """
         self._probe, self._deadline = probe, deadline
         self._lock, self._ended, self._probing = threading.Lock(), threading.Event(), False
@@ -75,8 +75,8 @@ class Circuit:
 class Guarded:
     """A state whose reads fail after `deadline` seconds, and whose calls fail at once while it does not respond.
 
-    Reads run in threads of their own. Writes wait as long as the state does, since they are made where waiting
-    harms nobody, and fail at once after one has failed, until the state responds. A late read of changes is not in
+    Reads run in threads of their own. Writes wait as long as the state does, since they are made where waiting harms no
+    other request, and fail at once after one has failed, until the state responds. A late read of changes is not in
     vain: the next call for the same changes returns it, so that a read that takes longer than the deadline succeeds.
     """
 
@@ -162,7 +162,7 @@ class Guarded:
         except StateUnavailable as failed:
             error = failed
         except TimeoutError:
-            error = StateUnavailable(f"the state took longer than {1000 * (self._deadline + extra):.0f} ms")
+            error = StateUnavailable(f"the state needed longer than {1000 * (self._deadline + extra):.0f} ms")
         self._circuit.open("read", error)
         raise error
 

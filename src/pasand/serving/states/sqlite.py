@@ -106,6 +106,8 @@ class SQLite:
         try:
             self._reject_foreign()
             self._write(_create_tables)
+            # so that the file has its identity even if its write-ahead log is removed
+            self._run(lambda connection: connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall())
             if self._run(is_due):
                 self._scrubber.begin()
         except EventsLost as error:

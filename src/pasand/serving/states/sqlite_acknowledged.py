@@ -1,6 +1,6 @@
 """Numbers of the last event and change that were acknowledged, in a small file beside a database.
 
-They show that a database has lost some: its write-ahead log was removed, or an older copy was put in its place.
+They show that a database has lost some: its write-ahead log was removed, or it was replaced by an older copy.
 """
 
 from __future__ import annotations

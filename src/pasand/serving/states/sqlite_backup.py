@@ -66,9 +66,12 @@ def check(path: Path) -> tuple[Numbers, list[str]]:
     """
     file = state_file(path)
     acknowledged = Acknowledged(file).read()  # before the database, to which others may write meanwhile
-    with closing(_connect(file)) as connection:
-        numbers = numbers_of(connection)
-        faults = [row[0] for row in connection.execute("PRAGMA integrity_check") if row[0] != "ok"]
+    try:
+        with closing(_connect(file)) as connection:
+            numbers = numbers_of(connection)
+            faults = [row[0] for row in connection.execute("PRAGMA integrity_check") if row[0] != "ok"]
+    except sqlite3.Error as error:
+        return Numbers(), [str(error)]
     if lost := acknowledged.lost_from(numbers):
         faults.append(f"{lost} were acknowledged and are missing")
     return numbers, faults

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import fcntl
 import logging
+import math
 import os
 import sqlite3
 import threading
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 logger = logging.getLogger(__name__)
@@ -38,27 +39,30 @@ def is_due(connection: sqlite3.Connection) -> bool:
     return bool(forgotten > scrubbed)
 
 
-def scrub(path: Path, seconds: float) -> bool:
-    """Empty the write-ahead log and overwrite the gaps of all pages; return False if that took longer than `seconds`.
+def scrub(path: Path, seconds: float, ended: threading.Event) -> bool:
+    """Empty the write-ahead log and overwrite the gaps of all pages.
 
-    Readers go on reading; others wait for a step at most before they write. A crash at any point leaves a valid file.
-    Raises sqlite3.Error and OSError.
+    Returns False, unfinished, after `seconds` or when `ended` is set. Readers go on reading; others wait for a step at
+    most before they write. A crash at any point leaves a valid file. Raises sqlite3.Error and OSError.
     """
     end = time.monotonic() + seconds
     # a connection of its own, since all others notice the commit of a step and drop the pages that they have cached
-    address = f"{path.as_uri()}?mode=rw"
-    with closing(sqlite3.connect(address, uri=True, timeout=5 * BUSY_SECONDS, isolation_level=None)) as connection:
+    with closing(_connect(path)) as connection:
         connection.execute("PRAGMA secure_delete = ON")
         forgotten = connection.execute(COUNTER, ("forgotten",)).fetchone()[0]
         position: int | None = 0
         while position is not None:
-            if time.monotonic() > end:
+            if time.monotonic() > end or ended.is_set():
                 return False
             after = _step(connection, path, position, forgotten)
             if after == position:
                 time.sleep(BUSY_SECONDS)
             position = after
     return True
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=5 * BUSY_SECONDS, isolation_level=None)
 
 
 def _step(connection: sqlite3.Connection, path: Path, position: int, forgotten: int) -> int | None:
@@ -73,7 +77,7 @@ def _step(connection: sqlite3.Connection, path: Path, position: int, forgotten: 
     except sqlite3.OperationalError:
         return position
     try:
-        # No other can write now. If the log is empty, the file is complete, and nobody has pages to copy into it.
+        # No other can write now. If the log is empty, the file is complete, and no process has pages to copy into it.
         log = path.with_name(f"{path.name}-wal")
         if log.exists() and log.stat().st_size:
             return position
@@ -149,14 +153,20 @@ class Scrubber:
 
     def _work(self) -> None:
         while not self._ended.wait(RETRY_SECONDS):
-            with self._lock:
-                if self._scrubbed(PATIENCE):
-                    self._begun = False
-                    return
+            if self._scrubbed(math.inf):
+                with self._lock:
+                    if not self._is_due():
+                        self._begun = False
+                        return
+
+    def _is_due(self) -> bool:
+        with suppress(sqlite3.Error), closing(_connect(self._path)) as connection:
+            return is_due(connection)
+        return True
 
     def _scrubbed(self, seconds: float) -> bool:
         try:
-            return scrub(self._path, seconds)
+            return scrub(self._path, seconds, self._ended)
         except (sqlite3.Error, OSError) as error:
             logger.warning("%s: data of forgotten users are not overwritten yet: %s", self._path, error)
             return False
