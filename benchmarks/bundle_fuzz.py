@@ -1,4 +1,4 @@
-"""Bundles changed at random, with right checksums, loaded and asked to recommend: crashes, hangs, connections."""
+"""Bundles changed at random, with right checksums, loaded, which then recommend: crashes, hangs, connections."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from benchmarks.rows import Row
@@ -120,7 +121,13 @@ def changed(source: Path, target: Path, rng: random.Random, port: int) -> None:
             entry["sha256"] = hashlib.sha256(content).hexdigest()
             if name == "recipe.toml":
                 manifest["recipe"] = entry["sha256"]
-        except (KeyError, TypeError, OSError, ValueError):  # an earlier change of the manifest is in the way
+        except (
+            KeyError,
+            TypeError,
+            OSError,
+            ValueError,
+            SafetensorError,
+        ):  # an earlier change of the manifest is in the way
             continue
     manifest[bundle_files.CHECKSUM] = bundle_files.manifest_checksum(manifest)
     (target / bundle_files.MANIFEST).write_text(json.dumps(manifest))

@@ -20,6 +20,8 @@ from pasand import bundle, bundle_files, recipe
 from pasand.errors import InputError
 from pasand.index.hnsw import HNSW
 from pasand.recipe import ALLOW_NETWORK
+from pasand.training.onnx_external import external_tensors
+from pasand.training.onnx_graphs import Graphs
 from pasand.types import Array
 from tests.bundles import rewrite, rewrite_arrays, rewrite_manifest
 from tests.logs import tastes
@@ -198,6 +200,29 @@ def test_a_recipe_connects_to_no_server(copy: Path, monkeypatch: pytest.MonkeyPa
             listening.accept()
     monkeypatch.setenv(ALLOW_NETWORK, "1")
     assert recipe.build(text).components["graph"].uri == uri
+
+
+def test_a_graph_with_data_elsewhere_is_found_wherever_they_are() -> None:
+    onnx = pytest.importorskip("onnx")
+
+    def tensor(name: str, place: str) -> Any:
+        made = onnx.helper.make_tensor(name, onnx.TensorProto.FLOAT, [1], bytes(4), raw=True)
+        if place:
+            onnx.external_data_helper.set_external_data(made, place)
+        return made
+
+    inner = onnx.helper.make_graph([], "inner", [], [], initializer=[tensor("deep", "/etc/passwd")])
+    nodes = [
+        onnx.helper.make_node("If", ["c"], ["o"], then_branch=inner),
+        onnx.helper.make_node("Constant", [], ["v"], value=tensor("constant", "../secret")),
+    ]
+    graph = onnx.helper.make_graph(nodes, "g", [], [], initializer=[tensor("here", ""), tensor("<weight>", "state")])
+    content = onnx.helper.make_model(graph).SerializeToString()
+    assert external_tensors(content) == {"deep", "constant", "<weight>"}
+    with pytest.raises(InputError, match="it reads 'constant', 'deep' from a file"):
+        Graphs({"query": content}, {"weight": np.ones(1, np.float32)})
+    with pytest.raises(InputError, match="not an ONNX graph"):
+        Graphs({"query": b"\x3a\x7f"}, {})
 
 
 def _save(path: Path, seed: int, rounds: int) -> None:

@@ -46,15 +46,19 @@ INSTEAD = {
 }
 """Words of the dialect, as regular expressions of whole words, and what the field says."""
 
-ALLOWED = re.compile(r"in place of|in[- ]place\b|takes? place|taken (from|in|out|as|into|apart)\b|place-items|placeholder|question mark|as many", re.IGNORECASE)
+ALLOWED = re.compile(
+    r"in place of|in[- ]place\b|takes? place|taken (from|in|out|as|into|apart)\b|place-items|placeholder|question mark|as many",
+    re.IGNORECASE,
+)
 """Uses that are plain English or another term of the field."""
 
 LEGITIMATE: dict[str, tuple[str, ...]] = {
     "src/pasand/evaluation/tune.py": ("_study.ask(", "_study.tell("),
     "src/pasand/renamed.py": ('"strangers":', '"questions":', '"fading":', '"taken":', '"likings":'),
     "src/pasand/sources/impression_tables.py": ('"position pos place', '"taken clicked'),
-    "README.md": ('(पसंद, "liking")',),}
-"""Lines, by file, in which a word is another one's: a column name of foreign logs, say. A part of the line each."""
+    "README.md": ('(पसंद, "liking")',),
+}
+"""Parts of lines, by file, in which such a word is legitimate: a column name of foreign logs, a method of a library."""
 
 WORDS = re.compile(rf"(?<![a-z])({'|'.join(INSTEAD)})(?![a-z])", re.IGNORECASE)
 

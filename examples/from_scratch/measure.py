@@ -50,7 +50,9 @@ def table(source: str, models: Mapping[str, Any], seed: int = 0) -> None:
         rows.append((name, fallback_chain(fitted, popularity), fitted if isinstance(fitted, PredictsRatings) else None))
     print(f"\n{'':14}{'NDCG@10 [95 %]':28}RMSE [95 %]")
     for name, recommender, model in rows:
-        overall = evaluate(recommender, split, ["ndcg@10", "rmse"], model=model, rng=np.random.default_rng(seed)).overall
+        overall = evaluate(
+            recommender, split, ["ndcg@10", "rmse"], model=model, rng=np.random.default_rng(seed)
+        ).overall
         found = [overall.get("ndcg@10"), overall.get("rmse") if model is not None else None]
         cells = [f"{f.mean:.4f} [{f.low:.4f}, {f.high:.4f}]" if f else "-" for f in found]
         print(f"{name:14}{cells[0]:28}{cells[1]}")

@@ -14,8 +14,8 @@ from pasand.cli import console, main
 from tests.logs import tastes
 
 Output = pytest.CaptureFixture[str]
-STRANGE = ["[/]", "[bold]b", "\x1b[2Jc", "\x9b31md", ":smile:", "\u202ee", "f,g", 'h "i"', "[/nonsense]", "j\x07"]
-"""Ids that a terminal or a markup parser would act on."""
+STRANGE = ["[/]", "[bold]b", "[red]c", ":smile:", "\u202ee", "f,g", 'h "i"', "[/nonsense]"]
+"""Ids that a terminal or a markup parser would act on; those with control characters are dropped from logs."""
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
@@ -64,7 +64,7 @@ COMMANDS = [
     ["recommend", "BUNDLE", "--user", "\x1b[2J new", "--history", "[/]", "--history", '"f,g",:smile:', "--why"],
     ["recommend", "BUNDLE", "--history", "\x1b[2Jz"],
     ["recommend", "[/]\x1b[2J"],
-    ["explain", "BUNDLE", "--user", "[/]", "--item", "\x1b[2Jc"],
+    ["explain", "BUNDLE", "--user", "[/]", "--item", "[red]c"],
     ["explain", "BUNDLE", "--user", "[bold]b", "--item", "[/nonsense]", "--history", "\u202ee"],
     ["explain", "BUNDLE", "--user", "[/]", "--item", "[/]\x1b"],
     ["add", "BUNDLE", "NEW", "--out", "[/]\x1b[2J extended"],

@@ -41,7 +41,9 @@ def test_every_model_that_holds_something_of_the_catalogue_has_a_forecast(model:
 
 def many_items() -> Dataset:
     rng = np.random.default_rng(0)
-    return dataset(rng.integers(0, 400, 20_000).astype(np.int32), rng.integers(0, 2500, 20_000), n_items=2500)
+    return dataset(
+        rng.integers(0, 400, 20_000).astype(np.int32), rng.integers(0, 2500, 20_000).astype(np.int32), n_items=2500
+    )
 
 
 @pytest.mark.skipif(not CLEAR.exists(), reason="the peak of memory cannot be reset on this system")

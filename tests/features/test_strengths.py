@@ -55,13 +55,14 @@ def test_plays_of_a_history_add_up() -> None:
 @ALL
 def test_popularity_counts_the_weights(weighting: Any) -> None:
     model = Popularity(weighting=weighting).fit(plays(), rng=np.random.default_rng(0))
-    events = {
+    counts: dict[str, list[float]] = {
         "none": [2, 3, 2, 1, 0],
         "linear": [2, 0.5 + 2.5 + 1, 7 + 1, 1, 0],
         "log": [2, np.log2(1.5) + np.log2(3.5) + 1, 3 + 1, 1, 0],
-    }[weighting]
+    }
+    events = np.array(counts[weighting])
     queries = plays().queries(np.array([0], np.int32), k=1)
-    np.testing.assert_allclose(model.score(queries, None)[0], np.array(events) / np.sum(events), rtol=1e-5)
+    np.testing.assert_allclose(model.score(queries, None)[0], events / events.sum(), rtol=1e-5)
 
 
 @ALL

@@ -50,10 +50,8 @@ def test_following_survives_every_manifest_and_says_so(
     manifest = tmp_path / "b" / MANIFEST
     good = json.loads(manifest.read_bytes())
     wrong = (b"", b"[]", b"null", b"[" * 100_000, b"\xff", b'{"format": 3, "files": 7, "recipe": 1}')
-    contents = [
-        *wrong,
-        *(json.dumps({**good, "files": value}).encode() for value in ([], {"a": 5}, {"a": {"file": 1}})),
-    ]
+    files: tuple[object, ...] = ([], {"a": 5}, {"a": {"file": 1}})
+    contents = [*wrong, *(json.dumps({**good, "files": value}).encode() for value in files)]
 
     async def follow() -> None:
         following = asyncio.create_task(service.follow())

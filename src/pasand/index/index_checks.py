@@ -12,7 +12,7 @@ from pasand.mapped import check
 from pasand.types import Array
 
 LAST_ROW = 2**31 - 1
-"""Largest number that stands for a row."""
+"""Largest row number."""
 ROW_BYTES = 8
 """Bytes of a row in a list of faiss."""
 

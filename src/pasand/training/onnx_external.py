@@ -1,7 +1,7 @@
 """Which tensors of an ONNX graph have their data elsewhere, read from the bytes of the graph without the package onnx.
 
-A foreign graph could name any file of this machine as the place of its data. So only those names are accepted that
-stand for weights of the model's state.
+A foreign graph could name any file of this machine as the source of its data. So only names of weights of the model's
+state are accepted.
 """
 
 from __future__ import annotations

@@ -92,7 +92,7 @@ def test_an_unknown_user_with_the_same_history_gets_the_same_scores() -> None:
 @pytest.mark.parametrize("name", ["dimensions", "epochs", "unobserved_weight", "l2", "init_norm"])
 def test_hyperparameters_are_positive(name: str) -> None:
     with pytest.raises(ValueError, match=f"{name} must be positive.*, got 0"):
-        IALS(**{name: 0})
+        IALS(**{name: 0})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("l2", [1e-6, 1e-12, 1e-30])

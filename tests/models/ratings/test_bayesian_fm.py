@@ -15,6 +15,7 @@ from pasand.data.vocabulary import Vocabulary
 from pasand.errors import InputError
 from pasand.models.ratings.bayesian_fm import BayesianFM
 from pasand.types import Scores
+from tests.models.test_contract import clusters
 
 USERS, ITEMS, NOISE = 120, 60, 0.5
 RNG = np.random.default_rng
@@ -183,3 +184,10 @@ def test_mistakes_are_named() -> None:
     ):
         with pytest.raises(ValueError, match=message):
             BayesianFM(**options)  # type: ignore[arg-type]
+
+
+def test_eight_fits_give_the_same_bits() -> None:
+    data, _ = clusters()
+    fits = [BayesianFM(epochs=30, burn_in=10).fit(data, rng=np.random.default_rng(3)).state() for _ in range(8)]
+    for name, array in fits[0].items():
+        assert {fit[name].tobytes() for fit in fits} == {array.tobytes()}, name

@@ -126,7 +126,7 @@ def _weights(gram: Array, l2: float) -> Scores:
     square[np.diag_indices(n)] = diagonal
     inverse = square.T  # Fortran's lower triangle is the upper one of its transpose
     if n <= positive_definite.DIRECT:
-        factorise, invert = lapack.get_lapack_funcs(("potrf", "potri"), (inverse,))
+        factorise, invert = (lapack.spotrf, lapack.spotri) if single else (lapack.dpotrf, lapack.dpotri)
         factor, info = factorise(inverse, lower=1, overwrite_a=1, clean=0)
         if info:
             raise np.linalg.LinAlgError
@@ -137,7 +137,7 @@ def _weights(gram: Array, l2: float) -> Scores:
         positive_definite.factorise(inverse)
         positive_definite.check_pivots(inverse, diagonal)
         positive_definite.invert(inverse)
-    weights = inverse.T if inverse.dtype == np.float32 else np.empty((n, n), np.float32)
+    weights: Scores = np.asarray(inverse.T, np.float32) if single else np.empty((n, n), np.float32)
     _divide(inverse.T, inverse.diagonal().copy(), weights)
     return weights
 

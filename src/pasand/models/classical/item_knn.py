@@ -202,7 +202,7 @@ class ItemKNN:
 
     def memory_needed(self, data: Dataset) -> int:
         """Return the peak bytes of a fit beside the data: neighbours, sums of each thread, and the pairs twice."""
-        return (8 * self.neighbours + 56 * get_num_threads()) * data.n_items + 40 * len(data)
+        return (8 * self.neighbours + 56 * int(get_num_threads())) * data.n_items + 40 * len(data)
 
     def state(self) -> Arrays:
         """Return "neighbours", "weights" (N, neighbours), "mean" (N,), "scale" (2,) and three numbers of the data."""

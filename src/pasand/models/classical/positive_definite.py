@@ -23,7 +23,7 @@ def factorise(square: Array, block: int = BLOCK) -> None:
 
     Raises numpy.linalg.LinAlgError if A is not positive definite in its precision.
     """
-    (cholesky,) = lapack.get_lapack_funcs(("potrf",), (square,))
+    cholesky = lapack.spotrf if square.dtype == np.float32 else lapack.dpotrf
     parts = _parts(len(square), block)
     for j, column in enumerate(parts):
         before = slice(0, column.start)
@@ -61,7 +61,7 @@ def solve(factor: Array, right: Array, block: int = BLOCK) -> None:
 
 def invert(factor: Array, block: int = BLOCK) -> None:
     """Overwrite L from `factorise`, (n, n), with A^-1 in the lower triangle."""
-    (inverse,) = lapack.get_lapack_funcs(("trtri",), (factor,))
+    inverse = lapack.strtri if factor.dtype == np.float32 else lapack.dtrtri
     parts = _parts(len(factor), block)
     for j in range(len(parts) - 1, -1, -1):  # M = L^-1, from the last column; a column from its last row
         column = parts[j]

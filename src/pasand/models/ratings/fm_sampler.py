@@ -227,6 +227,8 @@ def squared_by_user(ratings: Ratings) -> Floats:
     """Return the sum of squared errors of each user, (U,)."""
     out = np.zeros(len(ratings.start) - 1)
     for u in range(len(out)):
+        total = 0.0  # a sum in memory would be in an order that depends on the addresses of the arrays
         for e in range(ratings.start[u], ratings.start[u + 1]):
-            out[u] += ratings.error[e] ** 2
+            total += ratings.error[e] ** 2
+        out[u] = total
     return out

@@ -217,10 +217,12 @@ def squared_errors(start: Offsets, others: Rows, values: Scores, own: Floats, ta
     """Return the sum of squared errors of each row's ratings, (B,), by the (bias, vector) of either side."""
     out = np.zeros(len(start) - 1)
     for b in range(len(out)):
+        total = 0.0  # a sum in memory would be in an order that depends on the addresses of the arrays
         for e in range(start[b], start[b + 1]):
             other = table[others[e]]
             error = values[e] - own[b, 0] - other[0]
             for d in range(1, len(other)):
                 error -= own[b, d] * other[d]
-            out[b] += error * error
+            total += error * error
+        out[b] = total
     return out
