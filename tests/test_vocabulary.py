@@ -47,7 +47,8 @@ INSTEAD = {
 """Words of the dialect, as regular expressions of whole words, and what the field says."""
 
 ALLOWED = re.compile(
-    r"in place of|in[- ]place\b|takes? place|taken (from|in|out|as|into|apart)\b|place-items|placeholder|question mark|as many",
+    r"in place of|in[- ]place\b|takes? place|taken (from|in|out|as|into|apart)\b|place-items|placeholder|question mark"
+    r"|as many",
     re.IGNORECASE,
 )
 """Uses that are plain English or another term of the field."""

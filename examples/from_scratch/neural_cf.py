@@ -1,7 +1,7 @@
 """Neural collaborative filtering in plain NumPy, with backpropagation by hand.
 
-The vectors of user and item are concatenated; two dense layers of 64 and 32 units and one output predict whether the user
-likes the item. He et al., "Neural Collaborative Filtering", WWW 2017 (the MLP of section 3.3).
+The vectors of user and item are concatenated; two dense layers of 64 and 32 units and one output predict whether the
+user likes the item. He et al., "Neural Collaborative Filtering", WWW 2017 (the MLP of section 3.3).
 Run: python examples/from_scratch/neural_cf.py [SOURCE], where SOURCE is a log that pasand reads (default: bollywood).
 """
 
