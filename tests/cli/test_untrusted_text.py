@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from rich.text import Text
@@ -20,7 +22,7 @@ CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 def pasand(*arguments: object) -> int:
-    with pytest.raises(SystemExit) as stopped:
+    with patch.dict(os.environ), pytest.raises(SystemExit) as stopped:  # `serve` sets numbers of threads there
         main.run([str(argument) for argument in arguments])
     assert isinstance(stopped.value.code, int)
     return stopped.value.code

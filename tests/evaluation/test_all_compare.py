@@ -60,7 +60,7 @@ def test_a_hybrid_without_content_features_is_left_out_with_a_reason(world: Data
     found = compare(bare, contenders(bare, names, changes), protocol("temporal"))
     assert set(found.failed) == set(names) - {"classic"}
     assert all("no features by which items could be compared" in reason for reason in found.failed.values())
-    with pytest.raises(InputError, match=r"give a table of items .* or leave this model out"):
+    with pytest.raises(InputError, match=r"put a table of items.* or leave this model out"):
         compare(bare, contenders(bare, ["weighted"]), protocol("temporal"))
 
 

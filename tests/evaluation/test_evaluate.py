@@ -111,7 +111,8 @@ def test_metrics_of_cold_items_equal_those_with_only_cold_targets(splitter: Spli
     found, expected = (evaluate(recommender, part, names, rng=RNG()) for part in (split, alone))
     for metric in names:
         assert found.cold_items[metric].mean == pytest.approx(expected.overall[metric].mean)
-        assert found.cold_items[metric].low <= found.cold_items[metric].mean <= found.cold_items[metric].high
+        if found.n_users["cold_items"] > 1:  # one user has no interval
+            assert found.cold_items[metric].low <= found.cold_items[metric].mean <= found.cold_items[metric].high
     assert found.n_cold_items == len(set(test.item[cold].tolist()))
     assert found.n_users["cold_items"] == (~np.isnan(expected.user_values["ndcg@5"])).sum()
 

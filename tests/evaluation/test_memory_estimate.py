@@ -40,9 +40,10 @@ def test_every_model_that_holds_something_of_the_catalogue_has_a_forecast(model:
 
 
 def many_items() -> Dataset:
+    """Return a log of enough items that the matrices are larger than what malloc keeps after they are freed."""
     rng = np.random.default_rng(0)
     return dataset(
-        rng.integers(0, 400, 20_000).astype(np.int32), rng.integers(0, 2500, 20_000).astype(np.int32), n_items=2500
+        rng.integers(0, 400, 20_000).astype(np.int32), rng.integers(0, 3000, 20_000).astype(np.int32), n_items=3000
     )
 
 

@@ -88,7 +88,7 @@ def test_curl_commands_succeed(line: str, plain: Served, request: pytest.Fixture
 
 
 def test_filters_allow_and_deny_narrow_the_list(plain: Served) -> None:
-    where = "http://127.0.0.1:8000/v1/recommend -d"
+    where = "http://127.0.0.1:8000/v1/recommend --json"
     filtered, allowed, denied = (json.loads(run(line, plain)) for line in LINES if where in line and _narrows(line))
     features = [plain.request("GET", f"/v1/items/{each['item_id']}")["features"] for each in filtered["items"]]
     assert {each["language"] for each in features} == {"Tamil", "Telugu"}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pasand.data.packed_texts import PackedTexts
-from pasand.errors import InputError
+from pasand.errors import failure_cause
 from pasand.serving.engine.catalogue_changes import apply_changes
 from pasand.serving.engine.variant import NO_RECENT_EVENTS, Variant, ignore_step
 from pasand.serving.schemas import RecommendRequest, RequestError
@@ -44,8 +44,9 @@ def check_bundle(variant: Variant, state: State, now: int) -> None:
             continue
         try:
             results = variant.recommend(requests, [NO_RECENT_EVENTS] * len(requests), now, ignore_step)
-        except (InputError, ValueError, IndexError, KeyError, RuntimeError) as error:
-            raise RequestError(422, "bundle_rejected", f"the bundle cannot recommend: {error}", "bundle") from error
+        except Exception as error:  # whatever it is, a bundle that cannot recommend is not used
+            cause = f"the bundle cannot recommend: {failure_cause(error)}"
+            raise RequestError(422, "bundle_rejected", cause, "bundle") from error
         for _, items, _ in results:
             ids = [item.item_id for item in items]
             if len(set(ids)) < len(ids):
