@@ -1,45 +1,39 @@
 """Command line: `python -m benchmarks` lists the benchmarks, `python -m benchmarks NAME [--json FILE]` runs one.
 
-`python -m benchmarks --results` prints the committed results as the table of the README.
+`--results` prints the committed results as the table of the README: the rows that are marked as comparable.
+`--stale` lists the committed results whose code has changed since, and exits with status 1 if there are any.
 
-A benchmark is a file of this folder with a docstring and a function `run() -> list[Row]`.
+A benchmark is a file of this folder with a docstring and a function `run() -> list[Row]`. Its result carries hashes of
+the code that it measures (`provenance`): what the benchmark declares as `MEASURES`, narrowly, so that it gets old only
+by changes of what it is about. The path that all of them share, such as reading, encoding and evaluating, is covered by
+`smoke`, which declares nothing, depends on all that it loads, and repeats to the digit.
 """
 
 from __future__ import annotations
 
 import argparse
-import datetime
+import ast
 import importlib
 import json
-import os
-import pkgutil
-import platform
 import sys
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-import benchmarks
+from benchmarks import provenance
 from benchmarks.rows import Row
 
-NOT_BENCHMARKS = {"extremes", "rows", "peers", "sequences", "served", "__main__"}
 
-
-def names() -> list[str]:
-    """Return the names of all benchmarks."""
-    found = {module.name for module in pkgutil.iter_modules(benchmarks.__path__)} - NOT_BENCHMARKS
-    return sorted(name.replace("_", "-") for name in found)
-
-
-def machine() -> dict[str, object]:
-    """Return the processor, the number of cores and the Python version of this machine."""
-    model = platform.processor() or platform.machine()
-    cpus = Path("/proc/cpuinfo")
-    if cpus.exists():
-        lines = [line for line in cpus.read_text().splitlines() if line.startswith("model name")]
-        model = lines[0].partition(":")[2].strip() if lines else model
-    return {"processor": model, "cores": os.cpu_count(), "python": platform.python_version()}
+def names() -> dict[str, str]:
+    """Return the names of all benchmarks with the first lines of their docstrings, without importing them."""
+    found = {}
+    for file in sorted(provenance.FOLDER.glob("*.py")):
+        tree = ast.parse(file.read_text())
+        functions = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "run"]
+        if functions and len(functions[0].args.args) == len(functions[0].args.defaults):
+            found[file.stem.replace("_", "-")] = (ast.get_docstring(tree) or "").partition("\n")[0]
+    return found
 
 
 def show(rows: list[Row]) -> None:
@@ -56,46 +50,58 @@ def show(rows: list[Row]) -> None:
     Console(width=None if sys.stdout.isatty() else 180).print(table)
 
 
-def results() -> str:
-    """Return the committed results as a Markdown table, with a row for each figure with a limit."""
+def results(folder: Path = provenance.RESULTS) -> str:
+    """Return the results of a folder as a Markdown table, with a row for each figure that is marked as comparable."""
     lines = ["| benchmark | what | figure | limit | holds |", "|---|---|---:|---:|---|"]
-    for file in sorted((Path(__file__).parent / "results").glob("*.json")):
+    for file in sorted(folder.glob("*.json")):
         for row in json.loads(file.read_text())["rows"]:
-            if row["limit"] is None:
+            if not row.get("comparable"):
                 continue
+            what = f"{row['target']}{', synthetic data' if row.get('synthetic') else ''}"
             peer = f" ({row['peer']}: {row['peer_value']:.4g})" if row["peer"] and row["peer_value"] else ""
-            holds = "yes" if row["holds"] else "**no**"
-            lines.append(
-                f"| `{file.stem}` | {row['target']}{peer} | {row['value']:.4g} | {row['limit']:.4g} | {holds} |"
-            )
+            limit = "" if row["limit"] is None else f"{row['limit']:.4g}"
+            holds = {None: "", True: "yes", False: "**no**"}[row["holds"]]
+            lines.append(f"| `{file.stem}` | {what}{peer} | {row['value']:.4g} | {limit} | {holds} |")
     return "\n".join(lines)
 
 
 def main() -> None:
     """Run the command line described above."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("name", nargs="?", choices=names())
-    parser.add_argument("--json", type=Path, help="also write the rows, the command, the machine and the date")
-    parser.add_argument("--results", action="store_true", help="print the committed results as a table")
+    parser.add_argument("name", nargs="?", choices=list(names()))
+    parser.add_argument("--json", type=Path, help="also write the rows and their origin")
+    parser.add_argument("--results", action="store_true", help="print the comparable committed results as a table")
+    parser.add_argument(
+        "--stale", action="store_true", help="list the committed results that are older than their code"
+    )
     options = parser.parse_args()
     if options.results:
         print(results())
-        return
-    if options.name is None:
-        for name in names():
-            module = importlib.import_module(f"benchmarks.{name.replace('-', '_')}")
-            print(f"{name:20} {(module.__doc__ or '').strip().splitlines()[0]}")
-        return
-    rows: list[Row] = importlib.import_module(f"benchmarks.{options.name.replace('-', '_')}").run()
+    elif options.stale:
+        found = provenance.stale()
+        for name, why in found.items():
+            print(f"{name:20} {why}")
+        sys.exit(1 if found else 0)
+    elif options.name is None:
+        for name, what in names().items():
+            print(f"{name:20} {what}")
+    else:
+        run(options.name, options.json)
+
+
+def run(name: str, file: Path | None) -> None:
+    """Run a benchmark, print its rows, and write them with their origin to a file."""
+    before = provenance.all_texts()
+    module = importlib.import_module(f"benchmarks.{name.replace('-', '_')}")
+    rows: list[Row] = module.run()
     show(rows)
-    if options.json:
-        result = {
-            "command": f"python -m benchmarks {options.name}",
-            "machine": machine(),
-            "date": datetime.date.today().isoformat(),
-            "rows": [row.as_json() for row in rows],
-        }
-        options.json.write_text(json.dumps(result, indent=1) + "\n")
+    for row in rows:
+        if not row.is_marked:
+            print(f"{row.target}: neither marked as comparable nor with a reason why not", file=sys.stderr)
+    if file:
+        origin = provenance.provenance(module, before)
+        result = {"command": f"python -m benchmarks {name}", **origin, "rows": [row.as_json() for row in rows]}
+        file.write_text(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -32,6 +32,12 @@ from pasand.stages.filtering import DropSeen
 from pasand.stages.retrieval import FromModel
 from pasand.types import Rows
 
+MEASURES = (
+    "features/strengths.py",
+    "models/classical/ials.py",
+    "models/classical/item_knn.py",
+    "models/classical/neighbours.py",
+)
 TURNS = 5
 DIMENSIONS = 64
 NEIGHBOURS = 50
@@ -145,6 +151,7 @@ def run() -> list[Row]:
                     value=ours / theirs,
                     limit=1.0,
                     better="lower",
+                    comparable=True,
                     peer="implicit 0.7.3, itself",
                     peer_value=1.0,
                     detail=f"{ours:.3f} s against {theirs:.3f} s; {detail}",
@@ -154,6 +161,7 @@ def run() -> list[Row]:
                     value=quality,
                     limit=other - 1e-3,
                     better="higher",
+                    comparable=True,
                     peer="implicit 0.7.3",
                     peer_value=other,
                     detail="equal quality: at least implicit's minus 0.001",

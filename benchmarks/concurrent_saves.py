@@ -18,6 +18,7 @@ from pasand import bundle, recipe
 from pasand.data.dataset import Dataset
 from pasand.recipe import Assembly
 
+MEASURES = ("bundle.py", "bundle_files.py")
 ITEMS, EVENTS, ROUNDS, SAVERS, READERS = 500, 5_000, 300, 4, 4
 RECIPE = """
 [popular]
@@ -132,6 +133,7 @@ def run(rounds: int = ROUNDS) -> list[Row]:
             value=unreadable,
             limit=0,
             better="lower",
+            comparable=True,
             detail=detail,
         ),
         Row(
@@ -139,8 +141,16 @@ def run(rounds: int = ROUNDS) -> list[Row]:
             value=failed_reads.value,
             limit=0,
             better="lower",
+            comparable=True,
             detail=f"of {reads.value:,} during the saves",
         ),
-        Row(target="failed saves", value=failed_saves.value, limit=0, better="lower", detail=f"of {rounds * SAVERS:,}"),
-        Row(target="files left over", value=left, limit=0, better="lower"),
+        Row(
+            target="failed saves",
+            value=failed_saves.value,
+            limit=0,
+            better="lower",
+            comparable=True,
+            detail=f"of {rounds * SAVERS:,}",
+        ),
+        Row(target="files left over", value=left, limit=0, better="lower", comparable=True),
     ]

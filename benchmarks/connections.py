@@ -17,7 +17,9 @@ from contextlib import suppress
 
 from benchmarks.rows import Row
 from benchmarks.served import LOAD_CORE, Server, bundle_of, server
+from pasand.serving.schemas import MAX_CALL_ITEMS, MAX_REQUESTS
 
+MEASURES = ("serving",)
 ITEMS = 20_000
 SECONDS = float(os.environ.get("CONNECTIONS_SECONDS", "40"))
 IDLE = int(os.environ.get("CONNECTIONS_IDLE", "10000"))
@@ -104,9 +106,9 @@ def resets(watch: Watch) -> list[socket.socket]:
 
 
 def slow_readers(watch: Watch) -> list[socket.socket]:
-    """Request responses of 20 MB on up to 40 connections, and read none of them."""
-    one = b'{"user_id":"u000001","k":1000}'
-    body = b'{"requests":[' + b",".join([one] * 256) + b"]}"
+    """Request the largest responses on up to 40 connections, and read none of them."""
+    one = b'{"user_id":"u000001","k":%d}' % (MAX_CALL_ITEMS // MAX_REQUESTS)
+    body = b'{"requests":[' + b",".join([one] * MAX_REQUESTS) + b"]}"
     head = b"POST /v1/recommend HTTP/1.1\r\n" + ADDRESS + b"content-type: application/json\r\n"
     request = head + b"content-length: %d\r\n\r\n" % len(body) + body
     clients: list[socket.socket] = []
@@ -132,8 +134,12 @@ def silent(watch: Watch) -> list[socket.socket]:
 
 
 def sockets(served: Server) -> int:
-    """Return how many files the server has open; the clients would not see the end of what they do not read."""
-    return len(os.listdir(f"/proc/{served.process.pid}/fd"))
+    """Return how many sockets the server has open; the clients would not see the end of what they do not read."""
+    folder, count = f"/proc/{served.process.pid}/fd", 0
+    for name in os.listdir(folder):
+        with suppress(FileNotFoundError):
+            count += os.readlink(f"{folder}/{name}").startswith("socket:")
+    return count
 
 
 def left_open(served: Server, before: int) -> int:
@@ -163,12 +169,19 @@ def measure(name: str, attack: Callable[[Watch], list[socket.socket]]) -> list[R
             client.close()
     detail = f"{before:,.0f} MB before, {largest:,.0f} MB at most in {SECONDS:.0f} s"
     rows = [
-        Row(target=f"{name}: memory over quiet", value=largest / before, limit=LARGEST, better="lower", detail=detail)
+        Row(
+            target=f"{name}: memory over quiet",
+            value=largest / before,
+            limit=LARGEST,
+            better="lower",
+            comparable=True,
+            detail=detail,
+        )
     ]
     if clients and attack is not pipelining:
         of = f"of {len(clients):,}; a response after the attack: {1000 * watch.slowest:.0f} ms"
         target = f"{name}: open after {CLOSED_WITHIN:.0f} s"
-        rows.append(Row(target=target, value=float(left), limit=0, better="lower", detail=of))
+        rows.append(Row(target=target, value=float(left), limit=0, better="lower", comparable=True, detail=of))
     return rows
 
 

@@ -22,6 +22,7 @@ from benchmarks.rows import Row, peer_python
 from benchmarks.served import CACHE, RECIPE, USERS, Server, server
 from pasand import bundle, recipe
 
+MEASURES = ("serving",)
 ITEMS, SLOW = 20_000, 5.0
 BODIES = int(os.environ.get("PASAND_FUZZ", "100000"))
 ATTACKERS, INNOCENT, PAUSE = 4, 16, 0.05
@@ -193,8 +194,8 @@ def figures(what: str, seen: Seen) -> list[Row]:
     detail = f"statuses {json.dumps(dict(sorted(seen.statuses.items())))}; longest {seen.worst:.2f} s; {examples}"
     bad = sum(count for status, count in seen.statuses.items() if status >= 500)
     return [
-        Row(target=f"{what}: 5xx responses", value=float(bad), limit=0, better="lower", detail=detail),
-        Row(target=f"{what}: hangs above {SLOW:g} s", value=float(seen.slow), limit=0, better="lower"),
+        Row(target=f"{what}: 5xx responses", value=float(bad), limit=0, better="lower", comparable=True, detail=detail),
+        Row(target=f"{what}: hangs above {SLOW:g} s", value=float(seen.slow), limit=0, better="lower", comparable=True),
     ]
 
 
@@ -216,8 +217,18 @@ def run() -> list[Row]:
             value=float(len(innocent.failed)),
             limit=0,
             better="lower",
+            comparable=True,
             detail=f"{requests:,} requests, longest {innocent.worst:.2f} s, {innocent.slow} above {SLOW:g} s",
         ),
-        Row(target="schemathesis: server errors", value=float(found), limit=0, better="lower", detail=summary),
-        Row(target="server ready after fuzzing (1: yes)", value=float(ready), limit=1, better="higher"),
+        Row(
+            target="schemathesis: server errors",
+            value=float(found),
+            limit=0,
+            better="lower",
+            comparable=True,
+            detail=summary,
+        ),
+        Row(
+            target="server ready after fuzzing (1: yes)", value=float(ready), limit=1, better="higher", comparable=True
+        ),
     ]

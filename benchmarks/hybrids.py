@@ -26,6 +26,18 @@ from pasand.evaluation.search_space import Choices, TunableRecipe
 from pasand.evaluation.tune import tune
 from pasand.sources import load
 
+MEASURES = (
+    "evaluation/hybrid_parts.py",
+    "evaluation/protocols/temporal.py",
+    "evaluation/tune.py",
+    "metrics/accuracy.py",
+    "models/classical",
+    "models/deep_model.py",
+    "models/towers",
+    "recipes",
+    "stages",
+    "training",
+)
 METRIC = "ndcg@10"
 WEIGHTS: Choices = [(1.0, 9.0), (1.0, 3.0), (1.0, 1.0), (3.0, 1.0), (9.0, 1.0)]
 GRIDS: dict[str, dict[str, Choices]] = {
@@ -109,7 +121,7 @@ def tuned(data: Dataset) -> dict[str, str]:
 def rows_of(name: str, comparison: Comparison, options: dict[str, str]) -> list[Row]:
     """Return a row for each hybrid."""
     results = {result.name: result for result in comparison.results}
-    users = comparison.results[0].evaluation.n_users
+    sizes = ", ".join(f"{group.n_users} {group.name}" for group in comparison.results[0].evaluation.groups)
     rows = []
     for hybrid in comparison.hybrids:
         own = [f"{key.partition('.')[2]}={value}" for key, value in options.items() if key.startswith(hybrid.name)]
@@ -117,21 +129,22 @@ def rows_of(name: str, comparison: Comparison, options: dict[str, str]) -> list[
         rows.append(
             Row(
                 target=f"{name}, temporal: NDCG@10 of {hybrid.name} minus that of its best part ({hybrid.best_part})",
-                value=hybrid.difference.mean,
+                value=hybrid.comparison.difference.mean,
                 limit=None,
                 better="higher",
-                detail=f"{hybrid.verdict}: {hybrid.difference.low:+.4f} to {hybrid.difference.high:+.4f}, "
-                f"p {hybrid.p_holm:.3g}; {', '.join(own) or 'nothing tuned'}; all, warm, cold of "
-                f"{users['overall']}, {users['warm']}, {users['cold']} users: {scores}",
+                detail=f"{hybrid.verdict}: {hybrid.comparison.difference_text}, {hybrid.comparison.p_text}; "
+                f"{', '.join(own) or 'nothing tuned'}; all users, then by events in the history, users per group "
+                f"{sizes}: {scores}",
+                synthetic=name == "bollywood",
             )
         )
     return rows
 
 
 def figures(result: Result) -> str:
-    """Return NDCG@10 over all, warm and cold users as text."""
+    """Return NDCG@10 over all users and by length of history as text."""
     evaluation = result.evaluation
-    groups = (evaluation.overall, evaluation.warm, evaluation.cold)
+    groups = (evaluation.overall, *(group.metrics for group in evaluation.groups))
     return ", ".join(f"{group[METRIC].mean:.4f}" for group in groups if METRIC in group)
 
 

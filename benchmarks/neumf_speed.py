@@ -15,6 +15,17 @@ from pasand.data.dataset import Dataset
 from pasand.data.vocabulary import Vocabulary
 from pasand.models.rankers.neumf import NeuMF
 
+MEASURES = (
+    "layers/embeddings.py",
+    "layers/ncf.py",
+    "layers/ncf_gradients.py",
+    "models/deep_model.py:DeepModel._train",
+    "models/deep_model.py:DeepModel.fit",
+    "models/rankers/neumf.py",
+    "models/rankers/neural_cf.py",
+    "models/rankers/ranker.py",
+    "training",
+)
 USERS, ITEMS, POSITIVES, NEGATIVES = 6040, 3706, 200_000, 4
 BATCH, DIMENSIONS, LAYERS, TURNS = 4096, 32, (64, 32, 16), 3
 
@@ -63,6 +74,7 @@ def run() -> list[Row]:
             value=ours / keras,
             limit=3.0,
             better="higher",
+            comparable=True,
             peer=f"keras, tensorflow-cpu {version}",
             peer_value=1.0,
             detail=f"{ours:,.0f} against {keras:,.0f} examples per second; {DIMENSIONS} dimensions, layers {LAYERS}",

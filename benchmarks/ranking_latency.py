@@ -17,6 +17,18 @@ from pasand.models.rankers.dcn import DCN
 from pasand.models.rankers.youtube_ranking import YouTubeRanking
 from pasand.sources.bollywood import World
 
+MEASURES = (
+    "features/ranking_features.py",
+    "layers/interactions.py",
+    "layers/network_shape.py",
+    "models/deep_model.py",
+    "models/rankers/contextual.py",
+    "models/rankers/dcn.py",
+    "models/rankers/youtube_ranking.py",
+    "training/export.py",
+    "training/onnx_external.py",
+    "training/onnx_graphs.py",
+)
 CANDIDATES, REQUESTS, LIMIT = 200, 2000, 0.3
 LAYERS = (256, 128)
 
@@ -64,6 +76,7 @@ def run() -> list[Row]:
                 value=median(lambda _, graphs=graphs, inputs=inputs: graphs.run("rank_items", inputs)),  # type: ignore[misc]
                 limit=LIMIT,
                 better="lower",
+                comparable=True,
                 detail=f"one thread; {len(fields)} fields, {width} codes and numbers per pair, layers {LAYERS}",
             )
         )

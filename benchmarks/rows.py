@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import venv
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -30,6 +32,18 @@ class Row:
     peer: str = ""
     peer_value: float | None = None
     detail: str = ""
+    comparable: bool = False
+    """Whether README's table shows the row. Limit and peer are then of the same data, protocol and work; a limit
+    without a peer is an absolute one."""
+    reason: str = ""
+    """Why a row with a limit or a peer's value is not comparable; "" for all other rows."""
+    synthetic: bool = False
+    """Whether the data are simulated, such as `bollywood`."""
+
+    @property
+    def is_marked(self) -> bool:
+        """Whether a row with a limit or a peer's value states that it is comparable, or why not; True for others."""
+        return (self.limit, self.peer_value) == (None, None) or self.comparable != bool(self.reason)
 
     @property
     def holds(self) -> bool | None:
@@ -45,8 +59,10 @@ class Row:
 
     def as_json(self) -> dict[str, Any]:
         """Return the row as it is written to the result files."""
-        names = ("target", "value", "limit", "holds", "peer", "peer_value", "ratio", "detail")
-        return {name: getattr(self, name) for name in names}
+        names = ("target", "value", "limit", "holds", "peer", "peer_value", "ratio", "detail", "comparable")
+        return {name: getattr(self, name) for name in names} | {
+            name: getattr(self, name) for name in ("reason", "synthetic") if getattr(self, name)
+        }
 
 
 def data_folder(name: str) -> Path:
@@ -69,11 +85,30 @@ def peer_python(name: str, *packages: str) -> Path:
         command = [str(python), "-m", "pip", "install", "-q", "-c", str(constraints), *packages]
         subprocess.run(command, check=True, stdout=sys.stderr)
         (folder / "ready").touch()
+    _used[name] = (python, packages)
     return python
 
 
-def run_peer(python: Path, script: str, *arguments: object) -> Any:
-    """Run a script of `benchmarks/peers/` in a peer's environment, and return the JSON of its last line of output."""
+_used: dict[str, tuple[Path, tuple[str, ...]]] = {}
+"""The environments that this process has used: their Python, and the packages named by the benchmark."""
+
+
+def peer_versions() -> dict[str, dict[str, str]]:
+    """Return the versions of the named packages in each peer's environment that this process has used."""
+    code = "import importlib.metadata as m, json, sys; print(json.dumps({n: m.version(n) for n in sys.argv[1:]}))"
+    found = {}
+    for name, (python, packages) in _used.items():
+        wanted = [re.split(r"[\[=<>!~ ]", package)[0] for package in packages]
+        found[name] = json.loads(subprocess.check_output([str(python), "-c", code, *wanted]))
+    return found
+
+
+def run_peer(python: Path, script: str, *arguments: object, environment: Mapping[str, str] | None = None) -> Any:
+    """Run a script of `benchmarks/peers/` in a peer's environment, and return the JSON of its last line of output.
+
+    `environment` are additional environment variables of the process.
+    """
     command = [str(python), str(ROOT / "benchmarks" / "peers" / script), *map(str, arguments)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    variables = {**os.environ, **(environment or {})}
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=variables)
     return json.loads(done.stdout.strip().splitlines()[-1])

@@ -1,4 +1,4 @@
-"""Seconds per training epoch of SASRec against RecTools' at equal architecture, with short and with long histories.
+"""Speed of SASRec against RecTools' at equal architecture: seconds per epoch at equal objective, time to equal NDCG.
 
 Data: the train part of leave-last-out, every event a positive. S3-Rec Beauty (9 events per user, 50 read) has short
 histories. In `ml-1m-2999-users` most histories fill the 200 events that are read. On both sides an epoch is one pass
@@ -8,16 +8,22 @@ number of users, and ours have the number of history positions that these users 
 Architecture on both sides: one gated pre-norm block (LiGR), 64 dimensions, one head, a dense layer of four times that
 width with GELU, dropout .5, item vectors shared between input and output. There are two objectives:
 
-- softmax over the next item and 1,024 uniformly sampled negatives. Here the sides differ: ours samples them once per
-  batch, RecTools for every position of every history. Each position learns from equally many items, but the work
-  differs;
-- softmax over all items: the same function of the same numbers on both sides.
+- softmax over all items: the same function of the same numbers on both sides, which the first rows compare;
+- softmax over the next item and 1,024 uniformly sampled negatives. Here the work is unequal: ours samples them once per
+  batch, RecTools for every position of every history. The last rows show what that is worth per epoch, and are not
+  comparable.
 
 Ours forms batches of users with similar history lengths and pads to the longest of the batch. RecTools pads every
 history to the maximum length. Ours is timed as a whole fit, set-up included, divided by its epochs; RecTools from the
 first batch to the last. All of RecTools' batches have the same shape, so it runs a fixed number of them, once to warm
-up and once timed, and its time is scaled to the whole epoch. Both use all cores allowed to the process. They take
-turns, and the medians are compared.
+up and once timed, and its time is scaled to the whole epoch. Its process keeps freed memory (`sasrec_peer.MALLOC`),
+its best allocator setting; ours has the system's default. Both use all cores allowed to the process. They take turns,
+and the medians are compared.
+
+Time to equal NDCG: the data, the validation split and the objective (softmax over all items) are those of
+`sequence-movielens`, and each side has the settings that its search there chose, ours without the average of weights.
+RecTools trains until its best validation NDCG@10. Ours trains until its validation NDCG@10 first reaches that value.
+Validation is not timed on either side: ours is timed in a second fit of that many epochs without it.
 """
 
 from __future__ import annotations
@@ -34,20 +40,34 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.rows import Row, data_folder, peer_python, run_peer
+from benchmarks.rows import Row, data_folder
+from benchmarks.sasrec_peer import ALL, SEED, Peer, Trial, event_positions, events, own_curve
+from benchmarks.sequence_movielens import common_train
 from pasand.data.dataset import Dataset
 from pasand.evaluation.protocols.leave_last_out import LeaveLastOut
+from pasand.evaluation.protocols.temporal import Temporal
 from pasand.models.towers.sasrec import SASRec
 from pasand.sources import load
+from pasand.training.validation import split_latest
 
-PACKAGES = ("rectools[torch]==0.19.0", "torch==2.13.0")
+MEASURES = (
+    "layers/attention.py",
+    "layers/embeddings.py",
+    "models/deep_model.py:DeepModel._train",
+    "models/deep_model.py:DeepModel.fit",
+    "models/towers/sasrec.py",
+    "models/towers/sequence_tower.py",
+    "models/towers/tower.py",
+    "training",
+)
 TURNS = 3
 EPOCHS = 2
 """Epochs of ours in a turn."""
 BATCHES = 3
 """Batches of RecTools in a turn."""
-ALL = 1 << 30
-"""More negatives than there are items, so that all items are used."""
+OWN, THEIRS = Trial(0.2, 0.002), Trial(0.4, 0.002, gated=False)
+"""The best trials of both sides in `sequence-movielens`, ours of those without an average of weights."""
+UNEQUAL = "unequal work: ours draws the negatives once per batch, RecTools for every position of every history"
 
 
 @dataclass(frozen=True)
@@ -67,11 +87,15 @@ class Contest:
         return "all items" if self.negatives == ALL else f"{self.negatives:,} negatives"
 
 
-CONTESTS = (
-    Contest("S3-Rec Beauty", "sequences/s3rec_Beauty.txt.gz", 50, 128, 1024, 30.0),
+EQUAL = (
     Contest("S3-Rec Beauty", "sequences/s3rec_Beauty.txt.gz", 50, 128, ALL, None),
-    Contest("ml-1m-2999-users", "ml-1m-2999-users", 200, 32, 1024, 5.0),
     Contest("ml-1m-2999-users", "ml-1m-2999-users", 200, 32, ALL, None),
+)
+
+
+UNEQUAL_WORK = (
+    Contest("S3-Rec Beauty", "sequences/s3rec_Beauty.txt.gz", 50, 128, 1024, 30.0),
+    Contest("ml-1m-2999-users", "ml-1m-2999-users", 200, 32, 1024, 5.0),
 )
 
 
@@ -79,15 +103,6 @@ def sequences(source: str) -> Dataset:
     """Return the train part of leave-last-out; every event is a positive."""
     data = load(data_folder(source), positive_from=1.0 if "ml-1m" in source else None)
     return LeaveLastOut().split(data)[0].train
-
-
-def event_positions(train: Dataset, history_length: int, batch_size: int) -> int:
-    """Return the mean number of history positions with a next item in a batch of users, rounded up.
-
-    RecTools' batches count users and ours count positions, so that both take the same number of steps per epoch.
-    """
-    count = np.minimum(np.diff(train.by_user.start), history_length + 1)
-    return int(np.ceil((count[count >= 2] - 1).mean() * batch_size))
 
 
 def own_seconds(contest: Contest, train: Dataset) -> float:
@@ -131,36 +146,67 @@ def peer_settings(contest: Contest, threads: int) -> dict[str, Any]:
 
 
 def run() -> list[Row]:
-    """Time both sides in turns."""
-    python, rows = peer_python("rectools-torch", *PACKAGES), []
-    threads = len(os.sched_getaffinity(0))
-    torch.set_num_threads(threads)
+    """Time both sides in turns: equal objective, then time to equal NDCG, then unequal work."""
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
     with tempfile.TemporaryDirectory() as folder:
-        source, out = Path(folder, "events.npz"), Path(folder, "out.npy")
-        for contest in CONTESTS:
-            train = sequences(contest.source)
-            grouped = train.by_user
-            np.savez(source, user=train.user[grouped.event], item=grouped.item)
-            n_users = int((np.diff(grouped.start) >= 2).sum())
-            n_batches = -(-n_users // contest.batch_size)
-            settings = json.dumps(peer_settings(contest, threads))
-            own_seconds(contest, train)  # compiles and fills caches
-            turns = []
-            for _ in range(TURNS):
-                result = run_peer(python, "rectools_sasrec.py", source, out, settings)
-                turns.append((own_seconds(contest, train), result["seconds"][-1] * n_batches / BATCHES))
-            ours, theirs = (median(times) for times in zip(*turns, strict=True))
-            rows.append(
-                Row(
-                    target=f"{contest.name}, {contest.objective}: RecTools' seconds per epoch divided by ours",
-                    value=theirs / ours,
-                    limit=contest.limit,
-                    better="higher",
-                    peer=f"RecTools {result['version']}, itself",
-                    peer_value=1.0,
-                    detail=f"{ours:.2f} s against {theirs:.1f} s; {n_users:,} users, {len(train):,} events, "
-                    f"{contest.history_length} read, batches of {contest.batch_size} users; RecTools "
-                    f"{BATCHES} of {n_batches} batches, scaled; {threads} threads, median of {TURNS} turns",
-                )
-            )
-    return rows
+        peer = Peer(Path(folder))
+        rows = [epoch_row(contest, peer) for contest in EQUAL]
+        rows.append(time_row(peer))
+        return rows + [epoch_row(contest, peer) for contest in UNEQUAL_WORK]
+
+
+def epoch_row(contest: Contest, peer: Peer) -> Row:
+    """Return the ratio of the seconds per epoch, medians of alternating turns."""
+    threads = len(os.sched_getaffinity(0))
+    train = sequences(contest.source)
+    n_users = int((np.diff(train.by_user.start) >= 2).sum())
+    n_batches = -(-n_users // contest.batch_size)
+    settings = json.dumps(peer_settings(contest, threads))
+    own_seconds(contest, train)  # compiles and fills caches
+    turns = []
+    for _ in range(TURNS):
+        result = peer.train(events(train), settings)
+        turns.append((own_seconds(contest, train), result["seconds"][-1] * n_batches / BATCHES))
+    ours, theirs = (median(times) for times in zip(*turns, strict=True))
+    equal = contest.negatives == ALL
+    return Row(
+        target=f"{contest.name}, {contest.objective}: RecTools' seconds per epoch divided by ours",
+        value=theirs / ours,
+        limit=contest.limit,
+        better="higher",
+        peer=f"RecTools {peer.version}, itself",
+        peer_value=1.0,
+        detail=f"{ours:.2f} s against {theirs:.1f} s; {n_users:,} users, {len(train):,} events, "
+        f"{contest.history_length} read, batches of {contest.batch_size} users; RecTools "
+        f"{BATCHES} of {n_batches} batches, scaled, keeps freed memory; {threads} threads, median of {TURNS} turns",
+        comparable=equal,
+        reason="" if equal else UNEQUAL,
+    )
+
+
+def time_row(peer: Peer) -> Row:
+    """Return the ratio of the seconds until RecTools' best validation NDCG@10."""
+    data = load(data_folder("ml-1m-2999-users"), positive_from=1.0)
+    train = common_train(LeaveLastOut().split(data)[0], Temporal().split(data)[0])
+    validation = split_latest(train, np.random.default_rng(SEED))
+    assert validation is not None
+    theirs, seconds = peer.curve(THEIRS, validation)
+    best = int(np.argmax(theirs))
+    curve = own_curve(OWN, train)
+    reached = np.flatnonzero(np.array(curve) >= theirs[best])
+    epochs = int(reached[0]) + 1 if len(reached) else len(curve)
+    began = perf_counter()
+    OWN.own(validation.train, epochs, 0).fit(validation.train, rng=np.random.default_rng(SEED))
+    own, other = perf_counter() - began, sum(seconds[: best + 1])
+    outcome = "" if len(reached) else f"ours never reaches it: {max(curve):.4f}, not comparable; "
+    return Row(
+        target="ml-1m-2999-users, all items: RecTools' seconds to its best validation NDCG@10 divided by ours to that",
+        value=other / own if len(reached) else 0.0,
+        limit=None,
+        better="higher",
+        peer=f"RecTools {peer.version}, itself",
+        peer_value=1.0,
+        detail=f"{outcome}NDCG@10 {theirs[best]:.4f}: {own:.1f} s, {epochs} epochs, against {other:.1f} s, {best + 1} "
+        f"epochs; ours {OWN}; RecTools {THEIRS}, keeps freed memory",
+        comparable=True,
+    )

@@ -1,12 +1,21 @@
 """Shared parts of the three S3-Rec sequence benchmarks: leave-last-out, HR@10 and NDCG@10 over the whole catalogue.
 
-The target is each user's last item. The user's other items are the history and are left out of the list, as in the
-published evaluations. Every setting, the number of epochs included, was chosen on a validation split inside the train
-part: its targets are each user's last item but one, and the model is fitted without them.
-`python -m benchmarks.sequences NAME` repeats the trials around the chosen settings. Then the model is fitted on the
-whole train part, which includes that item. Published figures may come from models that never learnt from the validation
-item. The row "without the validation item" is comparable with these: the model is fitted without that item, which is
-only part of the history, as in the papers.
+The target is each user's last item. The user's other items are the history and are left out of the list. There are two
+settings, which differ in the training events only:
+
+- "without the validation item in training", as in the papers: the models never learn from the last item but one of a
+  user, by which the settings were chosen. It is only part of the history of the test query.
+- "with the validation item in training": once the settings are chosen, the models are fitted on all events before the
+  target. That is what one would deploy, and not comparable with the papers' figures.
+
+Every figure of a tower, and of a recommender with a tower, is the mean over five training seeds. The detail has the
+lowest and highest seed, their standard deviation, and the 95 % bootstrap interval over users of the users' means over
+seeds. Training uses two threads: other numbers add floats in another order and give figures with other last digits.
+`python -m benchmarks.sequences fit` fits what is missing in the cache (`fit_cache`), setting by setting.
+
+Every setting, the number of epochs included, was chosen on a validation split inside the train part: its targets are
+each user's last item but one, and the model is fitted without them. `python -m benchmarks.sequences search NAME`
+repeats the trials around the chosen settings.
 
 The best recommender is a `Blend` of the same tower with item kNN, whose history weights decay.
 
@@ -24,20 +33,23 @@ validation split, after the test had been measured once with shrinkage 20.
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
+import argparse
+import importlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from time import perf_counter
-from typing import Any
+from typing import Any, TypeAlias
 
+import numba
 import numpy as np
+import torch
 
+from benchmarks import fit_cache
 from benchmarks.rows import Row, data_folder
-from pasand.contracts import Model, Retriever
+from pasand.contracts import Retriever
 from pasand.data.dataset import Dataset
-from pasand.evaluation.evaluate import evaluate
-from pasand.evaluation.intervals import Interval
+from pasand.evaluation.evaluate import Evaluation, evaluate
+from pasand.evaluation.intervals import Interval, Values, ratio_intervals
 from pasand.evaluation.protocols import validation_protocol
 from pasand.evaluation.protocols.leave_last_out import LeaveLastOut
 from pasand.evaluation.split import Split
@@ -49,8 +61,43 @@ from pasand.sources import load
 from pasand.stages.blending import Blend
 
 METRICS = {"HR@10": "hit_rate@10", "NDCG@10": "ndcg@10"}
-Limits = tuple[float, float]
+Limits: TypeAlias = tuple[float, float]
 """Limits of HR@10 and NDCG@10."""
+
+
+THREADS = 2
+SEEDS = (0, 1, 2, 3, 4)
+WITHOUT, WITH = "without the validation item in training", "with the validation item in training"
+SETTINGS = {"without": WITHOUT, "with": WITH}
+"""The two settings by their names on the command line."""
+TRAINING = (
+    "layers/attention.py",
+    "layers/embeddings.py",
+    "models/deep_model.py:DeepModel._train",
+    "models/deep_model.py:DeepModel.fit",
+    "models/dimensions.py",
+    "models/towers/sasrec.py",
+    "models/towers/sequence_tower.py",
+    "models/towers/tower.py",
+    "training/fused_softmax.py",
+    "training/loop.py",
+    "training/losses.py",
+    "training/negatives.py",
+    "training/optimiser.py",
+    "training/tasks/next_item.py",
+)
+"""The code that trains a tower, in `src/pasand`."""
+NOT_PUBLISHED = "published models never learn from the validation item"
+MEASURES = (
+    *TRAINING,
+    "evaluation/protocols/leave_last_out.py",
+    "features/strengths.py",
+    "metrics/accuracy.py",
+    "models/classical/item_knn.py",
+    "models/classical/neighbours.py",
+    "models/classical/popularity.py",
+    "stages/blending.py",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,9 +105,12 @@ class Contest:
     """A data set, its limits, and the settings that `search` chose."""
 
     file: str
-    tower: Limits
-    best: Limits
+    limits: Mapping[str, Mapping[str, Limits]]
+    """Limits of "one tower" and of "best recommender", by setting."""
+    peer: str
+    """The best published model of the setting without the validation item; its figures are that setting's limits."""
     published: str
+    """Other published figures of that setting."""
     settings: dict[str, Any]
     """Settings of the tower."""
     neighbours: dict[str, Any]
@@ -98,10 +148,29 @@ def test_split(contest: Contest) -> Split:
     return LeaveLastOut().split(load(str(file)))[0]
 
 
+def training_events(split: Split, setting: str) -> Dataset:
+    """Return the events from which the models of a setting learn."""
+    return split.train if setting == WITH else validation_protocol(LeaveLastOut()).split(split.train)[0].train
+
+
 def tower(contest: Contest, data: Dataset, **changed: Any) -> SASRec:
-    """Return the tower with changed settings, fitted on the data."""
+    """Return the tower with changed settings, fitted on the data with seed 0."""
     model = SASRec(**{**contest.settings, **changed})
     return model.fit(data, rng=np.random.default_rng(0))
+
+
+def kept_tower(contest: Contest, data: Dataset, setting: str, seed: int) -> tuple[SASRec, float]:
+    """Return the tower of this seed from the cache, fitted now if it is missing there, and the seconds of its fit."""
+    use_threads()
+    name = f"{contest.file}-{next(word for word, words in SETTINGS.items() if words == setting)}"
+    model = SASRec(**contest.settings, device="cpu")
+    return fit_cache.fitted(name, model, data, seed=seed, threads=THREADS, code=TRAINING)
+
+
+def use_threads() -> None:
+    """Let torch and numba use two threads, or as many as there are if these are fewer."""
+    torch.set_num_threads(THREADS)
+    numba.set_num_threads(min(THREADS, numba.config.NUMBA_NUM_THREADS))
 
 
 def blend(model: SASRec, neighbours: ItemKNN, weight: float) -> Recommender:
@@ -109,43 +178,107 @@ def blend(model: SASRec, neighbours: ItemKNN, weight: float) -> Recommender:
     return Recommender(Blend([model, neighbours], [1, weight]))
 
 
+def evaluated(recommender: Retriever, split: Split) -> Evaluation:
+    """Return the evaluation of the recommender on the test queries."""
+    return evaluate(recommender, split, list(METRICS.values()), rng=np.random.default_rng(0))
+
+
 def measured(recommender: Retriever, split: Split) -> dict[str, Interval]:
     """Return HR@10 and NDCG@10 with intervals over users."""
-    overall = evaluate(recommender, split, list(METRICS.values()), rng=np.random.default_rng(0)).overall
+    overall = evaluated(recommender, split).overall
     return {name: overall[metric] for name, metric in METRICS.items()}
 
 
 def run(contest: Contest) -> list[Row]:
-    """Fit tower, item kNN and popularity on the train part, and measure them and the blend on the test."""
+    """Measure tower, best recommender, item kNN and popularity in both settings, the papers' setting first."""
     split = test_split(contest)
-    began = perf_counter()
-    model = tower(contest, split.train)
-    detail = f"SASRec, {_as_text(contest.settings)}; fitted in {perf_counter() - began:.0f} s"
-    rows = _rows("one tower", model, split, contest.tower, detail)
-    neighbours = ItemKNN(**contest.neighbours).fit(split.train, rng=np.random.default_rng(0))
-    detail = f"the tower and item kNN, weights 1 and {contest.weight:g}"
-    rows += _rows("best recommender", blend(model, neighbours, contest.weight), split, contest.best, detail)
-    without = tower(contest, validation_protocol(LeaveLastOut()).split(split.train)[0].train)
-    rows += _rows("one tower, without the validation item", without, split, None, contest.published)
-    detail = f"{_as_text(contest.neighbours)}, chosen on the validation split"
-    rows += _rows("item kNN", neighbours, split, None, detail)
-    popular = Popularity().fit(split.train, rng=np.random.default_rng(0))
-    return rows + _rows("popularity", popular, split, None, "")
+    return [row for setting in (WITHOUT, WITH) for row in _setting_rows(contest, split, setting)]
 
 
-def _rows(what: str, model: Model | Recommender, split: Split, limits: Limits | None, detail: str) -> list[Row]:
-    recommender = model if isinstance(model, Recommender) else fallback_chain(model)
-    found = measured(recommender, split)
-    return [
-        Row(
-            target=f"{name}, {what}",
-            value=interval.mean,
-            limit=None if limits is None else limits[index],
-            better="higher",
-            detail=f"{interval.low:.4f} to {interval.high:.4f}; {detail}" if detail else "",
-        )
-        for index, (name, interval) in enumerate(found.items())
-    ]
+def _setting_rows(contest: Contest, split: Split, setting: str) -> list[Row]:
+    data = training_events(split, setting)
+    neighbours = ItemKNN(**contest.neighbours).fit(data, rng=np.random.default_rng(0))
+    popular = Popularity().fit(data, rng=np.random.default_rng(0))
+    alone, blended = [], []
+    for seed in SEEDS:
+        model, _ = kept_tower(contest, data, setting, seed)
+        alone.append(evaluated(fallback_chain(model), split))
+        blended.append(evaluated(blend(model, neighbours, contest.weight), split))
+    knn = evaluated(fallback_chain(neighbours), split)
+    figures: tuple[float, ...]
+    if setting == WITHOUT:
+        peer, figures = f"{contest.peer}, published", contest.limits[setting]["one tower"]
+        why = f"as in the papers; also published: {contest.published}"
+    else:
+        peer, figures = "item kNN, same events", tuple(knn.overall[metric].mean for metric in METRICS.values())
+        why = NOT_PUBLISHED
+    fits = f"{len(SEEDS)} seeds, {THREADS} threads; {why}"
+    details = {
+        "one tower": f"SASRec, {_as_text(contest.settings)}; {fits}",
+        "best recommender": f"the tower and item kNN, weights 1 and {contest.weight:g}; {why}",
+    }
+    rows = []
+    for what, evaluations in (("one tower", alone), ("best recommender", blended)):
+        for index, (name, metric) in enumerate(METRICS.items()):
+            mean, spread = over_seeds([evaluation.user_values[metric] for evaluation in evaluations])
+            rows.append(
+                Row(
+                    target=f"{name}, {what}, {setting}",
+                    value=mean,
+                    limit=contest.limits[setting][what][index],
+                    better="higher",
+                    peer=peer,
+                    peer_value=figures[index],
+                    comparable=setting == WITHOUT,
+                    reason="" if setting == WITHOUT else NOT_PUBLISHED,
+                    detail=f"{spread}; {details[what]}",
+                )
+            )
+    chosen = f"{_as_text(contest.neighbours)}, chosen on the validation split"
+    for what, evaluation, detail in (
+        ("item kNN", knn, chosen),
+        ("popularity", evaluated(fallback_chain(popular), split), ""),
+    ):
+        for name, metric in METRICS.items():
+            interval = evaluation.overall[metric]
+            span = f"users {interval.low:.4f} to {interval.high:.4f}"
+            rows.append(
+                Row(
+                    target=f"{name}, {what}, {setting}",
+                    value=interval.mean,
+                    limit=None,
+                    better="higher",
+                    detail=f"{span}; {detail}" if detail else span,
+                )
+            )
+    return rows
+
+
+def over_seeds(values: Sequence[Values]) -> tuple[float, str]:
+    """Return the mean over seeds of the mean over users, (n,) values for each seed, and their spread as text."""
+    means = np.array([float(np.mean(one)) for one in values])
+    users = np.mean(values, axis=0)[:, None]
+    _, low, high = ratio_intervals(users, np.ones_like(users), np.random.default_rng(0))
+    spread = f"seeds {means.min():.4f} to {means.max():.4f}, standard deviation {means.std(ddof=1):.4f}"
+    return float(means.mean()), f"{spread}; users {low[0]:.4f} to {high[0]:.4f}"
+
+
+def fit_all(names: Sequence[str], settings: Sequence[str], seeds: Sequence[int]) -> None:
+    """Fit the towers that are missing in the cache, and print the figures of each: all data sets of a setting first."""
+    for word in settings:
+        for name in names:
+            contest = contest_of(name)
+            split = test_split(contest)
+            data = training_events(split, SETTINGS[word])
+            for seed in seeds:
+                model, seconds = kept_tower(contest, data, SETTINGS[word], seed)
+                _report(f"{name}, {word}, seed {seed}, {seconds:.0f} s", fallback_chain(model), split)
+
+
+def contest_of(name: str) -> Contest:
+    """Return the contest of "beauty", "sports" or "toys"."""
+    found: Contest = importlib.import_module(f"benchmarks.sequence_{name}").CONTEST
+    return found
 
 
 def search(contest: Contest) -> None:
@@ -183,7 +316,22 @@ def _report(what: str, recommender: Recommender, split: Split) -> float:
     return found["NDCG@10"].mean
 
 
-if __name__ == "__main__":
-    import importlib
+def main() -> None:
+    """Run the command line described above."""
+    names = ("beauty", "toys", "sports")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.sequences")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("search", help="print the validation figures of trials").add_argument("name", choices=names)
+    fit = commands.add_parser("fit", help="fit the towers that are missing in the cache")
+    fit.add_argument("names", nargs="*", default=names, metavar="NAME", help=f"of {', '.join(names)}; default: all")
+    fit.add_argument("--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS))
+    fit.add_argument("--seeds", nargs="+", type=int, default=SEEDS)
+    options = parser.parse_args()
+    if options.command == "search":
+        search(contest_of(options.name))
+    else:
+        fit_all(options.names, options.settings, options.seeds)
 
-    search(importlib.import_module(f"benchmarks.sequence_{sys.argv[1]}").CONTEST)
+
+if __name__ == "__main__":
+    main()

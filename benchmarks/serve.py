@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import statistics
 
+from benchmarks import served
 from benchmarks.rows import Row
 from benchmarks.served import as_text, bundle_of, closed_loop, server
 
+MEASURES = served.MEASURES
 ITEMS, SECONDS, TURNS = 1_000_000, 8, 3
 
 
@@ -34,6 +36,6 @@ def run() -> list[Row]:
         ("failed requests", float(failed), 0.0, "lower", f"the server uses {memory:,.0f} MB"),
     )
     return [
-        Row(target=f"{ITEMS:,} items, {name}", value=value, limit=limit, better=better, detail=detail)  # type: ignore[arg-type]
+        Row(target=f"{ITEMS:,} items, {name}", value=value, limit=limit, better=better, comparable=True, detail=detail)  # type: ignore[arg-type]
         for name, value, limit, better, detail in figures
     ]

@@ -25,6 +25,22 @@ from pasand.data.features import Feature
 from pasand.data.vocabulary import Vocabulary
 from pasand.types import Array
 
+MEASURES = (
+    "features",
+    "index",
+    "models/deep_model.py",
+    "models/rankers/contextual.py",
+    "models/rankers/ranker.py",
+    "models/rankers/youtube_ranking.py",
+    "models/towers/feature_tower.py",
+    "models/towers/tower.py",
+    "models/towers/two_tower.py",
+    "recommender.py",
+    "serving",
+    "stages",
+    "training/onnx_graphs.py",
+)
+"""The path of a request: server, state, stages, index, tower, ranker."""
 CACHE = ROOT / ".cache" / "bundles"
 USERS, LANGUAGES, EVENTS = 20_000, 12, 40
 GENRES, GENRE = 200, 5_000

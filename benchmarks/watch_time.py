@@ -9,7 +9,7 @@ alone, its click probability is therefore 1 / (1 + exp(2 - utility)). Positions 
 lists and not to the films.
 
 Calibration: the impressions after the cut are in ten parts of equal size by predicted minutes. The network is the one
-trained before the cut. Histories and popularity counts go up to each impression (`update_counts`), as in serving.
+trained before the cut. Histories and popularity counts go up to each impression (`follow`), as in serving.
 Predicted minutes are compared with the watched ones, with standard errors over viewers, and with the truth: the
 probability of a click on the film in its slate and at its position, times the minutes then watched.
 """
@@ -27,6 +27,16 @@ from pasand.training.calibration import Calibration, calibration
 from pasand.training.ranking_examples import Examples, Objective, examples
 from pasand.types import Array, Mask, Queries, Rows, Scores
 
+MEASURES = (
+    "evaluation/watch_minutes.py",
+    "features",
+    "layers",
+    "models/deep_model.py:DeepModel._train",
+    "models/deep_model.py:DeepModel.fit",
+    "models/rankers",
+    "simulation",
+    "training",
+)
 WORLD = World(n_users=2000)
 SETTINGS = {"layers": (256, 128), "dropout": 0.2, "l2": 0.01, "averaging": 0.998, "epochs": 4, "id_dropout": 0.1}
 K = 10
@@ -75,6 +85,8 @@ def error_row(reference: str, errors: Calibration, detail: str) -> Row:
         value=float(np.abs(errors.error).max()),
         limit=0.05,
         better="lower",
+        comparable=True,
+        synthetic=True,
         detail=detail,
     )
 
@@ -106,7 +118,7 @@ def run() -> list[Row]:
     impressions = examples(data, "minutes", 4, 10**9, np.random.default_rng(0))
     later = impressions.select(impressions.time >= cut)
     _, stale = calibrations(by_minutes, later)
-    by_minutes.update_counts(data)
+    by_minutes.follow(data)
     watched, true = calibrations(by_minutes, later)
     position_biases = by_minutes._learnt["weights.position_biases.weight"][1:21, 0]
     slope = float(np.polyfit(np.log(np.arange(1, 21)), position_biases, 1)[0])
@@ -118,6 +130,8 @@ def run() -> list[Row]:
             value=float(low),
             limit=0.0,
             better="higher",
+            comparable=True,
+            synthetic=True,
             detail=f"gain {gain.mean():.2f} ({low:.2f} to {high:.2f}); {compared}; {len(users):,} users",
         ),
         error_row("true minutes", true, f"by tenth {tenths(true)}; with counts that stop at the cut {tenths(stale)}"),
@@ -127,6 +141,7 @@ def run() -> list[Row]:
             value=-slope,
             limit=None,
             better="higher",
+            synthetic=True,
             detail="least squares over the 20 positions of a slate; the simulation's choice is among a whole slate",
         ),
     ]

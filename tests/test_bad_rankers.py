@@ -305,7 +305,7 @@ def few(n: int) -> Popularity:
     """Return popularity fitted to a log of the first n items only."""
     data = tastes()
     kept = data.select(data.item < n)
-    fewer = replace(kept, items=type(data.items)(data.items.ids(range(n))), item_features={})
+    fewer = replace(kept, items=type(data.items)(data.items.ids(range(n))), item_features={}, first_seen=None)
     return Popularity().fit(fewer, rng=rng())
 
 

@@ -8,6 +8,7 @@ import os
 import shutil
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 
 from pasand import bundle, bundle_files, recipe
+from pasand.data.features import Feature
 from pasand.errors import InputError
 from pasand.index.hnsw import HNSW
 from pasand.recipe import ALLOW_NETWORK
@@ -60,6 +62,8 @@ retriever = "@fallback"
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path, data = tmp_path_factory.mktemp("sound") / "b", tastes()
+    tags = Feature(kind="bag", values=np.array([[0, 1]] * data.n_items, np.int32), names=("x", "y"))
+    data = replace(data, item_features={**data.item_features, "tags": tags})
     bundle.write(path, recipe.build(RECIPE).fit(data, seed=0), data, seed=0)
     return path
 
@@ -86,6 +90,11 @@ def replaced(name: str, values: Callable[[Array], Array], arrays: dict[str, Arra
         ("data.safetensors", partial(put, "users.ends", -1, 10**12), "ends of texts"),
         ("data.safetensors", partial(put, "items.ends", 2, 0), "must rise"),
         ("data.safetensors", partial(put, "item_features.group", 0, 3), "group must be from -1 to 2"),
+        ("data.safetensors", partial(put, "item_features.tags.codes", 1, 2), "tags must be from 0 to 1, and one is 2"),
+        ("data.safetensors", partial(put, "item_features.tags.codes", 0, -1), "tags must be from 0 to 1"),
+        ("data.safetensors", partial(put, "item_features.tags.start", 0, 1), "must begin with 0"),
+        ("data.safetensors", partial(put, "item_features.tags.start", 2, 0), "offsets of bags must rise"),
+        ("data.safetensors", partial(put, "item_features.tags.start", -1, 10**12), "offsets of bags must be from 0"),
         ("data.safetensors", partial(put, "time", 0, 2**62), "time must not fall"),
         ("data.safetensors", partial(replaced, "value", lambda v: v.astype(np.float64)), "value must be float32"),
         ("knn.safetensors", partial(put, "neighbours", (0, 0), 30), "neighbours must be from -1 to 29, and one is 30"),
@@ -109,7 +118,7 @@ def test_arrays_that_do_not_fit_are_refused(copy: Path, file: str, change: Any, 
         ({"files": {"recipe.toml": {"file": "a\0b", "sha256": "0" * 64}}}, "null"),
         ({"recipe": None}, "recipe"),
         ({"seed": "five"}, "seed"),
-        ({"format": [3]}, "not a bundle"),
+        ({"format": [4]}, "not a bundle"),
     ],
 )
 def test_a_malformed_manifest_is_refused(copy: Path, manifest: dict[str, Any], cause: str) -> None:
@@ -119,7 +128,7 @@ def test_a_malformed_manifest_is_refused(copy: Path, manifest: dict[str, Any], c
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"[]", b"null", b"{}", b"\xff", b"[" * 100_000, b'{"format": 3, "format": {}}']
+    "content", [b"", b"[]", b"null", b"{}", b"\xff", b"[" * 100_000, b'{"format": 4, "format": {}}']
 )
 def test_a_manifest_that_is_none_is_refused(copy: Path, content: bytes) -> None:
     (copy / bundle_files.MANIFEST).write_bytes(content)
@@ -218,9 +227,9 @@ def test_a_graph_with_data_elsewhere_is_found_wherever_they_are() -> None:
     ]
     graph = onnx.helper.make_graph(nodes, "g", [], [], initializer=[tensor("here", ""), tensor("<weight>", "state")])
     content = onnx.helper.make_model(graph).SerializeToString()
-    assert external_tensors(content) == {"deep", "constant", "<weight>"}
-    with pytest.raises(InputError, match="it reads 'constant', 'deep' from a file"):
-        Graphs({"query": content}, {"weight": np.ones(1, np.float32)})
+    assert external_tensors(content) == {"deep (inner)", "constant (inner)", "<weight>"}
+    with pytest.raises(InputError, match=r"it reads 'constant \(inner\)', 'deep \(inner\)' from a file"):
+        Graphs({"query": content}, {"weight": np.ones(1, np.float32), "deep": np.ones(1, np.float32)})
     with pytest.raises(InputError, match="not an ONNX graph"):
         Graphs({"query": b"\x3a\x7f"}, {})
 

@@ -6,7 +6,7 @@ SOURCE holds the train events as `user` and `item`, in order. If there are queri
 `n_queries`, and the events of their histories, in order, as `query` and `seen` (the item). With `truth`, the target
 item of each query, NDCG@10 is measured after every epoch, and training stops after `patience` epochs without a better
 one. Without it OUT gets ten items for each query that are not in its history, padded with -1 where RecTools recommends
-fewer.
+fewer; or, with `lists`, (queries, K) items padded with -1, the score of each listed item, -inf where RecTools has none.
 
 SETTINGS are JSON: `epochs`, `patience`, `threads`, `seed`, `layers` ("sasrec": the authors' blocks, "pre_norm",
 "gated"), `batches`, the number of batches to which an epoch is cut (optional; default: all), and all other parameters
@@ -102,6 +102,22 @@ class ValidationNDCG:
         return float((1 / np.log2(rank[rank < 10] + 2)).sum() / len(self.truth))
 
 
+def list_scores(model, histories, lists):
+    """Return the score of each listed item, (queries, K), -inf for queries and items that the model does not know."""
+    preparator = model.data_preparator
+    queries = preparator.transform_dataset_u2i(histories, histories.user_id_map.external_ids)
+    vectors, items = model.lightning_model._get_user_item_embeddings(
+        preparator.get_dataloader_recommend(queries, 256), "cpu"
+    )
+    codes = pd.Series(preparator.item_id_map.internal_ids, preparator.item_id_map.external_ids)
+    code = codes.reindex(lists.ravel()).fillna(0).to_numpy().astype(np.int64).reshape(lists.shape)
+    row = queries.user_id_map.external_ids.astype(np.int64)
+    found = np.full(lists.shape, -np.inf, np.float32)
+    scores = np.take_along_axis((vectors @ items.T).numpy(), code[row], axis=1)
+    found[row] = np.where(code[row] > 0, scores, -np.inf)  # 0: padding
+    return found
+
+
 def main():
     warnings.filterwarnings("ignore")
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
@@ -132,7 +148,9 @@ def main():
     if validation is not None:
         validation.model = model
     model.fit(data_of(source["user"], source["item"]))
-    if histories is not None and validation is None:
+    if "lists" in source:
+        np.save(out, list_scores(model, histories, source["lists"]))
+    elif histories is not None and validation is None:
         queries = np.unique(histories.user_id_map.external_ids)
         found = model.recommend(
             users=queries, dataset=histories, k=10, filter_viewed=True, on_unsupported_targets="ignore"

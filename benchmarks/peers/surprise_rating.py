@@ -2,7 +2,7 @@
 
 surprise_rating.py FOLDER FOLD
 
-SVD is tuned as ours is: on a random tenth of the fold's base, then trained again on the whole base.
+SVD is tuned as ours is, in as many trials: on a random tenth of the fold's base, then trained again on the whole base.
 """
 
 from __future__ import annotations
@@ -18,9 +18,12 @@ from surprise import SVD, Dataset, Reader, SVDpp, accuracy
 from surprise.model_selection import PredefinedKFold, train_test_split
 
 GRID = [
-    {"n_factors": 200, "lr_all": 0.01, "init_std_dev": 0.01, "reg_all": reg, "n_epochs": epochs}
-    for reg, epochs in product((0.05, 0.06, 0.07), (40, 55, 70))
+    {"n_factors": factors, "lr_all": 0.01, "init_std_dev": 0.01, "reg_all": reg, **bias, "n_epochs": epochs}
+    for factors, reg, bias, epochs in product(
+        (200, 400), (0.05, 0.06, 0.07, 0.08), ({}, {"reg_bu": 0.01, "reg_bi": 0.01}), (40, 65)
+    )
 ]
+"""As many settings as ours has: factors, l2, l2 of the biases, and epochs, as Surprise has no early stopping."""
 
 folder, fold = Path(sys.argv[1]), int(sys.argv[2])
 reader = Reader("ml-100k")

@@ -38,7 +38,7 @@ from pasand.bundle_files import (
     write_file,
     write_manifest,
 )
-from pasand.contracts import AddsItems, SavesFile, TowerModel
+from pasand.contracts import AddsItems, Model, SavesFile, TowerModel
 from pasand.data.dataset import Dataset, Order, Values
 from pasand.data.features import Feature, Features, pack, unpack
 from pasand.data.vocabulary import Vocabulary
@@ -49,19 +49,19 @@ from pasand.types import Array, Arrays, Mask, Rows
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 3
-"""Version of the layout, the only one that is read. Version 3 renamed classes, hyper-parameters and arrays."""
+FORMAT = 4
+"""Version of the layout, the only one that is read. Version 4 stores bags of codes as offsets."""
 PACKAGES = ("numpy", "scipy", "numba", "polars", "safetensors")
 """Packages whose versions the manifest records."""
 FEATURE_ARRAYS: dict[str, type[np.generic] | None] = {
     "categorical": np.int32,
-    "bag": np.int32,
+    "bag": None,
     "number": np.float32,
     "text": None,
     "vector": np.float32,
     "time": np.int64,
 }
-"""Types of the values of features by kind; None: texts."""
+"""Types of the arrays of features by kind; None: not one array, but texts or bags."""
 
 
 @dataclass(frozen=True)
@@ -135,8 +135,10 @@ class Bundle:
         """Return which of the added items at least one model can score, (n,)."""
         scored = np.zeros(len(rows), np.bool_)
         for part in self.assembly.components.values():
-            if isinstance(part, AddsItems):
-                scored |= part.embed_items(rows).any(axis=-1) if isinstance(part, TowerModel) else True
+            if isinstance(part, AddsItems) and isinstance(part, TowerModel):
+                scored |= part.embed_items(rows).any(axis=-1)
+            elif isinstance(part, AddsItems) and isinstance(part, Model):
+                scored[:] = True
         return scored
 
 
@@ -262,13 +264,29 @@ def _loaded(folder: Path, manifest: dict[str, Any], files: Mapping[str, Future[O
             part.load_state(_without_placeholder(verified(f"{name}.safetensors").using(mapped.arrays)))
         except KeyError as error:
             raise InputError(folder, cause=f"the state of [{name}] lacks {error}", cure="fit again") from None
+        except ValueError as error:
+            cause = str(error) if isinstance(error, InputError) else f"the state of [{name}] does not fit: {error}"
+            raise InputError(folder, cause=cause, cure="copy it again or fit again") from None
     for name, model in assembly.exported.items():
         graphs = {graph: verified(file).read() for graph, file in _graph_files(name, files)}
         if graphs:
             model.use(graphs)
     for name, stored in assembly.stored.items():
         verified(f"{name}.index").using(partial(_load, stored))
+    _check_catalogue(folder, assembly, data)
     return assembly, data
+
+
+def _check_catalogue(folder: Path, assembly: Assembly, data: Dataset) -> None:
+    """Raise InputError for a model or an index of more items than the catalogue; they may have fewer."""
+    no_queries = data.queries(np.empty(0, np.int32), k=1)
+    for name, part in assembly.components.items():
+        sizes = {"items": part.score(no_queries, None).shape[1] if isinstance(part, Model) else 0}
+        sizes["rows"] = getattr(part, "n_rows", 0)
+        for what, size in sizes.items():
+            if size > data.n_items:
+                cause = f"[{name}] has {size} {what}, and the catalogue has {data.n_items} items"
+                raise InputError(folder, cause=cause, cure="copy it again or fit again")
 
 
 def _load(stored: SavesFile, file: Path) -> None:
@@ -347,10 +365,11 @@ def _check_data(data: Dataset) -> None:
                 raise ValueError(f"the feature {name!r} is {feature.kind!r} with {len(feature)} values for {n} rows")
             kind = FEATURE_ARRAYS[feature.kind]
             if kind is not None:
-                coded = feature.kind in ("categorical", "bag")
-                low, names = (-1, len(feature.names)) if coded else (None, None)
-                shape = (n, None) if feature.kind in ("bag", "vector") else (n,)
+                low, names = (-1, len(feature.names)) if feature.kind == "categorical" else (None, None)
+                shape = (n, None) if feature.kind == "vector" else (n,)
                 mapped.check(name, feature.values, kind, shape, lowest=low, below=names)
+            elif feature.kind == "bag":
+                mapped.check(name, feature.bags.codes, np.int32, (None,), lowest=0, below=len(feature.names))
 
 
 def _safetensors(arrays: Arrays) -> bytes:

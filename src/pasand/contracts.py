@@ -134,14 +134,34 @@ class PredictsRatings(Protocol):
 
 
 @runtime_checkable
-class PredictsMinutes(Protocol):
-    """A model that also predicts watch time, and whose popularity counts can be updated without retraining."""
+class Follows(Protocol):
+    """A component that goes on counting the events of a log after training, such as popularity, and learns nothing."""
+
+    def follow(self, data: Dataset | None) -> None:
+        """Score each query from now on by the events of `data` strictly before its time; None: by the training data.
+
+        `data` continue the training data, which they include. Where time is counted in days, it is by the events of
+        earlier days. Raises InputError for data that cannot be followed, such as data of other items.
+        """
+
+
+@runtime_checkable
+class AddsEvents(Follows, Protocol):
+    """A component that follows a log to which events are added one by one, as a server receives them."""
+
+    def add_events(self, data: Dataset) -> None:
+        """Add these events to those that are followed; scores are then those of `follow` on all of them, to the bit."""
+
+    def compact(self) -> None:
+        """Hold only the events that queries after the last one need; an earlier query is scored as at its time."""
+
+
+@runtime_checkable
+class PredictsMinutes(Follows, Protocol):
+    """A model that also predicts watch time, and follows a log."""
 
     def minutes(self, queries: Queries, items: Rows) -> Scores:
         """Return the expected watch minutes of each item once it is shown, at least 0; (B, K) -> (B, K)."""
-
-    def update_counts(self, data: Dataset) -> None:
-        """Recompute the popularity counts from `data`, which continue the training data; learn nothing."""
 
 
 @runtime_checkable
@@ -251,6 +271,14 @@ class Stage(Protocol):
     """Ranks or re-ranks candidates. It adds no item, repeats no item, and keeps padding last."""
 
     def __call__(self, queries: Queries, candidates: Candidates) -> Candidates: ...
+
+
+@runtime_checkable
+class Notes(Protocol):
+    """A stage that reports what it could not do, such as a rule that cannot hold with the candidates."""
+
+    def notes(self, queries: Queries, candidates: Candidates) -> list[list[str]]:
+        """Return sentences for each query; `candidates` are the final lists."""
 
 
 class ListMetric(Protocol):

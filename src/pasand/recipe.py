@@ -2,6 +2,7 @@
 
 Each table is a component: `class = "module:Class"`, and the fields of that dataclass. A value "@name" refers to the
 component of an earlier table, also inside a list. The table `recommender` is the recommender that serves queries.
+Tables `[[policy]]` are rules on its lists (`pasand.reranking`).
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from pasand.errors import InputError
 from pasand.progress import step
 from pasand.recommender import Recommender
 from pasand.renamed import RENAMED_CLASSES, RENAMED_KEYS, RENAMED_VALUES
+from pasand.reranking.policies import expanded
 from pasand.types import Rows
 
 PACKAGED = Path(__file__).parent / "recipes"
@@ -51,6 +53,8 @@ class Assembly:
     """Digest of each component: a hash of its name, class and options, and of the components that it refers to."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Time that `fit` spent on each component."""
+    random: set[str] = field(default_factory=set)
+    """Names of the components whose `fit` drew random numbers."""
 
     @property
     def recommender(self) -> Recommender:
@@ -109,10 +113,19 @@ class Assembly:
                 continue
             step(f"fitting {name}", 0, 1)
             began = time.perf_counter()
-            part.fit(data, rng=np.random.default_rng([seed, zlib.crc32(name.encode())]))
+            own_seed = [seed, zlib.crc32(name.encode())]
+            part.fit(data, rng=(rng := np.random.default_rng(own_seed)))
             self.seconds[name] = time.perf_counter() - began
+            if has_drawn(rng, own_seed):
+                self.random.add(name)
             step(f"fitting {name}", 1, 1)
         return self
+
+
+def has_drawn(rng: np.random.Generator, seed: int | list[int]) -> bool:
+    """Return whether a generator that was made with this seed has drawn numbers or spawned other generators since."""
+    fresh, sequence = np.random.default_rng(seed).bit_generator, rng.bit_generator.seed_seq
+    return rng.bit_generator.state != fresh.state or getattr(sequence, "n_children_spawned", 0) > 0
 
 
 def read(path: str | Path) -> Assembly:
@@ -173,6 +186,7 @@ def tables(text: str, *, where: str = "recipe") -> dict[str, dict[str, Any]]:
         found = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise InputError(where, cause=f"not TOML: {error}", cure="correct the syntax there") from None
+    found = expanded(found, where=where)
     for name, table in found.items():
         if not isinstance(table, dict) or "class" not in table:
             raise InputError(f"{where}, [{name}]", cause="no class", cure='add class = "pasand.module:Class"')
@@ -200,6 +214,10 @@ def dump(tables: Mapping[str, Mapping[str, object]]) -> str:
     """Return the TOML text of a recipe with these tables, in order."""
 
     def as_toml(value: object) -> str:
+        if isinstance(value, Mapping):
+            return f"{{{', '.join(f'{as_toml(key)} = {as_toml(one)}' for key, one in value.items())}}}"
+        if isinstance(value, list | tuple):
+            return f"[{', '.join(map(as_toml, value))}]"
         return json.dumps(value, ensure_ascii=False)
 
     return "\n".join(

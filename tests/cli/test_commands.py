@@ -16,9 +16,12 @@ import pytest
 from pasand import bundle as bundles
 from pasand.cli import compare, main
 from pasand.cli.compare import contenders
+from pasand.evaluation.compare import baselines
 from pasand.recipe import PACKAGED
 from pasand.sources.bollywood import World
 from tests.logs import tastes
+
+BASELINES = [baseline.name for baseline in baselines()]
 
 Output = pytest.CaptureFixture[str]
 
@@ -51,7 +54,7 @@ def bundle(log: Path) -> Path:
 def test_demo_runs_the_whole_path(tmp_path: Path, capsys: Output) -> None:
     assert pasand("demo", "--folder", tmp_path, "--no-serve") == 0
     output = capsys.readouterr().out
-    assert "beats popularity" in output
+    assert "against popularity" in output
     assert "because of" in output
     assert "<svg" in (tmp_path / "reports" / "bollywood.html").read_text()
     assert pasand("recommend", tmp_path / "bundles" / "bollywood", "--json", "-") == 0
@@ -64,11 +67,11 @@ def test_compare_writes_the_results_and_the_report(log: Path, tmp_path: Path, ca
     assert results["protocol"].startswith("temporal")
     assert results["k"] == [5, 10]
     names = [model["name"] for model in results["models"]]
-    assert set(names) == {"item_knn", "ease", "popularity", "popularity_recent"}
+    assert set(names) == {"item_knn", "ease", *BASELINES}
     for model in results["models"]:
         interval = model["metrics"]["ndcg@5"]
         assert interval["low"] <= interval["mean"] <= interval["high"]
-        assert {"hyperparameters", "warm", "cold", "fit_seconds", "evaluate_seconds", "peak_memory_mb"} <= set(model)
+        assert {"hyperparameters", "groups", "fit_seconds", "evaluate_seconds", "peak_memory_mb"} <= set(model)
     assert names[0] in ("item_knn", "ease")
     assert "ease" in page.read_text()
     assert "item_knn" in capsys.readouterr().out
@@ -88,7 +91,7 @@ def test_deep_models_are_compared_with_hyper_parameters(log: Path, tmp_path: Pat
     options = [word for field in fields for word in ("--set", field)]
     assert pasand("compare", log, "--models", "bpr_mf,two_tower", *options, "--json", "-", "--report", page) == 0
     found = {model["name"]: model for model in json.loads(capsys.readouterr().out)["models"]}
-    assert set(found) == {"popularity", "popularity_recent", "bpr_mf", "two_tower"}
+    assert set(found) == {*BASELINES, "bpr_mf", "two_tower"}
     assert found["two_tower"]["hyperparameters"]["layers"] == [8, 4]
     assert found["two_tower"]["hyperparameters"]["item_features"] == []
     for name in ("bpr_mf", "two_tower"):
@@ -129,6 +132,25 @@ def test_results_name_their_protocol(log: Path, capsys: Output, protocol: str) -
     assert (results["leakage"] is None) == (protocol == "temporal")
 
 
+@pytest.mark.parametrize("command", ["compare --models item_knn", "tune --model item_knn --grid neighbours=3,5"])
+@pytest.mark.parametrize("protocol", ["temporal", "folds"])
+def test_every_output_states_the_leakage_the_seed_and_the_versions(
+    log: Path, tmp_path: Path, capsys: Output, command: str, protocol: str
+) -> None:
+    out, page = tmp_path / "out.json", tmp_path / "out.html"
+    name, *options = command.split()
+    assert pasand(name, log, *options, "--protocol", protocol, "--seed", "3", "--json", out, "--report", page) == 0
+    results, terminal = json.loads(out.read_text()), " ".join(capsys.readouterr().out.split())
+    sentence = f"Leakage: {results['leakage']}." if protocol == "folds" else "No leakage."
+    assert sentence in terminal
+    assert sentence in page.read_text()
+    assert "over test users only" in terminal
+    assert (results["seed"], len(results["data"]["fingerprint"])) == (3, 64)
+    assert {"pasand", "numpy", "torch", "onnxruntime"} <= set(results["versions"])
+    assert results["threads"]["cores"] >= 1
+    assert f"pasand {results['versions']['pasand']}, numpy" in page.read_text()
+
+
 def test_tune_finds_and_tests_the_best(log: Path, tmp_path: Path, capsys: Output) -> None:
     page, out = tmp_path / "t.html", tmp_path / "t.json"
     grid = ("--grid", "dimensions=2,4", "--grid", "l2=0.02,0.1")
@@ -140,7 +162,7 @@ def test_tune_finds_and_tests_the_best(log: Path, tmp_path: Path, capsys: Output
     assert results["best"]["validation"]["rmse"]["mean"] == min(means)
     assert "rmse" in results["test"]["metrics"]
     assert page.read_text().count("dimensions 2, l2 0.02") >= 1
-    assert "test all: rmse" in capsys.readouterr().out
+    assert "test, all: rmse" in capsys.readouterr().out
 
 
 def test_fit_and_recommend_for_known_new_and_unknown_users(bundle: Path, capsys: Output) -> None:
@@ -256,17 +278,17 @@ def test_lists_longer_than_the_catalogue_hold_every_item(log: Path, capsys: Outp
 
 
 def test_a_narrow_terminal_keeps_the_important_columns(capsys: Output) -> None:
-    head = ["model", "ndcg@10 [95 %]", "recall@10", "rmse", "warm", "cold", "beats popularity", "fit s", "MB"]
-    row = ["popularity_recent", "0.1000 [0.0000, 0.2000]", *["0.5000"] * 4, "NO (p < .05)", "1.00", "300"]
+    head = ["model", "ndcg@10 [95 %]", "recall@10", "rmse", "0", "> 20", "against popularity", "fit s", "MB"]
+    row = ["popularity_7_days", "0.1000 [0.0000, 0.2000]", *["0.5000"] * 4, "worse, p < 0.001", "1.00", "300"]
     for width, left in ((140, head), (100, [*head[:2], *head[3:7]]), (40, [head[0], head[1], head[6]])):
         table = compare.leaderboard(head, [row], width)
         assert [str(column.header) for column in table.columns] == left
 
 
 def test_baselines_and_duplicates_may_be_named(log: Path, capsys: Output) -> None:
-    assert pasand("compare", log, "--models", "popularity,popularity_recent,random,random", "--json", "-") == 0
+    assert pasand("compare", log, "--models", "popularity,popularity_7_days,random,random", "--json", "-") == 0
     names = [model["name"] for model in json.loads(capsys.readouterr().out)["models"]]
-    assert sorted(names) == ["popularity", "popularity_recent", "random"]
+    assert sorted(names) == sorted([*BASELINES, "random"])
 
 
 def test_brackets_in_names_are_printed(log: Path, tmp_path: Path, capsys: Output) -> None:
@@ -356,7 +378,7 @@ def test_ctrl_c_keeps_what_is_done(tmp_path: Path, arguments: list[str], done: s
     found = json.loads((tmp_path / "out.json").read_text())
     assert written["complete"] is found["complete"] is False
     if arguments[0] == "compare":
-        names = {"popularity", "popularity_recent", "item_knn"}
+        names = {*BASELINES, "item_knn"}
         assert {model["name"] for model in found["models"]} == names
         assert names <= set(output.split())
     else:

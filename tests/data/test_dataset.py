@@ -55,14 +55,14 @@ def test_categories_take_the_codes_of_the_same_names() -> None:
     assert unknown == ["bn"]
 
 
-def test_bags_lose_unknown_members_and_are_as_wide_as_the_widest() -> None:
+def test_bags_lose_unknown_members() -> None:
     old = Feature(kind="bag", values=np.array([[0, 1, 2], [1, -1, -1]], np.int32), names=("x", "y", "z"))
     new = Feature(kind="bag", values=np.array([[0, 2], [1, -1]], np.int32), names=("?", "y", "z"))
     coded, unknown = new.coded_as(old)
-    assert coded.values.tolist() == [[2, -1, -1], [1, -1, -1]]
+    assert [codes.tolist() for codes in coded.bags] == [[2], [1]]
     assert unknown == ["?"]
     wide = Feature(kind="bag", values=np.array([[0, 1, 2, 3]], np.int32), names=("x", "y", "z", "w"))
-    assert old.extended(wide, 1).values.tolist() == [[0, 1, 2, -1], [1, -1, -1, -1], [0, 1, 2, 3]]
+    assert [codes.tolist() for codes in old.extended(wide, 1).bags] == [[0, 1, 2], [1], [0, 1, 2, 3]]
 
 
 @pytest.mark.parametrize(
@@ -80,8 +80,9 @@ def test_bags_lose_unknown_members_and_are_as_wide_as_the_widest() -> None:
 def test_features_of_new_rows_are_missing_unless_given(old: Feature) -> None:
     grown = old.extended(None, 2)
     assert grown.is_missing().tolist() == [False, True, True]
-    assert grown.values.dtype == old.values.dtype
-    assert grown.values[1:].shape == (2, *old.values.shape[1:])
+    rows = np.arange(3, dtype=np.int32)
+    assert grown.take(rows).dtype == old.take(rows).dtype
+    assert grown.take(rows[1:]).shape == (2, *old.take(rows).shape[1:]) or old.kind == "bag"
     if old.kind == "time":
         assert grown.values[2] == TIME_UNKNOWN
 

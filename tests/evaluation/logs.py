@@ -11,14 +11,15 @@ from hypothesis import strategies as st
 from numpy.random import Generator
 
 from pasand.data.dataset import Dataset, Order
+from pasand.data.features import AVAILABLE_FROM, Feature
 from pasand.data.vocabulary import Vocabulary
 from pasand.types import Arrays, Queries, Rows, Scores
 
 Event = tuple[str, str, int, float]
 
 
-def log(events: list[Event], order: Order = "time", positive_from: float = 4) -> Dataset:
-    """Return the dataset of events (user, item, time, rating)."""
+def log(events: list[Event], order: Order = "time", positive_from: float = 4, released: int | None = 0) -> Dataset:
+    """Return the dataset of events (user, item, time, rating), whose items are released at this time; None: unknown."""
     events = sorted(events, key=lambda event: event[2]) if order == "time" else events
     users, items = Vocabulary(event[0] for event in events), Vocabulary(event[1] for event in events)
     time = [event[2] if order == "time" else 0 for event in events]
@@ -33,6 +34,9 @@ def log(events: list[Event], order: Order = "time", positive_from: float = 4) ->
         values="rating",
         order=order,
         positive_from=positive_from,
+        item_features={}
+        if released is None
+        else {AVAILABLE_FROM: Feature(kind="time", values=np.full(len(items), released))},
     )
 
 

@@ -50,7 +50,7 @@ def test_it_runs_and_recommends_to_all_users(world: Dataset, name: str) -> None:
     assert 0 <= evaluations[name].overall["ndcg@10"].mean <= 1
     assert np.isfinite(evaluations[name].query_values["recall@10"]).all()
     # lists are as long as those of popularity, which are short only if too few items are unseen
-    assert evaluations[name].exposure.sum() >= evaluations["popularity_recent"].exposure.sum()
+    assert evaluations[name].exposure.sum() >= evaluations["popularity_30_days"].exposure.sum()
 
 
 def test_a_hybrid_without_content_features_is_left_out_with_a_reason(world: Dataset) -> None:

@@ -9,11 +9,13 @@ import pytest
 
 from pasand.data.dataset import Dataset
 from pasand.errors import InputError
-from pasand.evaluation.compare import Comparison, Entry, FittedEntry, compare, model_entry
+from pasand.evaluation.compare import Comparison, Entry, FittedEntry, baselines, compare, model_entry
 from pasand.evaluation.protocols import protocol
 from pasand.evaluation.report import contents
 from pasand.evaluation.report.html import render
 from tests.evaluation.logs import ByRow, log
+
+NAMES = [baseline.name for baseline in baselines()]
 
 
 def tastes(seed: int = 0) -> Dataset:
@@ -35,12 +37,9 @@ def comparison() -> Comparison:
 
 def test_popularity_is_always_included_and_is_the_baseline(comparison: Comparison) -> None:
     by_name = {result.name: result for result in comparison.results}
-    assert set(by_name) == {"popularity", "popularity_recent", "forwards", "backwards"}
-    best = by_name[comparison.best_baseline]
+    assert set(by_name) == {*NAMES, "forwards", "backwards"}
     for result in comparison.results:
-        better = result.evaluation.overall["ndcg@2"].mean > best.evaluation.overall["ndcg@2"].mean
-        assert result.beats_popularity == better
-        assert (result.paired_test is None) == (result is best)
+        assert (result.against_popularity is None) == (result.name in comparison.baselines)
     means = [result.evaluation.overall["ndcg@2"].mean for result in comparison.results]
     assert means == sorted(means, reverse=True)
 
@@ -50,8 +49,8 @@ def test_the_json_has_the_documented_keys(comparison: Comparison) -> None:
     assert {"protocol", "k", "seed", "data", "models"} <= set(output)
     assert (output["k"], output["seed"], output["leakage"]) == ([2, 5], 1, None)
     assert "temporal" in output["protocol"]
-    assert {"relevant", "seen", "warm", "cold"} <= set(output["rules"])
-    expected = "name hyperparameters metrics warm cold fit_seconds evaluate_seconds peak_memory_mb beats_popularity"
+    assert {"relevant", "seen", "groups", "against popularity", "intervals"} <= set(output["rules"])
+    expected = "name hyperparameters metrics groups fit_seconds evaluate_seconds peak_memory_mb against_popularity"
     for model in output["models"]:
         assert set(expected.split()) <= set(model)
         assert set(model["metrics"]["ndcg@5"]) == {"mean", "low", "high"}
@@ -98,7 +97,7 @@ def test_the_table_has_a_row_per_model(comparison: Comparison) -> None:
     head, rows = comparison.table()
     assert [row[0] for row in rows] == [result.name for result in comparison.results]
     assert {len(row) for row in rows} == {len(head)}
-    assert {row[head.index("beats popularity")] for row in rows} <= {"yes", "NO", "baseline"}
+    assert {row[head.index("against popularity")] for row in rows} <= {"better", "not shown", "worse", "baseline"}
 
 
 def test_leaving_one_out_changes_nothing_for_the_others(comparison: Comparison) -> None:
@@ -138,7 +137,7 @@ def test_lists_longer_than_the_catalogue_and_tiny_logs_work() -> None:
     assert found.results[0].evaluation.overall["recall@50"].mean == 1
     one = log([("ann", "a", 1, 5), ("ann", "a", 2, 5)])
     output = compare(one, [], protocol("temporal")).as_json()
-    assert output["data"]["test_users"] == {"overall": 0, "warm": 0, "cold": 0, "cold_items": 0}
+    assert output["data"]["test_users"] == {"overall": 0, "not_in_train": 0, "cold_items": 0}
     json.dumps(output, allow_nan=False)
 
 
@@ -148,7 +147,7 @@ def test_an_entry_that_cannot_be_fitted_is_logged_and_listed(caplog: pytest.LogC
 
     refusing = Entry("refusing", refuse, {})
     found = compare(tastes(), [model_entry("forwards", ByRow()), refusing], protocol("temporal"))
-    assert {result.name for result in found.results} == {"popularity", "popularity_recent", "forwards"}
+    assert {result.name for result in found.results} == {*NAMES, "forwards"}
     assert "nothing to learn from" in found.as_json()["failed"]["refusing"]
     assert "refusing is left out" in caplog.text
     with pytest.raises(InputError, match="nothing to learn from"):

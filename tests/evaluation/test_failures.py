@@ -17,7 +17,7 @@ from pasand.data.memory_estimate import Estimate
 from pasand.errors import InputError
 from pasand.evaluation import compare as compare_file
 from pasand.evaluation import tune as tune_file
-from pasand.evaluation.compare import Comparison, Entry, compare, model_entry
+from pasand.evaluation.compare import Comparison, Entry, baselines, compare, model_entry
 from pasand.evaluation.protocols import protocol
 from pasand.evaluation.report import contents
 from pasand.evaluation.report.html import render
@@ -29,6 +29,7 @@ from tests.evaluation.logs import ByRow
 from tests.evaluation.test_compare import tastes
 
 TEMPORAL = protocol("temporal")
+NAMES = [baseline.name for baseline in baselines()]
 
 
 @dataclass
@@ -75,7 +76,7 @@ def test_any_exception_costs_one_row(caplog: pytest.LogCaptureFixture) -> None:
         "singular": "LinAlgError: Matrix is not positive definite",
         "scores": "FloatingPointError: overflow",
     }
-    assert {result.name for result in found.results} == {"popularity", "popularity_recent", "sound"}
+    assert {result.name for result in found.results} == {*NAMES, "sound"}
     assert found.complete
     assert caplog.text.count("is left out") == 4
     assert [len(so_far.results) for so_far in seen] == [1, 2, 2, 2, 2, 2]
@@ -90,7 +91,7 @@ def test_the_results_do_not_depend_on_failures_or_callbacks() -> None:
     beside = compare(tastes(), entries, TEMPORAL, on_result=lambda _: None).as_json()
     for one, other in zip(alone["models"], beside["models"], strict=True):
         assert one["metrics"] == other["metrics"]
-        assert one["test_against_popularity"] == other["test_against_popularity"]
+        assert one["against_popularity"] == other["against_popularity"]
 
 
 def test_all_causes_are_named_if_every_entry_fails() -> None:
@@ -104,15 +105,14 @@ def test_ctrl_c_keeps_the_finished_rows(kind: str) -> None:
     entries = [model_entry("sound", ByRow()), model_entry("stops", Failing(kind=kind)), model_entry("never", ByRow())]
     found = compare(tastes(), entries, TEMPORAL)
     assert not found.complete
-    assert {result.name for result in found.results} == {"popularity", "popularity_recent", "sound"}
+    assert {result.name for result in found.results} == {*NAMES, "sound"}
     assert not found.failed
     assert found.as_json()["complete"] is False
     assert "stopped before its end" in render(contents.comparison_report(found))
 
 
 def test_ctrl_c_before_the_first_row_is_passed_on() -> None:
-    names = ("popularity", "popularity_recent")
-    entries = [model_entry(name, Failing(kind="interrupted")) for name in names]
+    entries = [model_entry(name, Failing(kind="interrupted")) for name in NAMES]
     with pytest.raises(KeyboardInterrupt):
         compare(tastes(), entries, TEMPORAL)
 

@@ -11,7 +11,7 @@ import pytest
 
 from pasand import recipe
 from pasand.cli.compare import contenders
-from pasand.evaluation.compare import Entry, compare
+from pasand.evaluation.compare import Entry, baselines, compare
 from pasand.evaluation.hybrid_parts import compare_with_parts, parts, reachable
 from pasand.evaluation.protocols import protocol
 from pasand.evaluation.recipe_entries import ComponentCache
@@ -77,7 +77,7 @@ def test_shared_components_are_fitted_once_with_the_same_results() -> None:
         found = compare(tastes(), contenders(tastes(), names, parts=True), protocol("temporal"))
     assert sorted(fitted) == ["Content", "IALS"]
     worth = {result.name: result.evaluation.overall["ndcg@10"].mean for result in found.results}
-    assert set(worth) == {*names, *BOTH, "popularity", "popularity_recent"}
+    assert set(worth) == {*names, *BOTH, *(baseline.name for baseline in baselines())}
     for name in names:
         alone = compare(tastes(), contenders(tastes(), [name]), protocol("temporal"))
         assert next(one for one in alone.results if one.name == name).evaluation.overall["ndcg@10"].mean == worth[name]
@@ -125,15 +125,15 @@ def test_a_hybrid_is_compared_with_the_best_of_its_parts() -> None:
     every = {"good": ("low", "high"), "bad": ("low", "high"), "alone": (), "absent": ("low",), "lost": ("gone",)}
     good, bad = compare_with_parts(values, every, seed=0)
     assert (good.name, good.best_part, good.parts, good.verdict) == ("good", "high", ("low", "high"), "better")
-    assert good.difference.mean == pytest.approx((values["good"] - high)[3:].mean())
-    assert good.paired_test.n_users == 197
-    assert (bad.best_part, bad.verdict) == ("high", "WORSE")
-    assert bad.difference.low < bad.difference.mean < bad.difference.high < 0
+    assert good.comparison.difference.mean == pytest.approx((values["good"] - high)[3:].mean())
+    assert good.comparison.test.n_users == 197
+    assert (bad.best_part, bad.verdict) == ("high", "worse")
+    assert bad.comparison.difference.low < bad.comparison.difference.mean < bad.comparison.difference.high < 0
     (same,) = compare_with_parts({"a": low, "b": low}, {"a": ("b",)}, seed=0)
-    assert same.verdict == "no significant difference"
+    assert same.verdict == "not shown"
     assert compare_with_parts({"a": low}, {"a": ()}, seed=0) == []
     output = json.loads(json.dumps(good.as_json(), allow_nan=False))
-    assert (output["best_part"], output["parts"]) == ("high", ["low", "high"])
+    assert (output["reference"], output["parts"], output["verdict"]) == ("high", ["low", "high"], "better")
 
 
 def test_reachable_tables() -> None:

@@ -34,7 +34,7 @@ def split() -> Split:
 
 
 class PredictsHistoryLength:
-    """Predicts as many minutes as the history has events, and records the data of `update_counts`."""
+    """Predicts as many minutes as the history has events, and records the data of `follow`."""
 
     def __init__(self, received: list[object]) -> None:
         self.received = received
@@ -47,7 +47,7 @@ class PredictsHistoryLength:
         length = (queries.history >= 0).sum(axis=1, keepdims=True)
         return np.where(items >= 0, length, 0).astype(np.float32)
 
-    def update_counts(self, data: Dataset) -> None:
+    def follow(self, data: Dataset | None) -> None:
         self.received.append(data)
 
 
@@ -119,7 +119,7 @@ def test_popularity_counts_follow_the_log_and_nothing_else_changes() -> None:
     early = split().train.queries(np.array([1], np.int32), k=1, time=np.array([int(data().time[len(data()) // 2])]))
     late = data().queries(np.array([1], np.int32), k=1)
     before, stale = model.score(early, items), model.score(late, items)
-    model.update_counts(data())
+    model.follow(data())
     np.testing.assert_array_equal(model.score(early, items), before)
     assert (model.score(late, items) != stale).any()
     popular = RankingFeatures(model._learnt).raw_of_pairs(late, items)[:, ranking_statistics.BASE.index("popularity")]
@@ -127,4 +127,6 @@ def test_popularity_counts_follow_the_log_and_nothing_else_changes() -> None:
     today = liked.time // 86_400 < late.time[0] // 86_400
     np.testing.assert_allclose(popular, np.log1p(np.bincount(liked.item[today], minlength=30)), rtol=1e-6)
     with pytest.raises(InputError, match="31 items, but 30 are known"):
-        model.update_counts(data().with_items(["new"], {}))
+        model.follow(data().with_items(["new"], {}))
+    model.follow(None)
+    np.testing.assert_array_equal(model.score(late, items), stale)

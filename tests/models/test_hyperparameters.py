@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import math
 import pkgutil
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
@@ -198,6 +199,25 @@ def test_one_idea_has_one_spelling(component: type) -> None:
 def test_every_hyperparameter_is_known(component: type) -> None:
     unknown = [name for name in hyperparameters(component) if name not in KNOWN]
     assert not unknown, f"{component.__name__} has {', '.join(unknown)}: use a name of KNOWN, or add the new idea there"
+
+
+@pytest.mark.parametrize("model", pasand.models.classes().values(), ids=lambda model: model.__name__)
+def test_numbers_that_make_no_sense_are_refused(model: type) -> None:
+    accepted = []
+    for field in fields(model):
+        kinds = str(field.type)
+        wrong: list[float] = [-1] if "int" in kinds else []
+        wrong += [math.nan, math.inf, -math.inf, -0.5] if "float" in kinds else []
+        for number in wrong if field.init else []:
+            try:
+                model(**{field.name: (number,) if "tuple" in kinds else number})
+            except ValueError as error:
+                found = str(error)
+            else:
+                found = "accepted"
+            if field.name not in found:
+                accepted.append(f"{field.name} = {number}: {found}")
+    assert not accepted
 
 
 def test_the_tables_are_consistent() -> None:

@@ -49,7 +49,7 @@ def test_following_survives_every_manifest_and_says_so(
     monkeypatch.setattr(services, "POLL_SECONDS", 0.01)
     manifest = tmp_path / "b" / MANIFEST
     good = json.loads(manifest.read_bytes())
-    wrong = (b"", b"[]", b"null", b"[" * 100_000, b"\xff", b'{"format": 3, "files": 7, "recipe": 1}')
+    wrong = (b"", b"[]", b"null", b"[" * 100_000, b"\xff", b'{"format": 4, "files": 7, "recipe": 1}')
     files: tuple[object, ...] = ([], {"a": 5}, {"a": {"file": 1}})
     contents = [*wrong, *(json.dumps({**good, "files": value}).encode() for value in files)]
 

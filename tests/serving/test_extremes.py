@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -123,8 +124,17 @@ def test_forgotten_users_leave_the_examples(service: Served) -> None:
 
 
 def test_a_call_costs_as_many_as_it_has_requests(bundle_folder: Path, tmp_path: Path) -> None:
-    with serving(bundle_folder, tmp_path, "--rate", "10") as served:
-        many = {"requests": [{"k": 1}] * 256}
-        served.request("POST", "/v1/recommend", json=many)
-        error = served.request("POST", "/v1/recommend", 429, json={"k": 1})["error"]
-        assert error["code"] == "rate"
+    calls: list[tuple[str, str, object]] = [
+        ("POST", "/v1/recommend", {"requests": [{"k": 1}] * 256}),
+        ("GET", "/v1/users/user%2000001/home", None),
+        ("GET", "/v1/users/user%2000001/view", None),
+        ("GET", "/v1/explain?user_id=user%2000001&item_id=PK", None),
+    ]
+    with serving(bundle_folder, tmp_path, "--rate", "0.5") as served:
+        for number, (method, path, body) in enumerate(calls):
+            transport = httpx.HTTPTransport(local_address=f"127.0.0.{number + 2}")  # a caller of its own
+            with httpx.Client(base_url=served.url, transport=transport, timeout=30) as client:
+                assert client.request(method, path, json=body).status_code == 200
+                wait = re.search(r"again in ([0-9.]+) s", client.get("/v1/items/PK").json()["error"]["message"])
+                assert wait is not None
+                assert float(wait[1]) > 3  # after a call that counts once it is less than 2 seconds

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pasand.errors import InputError
@@ -96,8 +97,9 @@ def test_real_data_have_their_published_counts(
     name: str, counts: tuple[int, int, int], order: str, values: str
 ) -> None:
     data = load(real_data(name))
-    assert (len(data), data.n_users, data.n_items) == counts
+    assert (len(data), data.n_users, len(np.unique(data.item))) == counts
     assert (data.order, data.values) == (order, values)
+    assert data.n_items == (3_883 if name.startswith("ml-1m") else counts[2])  # the films of movies.dat
 
 
 def test_a_plain_csv_of_movielens_equals_the_folder(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def test_a_folder_may_hold_features(tmp_path: Path) -> None:
     assert (genres.kind, genres.show(int(data.items.rows(["9"])[0]))) == ("bag", "Drama, War")
     assert data.item_features["minutes"].kind == "text"
     assert data.user_features["city"].values.tolist() == [0, 0, -1]
-    assert "1 items left out: they have features but no events" in data.notes
+    assert "items in the catalogue without an event: 1" in data.notes
 
 
 def test_lines_without_a_header(tmp_path: Path) -> None:

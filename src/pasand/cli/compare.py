@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,9 +29,25 @@ if TYPE_CHECKING:
     from pasand.data.dataset import Dataset
     from pasand.evaluation.compare import Comparison, Entry
     from pasand.evaluation.funnel import Funnel
+    from pasand.evaluation.significance import PairedComparison
 
-OPTIONAL_COLUMNS = ("MB", "coverage", "fit s", "recall", "rmse", "cold items", "cold", "warm")
+GROUP_COLUMNS = {
+    "0 events": "0",
+    "1-5 events": "1-5",
+    "6-20 events": "6-20",
+    "more than 20 events": "> 20",
+    "users not in train": "not in train",
+}
+"""Column of the leaderboard by group of test queries."""
+OPTIONAL_COLUMNS = (
+    *("MB", "coverage", "fit s", "recall", "rmse", "cold items", "not in train", "> 20", "6-20", "1-5", "0"),
+    "over seeds",
+)
 """Columns of the leaderboard that are left out on a narrow terminal, the least important first."""
+
+VERDICT_STYLES = {"worse": "bold red", "not shown": "yellow"}
+"""Style of a cell that begins with this verdict."""
+NOT_IN_TRAIN = "users not in train"
 
 MODELS = ("item_knn", "user_knn", "ease", "ials", "biased_mf")
 """Models compared by default."""
@@ -50,6 +66,12 @@ def command(
     histories: str | None = HISTORIES,
     k: str = typer.Option("10", help="List lengths, separated by commas; the first one ranks the models."),
     seed: int = typer.Option(0, min=0, help="Seed of all random numbers."),
+    seeds: int = typer.Option(
+        1,
+        min=1,
+        help="Train models whose training is random with this number of seeds, --seed and the next ones, and show the "
+        "mean and the standard deviation over seeds.",
+    ),
     set_: list[str] = typer.Option(
         [],
         "--set",
@@ -113,6 +135,7 @@ def command(
             protocol_of(data, source, protocol, histories),
             ks=ks,
             seed=seed,
+            n_seeds=seeds,
             metrics=metrics.split(",") if metrics else None,
             isolate=isolate,
             on_result=kept,
@@ -139,10 +162,12 @@ def contenders(
     data: Dataset, names: Sequence[str] | None, changes: Any = None, seed: int = 0, *, parts: bool = False
 ) -> list[Entry]:
     """Return the models and recipes of these names with changed hyper-parameters; None: models that suit the data."""
+    import numpy as np
+
     from pasand import models
     from pasand import recipe as recipes
     from pasand.data.memory_estimate import free_bytes
-    from pasand.evaluation.compare import RECENT, model_entry
+    from pasand.evaluation.compare import ALL_TIME, baselines, model_entry
     from pasand.evaluation.recipe_entries import ComponentCache, recipe_entry, with_parts
     from pasand.evaluation.search_space import TunableRecipe, single_values, with_hyperparameters
     from pasand.models.classical.ease import EASE
@@ -151,14 +176,16 @@ def contenders(
     if names is None:
         names = [name for name in MODELS if name != "biased_mf" or data.values == "rating"]
         needed, free = EASE().memory_needed(data), free_bytes()
-        if data.n_items > MANY_ITEMS or (free is not None and needed > free // 2):
+        n_items = len(np.unique(data.item))
+        if n_items > MANY_ITEMS or (free is not None and needed > free // 2):
             size = f"{needed / 1e9:.1f} GB"
-            message = f"ease is left out: {data.n_items:,} items need minutes and {size}; name it in --models"
+            message = f"ease is left out: {n_items:,} items need minutes and {size}; name it in --models"
             console.errors.print(message, markup=False)
             names = [name for name in names if name != "ease"]
     chosen: list[Entry] = []
     shared, texts = ComponentCache(seed), {}
-    for name in dict.fromkeys(name.strip() for name in names if name.strip() != RECENT):
+    included = {baseline.name for baseline in baselines()} - {ALL_TIME}
+    for name in dict.fromkeys(name.strip() for name in names if name.strip() not in included):
         if name.endswith(".toml") or (name in recipes.packaged() and name not in models.classes()):
             file = Path(name)
             label = file.name if file.stem in models.classes() else file.stem
@@ -188,18 +215,23 @@ def show(comparison: Comparison) -> None:
     """Print the leaderboard, best first, with the evaluation protocol and its rules."""
     from rich.text import Text
 
-    from pasand.evaluation.compare import ALL_TIME, RECENT
-    from pasand.evaluation.report.contents import describe_split
+    from pasand.evaluation.report.contents import describe_leakage
+    from pasand.evaluation.training_seeds import spread_text
 
     out, split, k = console.output, comparison.splits[0], comparison.ks[0]
     out.print(Text.assemble(("protocol", "bold"), " ", comparison.protocol))
     style = "bold red" if split.leakage else "green"
-    out.print(describe_split(split).partition(". ")[2], style=style)
+    out.print(describe_leakage(split), style=style)
     for name, rule in comparison.rules.items():
         out.print(f"  {name}: {rule}", markup=False, style="dim")
-    users, new = comparison.results[0].evaluation.n_users, comparison.results[0].evaluation.n_cold_items
-    for_new = f"; {users['cold_items']:,} of them for {new:,} cold items" if new else ""
-    out.print(f"test users: {users['overall']:,}, {users['warm']:,} warm and {users['cold']:,} cold{for_new}")
+    first = comparison.results[0].evaluation
+    users, new, groups = first.n_users, first.n_cold_items, [group for group in first.groups if group.n_users]
+    for_new = f"; {users['cold_items']:,} have test queries for {new:,} cold items" if new else ""
+    out.print(f"test users: {users['overall']:,}, {users['not_in_train']:,} of them not in train{for_new}")
+    if groups:
+        sizes = ", ".join(f"{group.n_queries:,} of {group.n_users:,} users with {group.name}" for group in groups)
+        sizes = sizes.replace(f"users with {NOT_IN_TRAIN}", NOT_IN_TRAIN)
+        out.print(f"test queries by number of events in their history: {sizes}")
     if not users["overall"]:
         message = "no test event is positive, so lists cannot be evaluated"
         out.print(Text.assemble(("nothing is relevant", "bold"), f": {message}"), style="red")
@@ -208,31 +240,37 @@ def show(comparison: Comparison) -> None:
     head = [
         "model",
         f"{main[0]} [95 %]",
+        *(["over seeds"] if comparison.n_seeds > 1 else []),
         *main[1:],
-        "warm",
-        "cold",
+        *(GROUP_COLUMNS[group.name] for group in groups),
         *(["cold items"] if new else []),
-        "beats popularity",
+        "against popularity",
         "fit s",
         "MB",
     ]
     rows = []
     for result in comparison.results:
         evaluation = result.evaluation
-        parts = (evaluation.warm, evaluation.cold, *([evaluation.cold_items] if new else []))
-        first = evaluation.overall[main[0]]
-        cells = [str(first)]
+        parts = [group.metrics for group in evaluation.groups if group.n_users]
+        parts += [evaluation.cold_items] if new else []
+        cells = [str(evaluation.overall[main[0]])]
+        if comparison.n_seeds > 1:
+            cells.append(spread_text(evaluation.seed_means[main[0]]) or "trained once")
         cells += [_figure(evaluation.overall, name) for name in main[1:]]
         cells += [_figure(part, main[0]) for part in parts]
-        baseline = result.name in (ALL_TIME, RECENT)
-        beats = "baseline" if baseline else "yes" if result.beats_popularity else "NO"
-        significant = "" if baseline or not result.p_holm < 0.05 else " (p < .05)"
+        compared = result.against_popularity
+        verdict = result.role if compared is None else f"{compared.verdict}, {compared.p_text}"
         costs = [f"{result.fit_seconds:.2f}", f"{result.peak_memory_mb:.0f}"]
-        rows.append([result.name, *cells, beats + significant, *costs])
+        rows.append([result.name, *cells, verdict, *costs])
     rows += [[name, "failed", *[""] * (len(head) - 2)] for name in comparison.failed]
     out.print(leaderboard(head, rows, out.width))
-    if comparison.hybrids:
-        out.print(hybrid_table(comparison))
+    against = {r.name: r.against_popularity for r in comparison.results if r.against_popularity is not None}
+    for title, compared_pairs in (
+        (f"models compared with {comparison.best_baseline}, the best of the popularity baselines", against),
+        ("hybrids compared with the best of their parts", {h.name: h.comparison for h in comparison.hybrids}),
+    ):
+        if compared_pairs:
+            out.print(comparison_table(f"{title}: {comparison.main_metric}, paired by user", compared_pairs))
     for result in comparison.results:
         if result.funnel is not None and users["overall"]:
             recall = ", ".join(f"{value:.4f} at {depth}" for depth, value in result.funnel.recall.items())
@@ -267,29 +305,26 @@ def leaderboard(head: Sequence[str], rows: Sequence[Sequence[str]], width: int) 
     for row in rows:
         table.add_row(
             *(
-                Text(console.printable(row[i], lines=False), style="bold red" if row[i].startswith("NO") else "")
+                Text(console.printable(row[i], lines=False), style=VERDICT_STYLES.get(row[i].partition(",")[0], ""))
                 for i in kept
             )
         )
     return table
 
 
-def hybrid_table(comparison: Comparison) -> Table:
-    """Return the table of hybrids, each compared with the best of its parts."""
+def comparison_table(title: str, compared: Mapping[str, PairedComparison]) -> Table:
+    """Return the table of paired comparisons, by name, with difference, p value and verdict."""
     from rich import box
     from rich.table import Table
+    from rich.text import Text
 
-    title = f"hybrids compared with the best of their parts, {comparison.main_metric}, paired by user"
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in ("hybrid", "best part", "difference [95 %]", "p (Holm)", ""):
+    for column in ("", "compared with", "difference [95 %]", "p (Holm)", "verdict"):
         table.add_column(column, justify="right" if column.startswith(("difference", "p (")) else "left")
-    for hybrid in comparison.hybrids:
-        low, high = hybrid.difference.low, hybrid.difference.high
-        bounds = f"{low:+.4f}, {high:+.4f}" if low == low else "undefined"
-        difference = f"{hybrid.difference.mean:+.4f} [{bounds}]"
-        p_value = "" if hybrid.p_holm != hybrid.p_holm else f"{hybrid.p_holm:.3g}"
-        cells = (hybrid.name, hybrid.best_part, difference, p_value, hybrid.verdict)
-        table.add_row(*(console.printable(cell, lines=False) for cell in cells))
+    for name, pair in compared.items():
+        names = [console.printable(cell, lines=False) for cell in (name, pair.reference)]
+        verdict = Text(pair.verdict, style=VERDICT_STYLES.get(pair.verdict, ""))
+        table.add_row(*names, pair.difference_text, pair.p_text.removeprefix("p ").removeprefix("= "), verdict)
     return table
 
 

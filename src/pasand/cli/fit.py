@@ -39,7 +39,7 @@ def command(
     """Fit a recipe, or a single model, to all events of SOURCE and save the recommender as a bundle.
 
     Deep models save checkpoints in OUT.training until the bundle is written. After an interruption, the same command
-    resumes training from there.
+    resumes training from there. Components that are not trained in epochs are fitted again, to the same bits.
     """
     from pasand import bundle, default_recipe
     from pasand import recipe as recipes

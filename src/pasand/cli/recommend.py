@@ -59,10 +59,11 @@ def recommend(
     """Return the recommendations of a bundle for one user, ready for JSON.
 
     The keys are "user_id", "known" (whether the user is in the log), "history" (its length), "features" (names of those
-    given) and "items", each with rank, item_id, title, score and, with `why`, reason. `features`, (1, ...) each, are
-    added to those of the user in the log, or replace them. Raises InputError for a history item that is not in the
-    bundle.
+    given), "items", each with rank, item_id, title, score and, with `why`, reason, and "notes", such as on a rule of
+    the policy that cannot hold. `features`, (1, ...) each, are added to those of the user in the log, or replace them.
+    Raises InputError for a history item that is not in the bundle.
     """
+    from pasand.contracts import Notes
     from pasand.explanation import named
     from pasand.recommender import reasons
 
@@ -78,12 +79,14 @@ def recommend(
         if causes is not None:
             line["reason"] = [named(bundle.data, reason.item) for reason in causes[0][position][:3]]
         lines.append(line)
+    stages = [stage for stage in bundle.assembly.recommender.stages if isinstance(stage, Notes)]
     return {
         "user_id": user,
         "known": bool(query.users[0] >= 0),
         "history": query.history.shape[1],
         "features": sorted(features or {}),
         "items": lines,
+        "notes": [note for stage in stages for note in stage.notes(query, found)[0]],
     }
 
 
@@ -124,6 +127,7 @@ def user_features(data: Dataset, texts: list[str]) -> dict[str, Array]:
     Several values of a bag are given as several texts, or as one text with | between them. Raises InputError for a name
     or a category that the dataset does not have, and for a value that cannot be read.
     """
+    import numpy as np
     import polars as pl
 
     from pasand.data.encoding import feature_kinds
@@ -153,7 +157,7 @@ def user_features(data: Dataset, texts: list[str]) -> dict[str, Array]:
         if coded.is_missing().all():
             cause = f"{name} is of kind {known.kind}, which cannot be read from that"
             raise InputError("--feature", value=values[0], cause=cause, cure="write it as in the table of users")
-        encoded[name] = coded.values
+        encoded[name] = coded.take(np.zeros(1, np.int32))
     return encoded
 
 
@@ -219,3 +223,7 @@ def show(response: dict[str, object], k: int) -> None:
     console.output.print(table)
     if len(items) < k:
         console.output.print(f"only {len(items)} items are left that the user has not seen")
+    notes = response["notes"]
+    assert isinstance(notes, list)
+    for note in notes:
+        console.output.print(console.printable(note), soft_wrap=True)

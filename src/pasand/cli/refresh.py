@@ -23,10 +23,18 @@ def command(
     variant: str = typer.Option("main", help="Name of the bundle among the variants of the service."),
     recipe: Path | None = typer.Option(None, help="Recipe to fit instead of the bundle's own."),
     every: str = typer.Option("6h", help="Time between refreshes, such as 30m, 6h or 1d."),
-    once: bool = typer.Option(False, "--once", help="Refresh once, and exit with 1 if the new bundle is rejected."),
-    min_queries: int = typer.Option(200, min=1, help="Test queries below which the metric is ignored."),
-    max_metric_drop: float = typer.Option(
-        0.05, min=0, max=1, help="Share by which NDCG@10 may be lower than the running bundle's."
+    once: bool = typer.Option(False, "--once", help="Refresh once, and exit with 1 if a new bundle is not published."),
+    margin: float = typer.Option(
+        0.05,
+        min=0,
+        max=1,
+        help="Non-inferiority margin: publish if NDCG@10 is shown to be lower by less than this share.",
+    ),
+    min_queries: int = typer.Option(200, min=1, help="Test queries below which the comparison is inconclusive."),
+    publish_inconclusive: bool = typer.Option(
+        False,
+        "--publish-inconclusive",
+        help="Publish, with a note, if there are too few test queries to show that the new bundle is no worse.",
     ),
     max_shrinkage: float = typer.Option(
         0.2, min=0, max=1, help="Share by which the number of items or of users may decrease."
@@ -39,8 +47,10 @@ def command(
     ),
     keep: int = typer.Option(3, min=2, help="Number of new bundles to keep."),
 ) -> None:
-    """Retrain BUNDLE on the new events of its service, and put the result into use if it passes the acceptance tests.
+    """Retrain BUNDLE on the new events of its service, and put the result into use if it is shown to be no worse.
 
+    It is no worse if the 95 % interval of the change of NDCG@10 lies above minus the margin. If there are too few test
+    queries to show this, the running bundle stays in use and the events are kept for the next refresh.
     New bundles are written beside BUNDLE. Each refresh prints one line of JSON. If a refresh is interrupted, by Ctrl-C,
     kill -9 or a power cut, the running bundle stays in use.
     """
@@ -51,8 +61,9 @@ def command(
 
     wait = seconds(every)
     limits = Limits(
+        margin=margin,
         min_queries=min_queries,
-        max_metric_drop=max_metric_drop,
+        publish_inconclusive=publish_inconclusive,
         max_shrinkage=max_shrinkage,
         max_list_change=max_list_change,
         max_popularity_shift=max_popularity_shift,
@@ -77,7 +88,7 @@ def command(
 
 
 def refresh_once(refresh: object) -> bool:
-    """Refresh once, print the outcome, and return whether the new bundle was accepted or there was nothing new."""
+    """Refresh once, print the outcome, and return whether the new bundle was published or there was nothing new."""
     import msgspec
 
     from pasand.serving.refresh.refresh import Refresh
@@ -87,7 +98,7 @@ def refresh_once(refresh: object) -> bool:
         outcome = refresh.run(lambda text: console.errors.print(text, markup=False, soft_wrap=True))
     console.errors.print(outcome.sentence, markup=False, soft_wrap=True)
     print(console.json_text(msgspec.to_builtins(outcome)), flush=True)
-    return outcome.outcome != "rejected"
+    return outcome.outcome in ("published", "nothing_new")
 
 
 def seconds(text: str) -> float:

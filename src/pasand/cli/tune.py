@@ -132,6 +132,8 @@ def show(tuning: Tuning) -> None:
 
     out = console.output
     out.print(Text.assemble(("protocol", "bold"), " ", describe_split(tuning.outer)))
+    for name, rule in tuning.rules.items():
+        out.print(f"  {name}: {rule}", markup=False, style="dim")
     out.print(Text.assemble(("validation protocol", "bold"), " ", tuning.inner.name))
     head, rows = tuning.table()
     table = Table(*head)
@@ -146,10 +148,10 @@ def show(tuning: Tuning) -> None:
         out.print(f"best configuration: {settings(tuning.best)}; {cause}")
         return
     evaluation = tuning.test.evaluation
-    for name, part in (("all", evaluation.overall), ("warm", evaluation.warm), ("cold", evaluation.cold)):
+    for name, part in (("all", evaluation.overall), *((group.name, group.metrics) for group in evaluation.groups)):
         value = part.get(tuning.metric)
         if value is not None and value.mean == value.mean:
-            out.print(f"test {name}: {tuning.metric} {value}")
+            out.print(f"test, {name}: {tuning.metric} {value}")
 
 
 def settings(trial: Trial) -> str:

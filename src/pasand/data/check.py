@@ -108,6 +108,8 @@ class Report:
     events: int
     users: int
     items: int
+    items_without_events: int
+    """Items of the catalogue that the log never shows as an event."""
     density: float
     """Share of all pairs of a user and an item that have an event."""
     first: str | None
@@ -140,8 +142,9 @@ class Report:
 
     def text(self) -> str:
         """Return the report as readable text."""
+        without = f", {self.items_without_events:,} of them without an event" if self.items_without_events else ""
         lines = [
-            f"{self.name}: {self.events:,} events of {self.users:,} users and {self.items:,} items",
+            f"{self.name}: {self.events:,} events of {self.users:,} users and {self.items:,} items{without}",
             f"rows read {self.rows_read:,}, dropped {self.rows_dropped:,}, exact duplicates {self.duplicates:,}",
         ]
         lines += [
@@ -206,6 +209,7 @@ def report(data: Dataset, summary: ReadSummary) -> Report:
         events=len(data),
         users=data.n_users,
         items=data.n_items,
+        items_without_events=int(np.count_nonzero(per_item == 0)),
         density=pairs / (data.n_users * data.n_items),
         first=_utc(int(data.time[0])) if timed else None,
         last=_utc(int(data.time[-1])) if timed else None,

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 from numba import njit
 
-from pasand.data.features import Feature, Features
+from pasand.data.features import AVAILABLE_FROM, TIME_UNKNOWN, Feature, Features
 from pasand.data.impressions import Impressions
 from pasand.data.vocabulary import Vocabulary
 from pasand.types import Array, Mask, Offsets, Queries, Rows, Scores, Times
@@ -66,6 +66,9 @@ class Dataset:
     """Sentences about how the source was read: the meaning of each column, and the rows dropped and why."""
     impressions: Impressions | None = None
     """Items shown, clicked or not, over the period of the events; None: not known, or removed by a split."""
+    first_seen: Times | None = None
+    """(N,) time of each item's first event or impression in the whole log, of which this may be a part; `TIME_UNKNOWN`
+    where it has none. None: this is the whole log."""
 
     def __post_init__(self) -> None:
         for column in (self.item, self.time, self.value, *self.columns.values()):
@@ -76,6 +79,8 @@ class Dataset:
             shown.user.max(initial=-1) < self.n_users and shown.item.max(initial=-1) < self.n_items
         ):
             raise ValueError("impressions must be of users and items in the vocabularies")
+        if self.first_seen is not None and len(self.first_seen) != self.n_items:
+            raise ValueError(f"first_seen must have a time for each of {self.n_items} items")
 
     def __len__(self) -> int:
         return len(self.user)
@@ -96,6 +101,49 @@ class Dataset:
         if self.value is None:
             return np.ones(len(self), np.bool_)
         return ~(self.value < np.float32(self.positive_from))
+
+    @cached_property
+    def available_from(self) -> Times:
+        """(N,) time from which each item can be recommended, seconds since 1970, UTC; `TIME_UNKNOWN` is always.
+
+        It is the item feature `available_from`, of kind time, where that is known. Any other item is known to be in the
+        catalogue from one second after its first event or impression in the whole log: a query finds it once another
+        user did, and not because it is new. An item without release, event and impression has always been in the
+        catalogue, as its source lists it; so has every item of a log without times.
+        """
+        first = self._first_seen
+        after = np.where(first == TIME_UNKNOWN, TIME_UNKNOWN, first + 1)
+        release = self.item_features.get(AVAILABLE_FROM)
+        if self.order != "time":
+            return np.full(self.n_items, TIME_UNKNOWN)
+        if release is None or release.kind != "time":
+            return after
+        known = release.take(np.arange(self.n_items, dtype=np.int32))
+        return np.where(known == TIME_UNKNOWN, after, known)
+
+    @cached_property
+    def _first_seen(self) -> Times:
+        if self.first_seen is not None:
+            return self.first_seen
+        never = np.iinfo(np.int64).max
+        first: Times = np.full(self.n_items, never)
+        np.minimum.at(first, self.item, self.time)
+        if self.impressions is not None:
+            np.minimum.at(first, self.impressions.item, self.impressions.time)
+        first[first == never] = TIME_UNKNOWN
+        return first
+
+    @cached_property
+    def known_items(self) -> Mask:
+        """(N,) whether an item has an event here or was available just after the last one; all are without any event.
+
+        Encoders, vocabularies and scales of features are learnt from these items, so that nothing later is in them.
+        """
+        if not len(self):
+            return np.ones(self.n_items, np.bool_)
+        known: Mask = self.available_from <= int(self.time[-1]) + 1
+        known[self.item] = True
+        return known
 
     @cached_property
     def by_user(self) -> Histories:
@@ -161,16 +209,20 @@ class Dataset:
         items = self.items.appended(ids)
         n_new = len(items) - len(self.items)
         extended = {name: feature.extended(features.get(name), n_new) for name, feature in self.item_features.items()}
-        return replace(self, items=items, item_features=extended)
+        first_seen = self.first_seen
+        if first_seen is not None:
+            first_seen = np.append(first_seen, np.full(n_new, TIME_UNKNOWN))
+        return replace(self, items=items, item_features=extended, first_seen=first_seen)
 
     def select(self, which: Mask | Offsets | slice, *, impressions: Impressions | None = None) -> Dataset:
-        """Return the chosen events, given in order of time, with all of the vocabularies and features.
+        """Return the chosen events, given in order of time, with all of the vocabularies, features and `first_seen`.
 
         The impressions are those that are passed in: the clicks of the others would reveal the events left out.
         """
         return replace(
             self,
             impressions=impressions,
+            first_seen=self._first_seen,
             user=self.user[which],
             item=self.item[which],
             time=self.time[which],

@@ -98,7 +98,7 @@ class Log:
     users: pl.DataFrame | None = None
     """Column `id` and a column per feature; users without events or impressions are left out."""
     items: pl.DataFrame | None = None
-    """Column `id` and a column per feature; items without events or impressions are left out."""
+    """Column `id` and a column per feature; its items are in the catalogue, with or without events."""
     kinds: Mapping[str, Kind] = field(default_factory=dict)
     """Kinds of features, by name; the kinds of the others are inferred from their values."""
     positive_from: float | None = None

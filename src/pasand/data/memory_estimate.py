@@ -53,11 +53,11 @@ def estimate(data: Dataset, *, model: int = 0) -> Estimate:
     return Estimate(data=data_bytes, model=model, free=free_bytes())
 
 
-def require_memory(model: str, data: Dataset, needed: int, cure: str) -> None:
-    """Raise InputError if fitting a model needs more bytes than are free."""
+def require_memory(model: str, data: Dataset, needed: int, cure: str, n_items: int | None = None) -> None:
+    """Raise InputError if fitting a model to this many items needs more bytes than are free; None: all items."""
     free = free_bytes()
     if free is not None and needed > free:
-        cause = f"{model} needs {_size(needed)} for {data.n_items:,} items squared, {_size(free)} are free"
+        cause = f"{model} needs {_size(needed)} for {n_items or data.n_items:,} items squared, {_size(free)} are free"
         raise InputError(data.name, cause=cause, cure=cure)
 
 

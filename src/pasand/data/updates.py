@@ -58,6 +58,7 @@ def append_events(data: Dataset, events: NewEvents) -> Dataset:
         columns={name: merged(column, events.columns.get(name, missing)) for name, column in data.columns.items()},
         user_features=user_features,
         impressions=None,
+        first_seen=None,
     )
 
 

@@ -11,11 +11,23 @@ from scipy import sparse
 
 from pasand.data.features import TIME_UNKNOWN, Feature, Features, pack_strings, unpack_strings
 from pasand.encoders.text import TfidfText
-from pasand.types import Array, Arrays, Rows, within
+from pasand.layouts import Entry, Layout, check
+from pasand.types import Array, Arrays, Rows
 
 ANCHORS = 9
 """Number of quantiles by which a number is encoded; fewer where quantiles coincide."""
 KINDS = ("categorical", "bag", "number", "time", "text", "vector")
+CATEGORIES = {"names.ends": Entry("int64", "W"), "idf": Entry("float64", "W")}
+QUANTILES = {"anchors": Entry("float64", "*")}
+BLOCKS: dict[str, Layout] = {
+    "categorical": CATEGORIES,
+    "bag": CATEGORIES,
+    "number": QUANTILES,
+    "time": QUANTILES,
+    "text": {"words.ends": Entry("int64", "W"), "idf": Entry("float64", "W"), "axes": Entry("float64", "W d")},
+    "vector": {"width": Entry("int64", "1", lowest=1, below=1 << 20)},
+}
+"""Layouts of what is learnt of a feature, by kind."""
 
 
 @dataclass(kw_only=True)
@@ -25,7 +37,7 @@ class FeatureBlocks:
     Inner products of rows are sums over columns, and so can be explained column by column.
 
     feature       columns                weight before the row is scaled to length 1
-    categorical   one per category       ln((1 + n) / (1 + items of the category)) + 1
+    categorical   one per category       ln((1 + n) / (1 + items of the category)) + 1; 0 without an item
     bag           one per member         the same
     text          one per word           TF-IDF, as `TfidfText.weights`
     number, time  one per quantile       linear interpolation: 1 at the quantile, 0 at the next one on either side
@@ -82,7 +94,10 @@ class FeatureBlocks:
         return dict(self._learnt)
 
     def load_state(self, arrays: Arrays) -> None:
-        """Restore the arrays of `state`."""
+        """Restore the arrays of `state`; raises ValueError for arrays that it cannot have returned."""
+        check(arrays, {"kinds": Entry("int8", "F", lowest=0, below=len(KINDS)), "names.ends": Entry("int64", "F")})
+        for block, kind in enumerate(arrays["kinds"].tolist()):
+            check(arrays, {f"{block}.{name}": entry for name, entry in BLOCKS[KINDS[kind]].items()})
         self._restore(arrays)
 
     def _restore(self, arrays: Arrays) -> None:
@@ -94,11 +109,11 @@ class FeatureBlocks:
     def _learn(self, feature: Feature) -> dict[str, Array] | None:
         """Return the learnt arrays of a feature; None where it does not differ among the items."""
         if feature.kind in ("categorical", "bag"):
-            count = np.asarray(_members(feature.values, len(feature.names)).sum(axis=0)).reshape(-1)
+            count = np.asarray(_members(feature, len(feature.names)).sum(axis=0)).reshape(-1)
             if not ((count > 0) & (count < len(feature))).any():
                 return None
             data, ends = pack_strings(list(feature.names))
-            idf = np.log((1 + len(feature)) / (1 + count)) + 1
+            idf = np.where(count > 0, np.log((1 + len(feature)) / (1 + count)) + 1, 0)
             return {"names.bytes": data, "names.ends": ends, "idf": idf}
         if feature.kind == "text":
             learnt = TfidfText(min_texts=self.min_texts, dimensions=1).fit(list(feature.values)).state()
@@ -135,7 +150,8 @@ class FeatureBlocks:
             return sparse.csr_array(values if values.shape[1] == width else np.zeros((len(feature), width)))
         if feature.kind in ("categorical", "bag"):
             idf = self._learnt[f"{block}.idf"]
-            members: sparse.csr_array = _members(within(feature.values, len(idf)), len(idf)).multiply(idf).tocsr()
+            members: sparse.csr_array = _members(feature, len(idf)).multiply(idf).tocsr()
+            members.eliminate_zeros()
             return members
         return _interpolation(_numbers(feature), self._learnt[f"{block}.anchors"])
 
@@ -149,11 +165,11 @@ def _numbers(feature: Feature) -> Array:
     return values
 
 
-def _members(codes: Rows, n: int) -> sparse.csr_array:
-    """Return 1 for each category of each row, (rows, n); repeated members count once."""
-    codes = codes.reshape(len(codes), -1)
-    row, column = np.nonzero(codes >= 0)
-    table = sparse.csr_array((np.ones(len(row)), (row, codes[row, column])), shape=(len(codes), n))
+def _members(feature: Feature, n: int) -> sparse.csr_array:
+    """Return 1 for each of the first n categories of each row, (rows, n); repeated members count once."""
+    row, code = feature.members()
+    inside = code < n
+    table = sparse.csr_array((np.ones(inside.sum()), (row[inside], code[inside])), shape=(len(feature), n))
     table.sum_duplicates()
     table.data[:] = 1
     return table

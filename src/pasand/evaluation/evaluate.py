@@ -4,35 +4,44 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TypeAlias
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.random import Generator
-from numpy.typing import NDArray
 from scipy import sparse
 
 from pasand.contracts import PredictsRatings, Retriever, RunMetric
 from pasand.data.relevance import Relevance
-from pasand.evaluation.intervals import Interval, bootstrap_weights, ratio_intervals
+from pasand.evaluation.aggregation import (
+    QueryValues,
+    Values,
+    exposed,
+    intervals,
+    overall_means,
+    run_interval,
+    run_mean,
+    sums_by_user,
+)
+from pasand.evaluation.history_groups import history_groups
+from pasand.evaluation.intervals import Interval
 from pasand.evaluation.split import Split, TestQueries
+from pasand.following import following
 from pasand.metrics.names import Metrics, metrics
 from pasand.progress import step
 from pasand.types import Candidates, Mask, Offsets, Rows
 
-Values = NDArray[np.float64]
-_ByUser: TypeAlias = dict[str, Values]
-RUN_REPLICATES = 200
-"""Bootstrap replicates of metrics of a whole run, such as coverage."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """The metrics of users with a similar number of train events."""
+    """The list and rating metrics over test queries with histories of similar length, or of users not in train."""
 
     name: str
     n_users: int
+    """Users with a test query for lists in the group."""
+    n_queries: int
+    """Test queries for lists in the group."""
     metrics: dict[str, Interval]
+    """Means over users of each user's mean over the queries in the group; rating errors are pooled."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,20 +50,20 @@ class Evaluation:
 
     overall: dict[str, Interval]
     """Each metric over all test users."""
-    warm: dict[str, Interval]
-    """The list and rating metrics over warm users, who have train events."""
-    cold: dict[str, Interval]
-    """The same over cold users, who have none."""
-    cold_items: dict[str, Interval]
-    """The same over all users with only cold items, which have no train event, as relevant; {} if there are none.
+    groups: list[Group]
+    """By number of events in the history of the query, as in `history_groups`, then users not in train.
 
-    Lists rank the whole catalogue, as everywhere; test queries without a relevant cold item are left out."""
+    A user with queries in several groups is in each of them. Groups without a query are left out."""
+    cold_items: dict[str, Interval]
+    """The list and rating metrics with only cold items, which have no train event, as relevant; {} if there are none.
+
+    Lists rank all candidates, as everywhere; test queries without a relevant cold item are left out."""
     n_users: dict[str, int]
-    """Users with test queries for lists: "overall", "warm", "cold", and "cold_items" with a relevant cold item."""
+    """Users with test queries for lists: "overall", "not_in_train", and "cold_items" with a relevant cold item."""
     n_cold_items: int
     """Distinct cold items among the relevant items of the test queries."""
-    groups: list[Group]
-    """Users by number of train events: cold users, then four groups of about equal size."""
+    seed_means: dict[str, list[float]]
+    """Each metric over all test users by training seed, in order; the other fields pool the seeds."""
     users: Rows
     """(n,) users with test queries for lists or ratings, each once; they do not depend on the recommender."""
     user_values: dict[str, Values]
@@ -63,7 +72,7 @@ class Evaluation:
     """(Q,) user of each test query."""
     query_values: dict[str, Values]
     """(Q,) each list metric by test query."""
-    exposure: NDArray[np.int64]
+    exposure: Offsets
     """(N,) how often each item is among the first `exposure_k` of a list."""
     exposure_k: int
     seconds: float
@@ -71,29 +80,23 @@ class Evaluation:
 
 
 @dataclass
-class _QueryValues:
-    """The metrics of one split by query, with all items or only cold items as relevant."""
-
-    values: dict[str, Values]
-    """(Q,) each list metric by test query."""
-    losses: dict[str, Values] = field(default_factory=dict)
-    """(Qr,) sum of losses by rating query, for each rating metric."""
-    n_ratings: Values = field(default_factory=lambda: np.empty(0))
-    """(Qr,) number of ratings by rating query."""
-
-
-@dataclass
 class _SplitResult:
     """The results of one split by query."""
 
     user: Rows
-    activity: Offsets
+    n_events: Offsets
+    """(Q,) number of events in the history of each query."""
+    in_train: Mask
+    """(Q,) whether the user of each query has an event in train."""
     lists: Rows
     """(Q, K) recommended items, for the run metrics."""
+    offered: Mask
+    """(N,) items that were candidates of a test query: the catalogue of the run metrics."""
     rating_user: Rows
-    rating_activity: Offsets
-    all_items: _QueryValues
-    cold_items: _QueryValues
+    rating_n_events: Offsets
+    rating_in_train: Mask
+    all_items: QueryValues
+    cold_items: QueryValues
     has_cold_target: Mask
     """(Q,) whether a relevant item is cold."""
     cold_targets: Rows
@@ -112,25 +115,32 @@ def evaluate(
 
     Rating metrics are measured if `model` is given and the split has ratings, and are left out otherwise. List metrics
     are means over users of means over the user's queries. Batches bound the memory. Lists cover the whole catalogue
-    only if a metric needs that (`auc`).
+    only if a metric needs that (`auc`). Where histories are live, components that can follow the log are given it, each
+    query is scored from the events strictly before it, and afterwards they score from their training data again.
     """
     splits = [splits] if isinstance(splits, Split) else splits
     return evaluate_pooled([(recommender, model, split) for split in splits], names, rng=rng)
 
 
 def evaluate_pooled(
-    runs: Iterable[tuple[Retriever, PredictsRatings | None, Split]], names: Sequence[str], *, rng: Generator
+    runs: Iterable[tuple[Retriever, PredictsRatings | None, Split]],
+    names: Sequence[str],
+    *,
+    rng: Generator,
+    n_splits: int | None = None,
 ) -> Evaluation:
     """Return one evaluation of several runs, such as the folds of a protocol, each with its own fitted recommender.
 
-    Queries and ratings of all runs are pooled by user; coverage and Gini are means over the runs.
+    Queries and ratings of all runs are pooled by user; coverage and Gini are means over the runs. Each `n_splits` runs
+    are those of one training seed; None: all runs have the same seed.
     """
     began, results, chosen, n_items = time.perf_counter(), [], Metrics({}, {}, {}), 0
     for recommender, model, split in runs:
         chosen, n_items = metrics(names, split.train), split.train.n_items
-        results.append(_measure(recommender, model, split, chosen))
+        with following([recommender, model], split.followed):
+            results.append(_measure(recommender, model, split, chosen))
     seconds = time.perf_counter() - began
-    return _summary(results, chosen, n_items, seconds, rng)
+    return _summary(results, chosen, n_items, seconds, rng, n_splits or len(results))
 
 
 def _measure(recommender: Retriever, model: PredictsRatings | None, split: Split, chosen: Metrics) -> _SplitResult:
@@ -140,10 +150,13 @@ def _measure(recommender: Retriever, model: PredictsRatings | None, split: Split
     cold = split.cold_items[test.item]
     result = _SplitResult(
         user=test.user,
-        activity=test.activity,
+        n_events=test.upto,
+        in_train=np.isin(test.user, split.train.user),
         lists=np.full((len(test), exposure_k), -1, np.int32),
+        offered=split.offered,
         rating_user=np.empty(0, np.int32) if split.rating_queries is None else split.rating_queries.user,
-        rating_activity=np.empty(0, np.int64) if split.rating_queries is None else split.rating_queries.activity,
+        rating_n_events=np.empty(0, np.int64) if split.rating_queries is None else split.rating_queries.upto,
+        rating_in_train=np.isin([] if split.rating_queries is None else split.rating_queries.user, split.train.user),
         all_items=_undefined(chosen, test),
         cold_items=_undefined(chosen, test),
         has_cold_target=np.bincount(np.repeat(np.arange(len(test)), np.diff(test.start)), cold, len(test)) > 0,
@@ -172,8 +185,8 @@ def _measure(recommender: Retriever, model: PredictsRatings | None, split: Split
     return result
 
 
-def _undefined(chosen: Metrics, test: TestQueries) -> _QueryValues:
-    return _QueryValues({name: np.full(len(test), np.nan) for name in chosen.lists})
+def _undefined(chosen: Metrics, test: TestQueries) -> QueryValues:
+    return QueryValues({name: np.full(len(test), np.nan) for name in chosen.lists})
 
 
 def _measure_ratings(
@@ -204,134 +217,96 @@ def break_ties_pessimistically(candidates: Candidates, relevant: Relevance) -> C
     )
 
 
-def _summary(results: list[_SplitResult], chosen: Metrics, n_items: int, seconds: float, rng: Generator) -> Evaluation:
-    query_user = np.concatenate([result.user for result in results])
-    rating_user = np.concatenate([result.rating_user for result in results])
-    users = np.unique(np.concatenate([query_user, rating_user]))
-    query, rating = np.searchsorted(users, query_user), np.searchsorted(users, rating_user)
-    activity = np.zeros(len(users), np.int64)
-    np.maximum.at(activity, rating, np.concatenate([result.rating_activity for result in results]))
-    np.maximum.at(activity, query, np.concatenate([result.activity for result in results]))
-    numerators, denominators = _sums([result.all_items for result in results], query, rating, len(users))
-    has_query = np.bincount(query, minlength=len(users)) > 0
-
-    def intervals_of(which: Mask) -> dict[str, Interval]:
-        return _intervals(numerators, denominators, which, chosen, rng)
-
-    warm = activity > 0
-    overall = intervals_of(np.ones(len(users), np.bool_))
-    exposures = [_exposed(np.searchsorted(users, r.user), r.lists, len(users), n_items) for r in results]
+def _summary(
+    results: list[_SplitResult], chosen: Metrics, n_items: int, seconds: float, rng: Generator, n_splits: int
+) -> Evaluation:
+    users, query, rating = _users(results)
+    numerators, denominators = sums_by_user([result.all_items for result in results], query, rating, len(users))
+    everyone, has_query = np.ones(len(users), np.bool_), np.bincount(query, minlength=len(users)) > 0
+    overall = intervals(numerators, denominators, everyone, chosen, rng)
     for name, metric in chosen.runs.items():
-        k = int(metric.k)  # type: ignore[attr-defined]
-        cut = [_exposed(np.searchsorted(users, r.user), r.lists[:, :k], len(users), n_items) for r in results]
-        overall[name] = _run_interval(metric, cut, has_query, rng)
-    has_cold_target = np.bincount(query, np.concatenate([r.has_cold_target for r in results]), len(users)) > 0
-    parts = {"overall": has_query, "warm": has_query & warm, "cold": has_query & ~warm, "cold_items": has_cold_target}
-    evaluation = Evaluation(
+        overall[name] = run_interval(metric, _exposures(results, users, n_items, metric), has_query, rng)
+    n_cold_items, cold_items = len(np.unique(np.concatenate([result.cold_targets for result in results]))), {}
+    if n_cold_items:
+        cold_sums = sums_by_user([result.cold_items for result in results], query, rating, len(users))
+        cold_items = intervals(*cold_sums, everyone, chosen, rng)
+    not_in_train = ~np.concatenate([result.in_train for result in results])
+    cold_target = np.concatenate([result.has_cold_target for result in results])
+    parts = {"overall": np.ones(len(query), np.bool_), "not_in_train": not_in_train, "cold_items": cold_target}
+    seeds = [results[begin : begin + n_splits] for begin in range(0, len(results), n_splits)]
+    pooled = {name: interval.mean for name, interval in overall.items()}
+    by_seed = [_means(of_seed, chosen, n_items) for of_seed in seeds] if len(seeds) > 1 else [pooled]
+    return Evaluation(
         overall=overall,
-        warm=intervals_of(warm),
-        cold=intervals_of(~warm),
-        cold_items={},
-        n_users={name: int(which.sum()) for name, which in parts.items()},
-        n_cold_items=len(np.unique(np.concatenate([result.cold_targets for result in results]))),
-        groups=[
-            Group(name=name, n_users=int(which.sum()), metrics=intervals_of(which))
-            for name, which in _activity_groups(activity, has_query)
-        ],
+        groups=_groups(results, chosen, rng, len(seeds)),
+        cold_items=cold_items,
+        n_users={name: int((np.bincount(query, which, len(users)) > 0).sum()) for name, which in parts.items()},
+        n_cold_items=n_cold_items,
+        seed_means={name: [means[name] for means in by_seed] for name in overall},
         users=users,
         user_values={
             name: np.where(denominators[name] > 0, numerators[name] / np.maximum(denominators[name], 1), np.nan)
             for name in numerators
         },
-        query_user=query_user,
+        query_user=users[query],
         query_values={name: np.concatenate([r.all_items.values[name] for r in results]) for name in chosen.lists},
-        exposure=sum((np.asarray(e.sum(axis=0)) for e in exposures), np.zeros(n_items)).astype(np.int64),
-        exposure_k=results[0].lists.shape[1] if results else 0,
+        exposure=sum(
+            (np.asarray(e.sum(axis=0)) for e in _exposures(results, users, n_items)), np.zeros(n_items)
+        ).astype(np.int64),
+        exposure_k=results[0].lists.shape[1],
         seconds=seconds,
     )
-    if not evaluation.n_cold_items:
-        return evaluation
-    cold_sums = _sums([result.cold_items for result in results], query, rating, len(users))
-    return replace(evaluation, cold_items=_intervals(*cold_sums, np.ones(len(users), np.bool_), chosen, rng))
 
 
-def _sums(parts: list[_QueryValues], query: Offsets, rating: Offsets, n_users: int) -> tuple[_ByUser, _ByUser]:
-    """Return for each metric the numerators and denominators, (n,) each, of its mean over users."""
-    numerators, denominators = {}, {}
-    for name in parts[0].values:
-        values = np.concatenate([part.values[name] for part in parts])
-        numerators[name], denominators[name] = _means(query, values, n_users)
-    for name in parts[0].losses if all(part.losses for part in parts) else ():
-        losses = np.concatenate([part.losses[name] for part in parts])
-        counts = np.concatenate([part.n_ratings for part in parts])
-        numerators[name] = np.bincount(rating, losses, n_users).astype(np.float64)
-        denominators[name] = np.bincount(rating, counts, n_users).astype(np.float64)
-    return numerators, denominators
+def _users(results: list[_SplitResult]) -> tuple[Rows, Offsets, Offsets]:
+    """Return the users, (n,) each once, and the position among them of the user of each test and rating query."""
+    query_user = np.concatenate([result.user for result in results])
+    rating_user = np.concatenate([result.rating_user for result in results])
+    users = np.unique(np.concatenate([query_user, rating_user]))
+    return users, np.searchsorted(users, query_user), np.searchsorted(users, rating_user)
 
 
-def _means(query: Offsets, values: Values, n_users: int) -> tuple[Values, Values]:
-    """Return each user's mean over queries with a defined value (0 without any), and 1 for users with such a query."""
-    defined = ~np.isnan(values)
-    count = np.bincount(query[defined], minlength=n_users)
-    total = np.bincount(query[defined], values[defined], n_users)
-    return total / np.maximum(count, 1), (count > 0).astype(np.float64)
+def _exposures(
+    results: list[_SplitResult], users: Rows, n_items: int, metric: RunMetric | None = None
+) -> list[sparse.csr_array]:
+    """Return for each result how often each item is recommended to each user.
 
-
-def _intervals(
-    numerators: _ByUser, denominators: _ByUser, which: Mask, chosen: Metrics, rng: Generator
-) -> dict[str, Interval]:
-    """Return the metrics over these users, (n,)."""
-    if not numerators:
-        return {}
-    means_and_bounds = ratio_intervals(
-        np.column_stack([numerators[name][which] for name in numerators]),
-        np.column_stack([denominators[name][which] for name in numerators]),
-        rng,
-    )
-    out = {}
-    for i, name in enumerate(numerators):
-        numbers = np.array([part[i] for part in means_and_bounds])
-        numbers = chosen.ratings[name].finish(numbers) if name in chosen.ratings else numbers
-        out[name] = Interval(*numbers.tolist())
-    return out
-
-
-def _exposed(user: Offsets, lists: Rows, n_users: int, n_items: int) -> sparse.csr_array:
-    """Return how often each item is recommended to each user; (n, N)."""
-    row, position = np.nonzero(lists >= 0)
-    pairs = (np.ones(len(row)), (user[row], lists[row, position]))
-    return sparse.csr_array(pairs, shape=(n_users, n_items))
-
-
-def _run_interval(metric: RunMetric, exposures: list[sparse.csr_array], has_query: Mask, rng: Generator) -> Interval:
-    """Return a run metric's mean over the runs, plus and minus 1.96 bootstrap standard deviations, within [0, 1].
-
-    The bootstrap resamples users. Its percentiles would be biased: a resample has fewer distinct users, which always
-    cover fewer items. The bounds are nan with fewer than two users.
+    For a metric it is how often each item that was a candidate is among its first k.
     """
-    value = float(np.mean([metric(np.asarray(e.sum(axis=0))) for e in exposures]))
-    exposures = [e[np.flatnonzero(has_query)] for e in exposures]
-    n_users, n_items = exposures[0].shape
-    drawn = []
-    for w in bootstrap_weights(n_users, rng, RUN_REPLICATES) if n_users > 1 else ():
-        for begin in range(0, len(w), max(1, 2**22 // max(n_items, 1))):
-            part = w[begin : begin + max(1, 2**22 // max(n_items, 1))]
-            shown = [np.asarray((e.T @ part.T).T) for e in exposures]
-            drawn += [np.mean([metric(s[r]) for s in shown]) for r in range(len(part))]
-    half_width = 1.96 * float(np.std(drawn)) if drawn else float("nan")
-    low, high = np.clip([value - half_width, value + half_width], 0, 1).tolist()
-    return Interval(value, low, high)
+    k = None if metric is None else int(metric.k)  # type: ignore[attr-defined]
+    exposures = [exposed(np.searchsorted(users, r.user), r.lists[:, :k], len(users), n_items) for r in results]
+    return exposures if metric is None else [e[:, r.offered] for e, r in zip(exposures, results, strict=True)]
 
 
-def _activity_groups(activity: Offsets, has_query: Mask) -> list[tuple[str, Mask]]:
-    """Return the test users in groups: cold users, then warm ones by quartile of their number of train events."""
-    groups = [("cold", has_query & (activity == 0))]
-    warm = has_query & (activity > 0)
-    if warm.any():
-        bounds = np.unique(np.quantile(activity[warm], [0.25, 0.5, 0.75, 1], method="inverted_cdf").astype(np.int64))
-        low = 1
-        for high in bounds.tolist():
-            name = f"{low} to {high} events" if high > low else f"{high} event{'s' if high > 1 else ''}"
-            groups.append((name, warm & (activity >= low) & (activity <= high)))
-            low = high + 1
-    return [(name, which) for name, which in groups if which.any()]
+def _means(results: list[_SplitResult], chosen: Metrics, n_items: int) -> dict[str, float]:
+    """Return each metric over all users of these results, without intervals."""
+    users, query, rating = _users(results)
+    sums = sums_by_user([result.all_items for result in results], query, rating, len(users))
+    runs = {name: run_mean(metric, _exposures(results, users, n_items, metric)) for name, metric in chosen.runs.items()}
+    return overall_means(*sums, chosen) | runs
+
+
+def _groups(results: list[_SplitResult], chosen: Metrics, rng: Generator, n_seeds: int) -> list[Group]:
+    users, query, rating = _users(results)
+    lists, ratings = (
+        history_groups(np.concatenate([r.n_events for r in results]), np.concatenate([r.in_train for r in results])),
+        history_groups(
+            np.concatenate([r.rating_n_events for r in results]), np.concatenate([r.rating_in_train for r in results])
+        ),
+    )
+    groups = []
+    for name in lists:
+        parts = [result.all_items for result in results]
+        sums = sums_by_user(parts, query, rating, len(users), lists[name], ratings[name])
+        has_query = np.bincount(query, lists[name], len(users)) > 0
+        which = has_query | (np.bincount(rating, ratings[name], len(users)) > 0)
+        if which.any():
+            groups.append(
+                Group(
+                    name=name,
+                    n_users=int(has_query.sum()),
+                    n_queries=int(lists[name].sum()) // n_seeds,
+                    metrics=intervals(*sums, which, chosen, rng),
+                )
+            )
+    return groups

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pasand.contracts import Model
 from pasand.evaluation.intervals import number_or_none
 from pasand.evaluation.split import Split
+from pasand.following import following
 from pasand.metrics.accuracy import NDCG, Recall
 from pasand.recommender import Recommender
 from pasand.types import Candidates, Queries
@@ -85,15 +86,18 @@ def stages_report(recommender: Recommender, split: Split, *, depths: Sequence[in
     ndcg = [np.full(len(test), np.nan) for _ in parts]
     timed = np.unique(np.linspace(0, max(len(test) - 1, 0), N_TIMED).astype(np.int64))
     seconds: list[list[float]] = [[] for _ in parts]
-    for batch in split.list_batches(min(K, n_items)):
-        queries = recommender.narrowed(batch.queries)
-        retrieved = recommender.retriever(replace(queries, k=min(max(depths), n_items)))
-        for depth, values in recall.items():
-            values[batch.which] = Recall(depth)(retrieved, batch.relevant)
-        for values, candidates in zip(ndcg, _lists_by_part(recommender, queries, None), strict=True):
-            values[batch.which] = NDCG(K)(candidates.top(queries.k), batch.relevant)
-        for b in np.flatnonzero(np.isin(batch.which, timed)):
-            _lists_by_part(recommender, queries.take(np.array([b])), seconds)
+    single: list[Queries] = []
+    with following(recommender, split.followed):
+        for batch in split.list_batches(min(K, n_items)):
+            queries = recommender.narrowed(batch.queries)
+            retrieved = recommender.retriever(replace(queries, k=min(max(depths), n_items)))
+            for depth, values in recall.items():
+                values[batch.which] = Recall(depth)(retrieved, batch.relevant)
+            for values, candidates in zip(ndcg, _lists_by_part(recommender, queries, None), strict=True):
+                values[batch.which] = NDCG(K)(candidates.top(queries.k), batch.relevant)
+            single += [queries.take(np.array([b])) for b in np.flatnonzero(np.isin(batch.which, timed))]
+        for query in sorted(single, key=lambda query: int(query.time[0])):  # counts go forward, as in a server
+            _lists_by_part(recommender, query, seconds)
     return Funnel(
         n_candidates=min(max(recommender.n_candidates, K), n_items),
         queries=len(test),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from pasand import recipe
 from pasand.contracts import Model, Owns
-from pasand.evaluation.intervals import Interval, number_or_none, ratio_intervals
-from pasand.evaluation.significance import PairedTest, holm, paired
+from pasand.evaluation.significance import PairedComparison, paired_comparisons
 from pasand.stages.retrieval import Fallback
 
 FROM_MODEL = "pasand.stages.retrieval:FromModel"
@@ -104,31 +103,23 @@ class Hybrid:
 
     name: str
     parts: tuple[str, ...]
-    best_part: str
-    """The part with the highest mean on the same test queries, a choice that favours the part."""
-    difference: Interval
-    """Difference of the means over users, hybrid - part."""
-    paired_test: PairedTest
-    p_holm: float
-    """The permutation p value with Holm's correction for the number of hybrids."""
+    comparison: PairedComparison
+    """With the part of the highest mean on the same test queries, a choice that favours the part; Holm's correction is
+    for the number of hybrids."""
+
+    @property
+    def best_part(self) -> str:
+        """The part that the hybrid is compared with."""
+        return self.comparison.reference
 
     @property
     def verdict(self) -> str:
-        """Whether the hybrid is better or worse than the part at the 5 % level."""
-        if not self.p_holm < 0.05:
-            return "no significant difference"
-        return "better" if self.paired_test.difference > 0 else "WORSE"
+        """Whether the hybrid is better or worse than the part at the 5 % level, or this is not shown."""
+        return self.comparison.verdict
 
     def as_json(self) -> dict[str, Any]:
         """Return the comparison for JSON; nan is None."""
-        return {
-            "name": self.name,
-            "parts": list(self.parts),
-            "best_part": self.best_part,
-            "difference": self.difference.as_json(),
-            "p_permutation": number_or_none(self.paired_test.permutation),
-            "p_holm": number_or_none(self.p_holm),
-        }
+        return {"name": self.name, "parts": list(self.parts)} | self.comparison.as_json()
 
 
 def compare_with_parts(
@@ -138,24 +129,11 @@ def compare_with_parts(
 
     `values` are those of the main metric by entry, (n,) for the same users, nan where undefined.
     """
-    hybrids = []
-    for name, all_parts in parts.items():
-        measured = [part for part in all_parts if part in values and np.isfinite(values[part]).any()]
-        if name not in values or not measured:
-            continue
-        best = max(measured, key=lambda part: float(np.nanmean(values[part])))
-        both = np.isfinite(values[name]) & np.isfinite(values[best])
-        differences = (values[name] - values[best])[both, None]
-        bounds = ratio_intervals(differences, np.ones_like(differences), np.random.default_rng(seed))
-        hybrids.append(
-            Hybrid(
-                name=name,
-                parts=tuple(measured),
-                best_part=best,
-                difference=Interval(*(float(bound[0]) for bound in bounds)),
-                paired_test=paired(values[name], values[best], rng=np.random.default_rng(seed)),
-                p_holm=1.0,
-            )
-        )
-    p_holm = holm(np.array([hybrid.paired_test.permutation for hybrid in hybrids]))
-    return [replace(hybrid, p_holm=float(p)) for hybrid, p in zip(hybrids, p_holm, strict=True)]
+    measured = {
+        name: tuple(part for part in all_parts if part in values and np.isfinite(values[part]).any())
+        for name, all_parts in parts.items()
+        if name in values
+    }
+    best = {name: max(own, key=lambda part: float(np.nanmean(values[part]))) for name, own in measured.items() if own}
+    comparisons = paired_comparisons(values, best, seed=seed)
+    return [Hybrid(name=name, parts=measured[name], comparison=comparisons[name]) for name in best]

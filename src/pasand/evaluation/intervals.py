@@ -68,7 +68,8 @@ def ratio_intervals(numerator: Values, denominator: Values, rng: Generator) -> t
     The bootstrap resamples users. With a denominator of 1 for users with a defined value, and 0 for others, the ratio
     is a mean over users. With losses and numbers of ratings, it is the mean loss over ratings. nan where the
     denominator sums to 0; the bounds are nan where fewer than two users have a denominator, as one user does not show
-    how users differ.
+    how users differ. All three lie between the smallest and the largest ratio of a user, whatever the rounding; a
+    numerator without a denominator is an infinite ratio.
     """
     n, m = numerator.shape
     if not n:
@@ -77,7 +78,12 @@ def ratio_intervals(numerator: Values, denominator: Values, rng: Generator) -> t
     empty = np.isnan(drawn).all(axis=0) | (np.count_nonzero(denominator, axis=0) < 2)
     bounds = np.full((2, m), np.nan)
     bounds[:, ~empty] = np.nanpercentile(drawn[:, ~empty], PERCENTILES, axis=0)
-    return _divided(numerator.sum(axis=0), denominator.sum(axis=0)), bounds[0], bounds[1]
+    without = np.where(numerator == 0, np.nan, np.copysign(np.inf, numerator))
+    of_users = np.where(denominator > 0, _divided(numerator, denominator), without)
+    least, most = np.nanmin(of_users, axis=0, initial=np.inf), np.nanmax(of_users, axis=0, initial=-np.inf)
+    ends = (_divided(numerator.sum(axis=0), denominator.sum(axis=0)), bounds[0], bounds[1])
+    mean, low, high = (np.clip(end, least, most) for end in ends)
+    return mean, low, high
 
 
 def _divided(numerator: Values, denominator: Values) -> Values:

@@ -27,25 +27,29 @@ class ComponentCache:
     _train: Dataset | None = field(default=None, init=False, repr=False)
     _fitted: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
     _seconds: dict[str, float] = field(default_factory=dict, init=False, repr=False)
+    _random: set[str] = field(default_factory=set, init=False, repr=False)
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {"seed": self.seed, "_train": None, "_fitted": {}, "_seconds": {}}  # another process starts empty
+    def __getstate__(self) -> dict[str, Any]:  # another process starts empty
+        return {"seed": self.seed, "_train": None, "_fitted": {}, "_seconds": {}, "_random": set()}
 
     def fitted(self, text: str, train: Dataset, where: str = "recipe") -> tuple[recipe.Assembly, float]:
         """Return the fitted components of a recipe, and the seconds spent earlier on fitting the reused ones.
 
-        A call with other train events than the last one clears the cache.
+        A call with other train events than the last one clears the cache. `Assembly.random` includes reused components.
         """
         if train is not self._train:
-            self._train, self._fitted, self._seconds = train, {}, {}
+            self._train, self._fitted, self._seconds, self._random = train, {}, {}, set()
         bare, tables = recipe.build(text, where=where), recipe.tables(text, where=where)
         shareable = {digest for name, digest in bare.digests.items() if not reachable(tables, [name]) & bare.owned}
         ready = {digest: part for digest, part in self._fitted.items() if digest in shareable}
         assembly = recipe.build(text, where=where, ready=ready).fit(train, seed=self.seed, ready=ready)
         for name, part in assembly.fitted.items():
             digest = assembly.digests[name]
+            if digest in ready and digest in self._random:
+                assembly.random.add(name)
             if digest in shareable and digest not in ready:
                 self._fitted[digest], self._seconds[digest] = part, assembly.seconds[name]
+                self._random |= {digest} if name in assembly.random else set()
         return assembly, sum(self._seconds[digest] for digest in ready)
 
 
@@ -60,7 +64,11 @@ class _FitsRecipe:
         learning = (
             p for p in assembly.fitted.values() if isinstance(p, RecordsCurves) and not isinstance(p, PredictsRatings)
         )
-        return FittedEntry(assembly.recommender, next(learning, None), reused_seconds)
+        return FittedEntry(assembly.recommender, next(learning, None), reused_seconds, bool(assembly.random))
+
+    def with_seed(self, seed: int) -> _FitsRecipe:
+        """Return the same with another seed; it shares no fitted components, which would be kept for each seed."""
+        return replace(self, cache=ComponentCache(seed))
 
 
 def recipe_entry(name: str, text: str, cache: ComponentCache) -> Entry:
@@ -70,7 +78,8 @@ def recipe_entry(name: str, text: str, cache: ComponentCache) -> Entry:
     """
     bare = recipe.build(text, where=name)
     options: dict[str, object] = {"recipe": bare.digest[:12]}
-    return Entry(name, _FitsRecipe(name, text, cache), options, components=tuple(bare.fitted.values()))
+    build = _FitsRecipe(name, text, cache)
+    return Entry(name, build, options, components=tuple(bare.fitted.values()), with_seed=build.with_seed)
 
 
 def with_parts(entries: Sequence[Entry], texts: Mapping[str, str], cache: ComponentCache) -> list[Entry]:

@@ -12,8 +12,10 @@ from pasand.data.dataset import Dataset
 from pasand.data.relevance import Relevance
 from pasand.types import Mask, Offsets, Queries, Rows, Scores, Times
 
-COLD_ITEMS_RULE = "items without an event in train; only they count as relevant, but the lists rank all items"
+COLD_ITEMS_RULE = "items without an event in train; only they count as relevant, but the lists rank all candidates"
 """How cold items are evaluated, under every protocol."""
+WHOLE_CATALOGUE = "lists rank the whole catalogue, with items that were released or first seen after the test query"
+"""What a protocol reveals that offers every item at every time, as published protocols do."""
 MAX_CELLS = 2**23
 """Most cells, queries x items or queries x history, that one batch may hold; bounds the memory of an evaluation."""
 
@@ -32,8 +34,6 @@ class TestQueries:
     """(Q,) number of events in the history, which are the user's first ones in `log`."""
     time: Times
     """(Q,) time of the query, seconds since 1970, UTC."""
-    activity: Offsets
-    """(Q,) number of the user's events in train or in the given part of a held-out history; 0: a cold user."""
     start: Offsets
     """(Q + 1,) the targets of query q are at start[q]:start[q + 1]."""
     item: Rows
@@ -105,7 +105,7 @@ class Split:
     leakage: str | None
     """What train reveals that a deployed model could not know at the time of a test query; None: no leakage."""
     rules: dict[str, str] = field(default_factory=dict)
-    """What the protocol means by relevant, seen, warm and cold, and how it chooses its test queries; by term."""
+    """What the protocol means by relevant and seen, and how it chooses its test queries; by term."""
     train: Dataset
     test: Dataset
     """The held-out events."""
@@ -113,6 +113,21 @@ class Split:
     """The queries for top-k lists."""
     rating_queries: TestQueries | None = None
     """The queries for rating prediction; None where the log has no ratings."""
+    followed: Dataset | None = None
+    """The log that components follow up to each query (`pasand.following`), where histories are live; None: they score
+    from train alone."""
+    available_from: Times | None = None
+    """(N,) time from which each item is a candidate, as `Dataset.available_from`; None: all items always are."""
+    n_unavailable: int = 0
+    """Positives that no test query has as relevant, as their item was not available at the time of the query."""
+
+    @cached_property
+    def offered(self) -> Mask:
+        """(N,) whether an item is a candidate of at least one test query; all are where the split has none."""
+        if self.available_from is None or not len(self.test_queries):
+            return np.ones(self.train.n_items, np.bool_)
+        offered: Mask = self.available_from <= self.test_queries.time.max()
+        return offered
 
     @cached_property
     def cold_items(self) -> Mask:
@@ -128,8 +143,9 @@ class Split:
     def list_batches(self, k: int, size: int = 0) -> Iterator[ListQueries]:
         """Yield the test queries for lists of k items (0: the whole catalogue).
 
-        A batch holds at most `size` queries; 0: a size that bounds memory. No relevant item is in the user's history,
-        and the items of the history do not count as part of the catalogue.
+        A batch holds at most `size` queries; 0: a size that bounds memory. Items that are not available at the time of
+        a query are not allowed. No relevant item is in the user's history, and the items of the history do not count
+        as part of the catalogue.
         """
         n_items = self.train.n_items
         size = size or int(np.clip(MAX_CELLS // max(n_items, 1), 1, 1024))
@@ -137,6 +153,10 @@ class Split:
             queries = self.test_queries.queries(which, k or n_items)
             items, gains = self.test_queries.targets(which)
             catalogue = n_items - count_distinct(queries.history)
+            allowed = self._available(queries.time)
+            if allowed is not None:
+                catalogue = allowed.sum(axis=1) - count_distinct(_allowed_only(queries.history, allowed))
+                queries = replace(queries, allowed=allowed)
             if self.test_queries.candidates is not None:
                 candidates = self.test_queries.candidates[which]
                 allowed = allowed_mask(candidates, n_items)
@@ -144,6 +164,14 @@ class Split:
                 queries = replace(queries, allowed=allowed, k=candidates.shape[1])
             relevant = Relevance(items=items, gains=gains, catalogue=catalogue.astype(np.int32))
             yield ListQueries(which=which, queries=queries, relevant=relevant)
+
+    def _available(self, time: Times) -> Mask | None:
+        """Return the items available at each time, (B, N), or (1, N) if all are the same; None: all items are."""
+        if self.available_from is None or (len(time) and self.available_from.max(initial=0) <= time.min()):
+            return None
+        distinct = np.unique(time)
+        available: Mask = self.available_from[None, :] <= (distinct if len(distinct) == 1 else time)[:, None]
+        return available
 
     def rating_batches(self, size: int = 0) -> Iterator[RatingQueries]:
         """Yield the rating queries in batches of at most `size` (0: 1024); nothing where the log has no ratings."""
@@ -165,6 +193,13 @@ def count_distinct(rows: Rows) -> Rows:
     new[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
     counts: Rows = (new & (ordered >= 0)).sum(axis=1).astype(np.int32)
     return counts
+
+
+def _allowed_only(rows: Rows, allowed: Mask) -> Rows:
+    """Return the rows, (B, H), with those that a mask, (1, N) or (B, N), does not allow replaced by -1."""
+    query = np.arange(len(rows))[:, None] if len(allowed) > 1 else 0
+    kept: Rows = np.where((rows >= 0) & allowed[query, rows], rows, np.int32(-1))
+    return kept
 
 
 def allowed_mask(rows: Rows, n_items: int) -> Mask:

@@ -13,11 +13,16 @@ from pasand.contracts import Model
 from pasand.data.dataset import Dataset
 from pasand.errors import InputError, failure_cause, is_interruption
 from pasand.evaluation.compare import Result, evaluate_entry
+from pasand.evaluation.environment import environment
+from pasand.evaluation.evaluate import Group
+from pasand.evaluation.history_groups import group_rules
 from pasand.evaluation.intervals import Interval
 from pasand.evaluation.memory_estimate import check_memory, training_memory
 from pasand.evaluation.protocols import SplitsData, validation_protocol
+from pasand.evaluation.results_json import group_json
 from pasand.evaluation.search_space import Choices, Range, TunableModel, TunableRecipe, check_choices
 from pasand.evaluation.split import Split
+from pasand.evaluation.training_seeds import seeds_rule
 from pasand.metrics.names import metrics as metrics_by_name
 from pasand.progress import step
 
@@ -32,8 +37,8 @@ class Trial:
     """The values of the searched hyper-parameters."""
     validation: dict[str, Interval]
     """Metrics over all users."""
-    warm: dict[str, Interval]
-    cold: dict[str, Interval]
+    groups: list[Group]
+    """Metrics by length of history, and of users not in train."""
     curves: dict[str, list[float]]
     """The model's learning curves, one value per epoch; {} if it records none."""
     fit_seconds: float
@@ -76,18 +81,26 @@ class Tuning:
         """The trials, best first."""
         return sorted(self.trials, key=lambda trial: _cost(trial, self.metric))
 
+    @property
+    def rules(self) -> dict[str, str]:
+        """The definitions of the protocol by term, then those of the groups and the intervals."""
+        test = self.test
+        not_in_train = test is not None and bool(test.evaluation.n_users["not_in_train"])
+        return self.outer.rules | group_rules(not_in_train, False) | {"intervals": seeds_rule(self.seed, 1)}
+
     def as_json(self) -> dict[str, Any]:
-        """Return the search for JSON; nan is None."""
+        """Return the search for JSON, with the versions and threads that made it; nan is None."""
         return {
             "complete": self.complete,
             "model": self.model,
             "metric": self.metric,
             "seed": self.seed,
+            **environment(),
             "search": self.search,
             "protocol": self.outer.name,
             "validation": self.inner.name,
             "leakage": self.outer.leakage,
-            "rules": self.outer.rules,
+            "rules": self.rules,
             "data": {"name": self.data.name, "events": len(self.data), "fingerprint": self.data.fingerprint},
             "interrupted": self.interrupted,
             **({"test_failure": self.test_failure} if self.test_failure else {}),
@@ -99,8 +112,7 @@ class Tuning:
                 "hyperparameters": self.test.hyperparameters,
                 "users": self.test.evaluation.n_users,
                 "metrics": _metrics_json(self.test.evaluation.overall),
-                "warm": _metrics_json(self.test.evaluation.warm),
-                "cold": _metrics_json(self.test.evaluation.cold),
+                "groups": [group_json(group) for group in self.test.evaluation.groups],
                 "curves": self.test.curves,
                 "fit_seconds": self.test.fit_seconds,
             },
@@ -108,13 +120,14 @@ class Tuning:
 
     def table(self) -> tuple[list[str], list[list[str]]]:
         """Return the header and a row per trial, best first."""
-        searched = list(self.best.hyperparameters)
+        searched, groups = list(self.best.hyperparameters), [group.name for group in self.best.groups]
         rows = []
         for trial in self.ranked:
-            cells = [str(part.get(self.metric, "")) for part in (trial.validation, trial.warm, trial.cold)]
-            cells[0] = "failed" if trial.failure else cells[0]
+            by_group = {group.name: group.metrics.get(self.metric, "") for group in trial.groups}
+            cells = ["failed" if trial.failure else str(trial.validation.get(self.metric, ""))]
+            cells += [str(by_group.get(name, "")) for name in groups]
             rows.append([*(str(trial.hyperparameters[name]) for name in searched), *cells, f"{trial.fit_seconds:.2f}"])
-        return [*searched, f"validation {self.metric}", "warm", "cold", "fit s"], rows
+        return [*searched, f"validation {self.metric}", *groups, "fit s"], rows
 
 
 def tune(
@@ -271,9 +284,7 @@ def _run_trial(
         if is_interruption(error):
             raise KeyboardInterrupt from error
         seconds, cause = time.perf_counter() - began, failure_cause(error)
-        return Trial(
-            hyperparameters=changes, validation={}, warm={}, cold={}, curves={}, fit_seconds=seconds, failure=cause
-        )
+        return Trial(hyperparameters=changes, validation={}, groups=[], curves={}, fit_seconds=seconds, failure=cause)
     if metric not in result.evaluation.overall:
         cause = "not measured: it needs ratings in the data and a model that predicts them"
         raise InputError("metric", value=metric, cause=cause, cure="choose a ranking metric such as ndcg@10")
@@ -281,8 +292,7 @@ def _run_trial(
     return Trial(
         hyperparameters=changes,
         validation=result.evaluation.overall,
-        warm=result.evaluation.warm,
-        cold=result.evaluation.cold,
+        groups=result.evaluation.groups,
         curves=result.curves,
         fit_seconds=result.fit_seconds,
         failure=None if math.isfinite(value) else f"{metric} is {'undefined' if math.isnan(value) else value}",
@@ -301,8 +311,7 @@ def _trial_json(trial: Trial) -> dict[str, Any]:
     return {
         "hyperparameters": trial.hyperparameters,
         "validation": _metrics_json(trial.validation),
-        "warm": _metrics_json(trial.warm),
-        "cold": _metrics_json(trial.cold),
+        "groups": [group_json(group) for group in trial.groups],
         "curves": trial.curves,
         "fit_seconds": trial.fit_seconds,
         **({"failure": trial.failure} if trial.failure else {}),

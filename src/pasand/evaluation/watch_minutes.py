@@ -55,5 +55,5 @@ def minutes_calibration(model: object, split: Split) -> Calibration | None:
     if requests is None:
         return None
     updated = copy.deepcopy(model)
-    updated.update_counts(replace(split.test_queries.log, impressions=None))
+    updated.follow(replace(split.test_queries.log, impressions=None))
     return calibration(*predicted_and_watched(updated, requests))

@@ -13,8 +13,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numba import njit
 
-from pasand.data.features import Feature, Features
+from pasand.data.features import MAX_CODES, Feature, Features
 from pasand.errors import InputError
+from pasand.layouts import Entry
 from pasand.types import Array, Arrays, Mask, Rows
 
 ENCODED_KINDS = ("categorical", "bag", "number", "vector")
@@ -23,6 +24,20 @@ MIN_SHARED = 2
 """Users or items that must share a category before it gets a code; one that no other shares is an id in disguise."""
 MAX_DEVIATIONS = 10.0
 """Standard deviations from the mean at which numbers are clipped."""
+MAX_WIDTH = 1 << 14
+"""Largest number of codes of a history that are read; a bundle with a larger one is refused."""
+
+LAYOUT = {
+    f"{side}_{name}.*": entry
+    for side in ("user", "item")
+    for name, entry in {
+        "codes": Entry("int64", "c", lowest=0, below="c+1"),
+        "width": Entry("int64", "1", lowest=1, below=MAX_CODES + 1),
+        "edges": Entry("float32", "*"),
+        "scale": Entry("float32", "2 d"),
+    }.items()
+}
+"""Layout of the arrays of `learn`, for both sides."""
 
 
 def select_features(features: Features, names: Sequence[str] | None, where: str) -> dict[str, Feature]:
@@ -105,23 +120,21 @@ def learn(side: str, features: Features, rows: Rows, bins: int = 0) -> dict[str,
     """Return the arrays that `encode` needs for these features, learnt from the given rows (of users or items).
 
     Categories that fewer than `MIN_SHARED` of the rows have, and features that are unknown for all of them, are left
-    out. Numbers are standardised, or with `bins` cut into that many bands of equal size, each of which is then a
-    category.
+    out. Of a bag the first `MAX_CODES` codes of a row are read. Numbers are standardised, or with `bins` cut into that
+    many bands of equal size, each of which is then a category.
     """
     learnt: dict[str, Array] = {}
     for name, feature in features.items():
-        values = feature.take(rows)
         if feature.kind in ("categorical", "bag"):
-            table = values.reshape(len(rows), -1)
-            count = np.zeros(len(feature.names), np.int64)
-            if len(rows):
-                for column in table.T:
-                    count += np.bincount(column[column >= 0], minlength=len(count))[: len(count)]
-            codes = consecutive_codes(count >= MIN_SHARED)
+            count = np.bincount(feature.select(rows).members()[1], minlength=len(feature.names))
+            codes = consecutive_codes(count[: len(feature.names)] >= MIN_SHARED)
             if codes.any():
+                width = min(MAX_CODES, max(1, feature.bags.longest)) if feature.kind == "bag" else 1
                 learnt[f"{side}_codes.{name}"] = codes
-                learnt[f"{side}_width.{name}"] = np.array([table.shape[1]])
-        elif feature.kind == "number" and bins:
+                learnt[f"{side}_width.{name}"] = np.array([width])
+            continue
+        values = feature.take(rows)
+        if feature.kind == "number" and bins:
             known = values[np.isfinite(values)]
             if len(known):
                 edges = np.unique(np.quantile(known, np.arange(1, bins) / bins)).astype(np.float32)
@@ -135,6 +148,23 @@ def learn(side: str, features: Features, rows: Rows, bins: int = 0) -> dict[str,
                 scale = np.stack([known.mean(axis=0), np.where(spread > 0, spread, 1)])
                 learnt[f"{side}_scale.{name}"] = scale.astype(np.float32)
     return learnt
+
+
+def rows_like(table: Array, feature: Feature | None, n: int) -> Array:
+    """Return the values of n new rows in the shape and type of a table of the same feature; missing ones for None.
+
+    Of a longer bag or vector the first codes or numbers are kept, as many as the table has columns.
+    """
+    rows: Array = np.full((n, *table.shape[1:]), np.nan if table.dtype.kind == "f" else -1, table.dtype)
+    if feature is None:
+        return rows
+    values = feature.take(np.arange(n, dtype=np.int32))
+    if table.ndim == 1:
+        rows[:] = values
+    elif n:
+        values = values.reshape(n, -1)[:, : table.shape[1]]
+        rows[:, : values.shape[1]] = values
+    return rows
 
 
 def input_sizes(side: str, learnt: Arrays) -> dict[str, int]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from pasand.data.dataset import Dataset
 from pasand.features.rating_histories import add_observation, rated_events, solve, user_prior
+from pasand.layouts import Entry
 from pasand.types import Array, Arrays, Offsets, Queries, Rows, Scores
 
 PREFIX = "predicted_rating."
@@ -26,6 +27,17 @@ ROUNDS = 10
 """Rounds of alternating regressions, of items and then of users."""
 RIDGE, RIDGE_BIAS = 11.0, 3.0
 """Ridge penalty of vectors and of biases, for ratings whose deviation is 1."""
+
+LAYOUT = {
+    PREFIX + name: entry
+    for name, entry in {
+        "item": Entry("float32", f"N {FOLDS + 1} {1 + DIMENSIONS}", optional=True),
+        "fold": Entry("int64", "*", lowest=0, below=FOLDS + 1, optional=True),
+        "prior": Entry("float64", f"{FOLDS + 1} {1 + DIMENSIONS} {1 + DIMENSIONS}", optional=True),
+        "scale": Entry("float32", "2", optional=True),
+    }.items()
+}
+"""Layout of the arrays of `learn`, which may be absent."""
 
 
 def learn(data: Dataset) -> dict[str, Array]:

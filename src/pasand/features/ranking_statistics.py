@@ -34,6 +34,8 @@ from pasand.data.dataset import Dataset
 from pasand.data.features import TIME_UNKNOWN, Features
 from pasand.features import encoding, predicted_ratings
 from pasand.growable import extended
+from pasand.layouts import Entry
+from pasand.layouts import check as check_layout
 from pasand.types import Array, Arrays, Rows
 
 DAY = 86_400
@@ -49,6 +51,31 @@ RATED = ("mean_rating.item", "mean_rating.user")
 """Further features of pairs where the log has ratings."""
 PREDICTED = "predicted_rating"
 """The last feature of pairs, where it is selected and the log has ratings."""
+
+RATING_ARRAYS = {"rated_day", "rated_sum", "rated_start", "mean_day", "mean"}
+LAYOUT = {
+    "known": Entry("bool", "N"),
+    "user_code": Entry("int64", "U", lowest=0, below="U+1"),
+    "item_code": Entry("int64", "N", lowest=0, below="N+1"),
+    "positive_from": Entry("float32", "1", infinite=True),
+    "history_length": Entry("int64", "1", lowest=0, below=encoding.MAX_WIDTH),
+    "ids": Entry("bool", "1"),
+    "item.*": Entry("any", "N ...", gaps=True, infinite=True),
+    "shared.*": Entry("int32", "N l", lowest=-1),
+    "available": Entry("int64", "N"),
+    "liked_day": Entry("int32", "E"),
+    "liked_start": Entry("int64", "N+1", rises_to="E"),
+    "last_day": Entry("int64", "1"),
+    "rated_day": Entry("int32", "R", optional=True),
+    "rated_sum": Entry("float64", "R+1", optional=True),
+    "rated_start": Entry("int64", "N+1", rises_to="R", optional=True),
+    "mean_day": Entry("int32", "M", optional=True),
+    "mean": Entry("float64", "M", optional=True),
+    "scale": Entry("float32", "2 F"),
+    **encoding.LAYOUT,
+    **predicted_ratings.LAYOUT,
+}
+"""Layout of the arrays of `learn`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +123,23 @@ def learn(data: Dataset, selection: FeatureSelection) -> dict[str, Array]:
     n_features = len(pair_features(learnt))
     learnt["scale"] = np.stack([np.zeros(n_features), np.ones(n_features)]).astype(np.float32)
     return learnt
+
+
+def check(learnt: Arrays) -> dict[str, int]:
+    """Return the sizes of the layout; raises ValueError for arrays that `learn` cannot have returned.
+
+    Raises KeyError for an array that is missing.
+    """
+    of_ratings = RATING_ARRAYS & set(learnt)
+    of_predictions = set(predicted_ratings.LAYOUT) & set(learnt)
+    for some, every in ((of_ratings, RATING_ARRAYS), (of_predictions, set(predicted_ratings.LAYOUT))):
+        if some and some != every:
+            raise KeyError(min(every - some))
+    sizes = check_layout(learnt, LAYOUT, F=len(pair_features(learnt)))
+    for name in shared_categories(learnt):
+        codes = len(learnt[f"item_codes.{name}"])
+        check_layout(learnt, {f"shared.{name}": Entry("int32", "N l", lowest=-1, below=codes)})
+    return sizes
 
 
 def learn_counts(data: Dataset) -> dict[str, Array]:
@@ -198,16 +242,7 @@ def extended_with_items(learnt: Arrays, features: Features, n_new: int) -> dict[
     for key, table in learnt.items():
         kind, _, name = key.partition(".")
         if kind in ("item", "shared"):
-            feature, absent = features.get(name), np.nan if table.dtype.kind == "f" else -1
-            rows = np.full((n_new, *table.shape[1:]), absent, table.dtype)
-            if feature is not None:
-                values = feature.values.reshape(n_new, *([-1] * (table.ndim - 1)))
-                if table.ndim > 1:
-                    values = values[:, : table.shape[1]]
-                    rows[:, : values.shape[1]] = values
-                else:
-                    rows[:] = values
-            arrays[key] = extended(table, rows)
+            arrays[key] = extended(table, encoding.rows_like(table, features.get(name), n_new))
     for key in ("liked_start", "rated_start"):
         if key in learnt:
             arrays[key] = extended(learnt[key], np.full(n_new, learnt[key][-1]))

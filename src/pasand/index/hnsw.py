@@ -130,6 +130,11 @@ class HNSW:
         return int((self._rows != REMOVED).sum())
 
     @property
+    def n_rows(self) -> int:
+        """One more than the last row that can be found."""
+        return 1 + int(self._rows.max(initial=-1, where=self._rows != REMOVED))
+
+    @property
     def recall(self) -> float:
         """Share of the exact 100 best items that an unmasked search found when the index was built."""
         return float(self._metadata.get("recall", 1.0))

@@ -138,6 +138,13 @@ class InvertedLists(ABC):
         return 0 if self._index is None else int(self._index.ntotal)
 
     @property
+    def n_rows(self) -> int:
+        """One more than the last row that can be found."""
+        lists, sizes = self._index.invlists, self._lists[:, 2].tolist()
+        last = (faiss.rev_swig_ptr(lists.get_ids(i), size).max() for i, size in enumerate(sizes) if size)
+        return 1 + int(max(last, default=-1))
+
+    @property
     def recall(self) -> float:
         """Share of the exact 100 best items that searches for sample queries found when the index was built."""
         return float(self._metadata.get("recall", 1.0))

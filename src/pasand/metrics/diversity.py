@@ -140,10 +140,8 @@ def _vectors(train: Dataset) -> Vectors:
         if feature.kind == "vector":
             block = np.nan_to_num(feature.values.astype(np.float32))
         elif feature.kind in ("categorical", "bag") and len(feature.names) <= NAMES_AT_MOST:
-            codes = feature.values.reshape(len(feature), -1)
             block = np.zeros((len(feature), len(feature.names)), np.float32)
-            row, column = np.nonzero(codes >= 0)
-            block[row, codes[row, column]] = 1
+            block[feature.members()] = 1
         else:
             continue
         blocks.append(_unit(block))

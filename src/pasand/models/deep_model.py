@@ -21,6 +21,9 @@ from numpy.random import Generator
 
 from pasand.data.dataset import Dataset
 from pasand.errors import InputError
+from pasand.features import encoding
+from pasand.layouts import Entry, Layout, check
+from pasand.models.hyperparameters import check_numbers
 from pasand.training import checkpoints
 from pasand.training.validation import ValidationSplit, split_latest
 from pasand.types import Array, Arrays, Queries, Rows, Vectors
@@ -37,12 +40,31 @@ CHUNK = 4096
 """Examples in one call of a network."""
 WEIGHTS = "weights."
 """Prefix of the names of learnt arrays that are weights of the network."""
+LAYOUT: Layout = {
+    "known": Entry("bool", "N"),
+    "items": Entry("float32", "N D", optional=True),
+    "item_code": Entry("int64", "n", lowest=0, below="n+1", optional=True),  # items added later have no code
+    "user_code": Entry("int64", "U", lowest=0, below="U+1", optional=True),
+    "known_users": Entry("bool", "U", optional=True),
+    "positive_from": Entry("number", "...", infinite=True, optional=True),
+    "layers": Entry("int64", "*", lowest=1, below=1 << 16, optional=True),
+    "others": Entry("bool", "1", optional=True),
+    "label_scale": Entry("float32", "4", optional=True),
+    "item.*": Entry("any", "N ...", gaps=True, infinite=True),
+    f"{WEIGHTS}*": Entry("any", "..."),
+    **encoding.LAYOUT,
+}
+"""Layout of what deep models learn; each learns a part of it."""
 TRAIN, SERVE = "pip install 'pasand[train]'", "pip install 'pasand[serve]'"
 
 
 @dataclass(kw_only=True)
 class DeepModel(ABC):
-    """Scores by a network that `loop.train` trains."""
+    """Scores by a network that `loop.train` trains.
+
+    One seed gives one model, bit for bit, with one number of threads (`torch.set_num_threads`) on one kind of device;
+    another number changes the order of sums, and so the last bits of the weights and, after epochs, more than these.
+    """
 
     dimensions: int | None = None
     """Width of the vectors; None: a default by the number of items (see `models.dimensions`)."""
@@ -83,6 +105,7 @@ class DeepModel(ABC):
         for name in ("l2", "patience"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        check_numbers(self)
 
     # implemented by each model
 
@@ -223,7 +246,8 @@ class DeepModel(ABC):
         return dict(self._learnt)
 
     def load_state(self, arrays: Arrays) -> None:
-        """Restore what `state` returned."""
+        """Restore what `state` returned; raises ValueError for arrays that it cannot have returned."""
+        check(arrays, LAYOUT)
         self._learnt, self._network, self._graphs, self._graph_bytes = dict(arrays), None, None, {}
 
     def export(self) -> dict[str, bytes]:

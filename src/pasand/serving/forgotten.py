@@ -30,6 +30,11 @@ class ForgottenUsers:
     def __contains__(self, user: object) -> bool:
         return bool(self._digests) and isinstance(user, str) and digest(user) in self._digests
 
+    @property
+    def digests(self) -> frozenset[bytes]:
+        """Digests of the users."""
+        return frozenset(self._digests)
+
     def add(self, digests: Iterable[bytes]) -> None:
         """Add digests, in the file durably; raises OSError if it cannot be written."""
         new = set(digests) - self._digests

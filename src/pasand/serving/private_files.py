@@ -44,6 +44,11 @@ def is_open(path: Path) -> bool:
     return bool(path.stat().st_mode & OTHERS)
 
 
+def is_writable(path: Path) -> bool:
+    """Return whether users other than the owner may change a file."""
+    return bool(path.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH))
+
+
 def warn_if_open(path: Path) -> None:
     """Log a warning if others than the owner may read a file or folder, with the command that ends it."""
     if is_open(path):

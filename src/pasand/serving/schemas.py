@@ -14,23 +14,34 @@ MAX_ITEMS = 1000
 """Largest number of items in a response."""
 MAX_REQUESTS = 256
 """Largest number of requests in one call."""
+MAX_CALL_ITEMS = 25_600
+"""Largest sum of `k` over the requests of one call: the items that are in memory until its response is written."""
 MAX_HISTORY = 1000
 """Largest number of events in a history, and of items in a list."""
 MAX_EVENTS = 10_000
 """Largest number of events in one call."""
+MAX_NAMES = 256
+"""Largest number of names, such as tags, in one feature of an item or a user."""
+MAX_NAME = 256
+"""Largest number of characters of the name of a category or of a feature."""
 
+MAX_GIVEN_ID = 8192
+"""Largest number of characters in an id that is only looked up."""
 MAX_VALUE = 1e9
 """Largest rating or strength of an event, and with a minus the smallest."""
 
 Id: TypeAlias = Annotated[str, Meta(min_length=1, max_length=ids.MAX_LENGTH, pattern=ids.PATTERN)]
-Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=256)]
+"""An id that is stored."""
+GivenId: TypeAlias = Annotated[str, Meta(min_length=1, max_length=MAX_GIVEN_ID)]
+"""An id that is only looked up: bundles and states of earlier versions hold some that are outside the rule for ids."""
+Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=MAX_NAME)]
 Count: TypeAlias = Annotated[int, Meta(ge=1, le=MAX_ITEMS)]
 Time: TypeAlias = Annotated[int, Meta(ge=0, le=253_402_300_799, description="seconds since 1970, UTC")]
 Integer: TypeAlias = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 Amount: TypeAlias = Annotated[float, Meta(ge=-MAX_VALUE, le=MAX_VALUE)]
 Scalar: TypeAlias = str | Integer | float | bool
 Value: TypeAlias = Scalar | Annotated[list[Scalar], Meta(max_length=MAX_HISTORY)]
-Ids: TypeAlias = Annotated[list[Id], Meta(max_length=MAX_HISTORY)]
+Ids: TypeAlias = Annotated[list[GivenId], Meta(max_length=MAX_HISTORY)]
 Features: TypeAlias = Annotated[dict[Name, Value], Meta(max_length=100)]
 
 RENAMED_FIELDS = {"user": "user_id", "item": "item_id"}
@@ -65,7 +76,7 @@ class ErrorResponse(Struct):
 class HistoryItem(Struct, forbid_unknown_fields=True, frozen=True):
     """An item of a history, with its time and value where they are known."""
 
-    item_id: Id
+    item_id: GivenId
     time: Time | None = None
     value: Amount | None = None
 
@@ -80,8 +91,8 @@ class Between(Struct, forbid_unknown_fields=True, frozen=True):
 class RecommendRequest(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """A request for the k best items; without user and history, features or popularity decide."""
 
-    user_id: Id | None = None
-    history: Annotated[list[Id | HistoryItem], Meta(max_length=MAX_HISTORY)] = []
+    user_id: GivenId | None = None
+    history: Annotated[list[GivenId | HistoryItem], Meta(max_length=MAX_HISTORY)] = []
     """Items that the user consumed, oldest first, in addition to what the log and the state know of the user."""
     features: Features = {}
     """Features of the user by name."""
@@ -251,8 +262,8 @@ class Home(Struct):
 class HomeRequest(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """A request for the home page of a visitor, described by a history and features."""
 
-    user_id: Id | None = None
-    history: Annotated[list[Id | HistoryItem], Meta(max_length=MAX_HISTORY)] = []
+    user_id: GivenId | None = None
+    history: Annotated[list[GivenId | HistoryItem], Meta(max_length=MAX_HISTORY)] = []
     features: Features = {}
 
 
@@ -326,9 +337,17 @@ def _has_key(body: bytes, name: str) -> bool:
 
 
 def decode_requests(body: bytes) -> tuple[list[RecommendRequest], bool]:
-    """Return the requests of a body, and whether the body is a batch: whether it has the key `requests`."""
+    """Return the requests of a body, and whether the body is a batch: whether it has the key `requests`.
+
+    Raises RequestError as `decode`, and where the requests of a batch want more than `MAX_CALL_ITEMS` together.
+    """
     if _has_key(body, "requests"):
-        return decode(body, BatchRequest).requests, True
+        requests = decode(body, BatchRequest).requests
+        wanted = sum(request.k for request in requests)
+        if wanted > MAX_CALL_ITEMS:
+            cause = f"the requests want {wanted:,} items together, more than the {MAX_CALL_ITEMS:,} of one call"
+            raise RequestError(422, "invalid", f"{cause}; send fewer requests in one call, or a smaller k", "requests")
+        return requests, True
     return [decode(body, RecommendRequest)], False
 
 

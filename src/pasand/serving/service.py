@@ -20,6 +20,7 @@ from pasand.serving.clock import Clock
 from pasand.serving.engine.batching import Batcher
 from pasand.serving.engine.bundle_check import check_bundle
 from pasand.serving.engine.engine import Engine
+from pasand.serving.engine.event_feed import EventFeed, catch_up
 from pasand.serving.engine.variant import Variant
 from pasand.serving.http.security import FAILURES_PER_SECOND, Keys, Rate, local_key
 from pasand.serving.logs.impressions import ImpressionList, ImpressionLog, hash_user
@@ -27,8 +28,10 @@ from pasand.serving.logs.requests import RequestLog
 from pasand.serving.metrics import Metrics, shared_by_workers
 from pasand.serving.private_files import make_private_folder
 from pasand.serving.schemas import RecommendRequest, RecommendResponse, RequestError
-from pasand.serving.states import contract, guarded, open_state
+from pasand.serving.states import contract, guarded, older, open_state
+from pasand.serving.states.older import OlderState
 from pasand.serving.states.writer import Busy, EventWriter
+from pasand.types import Rows
 
 logger = logging.getLogger(__name__)
 
@@ -91,9 +94,13 @@ class Service:
         active = active_bundles.read(self.bundles_file)
         variants = [Variant.read(name, active.get(name, bundle), share) for name, bundle, share in settings.variants]
         users = forgotten.ForgottenUsers(folder / forgotten.NAME)
+        self.older_state = OlderState(self.state, users, folder / older.NAME)
+        self._check_state()
         self.engine = Engine(variants, self.state, _clock(settings, variants[0], wall), self._observe, users)
         for variant in variants:
+            catch_up(variant.followed, self.state)
             check_bundle(variant, self.state, self.engine.clock())
+        self.feed = EventFeed(self.state, lambda: [variant.followed for variant in self.engine.variants])
         self.state = self.engine.state = guarded(self.state)  # from here on an event loop reads it
         self.batcher = Batcher(self.engine, self.metrics.batch.observe)
         self.events = EventWriter(self.state)
@@ -107,6 +114,8 @@ class Service:
         self.failed_keys = Rate(FAILURES_PER_SECOND, shared_by_workers("failed-keys"))
         self.keys = settings.keys if settings.keys.scope else Keys(local=local_key(folder))
         self.ready = False
+        self.body_bytes = 0
+        """Bytes of the large bodies of the requests in progress."""
         self.previous: dict[str, str] = {}
         """Folder of the bundle that each variant used before the current one."""
         self.not_followed: dict[str, str] = {}
@@ -118,6 +127,12 @@ class Service:
         self._measured: dict[str, Bundle] = {}
         self._seen_versions = self._versions()
         self.log = RequestLog(settings.log_requests)
+
+    def _check_state(self) -> None:
+        try:
+            self.older_state.check()
+        except OSError as error:
+            logger.warning("an older state would not be noticed: %s", error)
 
     def _observe(self, step: str, seconds: float) -> None:
         self.metrics.step.labels(step).observe(seconds)
@@ -157,13 +172,19 @@ class Service:
 
     async def _swap(self, old: Variant, folder: str, record: Callable[[], None] = lambda: None) -> schemas.SwapResult:
         try:
-            new = await asyncio.to_thread(self.engine.load, old.name, folder)
+            new = await asyncio.to_thread(self._load, old.name, folder)
         except InputError as error:
             raise RequestError(422, "bundle_rejected", str(error), "bundle") from None
         self.engine.swap(new, record)  # on this thread, so that no request is served meanwhile
         self.metrics.swaps.labels(new.name).inc()
         logger.info("variant %s uses %s, bundle %s", new.name, folder, new.digest)
         return schemas.SwapResult(new.name, new.digest, old.digest)
+
+    def _load(self, name: str, folder: str) -> Variant:
+        """Return a bundle ready to replace the variant of this name, which has counted the stored events."""
+        new = self.engine.load(name, folder)
+        catch_up(new.followed, self.feed.state)
+        return new
 
     async def follow(self) -> None:
         """Load bundles that another worker or a refresh has put in use, forever.
@@ -173,6 +194,7 @@ class Service:
         """
         while True:
             await asyncio.sleep(POLL_SECONDS)
+            await asyncio.to_thread(self._check_state)
             try:
                 self.refresh_metrics()
                 if self._versions() != self._seen_versions:
@@ -254,6 +276,7 @@ class Service:
             cause = "events arrive faster than they can be stored; try again later"
             raise RequestError(503, "overloaded", cause) from None
         self._set_state_error(None)
+        self.feed.wake()
         data = self.engine.variants[0].bundle.data
         unknown = int((data.items.rows([event.item_id for event in events]) < 0).sum())
         self.metrics.events.labels("accepted").inc(sum(new))
@@ -287,6 +310,7 @@ class Service:
             removed = await asyncio.to_thread(self.state.forget, user)
         except contract.StateUnavailable as error:
             raise self.not_stored("the user could not be forgotten", error) from None
+        await asyncio.to_thread(self._check_state)  # to notice an older copy of the state that has the user's events
         try:
             self.engine.forget(user)
         except OSError as error:
@@ -317,9 +341,13 @@ class Service:
             response = (await self.batcher.recommend([request]))[0]
             rows = [variant.row(item.item_id) for item in response.items]
         else:
-            allowed = variant.allowed(request)
-            matches = data.search(text)
-            rows = (matches if allowed is None else matches[allowed[0, matches]])[:k].tolist()
+
+            def matching() -> list[int]:
+                allowed, matches = variant.allowed(request, self.engine.clock()), data.search(text)
+                found: Rows = matches if allowed is None else matches[allowed[0, matches]]
+                return list(map(int, found[:k]))
+
+            rows = await self.batcher.compute(matching)
         return [schemas.CatalogueItem(data.items.ids([row])[0], data.title(row), variant.features(row)) for row in rows]
 
     def refresh_metrics(self) -> None:
@@ -360,10 +388,12 @@ class Service:
         """Store what is waiting, and release the state and the logs; one that fails does not keep the others open."""
         with ExitStack() as parts:  # closed in reverse order
             parts.callback(self.state.close)
+            parts.callback(self._check_state)
             parts.callback(self.log.close)
             if self.impressions is not None:
                 parts.callback(self.impressions.close)
             parts.callback(self.events.close)
+            parts.callback(self.feed.close)
 
 
 def _clock(settings: Settings, variant: Variant, wall: Callable[[], float]) -> Clock:

@@ -18,7 +18,7 @@ import polars as pl
 from numpy.random import Generator
 
 from pasand.data.dataset import Dataset
-from pasand.data.features import TIME_UNKNOWN, Feature
+from pasand.data.features import Feature
 from pasand.data.vocabulary import Vocabulary
 from pasand.progress import track
 from pasand.simulation import population
@@ -84,8 +84,7 @@ class World:
     def aligned(self, data: Dataset) -> tuple[Rows, Rows]:
         """Return the row in this world of each user, (U,), and of each item, (N,), of a dataset of its events.
 
-        A log that was written and read has no users and items without events, so its rows may differ. -1: not in this
-        world.
+        A log that was written and read has no users without events, so its rows may differ. -1: not in this world.
         """
         people, films = Vocabulary(self.viewers.ids), Vocabulary(self.films.ids)
         return people.rows(data.users.series), films.rows(data.items.series)
@@ -278,7 +277,7 @@ class World:
         }
 
     def item_features(self) -> dict[str, Feature]:
-        """Return the observable features of the films; `available_from` is unknown for films that arrive later."""
+        """Return the observable features of the films; `available_from` may be after the end of the log."""
         films = self.films
         day = np.ceil(films.arrives).astype(np.int64)
         return {
@@ -288,9 +287,7 @@ class World:
             "language": Feature(kind="categorical", values=films.language, names=self.languages),
             "genres": Feature(kind="bag", values=films.genres, names=self.genres),
             "cast": Feature(kind="bag", values=films.cast, names=self.stars),
-            "available_from": Feature(
-                kind="time", values=np.where(day < self.days, START + day * DAY, TIME_UNKNOWN).astype(np.int64)
-            ),
+            "available_from": Feature(kind="time", values=(START + day * DAY).astype(np.int64)),
         }
 
     def dataset(self, *, impressions: bool = True, max_impressions: int = MAX_IMPRESSIONS) -> Dataset:

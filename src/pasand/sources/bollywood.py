@@ -1,4 +1,10 @@
-"""Source `bollywood`: events and impressions of the simulated world (`pasand.simulation.world`) with known truth."""
+"""Source `bollywood`: events and impressions of the simulated world (`pasand.simulation.world`) with known truth.
+
+Trends decide much there: a viewer watches a film once, a hundred films are soon known, new ones arrive, and exposure
+follows the clicks of the last weeks. A counter of the last seven days that follows the log has nearly twice the NDCG@10
+of such models as EASE, which know items by their training events (`python -m benchmarks following`). On ml-100k the two
+are equal.
+"""
 
 from __future__ import annotations
 

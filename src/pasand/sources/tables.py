@@ -1,7 +1,7 @@
 """Tables in CSV, TSV, Parquet or JSON, plain or compressed: one file, or a folder of files of the same format.
 
 Compressed files are gzip, bzip2, xz and zip. A folder may also hold `users.*` and `items.*`, tables of features whose
-id is in column "id" or the first column.
+id is in column "id" or the first column; `.user` and `.item` beside an `.inter` are read, too.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pasand.data.encoding.text_files import broken_row_error, check_lines
 from pasand.data.encoding.unpacking import inner_name, uncompressed
 from pasand.data.log import BATCH, Log, Options
 from pasand.errors import InputError
+from pasand.sources import atomic_files
 from pasand.sources.python_rows import json_frames
 from pasand.sources.text_layout import layout, mended_quotes
 
@@ -39,9 +40,6 @@ FORMATS = {
     ".ndjson": "lines",
 }
 """Formats by file extension; `.inter` is that of RecBole's atomic files."""
-
-ATOMIC = re.compile(r"(.+):(token|token_seq|float|float_seq)")
-"""Column names of atomic files, with the type of the column."""
 
 MAX_FILES = 10_000
 """Largest number of tables in a folder."""
@@ -112,6 +110,7 @@ def read(location: str, options: Options) -> Log:
             for file in [file for file in paths if file.name.split(".")[0].lower() == kind]:
                 paths.remove(file)
                 features[kind] = feature_table(file, options)
+    features = {**atomic_files.features_beside(paths), **features}
     tables = open_tables(path, paths, options)
     first = tables[0]
     column_roles = infer_roles(first.sample, options, str(path), has_header=first.has_header)
@@ -212,7 +211,7 @@ def _open(path: Path, options: Options, constants: Mapping[str, str] | None = No
     try:
         frame = pl.scan_csv(mended, separator=delimiter, has_header=has_header, infer_schema=False, glob=False)
         names = frame.collect_schema().names()
-        atomic = {name: found[1] for name in names if (found := ATOMIC.fullmatch(name))}
+        atomic = {name: found[1] for name in names if (found := atomic_files.COLUMN.fullmatch(name))}
         frame = (frame.rename(atomic) if len(atomic) == len(names) else frame).with_columns(added)
         sample = frame.head(SAMPLE).collect().filter(~pl.all_horizontal(pl.exclude(list(constants)).is_null()))
     except polars.exceptions.PolarsError as error:

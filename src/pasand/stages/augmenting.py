@@ -12,6 +12,7 @@ from pasand.contracts import AddsItems, EmbedsItems, Model
 from pasand.data.dataset import Dataset
 from pasand.data.features import Feature, Features
 from pasand.errors import InputError
+from pasand.layouts import Entry, check
 from pasand.types import Arrays, Queries, Rows, Scores, Vectors
 
 
@@ -73,7 +74,8 @@ class Augmented:
         return dict(self._learnt)
 
     def load_state(self, arrays: Arrays) -> None:
-        """Restore what `state` returned."""
+        """Restore what `state` returned; raises ValueError for arrays that it cannot have returned."""
+        check(arrays, {"n_items": Entry("int64", "1", lowest=0)})
         self._learnt = dict(arrays)
 
     def _vectors(self, rows: Rows) -> Vectors:

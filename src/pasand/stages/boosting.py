@@ -20,6 +20,8 @@ from scipy import sparse
 from pasand.contracts import Model
 from pasand.data.dataset import Dataset
 from pasand.errors import InputError
+from pasand.following import following
+from pasand.layouts import Entry, check
 from pasand.progress import step
 from pasand.stages import decision_trees
 from pasand.stages.holdout import Holdout, holdout
@@ -40,7 +42,8 @@ class Boosted:
     """Scores items by decision trees over the scores of base models (stacking).
 
     The trees learn from the latest events, as scored by copies of the base models that are fitted to the earlier events
-    only. Afterwards they read the scores of the given models, fitted to all events. The features of an item are each
+    only and, where they can, follow the log to each event (`pasand.following`). Afterwards they read the scores of the
+    given models, fitted to all events. The features of an item are each
     model's score, and the number of standard deviations by which it exceeds the same query's scores of `ANCHORS` items
     drawn once, which makes the scores of different users comparable. A score that a model cannot give is a missing
     value.
@@ -94,14 +97,15 @@ class Boosted:
             cause = "too few events to hold out the latest for training a second stage"
             raise InputError(data.name, cause=cause, cure="use the models without boosting")
         seed = int(rng.integers(2**31))
-        items = np.arange(data.n_items, dtype=np.int32)
-        anchors = np.sort(rng.choice(items, min(ANCHORS, data.n_items), replace=False))
+        items = np.flatnonzero(data.known_items).astype(np.int32)
+        anchors = np.sort(rng.choice(items, min(ANCHORS, len(items)), replace=False))
         self._learnt = {"anchors": anchors, "items": np.array([data.n_items])}
         copies = []
         for number, model in enumerate(self.models):
             logger.info("boosted: fitting %s to the earlier events", type(model).__name__)
             copies.append(copy.deepcopy(model).fit(held_out.train, rng=np.random.default_rng([seed, number])))
-        features, label, sizes, users = self._examples(held_out, copies, rated, rng)
+        with following(copies, data):
+            features, label, sizes, users = self._examples(held_out, copies, rated, rng)
         if not len(features):
             raise InputError(data.name, cause="no model retrieves any of the held-out items", cure="use other models")
         if rated:
@@ -115,7 +119,7 @@ class Boosted:
         """Return features (n, F) and labels (n,) of examples, and number of examples and user of each query (q,)."""
         features, labels, sizes, users = [], [], [], []
         data, done = held_out.data, 0
-        positives = sparse.csr_matrix(data.matrix())
+        positives, known = sparse.csr_matrix(data.matrix()), np.flatnonzero(data.known_items).astype(np.int32)
         for which, queries in held_out.batches(BATCH):
             target = held_out.item[which]
             if rated:
@@ -123,7 +127,7 @@ class Boosted:
                 items = target[:, None]
                 label = data.value[held_out.event[which]][:, None]
             else:
-                items = self._candidates(queries, models, rng)
+                items = self._candidates(queries, models, known, rng)
                 rows = np.maximum(items, 0)
                 positive = np.asarray(positives[queries.users].toarray()[np.arange(len(rows))[:, None], rows] > 0)
                 items = np.where(positive & (items != target[:, None]), np.int32(-1), items)  # positive at another time
@@ -139,13 +143,14 @@ class Boosted:
             step("boosted: scoring with the base models", done, len(held_out))
         return np.concatenate(features), np.concatenate(labels), np.concatenate(sizes), np.concatenate(users)
 
-    def _candidates(self, queries: Queries, models: Sequence[Model], rng: Generator) -> Rows:
-        """Return unseen items that models retrieve and items drawn at random, each once, padded with -1; (B, K)."""
+    def _candidates(self, queries: Queries, models: Sequence[Model], known: Rows, rng: Generator) -> Rows:
+        """Return unseen known items that models retrieve or that are random, each once, padded with -1; (B, K)."""
         n_items = int(self._learnt["items"][0])
-        parts = [rng.integers(0, n_items, (len(queries), self.negatives)).astype(np.int32)]
+        parts = [known[rng.integers(0, len(known), (len(queries), self.negatives))]]
         b, h = np.nonzero(queries.history >= 0)
         for model in models:
-            scores = model.score(queries, None).copy()
+            scores = np.full((len(queries), n_items), -np.inf, np.float32)
+            scores[:, known] = model.score(queries, None)[:, known]
             scores[b, queries.history[b, h]] = -np.inf
             k = min(self.n_candidates, scores.shape[1])
             top = np.argpartition(-scores, k - 1, axis=1)[:, :k].astype(np.int32)
@@ -213,7 +218,7 @@ class Boosted:
         if items is None:
             out = np.empty((len(queries), n_items), np.float32)
             catalogue = np.arange(n_items, dtype=np.int32)
-            for at in range(0, n_items, CHUNK):
+            for at in range(0, n_items if len(queries) else 0, CHUNK):
                 part = catalogue[at : at + CHUNK]
                 out[:, at : at + CHUNK] = self.score(queries, np.broadcast_to(part, (len(queries), len(part))))
             return out
@@ -267,8 +272,9 @@ class Boosted:
 
     def load_state(self, arrays: Arrays) -> None:
         """Restore what `state` returned; raises ValueError for trees that it cannot have returned."""
-        if "first" in arrays:
-            decision_trees.check(arrays, 1 + 2 * len(self.models))
+        check(arrays, {"items": Entry("int64", "1", lowest=0), "scale": Entry("float64", "3", optional=True)})
+        check(arrays, {"anchors": Entry("int32", "A", lowest=0, below=int(arrays["items"][0]))})
+        decision_trees.check(arrays, 1 + 2 * len(self.models))
         self._learnt = dict(arrays)
 
 

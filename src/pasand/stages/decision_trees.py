@@ -68,8 +68,10 @@ def check(trees: Mapping[str, Array], n_features: int) -> None:
     n = len(trees["feature"])
     mapped.check("feature", trees["feature"], np.int32, (n,), lowest=-1, below=n_features)
     mapped.check("threshold", trees["threshold"], np.float64, (n,))
+    if np.isnan(trees["threshold"]).any():
+        raise ValueError("threshold must be numbers, and one is nan")
     mapped.check("missing_left", trees["missing_left"], np.bool_, (n,))
-    mapped.check("count", trees["count"], np.int64, (n,), lowest=0)
+    mapped.check("count", trees["count"], np.int64, (n,), lowest=1)
     mapped.check_offsets("first", trees["first"], n)
     first = trees["first"]
     if not len(first) or first[0] != 0 or (np.diff(first) <= 0).any():

@@ -11,6 +11,7 @@ from numpy.random import Generator
 
 from pasand.data.dataset import Dataset
 from pasand.errors import InputError
+from pasand.layouts import Entry, check
 from pasand.stages.retrieval import excluding
 from pasand.types import Arrays, Queries, Rows
 
@@ -47,7 +48,8 @@ class Deny:
         return {"rows": self._rows}
 
     def load_state(self, arrays: Arrays) -> None:
-        """Restore what `state` returned."""
+        """Restore what `state` returned; raises ValueError for arrays that it cannot have returned."""
+        check(arrays, {"rows": Entry("int32", "*", lowest=0)})
         self._rows = arrays["rows"]
 
 
@@ -79,7 +81,8 @@ class Allow:
         return {"allowed": self._allowed}
 
     def load_state(self, arrays: Arrays) -> None:
-        """Restore what `state` returned."""
+        """Restore what `state` returned; raises ValueError for arrays that it cannot have returned."""
+        check(arrays, {"allowed": Entry("bool", "N")})
         self._allowed = arrays["allowed"]
 
 

@@ -81,6 +81,11 @@ class FromIndex:
         self.index.add(rows[known], vectors[known])
         self.index.remove(rows[~known])
 
+    @property
+    def n_rows(self) -> int:
+        """One more than the last row that the index finds; 0 for an index that does not know it."""
+        return int(getattr(self.index, "n_rows", 0))
+
     def save(self, path: Path) -> None:
         """Write the index to one file."""
         self.index.save(path)

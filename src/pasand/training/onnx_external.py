@@ -22,6 +22,8 @@ PARTS = {
 NAME, EXTERNAL_DATA, DATA_LOCATION = 8, 13, 14
 """Fields of a tensor: its name, where external data are, and whether they are external."""
 MAX_DEPTH = 100
+INITIALISER = 2
+"""Depth of a tensor of the graph of the model."""
 VARINT, EIGHT_BYTES, BYTES, FOUR_BYTES = 0, 1, 2, 5
 """Kinds of values in the wire format of protobuf."""
 
@@ -29,7 +31,8 @@ VARINT, EIGHT_BYTES, BYTES, FOUR_BYTES = 0, 1, 2, 5
 def external_tensors(model: bytes) -> set[str]:
     """Return the names of the tensors whose data are not in the graph, wherever they are in it.
 
-    Raises ValueError if the bytes are not in the format of protobuf.
+    Inside inner graphs and functions, where the caller can replace none, a name is followed by " (inner)". Raises
+    ValueError if the bytes are not in the format of protobuf.
     """
     return set(_external(memoryview(model), "model", 0))
 
@@ -44,7 +47,7 @@ def _external(message: memoryview, kind: str, depth: int) -> Iterator[str]:
                 name = str(value, "utf-8")
             external |= field == EXTERNAL_DATA or (field == DATA_LOCATION and value != 0)
         if external:
-            yield name
+            yield name if depth == INITIALISER else f"{name} (inner)"
         return
     for field, value in _fields(message):
         part = PARTS[kind].get(field)

@@ -22,6 +22,7 @@ from pasand.evaluation.report.html import (
     PopularityShares,
     Report,
     Timeline,
+    Verdict,
     best_epochs,
     render,
     write,
@@ -34,6 +35,8 @@ START = 1_735_689_600.0
 def full() -> Report:
     """Return a report with all parts, and with odd values."""
     names = ["ease", "popularity", "<script>alert(1)</script>"]
+    better = Verdict(verdict="better", p="p < 0.001", difference="+0.1000", interval="[+0.0800, +0.1200]")
+    worse = Verdict(verdict="worse", p="p = 0.01", difference="-0.1000", interval="[-0.1200, -0.0800]")
     entries = [
         LeaderboardRow(
             name=name,
@@ -45,7 +48,8 @@ def full() -> Report:
             fit_seconds=0.01 * 10**i,
             evaluate_seconds=0.03,
             peak_memory_mb=1200.0 * i,
-            beats_popularity=[True, None, False][i],
+            spreads={"ndcg@10": "± 0.0100"} if i else {},
+            against_popularity=[better, None, worse][i],
         )
         for i, name in enumerate(names)
     ]
@@ -126,8 +130,13 @@ def test_the_best_of_each_column_is_marked() -> None:
     assert cells == ["0.3000", "0.7000", "0.9000"]
 
 
-def test_a_model_that_does_not_beat_popularity_is_marked() -> None:
-    assert render(full()).count('class="bad"') == 1
+def test_verdicts_are_shown_with_difference_and_p() -> None:
+    page = render(full())
+    assert page.count('class="bad">worse</span><small>-0.1000, p = 0.01</small><small>[-0.1200, -0.0800]</small>') == 1
+    assert page.count("<span>better</span><small>+0.1000, p &lt; 0.001</small><small>[+0.0800, +0.1200]</small>") == 1
+    assert page.count('<span class="soft">baseline</span>') == 1
+    assert page.count("<small>± 0.0100</small>") == 2
+    assert "± is the standard deviation over training seeds" in page
 
 
 def test_empty_parts_are_left_out() -> None:
@@ -173,6 +182,13 @@ def test_best_epochs_are_listed_best_curve_first() -> None:
     )
     assert [(curve.name, best, epoch) for _, curve, best, epoch in best_epochs(part)[:2]] == [("b", 1, 1), ("a", 2, 2)]
     assert best_epochs(part)[2][1].name == "c"
+
+
+def test_an_axis_of_shares_stays_in_their_range() -> None:
+    assert charts.axis_range([(0.96, 0.92, 1.0)]) == pytest.approx((0.9152, 1.0))
+    assert charts.axis_range([(0.0, 0.0, 0.0)]) == (0.0, 1.0)
+    assert charts.axis_range([(1.0, 1.0, 1.0)]) == pytest.approx((0.94, 1.0))
+    assert charts.axis_range([(0.9, 0.8, 1.2)])[1] > 1.2
 
 
 def test_names_at_line_ends_keep_their_distance() -> None:

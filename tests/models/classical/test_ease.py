@@ -89,3 +89,33 @@ def test_blocks_give_the_weights_of_the_direct_inverse(l2: float, monkeypatch: p
     by_blocks = EASE(l2=l2).fit(data, rng=RNG).state()["weights"]
     np.testing.assert_allclose(by_blocks, direct, rtol=2e-3, atol=1e-5)
     assert by_blocks.flags.c_contiguous
+
+
+def test_items_without_a_positive_cost_nothing_and_score_0() -> None:
+    rows = np.array([1, 2, 4, 5, 6, 8, 9, 11])
+    small, large = dataset(USER, ITEM, n_users=30), dataset(USER, rows[ITEM].astype(np.int32), n_users=30, n_items=13)
+    few, many = EASE(l2=2.0).fit(small, rng=RNG), EASE(l2=2.0).fit(large, rng=RNG)
+    users = np.unique(USER)
+    expected = np.zeros((len(users), 13), np.float32)
+    expected[:, rows] = few.score(small.queries(users, k=1), None)
+    queries = large.queries(users, k=1)
+    assert np.array_equal(many.score(queries, None), expected)
+    items = np.broadcast_to(np.array([4, 0, -1, 12, 13, 1], np.int32), (len(users), 6))
+    cells = many.score(queries, items)
+    assert np.isneginf(cells[:, [2, 4]]).all()
+    np.testing.assert_allclose(cells[:, [0, 1, 3, 5]], expected[:, [4, 0, 12, 1]], rtol=1e-5)
+    reasons = many.reasons(queries, np.array([[4, 0]] * len(users), np.int32))
+    of_few = few.reasons(small.queries(users, k=1), np.array([[2]] * len(users), np.int32))
+    for (why, nothing), (same,) in zip(reasons, of_few, strict=True):
+        assert nothing == []
+        assert [(r.item, r.weight) for r in why] == [(rows[r.item], r.weight) for r in same]
+    assert many.memory_needed(large) == few.memory_needed(small)
+    state = many.state()
+    assert state["weights"].shape == (8, 8)
+    older = EASE(l2=2.0)
+    weights = np.zeros((13, 13), np.float32)
+    weights[np.ix_(rows, rows)] = state["weights"]
+    older.load_state({**state, "weights": weights})
+    assert np.array_equal(older.score(queries, None), expected)
+    with pytest.raises(ValueError, match="weights must be of the 8 known items, and are of 7"):
+        older.load_state({**state, "weights": state["weights"][:7, :7].copy()})

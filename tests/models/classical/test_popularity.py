@@ -12,7 +12,8 @@ from pasand.data.dataset import Dataset
 from pasand.data.features import Feature
 from pasand.data.vocabulary import Vocabulary
 from pasand.errors import InputError
-from pasand.models.classical.popularity import DAY, Popularity
+from pasand.models.classical.followed_counts import DAY
+from pasand.models.classical.popularity import Popularity
 
 RNG = np.random.default_rng(0)
 

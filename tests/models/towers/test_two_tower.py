@@ -115,7 +115,7 @@ def test_inputs_unknown_at_training_change_nothing() -> None:
 def test_an_item_without_positives_and_features_has_no_vector() -> None:
     data = genres()
     bare = dict(data.item_features)
-    blank = bare["genres"].values.copy()
+    blank = bare["genres"].take(np.arange(data.n_items, dtype=np.int32))
     blank[FRESH[0]] = -1
     years = bare["year"].values.copy()
     years[FRESH[0]] = np.nan
@@ -136,10 +136,10 @@ def test_items_added_later_are_known_by_their_features() -> None:
     tower = model(id_dropout=0.3, item_features=("genres",))
     tower.fit(replace(data, items=Vocabulary(data.items.ids(OLD)), item_features=first), rng=np.random.default_rng(0))
     before = tower.embed_items(OLD)
-    genre = data.item_features["genres"].values[FRESH]
-    tower.add_items(
-        {"genres": replace(data.item_features["genres"], values=np.pad(genre, ((0, 0), (0, 2)), constant_values=-1))}
-    )
+    genre = data.item_features["genres"].take(FRESH)
+    wider = np.concatenate([genre, np.full_like(genre, 99), genre], axis=1)
+    tower.add_items({"genres": replace(data.item_features["genres"], values=wider)})
+    assert tower.state()["item.genres"].shape == (len(OLD) + NEW, 1)
     np.testing.assert_array_equal(tower.embed_items(OLD), before)
     for taste in range(GENRES):
         assert (genre_of(top(tower, query_of([taste, taste + GENRES]), FRESH, NEW // GENRES)) == taste).all()

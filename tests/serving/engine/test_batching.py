@@ -132,3 +132,56 @@ def test_too_many_waiting_requests_are_refused(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(batching, "MAX_WAITING", 3)
     with pytest.raises(RequestError, match="waiting"):
         asyncio.run(Batcher(Counting()).recommend([RecommendRequest() for _ in range(4)]))
+
+
+def test_calls_that_want_too_many_items_together_are_refused_and_single_requests_are_not() -> None:
+    batcher = Batcher(Counting())
+    half = [RecommendRequest(k=1000)] * (batching.MAX_ITEMS // 2000)
+
+    async def go() -> list[list[RecommendResponse] | BaseException]:
+        single = [batcher.recommend([RecommendRequest(k=1000)]) for _ in range(20)]
+        calls = [batcher.recommend(half) for _ in range(3)]
+        return await asyncio.gather(*calls, *single, return_exceptions=True)
+
+    found = asyncio.run(go())
+    (refused,) = [one for one in found if isinstance(one, BaseException)]
+    assert isinstance(refused, RequestError)
+    assert (refused.status, refused.code) == (503, "overloaded")
+    assert len(asyncio.run(batcher.recommend(half))) == len(half)
+
+
+def test_single_calls_take_turns_with_batches() -> None:
+    batcher, order = Batcher(Counting()), list[str]()
+
+    async def recommend() -> None:
+        await batcher.recommend([RecommendRequest(user_id="one")])
+        order.append("recommended")
+
+    async def go() -> None:
+        calls = [batcher.compute(lambda n=n: order.append(str(n))) for n in range(20)]  # type: ignore[misc]
+        await asyncio.gather(*calls, recommend())
+
+    asyncio.run(go())
+    assert [one for one in order if one != "recommended"] == [str(n) for n in range(20)]
+    assert order.index("recommended") < 4
+
+
+def test_a_single_call_whose_turn_comes_too_late_is_not_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    batcher, now, computed = Batcher(Counting()), [0.0], list[int]()
+    monkeypatch.setattr(batching, "perf_counter", lambda: now[0])
+
+    def slow(number: int) -> int:
+        now[0] += 2
+        computed.append(number)
+        if number == 1:
+            raise ZeroDivisionError
+        return number
+
+    async def go() -> list[int | BaseException]:
+        calls = [batcher.compute(lambda n=n: slow(n)) for n in range(5)]  # type: ignore[misc]
+        return await asyncio.gather(*calls, return_exceptions=True)
+
+    found = asyncio.run(go())
+    assert computed == [0, 1, 2]
+    assert (found[0], found[2]) == (0, 2)
+    assert [type(one) for one in found[1:2] + found[3:]] == [ZeroDivisionError, RequestError, RequestError]

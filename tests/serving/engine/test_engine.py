@@ -16,14 +16,16 @@ NOW = 2_000_000_000
 
 
 class Breakable:
-    """A state that can become unavailable."""
+    """A state that can become unavailable, and that keeps the names of the methods called."""
 
     def __init__(self, path: Path) -> None:
         self._state, self.unavailable = connect(str(path)), False
+        self.called: list[str] = []
 
     def __getattr__(self, name: str) -> Callable[..., object]:
         if self.unavailable:
             raise StateUnavailable("unplugged")
+        self.called.append(name)
         method: Callable[..., object] = getattr(self._state, name)
         return method
 
@@ -109,6 +111,32 @@ def test_without_the_state_the_cached_events_are_used(engine: Engine) -> None:
     (again,) = engine.recommend([RecommendRequest(user_id="new")])
     assert isinstance(again, RecommendResponse)
     assert not again.degraded
+
+
+def test_the_state_is_read_once_for_a_batch(engine: Engine) -> None:
+    requests = [RecommendRequest(user_id=f"user {n:05}", k=k) for n in range(1, 9) for k in (1, 2, 5)]
+    requests += [RecommendRequest(user_id="new", filters={"language": "Tamil"}), RecommendRequest(k=3)]
+    engine.recommend(requests)
+    assert engine.state.called.count("recent_events") == 1  # type: ignore[attr-defined]
+
+
+def test_events_that_cannot_be_read_affect_their_own_request_only(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = items(engine, RecommendRequest(user_id="user 00003"))
+    read = engine.state.recent_events
+
+    def fail(users: Sequence[str], *more: int) -> object:
+        if "damaged" in users:
+            raise ValueError("not an event")
+        return read(users, *more)
+
+    monkeypatch.setattr(engine.state, "recent_events", fail, raising=False)
+    requests = [RecommendRequest(user_id=user, k=k) for user in ("user 00003", "damaged", "new") for k in (10, 3)]
+    results = engine.recommend(requests)
+    assert [type(one) for one in results] == [RecommendResponse] * 2 + [ValueError] * 2 + [RecommendResponse] * 2
+    assert isinstance(results[0], RecommendResponse)
+    assert [one.item_id for one in results[0].items] == expected
 
 
 def test_an_invalid_request_does_not_affect_its_batch(engine: Engine) -> None:

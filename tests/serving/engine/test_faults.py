@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -15,15 +16,17 @@ from pasand import bundle, default_recipe, recipe
 from pasand.data.dataset import Dataset
 from pasand.data.features import Feature
 from pasand.errors import InputError
+from pasand.serving.engine.about import about
 from pasand.serving.engine.bundle_check import check_bundle
 from pasand.serving.engine.engine import Engine
-from pasand.serving.engine.home import home
+from pasand.serving.engine.home import explained, home, view
 from pasand.serving.engine.padding import groups_by_size
 from pasand.serving.engine.scale import Scale
 from pasand.serving.engine.variant import Variant
 from pasand.serving.forgotten import ForgottenUsers
 from pasand.serving.refresh.training_data import gather
 from pasand.serving.schemas import Between, HistoryItem, HomeRequest, RecommendRequest, RecommendResponse, RequestError
+from pasand.serving.service import Service, Settings
 from pasand.serving.states import open_state
 from pasand.serving.states.contract import Event
 from tests.logs import log
@@ -169,6 +172,29 @@ def test_forgotten_users_hold_without_the_state(started: Callable[..., Engine], 
     file.write_text("what is this")
     with pytest.raises(InputError, match="restore it from a backup"):
         ForgottenUsers(file)
+
+
+def test_a_deleted_user_is_unknown_everywhere_in_another_worker(folder: Path, tmp_path: Path) -> None:
+    settings = Settings(variants=[("main", str(folder), 1.0)], folder=str(tmp_path / "state"), impressions=False)
+    first, second = Service(settings), Service(settings)
+    try:
+        user = str(about(second)["examples"][0])
+        seen = first.engine.variants[0].bundle.data
+        item_id = seen.items.ids(seen.item[seen.user == seen.users.rows([user])[0]][:1])[0]
+        post(first.engine, user, ["i001"])
+        request = RecommendRequest(user_id=user)
+        assert home(second.engine, HomeRequest(user_id=user)).known
+        assert asyncio.run(first.forget(user)).found
+        assert user not in about(second)["examples"]
+        assert not home(second.engine, HomeRequest(user_id=user)).known
+        shown = view(second.engine, user)
+        assert (shown["known"], shown["history"]) == (False, [])
+        explanation = explained(second.engine, request, item_id)
+        assert explanation == {**explained(second.engine, RecommendRequest(user_id="nobody"), item_id), "user_id": user}
+        assert not second.engine.responses([request])[0].known
+    finally:
+        first.close()
+        second.close()
 
 
 # a batch

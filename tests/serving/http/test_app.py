@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import select
+import socket
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
@@ -15,6 +18,7 @@ import pytest
 from pasand import bundle, recipe
 from pasand.sources import load
 from tests.serving.conftest import Served, serving
+from tests.serving.http.test_connections import until
 from tests.serving.recipes import INDEXED
 
 JSON = {"content-type": "application/json"}
@@ -132,6 +136,11 @@ def test_an_item_is_added_changed_and_removed(server: Served) -> None:
     server.request("PUT", "/v1/items/PK", json={})
     assert "PK" in ids(server.request("POST", "/v1/recommend", json={"k": 1000}))
     server.request("PUT", "/v1/items/other", 422, json={"features": {"shoe size": 3}})
+    many = {"genres": [f"unknown {n}" for n in range(1000)]}
+    refused = server.request("PUT", "/v1/items/other", 422, json={"features": many})["error"]
+    assert (refused["field"], "256 at most" in refused["message"]) == ("features.genres", True)
+    server.request("PUT", "/v1/items/other", 422, json={"features": {"language": "x" * 300}})
+    server.request("GET", "/v1/items/other", 404)
 
 
 def test_a_user_is_forgotten(server: Served) -> None:
@@ -171,7 +180,7 @@ def test_explain_similar_and_home(shared: Served) -> None:
         (b'{"usr": "x"}', 422, None),
         (b'{"user": "x"}', 422, None),
         (b'{"user_id": ""}', 422, "user_id"),
-        (b'{"user_id": "' + b"x" * 300 + b'"}', 422, "user_id"),
+        (b'{"user_id": "' + b"x" * 9000 + b'"}', 422, "user_id"),
         (b'{"history": [{"item_id": "PK", "when": 3}]}', 422, "history[0]"),
         (b'{"history": [{"item": "PK"}]}', 422, "history[0]"),
         (b'{"features": {"shoe size": 43}}', 422, "features.shoe size"),
@@ -216,7 +225,7 @@ def test_renamed_fields_are_refused_with_their_new_names(shared: Served) -> None
         ("GET", "/static/..%2f..%2fbundle.py", 404),
         ("GET", "/v1/items/nothing", 404),
         ("GET", "/v1/items/nothing/similar", 404),
-        ("GET", "/v1/items/" + "x" * 300, 422),
+        ("GET", "/v1/items/" + "x" * 300, 404),
         ("GET", "/v1/users/x/recommendations?k=0", 422),
         ("GET", "/v1/users/x/recommendations?k=1e3", 422),
         ("GET", "/v1/users/x/recommendations?k=5&k=6", 422),
@@ -426,3 +435,20 @@ def test_an_address_that_other_machines_reach_needs_keys(bundle_folder: Path, tm
 def test_headers_have_a_limit(shared: Served) -> None:
     response = httpx.get(f"{shared.url}/healthz", headers={"x-long": "y" * 40_000})
     assert response.status_code == 431
+
+
+def test_large_bodies_that_arrive_at_the_same_time_are_bounded(shared: Served) -> None:
+    large = b'{"user_id": "u"' + b" " * 1_900_000 + b"}"
+    head = b"POST /v1/recommend HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+    with ExitStack() as opened:
+        slow = [
+            opened.enter_context(socket.create_connection(("127.0.0.1", httpx.URL(shared.url).port or 0), 30))
+            for _ in range(18)
+        ]
+        for client in slow:
+            client.sendall(head + b"content-length: 2000000\r\n\r\n" + b" " * 1_900_000)
+        until(lambda: any(select.select([client], [], [], 0)[0] for client in slow))
+        error = shared.request("POST", "/v1/recommend", 503, content=large, headers=JSON)["error"]
+        assert error["code"] == "overloaded"
+        assert shared.request("POST", "/v1/recommend", json={"user_id": "u"})["items"]
+    until(lambda: shared.client.post("/v1/recommend", content=large, headers=JSON).status_code == 200)

@@ -103,6 +103,14 @@ def drained(client: socket.socket) -> bytes:
     return received
 
 
+def received_until(client: socket.socket, end: bytes) -> bytes:
+    """Return what a client receives up to the first `end`."""
+    received = b""
+    while not received.endswith(end):
+        received += client.recv(1_000_000) or pytest.fail("the connection was closed")
+    return received
+
+
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten the times after which connections are closed."""
@@ -222,6 +230,21 @@ def test_a_reader_that_stalls_is_cut_off_and_a_slow_one_is_not() -> None:
         assert received.endswith(END)
         until(lambda: len(server.connections) <= 1)
         assert len(drained(stalled)) < size
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_response_that_fits_the_buffers_of_the_system_is_watched_too() -> None:
+    with listening(Application(b"x" * 100_000 + END)) as server, server.connect(4096) as stalled:
+        kept = server.connect()
+        kept.sendall(GET)
+        assert received_until(kept, END)
+        stalled.sendall(GET)
+        until(lambda: bool(len(server.connections) == 2))
+        until(lambda: len(server.connections) == 1)  # and not after 75 seconds, as one that is idle
+        assert len(drained(stalled)) < 100_000
+        kept.sendall(GET)
+        assert received_until(kept, END)
+        kept.close()
 
 
 def test_the_slowest_readers_are_cut_off_when_their_responses_take_too_much_memory(

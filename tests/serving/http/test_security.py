@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pasand.errors import InputError
+from pasand.serving.http import security
 from pasand.serving.http.security import GROUPS, LOCAL_KEY, MIN_LENGTH, WAYS, Keys, Rate, check_address, local_key
 from pasand.serving.schemas import RequestError
 from tests.serving.states.servers import python
@@ -68,6 +69,24 @@ def test_keys_that_others_can_read_are_refused_with_a_cure(tmp_path: Path, mode:
         Keys.of_file(file)
     subprocess.run(shlex.split(str(error.value).partition("Cure: ")[2].rstrip(".")), check=True)
     assert Keys.of_file(file).scope == {ADMIN: "admin"}
+
+
+def test_secrets_of_containers_may_be_readable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "secrets").mkdir()
+    mounted, link = tmp_path / "secrets" / "keys", tmp_path / "keys"
+    mounted.write_text(f"admin {ADMIN}\n")
+    link.symlink_to(mounted)
+    mounted.chmod(0o444)
+    for path in (mounted, link):
+        with pytest.raises(InputError, match="may be readable, in /run/secrets"):
+            Keys.of_file(path)
+    monkeypatch.setattr(security, "SECRETS", tmp_path / "secrets")
+    for path in (mounted, link):
+        assert Keys.of_file(path).scope == {ADMIN: "admin"}
+    for mode in (0o464, 0o446, 0o666):
+        mounted.chmod(mode)
+        with pytest.raises(InputError, match="chmod 600"):
+            Keys.of_file(mounted)
 
 
 def test_a_caller_may_burst_and_then_waits() -> None:

@@ -174,6 +174,8 @@ class TimeFormat:
             return TimeFormat(unit=next((unit for unit, limit in LIMITS.items() if magnitude < limit), "nanoseconds"))
         if cells.dtype != pl.String or not len(present):
             return None
+        if 2 * int(present.str.contains(r"^\s*[+-]?\d").sum()) <= len(present):
+            return None  # every format begins with a year; a million titles need not be parsed to see that
         counts = {pattern: len(_parsed(present, pattern).drop_nulls()) for pattern in FORMATS}
         best = max(counts, key=lambda pattern: counts[pattern])
         parsed = len(TimeFormat(pattern=best).parse(present).drop_nulls())

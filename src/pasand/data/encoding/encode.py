@@ -10,7 +10,7 @@ from pasand.data.dataset import Dataset
 from pasand.data.encoding.batch_encoder import FLOAT32_MAX, Batch, BatchEncoder
 from pasand.data.encoding.cells import SECOND, as_numbers, as_values, is_missing
 from pasand.data.encoding.dropped_rows import ReadSummary
-from pasand.data.encoding.feature_kinds import features_of
+from pasand.data.encoding.feature_kinds import described_ids, features_of
 from pasand.data.encoding.impressions import ImpressionEncoder
 from pasand.data.encoding.positives import positive_threshold
 from pasand.data.features import Kind
@@ -60,8 +60,11 @@ class EventEncoder(BatchEncoder):
         extra = [name for name in self.parts if name not in ("user", "item", "time", "value")]
         return columns | {name: as_numbers(frame[name]) for name in extra}
 
-    def rows(self, name: str, other: Rows | None) -> tuple[Vocabulary, Rows, Rows]:
-        """Return the vocabulary of "user" or "item", the column as rows, (E,), and other codes as rows, (n,)."""
+    def rows(self, name: str, other: Rows | None, more: pl.Series) -> tuple[Vocabulary, Rows, Rows]:
+        """Return the vocabulary of "user" or "item", the column as rows, (E,), and other codes as rows, (n,).
+
+        The vocabulary also holds `more` ids, which need no event.
+        """
         codes, other = self.take(name), np.zeros(0, np.int32) if other is None else other
         counts = np.bincount(codes)
         self.notes += self.space_notes(name, counts)
@@ -71,7 +74,12 @@ class EventEncoder(BatchEncoder):
             )
         used = np.flatnonzero(counts)
         ids = pl.Series(used, dtype=pl.UInt32).cat.to(pl.Categorical(self.ids.pop(name))).cast(pl.String)
-        vocabulary = Vocabulary(ids)
+        vocabulary = Vocabulary(pl.concat([ids, more]))
+        if len(more):
+            n_more = len(vocabulary) - len(ids)
+            self.notes += [f"{name}s in the catalogue without an event: {n_more:,}"] * bool(n_more)
+            if n_more == len(more):
+                self.notes.append(f"warning: no id of the {name}s table has an event: do both write ids the same way?")
         row_of_code = np.full(int(used.max(initial=-1)) + 1, -1, np.int32)
         row_of_code[used] = vocabulary.rows(ids)
         return vocabulary, row_of_code[codes], row_of_code[other]
@@ -98,8 +106,10 @@ def read(log: Log, options: Options) -> tuple[Dataset, ReadSummary]:
     encoder.check(complete=True)
     step("reading", summary.rows, summary.rows)
     shown = None if log.impressions is None else ImpressionEncoder(log.impressions, options, encoder.ids)
-    users, user, shown_user = encoder.rows("user", None if shown is None else shown.codes["user"])
-    items, item, shown_item = encoder.rows("item", None if shown is None else shown.codes["item"])
+    users, user, shown_user = encoder.rows("user", None if shown is None else shown.codes["user"], described_ids(None))
+    items, item, shown_item = encoder.rows(
+        "item", None if shown is None else shown.codes["item"], described_ids(log.items)
+    )
     time: Times = encoder.take("time") if encoder.timed else np.zeros(0, np.int64)
     value: Scores | None = encoder.take("value") if encoder.valued else None
     columns = {name: encoder.take(name) for name in list(encoder.parts)}
@@ -142,8 +152,8 @@ def read(log: Log, options: Options) -> tuple[Dataset, ReadSummary]:
     if shown is not None and log.impressions is not None:
         impressions = shown.finish(shown_user, shown_item, item_features)
         notes += [*log.impressions.notes, *shown.notes]
-        for name, vocabulary, rows in (("users", users, user), ("items", items, item)):
-            without = len(vocabulary) - len(np.unique(rows))
+        for name, shown_rows, rows in (("users", shown_user, user), ("items", shown_item, item)):
+            without = len(np.setdiff1d(shown_rows, rows))
             if without:
                 notes.append(f"{name} with impressions but without an event: {without:,}")
     dataset = Dataset(

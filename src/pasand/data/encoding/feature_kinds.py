@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import polars as pl
 
-from pasand.data.encoding.cells import SECOND, TimeFormat, as_ids, as_numbers, is_missing, plain
-from pasand.data.features import TIME_UNKNOWN, Feature, Kind
+from pasand.data.bags import Bags
+from pasand.data.encoding.batch_encoder import CONTROL_CHARACTERS
+from pasand.data.encoding.cells import PLAUSIBLE, SECOND, TimeFormat, as_ids, as_numbers, is_missing, plain
+from pasand.data.features import AVAILABLE_FROM, TIME_UNKNOWN, Feature, Kind
+from pasand.data.ids import MAX_LENGTH
 from pasand.data.vocabulary import Vocabulary
 from pasand.errors import InputError
 from pasand.types import Array
@@ -95,10 +98,8 @@ def _bag(cells: pl.Series) -> Feature:
     rows = rows.filter(rows["name"].is_not_null() & (rows["name"] != "")).unique(maintain_order=True)
     vocabulary = Vocabulary(rows["name"])
     row = rows["row"].to_numpy().astype(np.int64)
-    count = np.bincount(row, minlength=len(cells))
-    values = np.full((len(cells), max(1, int(count.max(initial=0)))), -1, np.int32)
-    column = np.arange(len(row)) - np.repeat(np.cumsum(count) - count, count)
-    values[row, column] = vocabulary.rows(rows["name"])
+    start = np.searchsorted(row, np.arange(len(cells) + 1)).astype(np.int64)
+    values: Any = Bags(vocabulary.rows(rows["name"]), start)
     return Feature(kind="bag", values=values, names=tuple(vocabulary.series))
 
 
@@ -132,6 +133,24 @@ def _time(cells: pl.Series) -> Feature:
     return Feature(kind="time", values=values)
 
 
+def _are_times(cells: pl.Series) -> bool:
+    """Return whether all cells that are present are times, and most of them are in the years 1990 to 2100."""
+    if not (cells.dtype.is_numeric() or cells.dtype == pl.String):
+        return False
+    present = cells.filter(~is_missing(cells))
+    time_format = TimeFormat.infer(present) if len(present) else None
+    times = None if time_format is None else time_format.parse(present)
+    return times is not None and not times.null_count() and 2 * int(times.is_between(*PLAUSIBLE).sum()) > len(times)
+
+
+def described_ids(frame: pl.DataFrame | None) -> pl.Series:
+    """Return the distinct ids that a table with a column `id` describes, without those that no id may be; (n,)."""
+    if frame is None:
+        return pl.Series([], dtype=pl.String)
+    ids = as_ids(plain(frame.select("id"))["id"], whole_numbers=True).drop_nulls().unique()
+    return ids.filter((ids.str.len_chars() <= MAX_LENGTH) & ~ids.str.contains(CONTROL_CHARACTERS))
+
+
 def features_of(
     vocabulary: Vocabulary,
     frame: pl.DataFrame | None,
@@ -163,6 +182,13 @@ def features_of(
     for cells in aligned.drop("id").get_columns():
         name = cells.name
         kind = kinds.get(f"{side}.{name}", kinds.get(name)) or infer_kind(cells)
+        if name == AVAILABLE_FROM and side == "items" and kind != "time":
+            given = name in kinds or f"{side}.{name}" in kinds
+            kind = "time" if not given and _are_times(cells) else kind
+            cure = "write it as dates or as seconds since 1970"
+            notes += [f"warning: items.{name} holds no times and is not used as the release of items: {cure}"] * (
+                kind != "time" and len(cells.drop_nulls()) > 0
+            )
         if kind not in get_args(Kind):
             raise InputError(where or side, column=name, value=kind, cause="there is no such kind", cure=_KINDS)
         features[name] = feature(cells, kind)

@@ -12,7 +12,7 @@ import numpy as np
 from pasand.data.dataset import Dataset
 from pasand.errors import InputError
 from pasand.evaluation.protocols.temporal import one_query_per_user
-from pasand.evaluation.split import Split, hidden_positives, hidden_ratings
+from pasand.evaluation.split import WHOLE_CATALOGUE, Split, hidden_positives, hidden_ratings
 from pasand.types import Offsets
 
 
@@ -56,12 +56,10 @@ class Folds:
         rated = hidden_ratings(data, hidden)
         return Split(
             name=f"folds, {kind}",
-            leakage="folds ignore time, so train holds events later than the test events",
+            leakage=f"folds ignore time, so train holds events later than the test events, and {WHOLE_CATALOGUE}",
             rules={
                 "relevant": "every liked item of the user in the fold that is in no other fold of the user",
                 "seen": "every event of the user in the other folds",
-                "warm": "users with at least one event in the other folds",
-                "cold": "users without an event in the other folds",
                 "test queries": "one per user and fold; averaged within a user, then over users",
                 "ratings": "all ratings of the fold, pooled over folds",
             },

@@ -9,6 +9,7 @@ import numpy as np
 from pasand.data.dataset import Dataset
 from pasand.errors import InputError
 from pasand.evaluation.split import (
+    WHOLE_CATALOGUE,
     Split,
     TestQueries,
     event_counts,
@@ -60,7 +61,6 @@ class LeaveLastOut:
             user=data.user[event],
             upto=upto,
             time=data.time[event],
-            activity=upto,
             start=np.arange(len(event) + 1),
             item=data.item[event],
             value=np.ones(len(event), np.float32),
@@ -68,12 +68,10 @@ class LeaveLastOut:
         return [
             Split(
                 name=f"leave-last-out, users with at least {self.min_events} events",
-                leakage="train holds events of other users that are later than the test query",
+                leakage=f"train holds events of other users that are later than the test query, and {WHOLE_CATALOGUE}",
                 rules={
                     "relevant": "the item of the user's last positive on an item that is new to the user",
                     "seen": "every event of the user before that positive; events after it are not used",
-                    "warm": "all test users have events in train",
-                    "cold": "none",
                     "test queries": "one per user",
                     "ratings": "all held-out ratings, the positive and those after it, as of just before the positive",
                 },
@@ -103,7 +101,6 @@ def _rating_queries(
         user=users,
         upto=position[first],
         time=data.time[first],
-        activity=position[first],
         start=start,
         item=item,
         value=value,

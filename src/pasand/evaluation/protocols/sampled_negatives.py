@@ -48,7 +48,6 @@ class SampledNegatives:
             user, positive = user[positive >= 0], positive[positive >= 0]
         train = data.select(~hidden)
         candidates = np.column_stack([positive, np.where(negatives == positive[:, None], -1, negatives)])
-        activity = event_counts(train)[user]
         now = int(data.time[-1]) + 1 if len(data) else 0
         target = (
             "the given positive"
@@ -59,15 +58,14 @@ class SampledNegatives:
             Split(
                 name=f"sampled-negatives, {target} among the given negatives of {self.folder.name}",
                 leakage="ranking among a few sampled items overestimates every recommender and can reverse their order "
-                "(Krichene and Rendle, KDD 2020); train holds events later than the test query",
+                "(Krichene and Rendle, KDD 2020); train holds events later than the test query, and the "
+                "given negatives may be items that were released later",
                 rules={
                     "positive": "every event, whatever its rating, as in the published tables",
                     "relevant": "the item of the held-out event"
                     if self.second_holdout
                     else "the positive of the user's line",
                     "seen": "every event of the user in train",
-                    "warm": "users with at least one event in train",
-                    "cold": "users without an event in train",
                     "test queries": "one per user of the file; ties count against the positive",
                 },
                 train=train,
@@ -75,9 +73,8 @@ class SampledNegatives:
                 test_queries=TestQueries(
                     log=train,
                     user=user,
-                    upto=activity,
+                    upto=event_counts(train)[user],
                     time=np.full(len(user), now, np.int64),
-                    activity=activity,
                     start=np.arange(len(user) + 1),
                     item=positive,
                     value=np.ones(len(user), np.float32),
@@ -126,6 +123,7 @@ def _with_items(data: Dataset, ids: list[str]) -> Dataset:
         data,
         items=items,
         item=items.rows(data.items.series.to_list())[data.item],
-        item_features={name: replace(f, values=f.take(old)) for name, f in data.item_features.items()},
+        item_features={name: f.select(old) for name, f in data.item_features.items()},
         impressions=None,
+        first_seen=None,
     )

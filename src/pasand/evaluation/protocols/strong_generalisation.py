@@ -9,7 +9,14 @@ import numpy as np
 from pasand.data.dataset import Dataset
 from pasand.errors import InputError
 from pasand.evaluation.protocols.temporal import one_query_per_user
-from pasand.evaluation.split import Split, event_counts, event_positions, hidden_positives, hidden_ratings
+from pasand.evaluation.split import (
+    WHOLE_CATALOGUE,
+    Split,
+    event_counts,
+    event_positions,
+    hidden_positives,
+    hidden_ratings,
+)
 from pasand.types import Offsets
 
 
@@ -54,14 +61,12 @@ class StrongGeneralisation:
             Split(
                 name=f"strong-generalisation, {held_out.sum()} users held out, "
                 f"{first} {100 * self.fold_in_share:g} % of their events given, seed {self.seed}",
-                leakage="train holds events of other users that are later than the test events"
-                + ("" if data.order != "none" else "; the given events are drawn at random"),
+                leakage="train holds events of other users that are later than the test events, "
+                f"and {WHOLE_CATALOGUE}" + ("" if data.order != "none" else "; the given events are drawn at random"),
                 rules={
                     "relevant": "every liked item of the user's hidden events that is not in the given ones",
                     "seen": "every given event",
-                    "warm": "all test users have given events, though none is in train",
-                    "cold": "none",
-                    "test queries": "one per held-out user",
+                    "test queries": "one per held-out user; none of them is in train",
                     "ratings": "all hidden ratings of held-out users",
                 },
                 train=data.select(~held_out[data.user], impressions=shown),

@@ -24,7 +24,13 @@ PROTOCOLS_WITHOUT_TIME = "leave-last-out (where the order is known), strong-gene
 
 @dataclass(frozen=True)
 class Temporal:
-    """Trains on all events before a point in time and tests on all events from then on."""
+    """Trains on all events before a point in time and tests on all events from then on.
+
+    The candidates of a test query are the items that were available at its time (`Dataset.available_from`): those
+    released by then, and items of unknown release that the log showed before. An item of unknown release that the log
+    never shows is a candidate from the start. Positives on items that were not available at the time of the query, such
+    as the first event of an item of unknown release, are not relevant.
+    """
 
     train_share: float = 0.8
     """Share of the events that lie before the cut; events with the same timestamp stay together, after the cut."""
@@ -56,25 +62,31 @@ class Temporal:
         shown = None if data.impressions is None else data.impressions.since(int(time))
         train, test = data.before(int(time)), data.select(slice(cut, len(data)), impressions=shown)
         live = self.histories == "live"
+        positive = np.flatnonzero((first_interactions(data) & data.is_positive)[cut:]) + cut
+        available = data.available_from[data.item[positive]] <= (data.time[positive] if live else time)
+        relevant = positive[available]
         rating_queries = None
         if data.values == "rating":
-            rating_queries = (
-                self._live_rating_queries(data, train, cut) if live else _frozen_rating_queries(data, train, cut)
-            )
+            rating_queries = self._live_rating_queries(data, cut) if live else _frozen_rating_queries(data, train, cut)
         share = f"{100 * self.train_share:g}"
         return [
             Split(
                 name=f"temporal, first {share} % of events (before {_utc(int(time))}), {self.histories} histories",
                 leakage=None,
-                rules=self._rules(),
+                rules=self._rules(len(positive) - len(relevant)),
                 train=train,
                 test=test,
-                test_queries=self._live_queries(data, train, cut) if live else _frozen_queries(data, train, cut),
+                test_queries=self._live_queries(data, relevant)
+                if live
+                else one_query_per_user(data, train, relevant, time=int(time), ratings=False),
                 rating_queries=rating_queries,
+                followed=data if live else None,
+                available_from=data.available_from,
+                n_unavailable=len(positive) - len(relevant),
             )
         ]
 
-    def _rules(self) -> dict[str, str]:
+    def _rules(self, n_unavailable: int) -> dict[str, str]:
         live = self.histories == "live"
         test_queries = (
             f"one per relevant test event, at most {self.queries_per_user} per user, evenly spaced"
@@ -83,10 +95,14 @@ class Temporal:
         )
         return {
             "relevant": ("the item of the test event" if live else "the items of all test events")
-            + ", if it is a positive and the user's first event with that item",
+            + ", if it is a positive and the user's first event with that item, on an item that was available",
+            "candidates": "items available at the time of the test query: released by then (available_from), or, if "
+            "their release is unknown, in the log before; items that the log never shows are always available",
+            "not available": f"{n_unavailable:,} positives of test events, which therefore are not relevant",
             "seen": "every event of the user before the test query" if live else "every event of the user in train",
-            "warm": "users with at least one event in train",
-            "cold": "users without an event in train" + (", even if their live history has events" if live else ""),
+            "counts": "popularity, and other counts that need no training, of all events before the test query"
+            if live
+            else "popularity of the events in train",
             "test queries": test_queries,
             "ratings": f"all; a user's history is updated at most {self.queries_per_user} times"
             if live
@@ -94,21 +110,19 @@ class Temporal:
             "averages": "within a user, then over users",
         }
 
-    def _live_queries(self, data: Dataset, train: Dataset, cut: int) -> TestQueries:
-        relevant = np.flatnonzero((first_interactions(data) & data.is_positive)[cut:]) + cut
+    def _live_queries(self, data: Dataset, relevant: Offsets) -> TestQueries:
         event = relevant[evenly_spaced(data.user[relevant], self.queries_per_user)]
         return TestQueries(
             log=data,
             user=data.user[event],
             upto=n_earlier_events(data)[event],
             time=data.time[event],
-            activity=event_counts(train)[data.user[event]],
             start=np.arange(len(event) + 1),
             item=data.item[event],
             value=np.ones(len(event), np.float32),
         )
 
-    def _live_rating_queries(self, data: Dataset, train: Dataset, cut: int) -> TestQueries:
+    def _live_rating_queries(self, data: Dataset, cut: int) -> TestQueries:
         assert data.value is not None
         event = np.flatnonzero(np.isfinite(data.value[cut:])) + cut
         is_first = evenly_spaced(data.user[event], self.queries_per_user)  # first rating of its query
@@ -122,7 +136,6 @@ class Temporal:
             user=data.user[first],
             upto=n_earlier_events(data)[first],
             time=data.time[first],
-            activity=event_counts(train)[data.user[first]],
             start=start,
             item=item,
             value=value,
@@ -135,13 +148,11 @@ def one_query_per_user(data: Dataset, train: Dataset, event: Offsets, *, time: i
     gains = np.ones(len(event), np.float32)
     values = data.value[event] if ratings and data.value is not None else gains
     start, item, value = grouped_by_query(query, data.item[event], values, len(users))
-    activity = event_counts(train)[users]
     return TestQueries(
         log=train,
         user=users,
-        upto=activity,
+        upto=event_counts(train)[users],
         time=np.full(len(users), time, np.int64),
-        activity=activity,
         start=start,
         item=item,
         value=value,
@@ -161,11 +172,6 @@ def evenly_spaced(user: Array, most: int) -> Mask:
     keep = np.empty(len(user), np.bool_)
     keep[order] = (n <= most) | (-(-position * most // n) * n < (position + 1) * most)
     return keep
-
-
-def _frozen_queries(data: Dataset, train: Dataset, cut: int) -> TestQueries:
-    event = np.flatnonzero((first_interactions(data) & data.is_positive)[cut:]) + cut
-    return one_query_per_user(data, train, event, time=int(data.time[cut]), ratings=False)
 
 
 def _frozen_rating_queries(data: Dataset, train: Dataset, cut: int) -> TestQueries:

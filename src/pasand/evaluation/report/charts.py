@@ -161,11 +161,15 @@ Span = tuple[float, float, float]
 
 
 def axis_range(spans: Sequence[Span], room: float = 0.06) -> tuple[float, float]:
-    """Return an axis range with some margin around all finite ends; it starts at 0 if that wastes little space."""
+    """Return an axis range with some margin around all finite ends; it starts at 0 if that wastes little space.
+
+    Ends in [0, 1] are those of a share, so the axis does not leave [0, 1] either.
+    """
     ends = [end for span in spans for end in span if math.isfinite(end)] or [0.0, 1.0]
     low, high = min(ends), max(ends)
     margin = (high - low) * room or abs(high) * room or 1.0
-    return (0.0 if 0 <= low <= 0.5 * high else low - margin), high + margin
+    start, end = (0.0 if 0 <= low <= 0.5 * high else low - margin), high + margin
+    return (max(start, 0.0), min(end, 1.0)) if low >= 0 and high <= 1 else (start, end)
 
 
 def whisker(span: Span, axis: tuple[float, float], style: str, title: str, reference: float | None = None) -> Markup:

@@ -7,9 +7,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from pasand.data.dataset import Dataset
-from pasand.evaluation.compare import ALL_TIME, RECENT, Comparison, Result
+from pasand.evaluation.compare import Comparison, Result
+from pasand.evaluation.environment import environment_text
+from pasand.evaluation.history_groups import GROUPS_RULE, NOT_IN_TRAIN
 from pasand.evaluation.report import html
 from pasand.evaluation.split import COLD_ITEMS_RULE, Split
+from pasand.evaluation.training_seeds import spread_text
 from pasand.evaluation.tune import LOWER_IS_BETTER, Tuning
 
 BINS = 60
@@ -17,23 +20,28 @@ BINS = 60
 
 
 def comparison_report(comparison: Comparison) -> html.Report:
-    """Return the report of a comparison: leaderboard, timeline, user groups, popularity and learning curves."""
+    """Return the report of a comparison: leaderboard, timeline, groups of queries, popularity and learning curves."""
     split, k = comparison.splits[0], comparison.ks[0]
     names = [name for name in (f"ndcg@{k}", f"recall@{k}", f"mrr@{k}", f"coverage@{k}", "rmse")]
     return html.Report(
         title=f"Comparison of recommenders on {comparison.data.name}",
-        protocol=describe_split(split),
+        protocol=f"{comparison.protocol}.",
+        leakage=describe_leakage(split),
         rules=comparison.rules,
-        data=data_facts(comparison.data) | {"seed": str(comparison.seed)},
+        data=data_facts(comparison.data)
+        | {"seeds": ", ".join(map(str, range(comparison.seed, comparison.seed + comparison.n_seeds)))},
         timeline=timeline(split),
         leaderboard=[_row(result, names) for result in comparison.results],
-        grouped_metrics=[_by_activity(comparison), *_cold_items(comparison)],
+        grouped_metrics=[_by_history(comparison), *_cold_items(comparison)],
         popularity=_popularity(comparison),
         learning_curves=_learning_curves(comparison.results),
         notes=[
-            f"“Beats popularity” compares {comparison.main_metric} with the better of the two baselines, popularity of "
-            f"all time and of the last 30 days; here this is {comparison.best_baseline}.",
-            "Intervals are 95 % bootstrap intervals over users.",
+            *(
+                f"{hybrid.name} compared with {hybrid.best_part}, the best of its parts: {hybrid.verdict}; "
+                f"{comparison.main_metric} {hybrid.comparison.difference_text}, {hybrid.comparison.p_text}."
+                for hybrid in comparison.hybrids
+            ),
+            f"Made with {environment_text()}.",
             *([] if comparison.complete else ["The comparison was stopped before its end."]),
             *(f"{name} failed: {cause}" for name, cause in comparison.failed.items()),
         ],
@@ -66,15 +74,18 @@ def tuning_report(tuning: Tuning) -> html.Report:
         notes.append(f"The test of the best configuration failed: {tuning.test_failure}")
     if tuning.test is not None:
         test = tuning.test.evaluation
-        for name, part in (("all users", test.overall), ("warm users", test.warm), ("cold users", test.cold)):
+        for name, part in (("all users", test.overall), *((group.name, group.metrics) for group in test.groups)):
             value = part.get(tuning.metric)
             if value is not None and not np.isnan(value.mean):
                 notes.append(f"Test, {name}: {tuning.metric} {value}.")
+    notes.append(f"Made with {environment_text()}.")
     return html.Report(
         title=f"Tuning of {tuning.model} on {tuning.data.name}",
-        protocol=describe_split(outer),
-        rules=outer.rules,
-        data=data_facts(tuning.data) | {"best configuration": _settings(tuning.best.hyperparameters)},
+        protocol=f"{outer.name}.",
+        leakage=describe_leakage(outer),
+        rules=tuning.rules,
+        data=data_facts(tuning.data)
+        | {"seeds": str(tuning.seed), "best configuration": _settings(tuning.best.hyperparameters)},
         timeline=timeline(outer),
         leaderboard=board,
         lower_is_better=frozenset({f"validation {name}" for name in LOWER_IS_BETTER}),
@@ -93,7 +104,12 @@ def tuning_report(tuning: Tuning) -> html.Report:
 
 def describe_split(split: Split) -> str:
     """Return the protocol of a split and its leakage, in words."""
-    return f"{split.name}. {f'Leakage: {split.leakage}.' if split.leakage else 'No leakage.'}"
+    return f"{split.name}. {describe_leakage(split)}"
+
+
+def describe_leakage(split: Split) -> str:
+    """Return the leakage of a split in words, as every output shows it."""
+    return f"Leakage: {split.leakage}." if split.leakage else "No leakage."
 
 
 def data_facts(data: Dataset) -> dict[str, str]:
@@ -131,27 +147,40 @@ def decile_shares(counts: np.ndarray, order: np.ndarray) -> list[float]:
 def _row(result: Result, names: Sequence[str]) -> html.LeaderboardRow:
     evaluation = result.evaluation
     metrics = {name: evaluation.overall[name] for name in names if name in evaluation.overall}
-    parts = {"warm": evaluation.warm, "cold": evaluation.cold, "cold items": evaluation.cold_items}
-    for name, part in parts.items():
-        if names[0] in part and evaluation.n_users[name.replace(" ", "_")]:
-            metrics[f"{names[0]}, {name}"] = part[names[0]]
+    if names[0] in evaluation.cold_items and evaluation.n_users["cold_items"]:
+        metrics[f"{names[0]}, cold items"] = evaluation.cold_items[names[0]]
+    spreads = {name: spread_text(evaluation.seed_means[name]) for name in metrics if name in evaluation.seed_means}
+    compared = result.against_popularity
     return html.LeaderboardRow(
         name=result.name,
+        role=result.role,
         metrics=metrics,
         hyperparameters=_settings(result.hyperparameters),
         fit_seconds=result.fit_seconds,
         evaluate_seconds=evaluation.seconds,
         peak_memory_mb=result.peak_memory_mb,
-        beats_popularity=None if result.name in (ALL_TIME, RECENT) else result.beats_popularity,
+        spreads={name: spread for name, spread in spreads.items() if spread},
+        against_popularity=None
+        if compared is None
+        else html.Verdict(
+            verdict=compared.verdict,
+            p=compared.p_text,
+            difference=f"{compared.difference.mean:+.4f}" if compared.test.n_users else "",
+            interval=compared.interval_text if compared.test.n_users else "",
+        ),
     )
 
 
-def _by_activity(comparison: Comparison) -> html.GroupedMetric:
+def _by_history(comparison: Comparison) -> html.GroupedMetric:
     groups, metric = [], comparison.main_metric
     for i, group in enumerate(comparison.results[0].evaluation.groups):
-        values = {result.name: result.evaluation.groups[i].metrics[metric] for result in comparison.results}
-        groups.append(html.Group(name=group.name, users=group.n_users, values=values))
-    return html.GroupedMetric(metric=metric, groups=groups)
+        if group.n_users:
+            values = {result.name: result.evaluation.groups[i].metrics[metric] for result in comparison.results}
+            groups.append(html.Group(name=group.name, users=group.n_users, queries=group.n_queries, values=values))
+    about = f"Groups: {GROUPS_RULE}. All panels share one axis."
+    if any(group.name == NOT_IN_TRAIN for group in groups):
+        about += f" The last panel is a further group: {NOT_IN_TRAIN}, whatever the length of their history."
+    return html.GroupedMetric(metric=metric, groups=groups, about=about)
 
 
 def _cold_items(comparison: Comparison) -> list[html.GroupedMetric]:

@@ -19,6 +19,20 @@ from pasand.evaluation.report import charts
 
 
 @dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """A paired comparison with another model, ready to display."""
+
+    verdict: str
+    """better, not shown or worse."""
+    p: str
+    """The corrected p value, with "p"."""
+    difference: str
+    """The difference, with its sign."""
+    interval: str
+    """The interval of the difference."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class LeaderboardRow:
     """One model of the leaderboard."""
 
@@ -29,8 +43,11 @@ class LeaderboardRow:
     fit_seconds: float | None = None
     evaluate_seconds: float | None = None
     peak_memory_mb: float | None = None
-    beats_popularity: bool | None = None
-    """None for the popularity baselines themselves."""
+    spreads: Mapping[str, str] = field(default_factory=dict)
+    """Standard deviation over training seeds by metric, with ±; missing for models that are trained once."""
+    against_popularity: Verdict | None = None
+    """None for what is not compared: its `role` is shown instead."""
+    role: str = "baseline"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,23 +71,24 @@ class Timeline:
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """A group of users, and the metric of each model over them."""
+    """A group of test queries, and the metric of each model over them."""
 
     name: str
     users: int
+    queries: int | None = None
     values: Mapping[str, Interval]
     """By name of model."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class GroupedMetric:
-    """One metric by groups of users."""
+    """One metric by groups of test queries."""
 
     metric: str
     groups: Sequence[Group]
-    by: str = "by user activity"
+    by: str = "by length of history"
     """The kind of groups, as the end of the heading."""
-    about: str = "Groups of users by number of train events; all panels share one axis."
+    about: str = ""
     """The text below the heading."""
 
 
@@ -116,9 +134,11 @@ class Report:
 
     title: str
     protocol: str = ""
-    """The protocol and its leakage, in words."""
+    """The protocol, in words."""
+    leakage: str = ""
+    """The leakage of the protocol, in words."""
     rules: Mapping[str, str] = field(default_factory=dict)
-    """What the protocol means by relevant, seen, warm and cold, by term."""
+    """What the protocol means by relevant and seen, and what the columns mean, by term."""
     data: Mapping[str, str] = field(default_factory=dict)
     """Key figures of the data, ready to display: "users" to "943"."""
     timeline: Timeline | None = None

@@ -13,10 +13,12 @@ from scipy.optimize import minimize
 
 from pasand.contracts import Reason
 from pasand.data.dataset import Dataset
-from pasand.data.features import Features
+from pasand.data.features import Feature, Features
 from pasand.encoders.feature_blocks import FeatureBlocks
 from pasand.encoders.text import axes
 from pasand.errors import InputError
+from pasand.layouts import Entry, check
+from pasand.models.hyperparameters import check_numbers
 from pasand.training import validation
 from pasand.types import Array, Arrays, Queries, Rows, Scores, Vectors, within
 
@@ -29,6 +31,16 @@ NEGATIVES = 50
 """Items sampled for each held-out positive."""
 L2 = 1e-4
 """Penalty on the squares of the feature weights."""
+
+LAYOUT = {
+    "offsets": Entry("int64", "N+1", rises_to="E"),
+    "columns": Entry("int32", "E", lowest=0, below="C"),
+    "values": Entry("float32", "E"),
+    "weight": Entry("float64", "F", lowest=0),
+    "positive_from": Entry("number", "1", infinite=True),
+    "half_life_days": Entry("float64", "1", above=0, infinite=True),
+    "axes": Entry("float32", "C d", optional=True),
+}
 
 
 @dataclass(kw_only=True)
@@ -65,10 +77,16 @@ class Content:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
         if self.dimensions < 0:
             raise ValueError(f"dimensions must be at least 0, got {self.dimensions}")
+        check_numbers(self)
 
     def fit(self, data: Dataset, *, rng: Generator) -> Self:
-        """Encode the items and learn the feature weights; raises InputError for items without usable features."""
-        self._blocks = FeatureBlocks(min_texts=self.min_texts).fit(data.item_features)
+        """Encode the items and learn the feature weights; raises InputError for items without usable features.
+
+        The encoding is learnt from `Dataset.known_items`, not from items that come later.
+        """
+        known = np.flatnonzero(data.known_items).astype(np.int32)
+        of_known = {name: feature.select(known) for name, feature in data.item_features.items()}
+        self._blocks = FeatureBlocks(min_texts=self.min_texts).fit(of_known)
         if not self._blocks.feature_names():
             cure = "put a table of items, items.csv, beside the log, or leave this model out"
             raise InputError(data.name, cause="no features by which items could be compared", cure=cure)
@@ -80,9 +98,9 @@ class Content:
         self._store(self._blocks.rows(data.item_features, data.n_items))
         split = validation.split_latest(data, rng)
         if split is not None and len(split.item) >= MIN_POSITIVES:
-            self._learnt["weight"], self._weighted = self._learn_weights(split, rng), None
+            self._learnt["weight"], self._weighted = self._learn_weights(split, known, rng), None
         if self.dimensions:
-            self._learnt["axes"] = axes(self._table().astype(np.float64), self.dimensions).astype(np.float32)
+            self._learnt["axes"] = axes(self._table()[known].astype(np.float64), self.dimensions).astype(np.float32)
         return self
 
     def score(self, queries: Queries, items: Rows | None) -> Scores:
@@ -155,7 +173,7 @@ class Content:
         A text counts as 100 words.
         """
         texts = sum(feature.kind == "text" for feature in data.item_features.values())
-        others = sum(np.size(feature.values) for feature in data.item_features.values() if feature.kind != "text")
+        others = sum(_n_values(feature) for feature in data.item_features.values() if feature.kind != "text")
         return 3 * 12 * (100 * texts * data.n_items + others) + 16 * self.dimensions * data.n_items
 
     def state(self) -> Arrays:
@@ -163,16 +181,22 @@ class Content:
         return {**self._learnt, **{f"blocks.{name}": array for name, array in self._blocks.state().items()}}
 
     def load_state(self, arrays: Arrays) -> None:
-        """Restore what `state` returned."""
+        """Restore what `state` returned; raises ValueError for arrays that it cannot have returned."""
         blocks = {key.removeprefix("blocks."): value for key, value in arrays.items() if key.startswith("blocks.")}
         self._learnt = {key: value for key, value in arrays.items() if not key.startswith("blocks.")}
         self._blocks = FeatureBlocks(min_texts=self.min_texts)
         self._blocks.load_state(blocks)
+        sizes = {"C": len(self._blocks.feature_of_column()), "F": len(self._blocks.feature_names())}
+        check(self._learnt, LAYOUT, **sizes)
         self._weighted = None
 
     def _store(self, rows: sparse.csr_array) -> None:
         self._weighted = None
-        self._learnt |= {"values": rows.data, "columns": rows.indices.astype(np.int32), "offsets": rows.indptr}
+        self._learnt |= {
+            "values": rows.data,
+            "columns": rows.indices.astype(np.int32),
+            "offsets": rows.indptr.astype(np.int64),
+        }
 
     def _rows(self) -> sparse.csr_array:
         """Return the rows of the items; (N, C)."""
@@ -213,10 +237,10 @@ class Content:
         known = within(items, len(self._learnt["offsets"]) - 1)
         return [[explain(b, item) if item >= 0 else [] for item in row] for b, row in enumerate(known.tolist())]
 
-    def _learn_weights(self, split: validation.ValidationSplit, rng: Generator) -> Array:
-        """Return the feature weights that separate held-out positives from uniformly sampled items; (F,)."""
+    def _learn_weights(self, split: validation.ValidationSplit, known: Rows, rng: Generator) -> Array:
+        """Return the feature weights that separate held-out positives from uniformly sampled known items; (F,)."""
         table, n_features = self._rows(), len(self._learnt["weight"])
-        negatives = rng.integers(table.shape[0], size=(len(split.item), NEGATIVES), dtype=np.int32)
+        negatives = known[rng.integers(len(known), size=(len(split.item), NEGATIVES), dtype=np.int32)]
         items = np.concatenate([split.item[:, None], negatives], axis=1)
         profiles = self._history_weights(split.queries) @ table
         feature = self._blocks.feature_of_column()
@@ -237,3 +261,8 @@ class Content:
 
         fit = minimize(loss, np.ones(n_features), jac=True, method="L-BFGS-B", bounds=[(0, None)] * n_features)
         return np.asarray(fit.x) if fit.x.any() else np.ones(n_features)
+
+
+def _n_values(feature: Feature) -> int:
+    """Return the number of categories or numbers of a feature, over all rows."""
+    return len(feature.bags.codes) if feature.kind == "bag" else int(np.size(feature.values))

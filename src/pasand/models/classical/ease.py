@@ -14,10 +14,16 @@ from pasand.contracts import Reason
 from pasand.data.dataset import Dataset
 from pasand.data.memory_estimate import require_memory
 from pasand.errors import InputError
-from pasand.mapped import check
+from pasand.layouts import Entry, check
 from pasand.models.classical import positive_definite
 from pasand.models.classical.neighbours import distinct_liked
-from pasand.types import Array, Arrays, Offsets, Queries, Rows, Scores, within
+from pasand.types import Array, Arrays, Mask, Offsets, Queries, Rows, Scores, within
+
+LAYOUT = {
+    "weights": Entry("float32", "M M"),
+    "known": Entry("bool", "N"),
+    "positive_from": Entry("number", infinite=True),
+}
 
 
 @dataclass(kw_only=True)
@@ -25,12 +31,16 @@ class EASE:
     """Scores an item by the learnt weights of the liked history items: s = x B, diag(B) = 0.
 
     With P = (X'X + l2 I)^-1 the weights are B_ij = -P_ij / P_jj. The inverse is computed in single precision where the
-    condition number allows three digits, in double precision elsewhere. Memory grows with the square of the catalogue.
+    condition number allows three digits, in double precision elsewhere. Memory grows with the square of the number of
+    items with a positive, M of them; all other items have weights of 0, which are not stored. The last bits of the
+    weights depend on the number of threads of the linear algebra (`OPENBLAS_NUM_THREADS`): its sums have another order.
     """
 
     l2: float = 200.0
     """Ridge penalty, in positives: larger for more users per item."""
     _learnt: dict[str, Array] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _code: Rows | None = field(default=None, init=False, repr=False, compare=False)
+    """(N,) row of "weights" of each item, -1 for items without a positive; None: not computed yet."""
 
     def __post_init__(self) -> None:
         if not 0 < self.l2 < np.inf:
@@ -38,11 +48,13 @@ class EASE:
 
     def fit(self, data: Dataset, *, rng: Generator) -> Self:
         """Solve for the weights; raises InputError if the item-item matrix does not fit into memory."""
-        require_memory("ease", data, self.memory_needed(data), "use item_knn or ials, or drop rare items")
-        by_user = data.matrix()
+        known = _has_positive(data)
+        n = int(np.count_nonzero(known))
+        require_memory("ease", data, self.memory_needed(data), "use item_knn or ials, or drop rare items", n)
+        by_user = data.matrix()[:, np.flatnonzero(known)] if n < data.n_items else data.matrix()
         by_item = by_user.T.tocsr()
         # numbers of users are whole in single precision
-        gram = np.zeros((data.n_items, data.n_items), np.float32 if data.n_users < 2**24 else np.float64)
+        gram = np.zeros((n, n), np.float32 if data.n_users < 2**24 else np.float64)
         _gram(
             by_user.indptr.astype(np.int64),
             by_user.indices.astype(np.int32),
@@ -50,7 +62,6 @@ class EASE:
             by_item.indices.astype(np.int32),
             gram,
         )
-        known = gram.diagonal() > 0
         try:
             weights = _weights(gram, self.l2)
         except np.linalg.LinAlgError:
@@ -58,6 +69,7 @@ class EASE:
             raise InputError(
                 f"{data.name}: ease.l2", value=self.l2, cause=cause, cure="raise l2, for example to 1"
             ) from None
+        self._code = None
         self._learnt = {"weights": weights, "known": known, "positive_from": np.array(data.positive_from)}
         return self
 
@@ -66,47 +78,66 @@ class EASE:
         count = np.bincount(data.user, data.is_positive, minlength=data.n_users)
         sums = np.bincount(data.item, np.where(data.is_positive, count[data.user], 0), minlength=data.n_items)
         single = _single_precision(float(sums.max(initial=0)), self.l2)
-        return (4 if single else 12) * data.n_items**2
+        return (4 if single else 12) * int(np.count_nonzero(_has_positive(data))) ** 2
 
     def score(self, queries: Queries, items: Rows | None) -> Scores:
         """Return sums of weights; -inf for a query without liked items that were known at training."""
-        weights, liked = self._learnt["weights"], self._usable(queries)
+        weights, known, liked = self._learnt["weights"], self._learnt["known"], self._liked(queries)
         if items is None:
             out = np.zeros((len(queries), len(weights)), np.float32)
             _sum_rows(weights, liked, out)
+            if len(known) > len(weights):
+                of_known, out = out, np.zeros((len(queries), len(known)), np.float32)
+                out[:, known] = of_known
         else:
+            items = within(items, len(known))
             out = np.zeros(items.shape, np.float32)
-            _sum_cells(weights, liked, np.ascontiguousarray(within(items, len(weights))), out)
+            _sum_cells(weights, liked, self._codes(items), out)
+            out[(items >= 0) & (out == -np.inf)] = 0
         out[(liked < 0).all(axis=1)] = -np.inf
         return out
 
     def reasons(self, queries: Queries, items: Rows) -> list[list[list[Reason]]]:
         """Return the liked history items with positive weight for each item, strongest first."""
-        weights, liked = self._learnt["weights"], self._usable(queries)
+        weights, known = self._learnt["weights"], self._learnt["known"]
+        rows, liked = np.flatnonzero(known), self._liked(queries)
         return [
-            [_strongest(row[row >= 0], weights[row[row >= 0], item]) if item >= 0 else [] for item in candidates]
-            for row, candidates in zip(liked, within(items, len(weights)), strict=True)
+            [_strongest(rows[row[row >= 0]], weights[row[row >= 0], item]) if item >= 0 else [] for item in candidates]
+            for row, candidates in zip(liked, self._codes(within(items, len(known))), strict=True)
         ]
 
-    def _usable(self, queries: Queries) -> Rows:
-        """Return the liked history items that were known at training, -1 elsewhere; (B, H)."""
-        known = self._learnt["known"]
-        liked = distinct_liked(queries, float(self._learnt["positive_from"]), len(known))
-        if not len(known):
-            return liked
-        usable: Rows = np.where((liked >= 0) & known[liked], liked, np.int32(-1))
-        return usable
+    def _liked(self, queries: Queries) -> Rows:
+        """Return the rows of "weights" of the liked history items, -1 for items without a positive; (B, H)."""
+        n_items = len(self._learnt["known"])
+        return self._codes(distinct_liked(queries, float(self._learnt["positive_from"]), n_items))
+
+    def _codes(self, rows: Rows) -> Rows:
+        """Return the rows of "weights" of items, -1 for those without a positive; (...) -> (...) int32."""
+        if self._code is None:
+            known = self._learnt["known"]
+            self._code = np.where(known, np.cumsum(known) - 1, -1).astype(np.int32)
+        return np.where(rows >= 0, self._code[rows], np.int32(-1)) if len(self._code) else np.full_like(rows, -1)
 
     def state(self) -> Arrays:
-        """Return "weights" (N, N), "known" (N,) and "positive_from"."""
+        """Return "weights" (M, M) of the items that are "known" (N,), and "positive_from"."""
         return dict(self._learnt)
 
     def load_state(self, arrays: Arrays) -> None:
         """Restore what `state` returned; raises ValueError for arrays that it cannot have returned."""
-        n = len(arrays["known"])
-        check("weights", arrays["weights"], np.float32, (n, n))
-        check("known", arrays["known"], np.bool_, (n,))
-        self._learnt = dict(arrays)
+        sizes, known = check(arrays, LAYOUT), np.flatnonzero(arrays["known"])
+        self._learnt, self._code = dict(arrays), None
+        if sizes["M"] == sizes["N"]:  # an older bundle stores the weights of all items
+            self._learnt["weights"] = (
+                arrays["weights"] if len(known) == sizes["N"] else arrays["weights"][known][:, known]
+            )
+        elif sizes["M"] != len(known):
+            raise ValueError(f"weights must be of the {len(known)} known items, and are of {sizes['M']}")
+
+
+def _has_positive(data: Dataset) -> Mask:
+    """Return whether each item has a positive event; (N,)."""
+    known: Mask = np.bincount(data.item[data.is_positive], minlength=data.n_items) > 0
+    return known
 
 
 def _single_precision(largest_sum: float, l2: float) -> bool:

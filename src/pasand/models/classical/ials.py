@@ -13,11 +13,20 @@ from pasand.contracts import Reason
 from pasand.data.dataset import Dataset
 from pasand.errors import InputError
 from pasand.features.strengths import Weighting, check_weighting, median, of_histories, summed, weights
-from pasand.mapped import check
+from pasand.layouts import Entry, check
 from pasand.models.classical.neighbours import distinct_liked
 from pasand.models.dimensions import chosen_dimensions
+from pasand.models.hyperparameters import check_numbers
 from pasand.progress import track
 from pasand.types import Array, Arrays, Mask, Offsets, Queries, Rows, Scores, Vectors, within
+
+LAYOUT = {
+    "known": Entry("bool", "N"),
+    "gram": Entry("float32", "D D"),
+    "items": Entry("float32", "N D"),
+    "positive_from": Entry("number", infinite=True),
+    "strength_unit": Entry("number", lowest=0, optional=True),
+}
 
 
 @dataclass(kw_only=True)
@@ -62,6 +71,7 @@ class IALS:
             if not 0 <= getattr(self, name) < np.inf:
                 raise ValueError(f"{name} must not be negative or infinite, got {getattr(self, name)}")
         check_weighting(self.weighting)
+        check_numbers(self)
 
     def fit(self, data: Dataset, *, rng: Generator) -> Self:
         """Learn the factors of the items; those of items without positives are 0.
@@ -187,10 +197,7 @@ class IALS:
 
     def load_state(self, arrays: Arrays) -> None:
         """Restore what `state` returned; raises ValueError for arrays that it cannot have returned."""
-        n, dimensions = len(arrays["known"]), len(arrays["gram"])
-        check("items", arrays["items"], np.float32, (n, dimensions))
-        check("gram", arrays["gram"], np.float32, (dimensions, dimensions))
-        check("known", arrays["known"], np.bool_, (n,))
+        check(arrays, LAYOUT)
         self._learnt = dict(arrays)
 
 

@@ -15,7 +15,7 @@ from pasand.data.dataset import Dataset
 from pasand.errors import InputError
 from pasand.features.strengths import Weighting, check_weighting, median, of_histories, summed
 from pasand.features.strengths import weights as event_weights
-from pasand.mapped import check
+from pasand.layouts import Entry, check
 from pasand.models.classical.neighbours import (
     Pairs,
     correlation,
@@ -30,10 +30,21 @@ from pasand.models.classical.neighbours import (
     sort_heap,
     within_scale,
 )
+from pasand.models.hyperparameters import check_numbers
 from pasand.types import Array, Arrays, Offsets, Queries, Rows, Scores
 
 if TYPE_CHECKING:
     from scipy import sparse
+
+LAYOUT = {
+    "neighbours": Entry("int32", "N K", lowest=-1, below="N"),
+    "weights": Entry("float32", "N K"),
+    "mean": Entry("float32", "N"),
+    "overall": Entry("float32"),
+    "scale": Entry("float32", "2", infinite=True, optional=True),
+    "strength_unit": Entry("number", lowest=0, optional=True),
+    "positive_from": Entry("number", infinite=True),
+}
 
 
 @dataclass(kw_only=True)
@@ -70,6 +81,7 @@ class ItemKNN:
         if not 0 < self.history_decay <= 1:
             raise ValueError(f"history_decay must be above 0 and at most 1, got {self.history_decay}")
         check_weighting(self.weighting)
+        check_numbers(self)
 
     def fit(self, data: Dataset, *, rng: Generator) -> Self:
         """Find the nearest neighbours of each item."""
@@ -210,10 +222,7 @@ class ItemKNN:
 
     def load_state(self, arrays: Arrays) -> None:
         """Restore what `state` returned; raises ValueError for arrays that it cannot have returned."""
-        n = len(arrays["mean"])
-        check("neighbours", arrays["neighbours"], np.int32, (n, None), lowest=-1, below=n)
-        check("weights", arrays["weights"], np.float32, arrays["neighbours"].shape)
-        check("mean", arrays["mean"], np.float32, (n,))
+        check(arrays, LAYOUT)
         self._learnt = dict(arrays)
 
 

@@ -10,6 +10,7 @@ from numba import njit
 from numpy.random import Generator
 
 from pasand.data.dataset import Dataset
+from pasand.layouts import Entry, check
 from pasand.models.classical.neighbours import kernel_items
 from pasand.types import Array, Arrays, Queries, Rows, Scores
 
@@ -43,7 +44,8 @@ class Random:
         return dict(self._learnt)
 
     def load_state(self, arrays: Arrays) -> None:
-        """Restore what `state` returned."""
+        """Restore what `state` returned; raises ValueError for arrays that it cannot have returned."""
+        check(arrays, {"seed": Entry("uint64"), "n_items": Entry("int64", lowest=0)})
         self._learnt = dict(arrays)
 
 

@@ -14,8 +14,9 @@ from pasand.contracts import Reason
 from pasand.data.dataset import Dataset
 from pasand.data.memory_estimate import require_memory
 from pasand.errors import InputError
-from pasand.mapped import check
+from pasand.layouts import check
 from pasand.models.classical import positive_definite
+from pasand.models.classical.ease import LAYOUT
 from pasand.types import Array, Arrays, Offsets, Queries, Rows, Scores, within
 
 CUTOFF = 10.0
@@ -30,7 +31,8 @@ class SLIT:
     exp(-(k - 1) / history_decay_length) in a row of S, the k-th one after it the weight
     exp(-(k - 1) / horizon_decay_length) in a row of T, and B = (S'S + l2 I)^-1 S'T. Deviations from the paper: decay
     depends on positions instead of time, all cuts weigh the same, and an item that was liked may be a target again. The
-    order of the positives must be meaningful. Memory grows with the square of the catalogue.
+    order of the positives must be meaningful. Memory grows with the square of the catalogue. As those of EASE, the last
+    bits of the weights depend on the number of threads of the linear algebra.
     """
 
     history_decay_length: float = 10.0
@@ -58,18 +60,20 @@ class SLIT:
         known = np.zeros(data.n_items, np.bool_)
         known[liked.item] = True
         try:
-            weights = _weights(past, future, self.l2)
+            solution = _solution(past, future, self.l2)
         except np.linalg.LinAlgError:
             cause = "S'S + l2 I is singular in double precision"
             raise InputError(
                 f"{data.name}: slit.l2", value=self.l2, cause=cause, cure="raise l2, for example to 1"
             ) from None
+        del past, future  # before the weights are copied
+        weights: Scores = np.ascontiguousarray(solution, np.float32)
         self._learnt = {"weights": weights, "known": known, "positive_from": np.array(data.positive_from)}
         return self
 
     def memory_needed(self, data: Dataset) -> int:
-        """Return the peak bytes of a fit: two matrices in double precision and the weights in single."""
-        return 20 * data.n_items**2
+        """Return the peak bytes of a fit: two matrices in double precision."""
+        return 16 * data.n_items**2
 
     def score(self, queries: Queries, items: Rows | None) -> Scores:
         """Return sums of weights; -inf for a query without liked items that were known at training."""
@@ -111,9 +115,7 @@ class SLIT:
 
     def load_state(self, arrays: Arrays) -> None:
         """Restore what `state` returned; raises ValueError for arrays that it cannot have returned."""
-        n = len(arrays["known"])
-        check("weights", arrays["weights"], np.float32, (n, n))
-        check("known", arrays["known"], np.bool_, (n,))
+        check(arrays, LAYOUT)
         self._learnt = dict(arrays)
 
 
@@ -131,14 +133,14 @@ def _tables(longest: int, history_decay_length: float, horizon_decay_length: flo
     return history, squares, pair
 
 
-def _weights(past: Array, future: Array, l2: float) -> Scores:
+def _solution(past: Array, future: Array, l2: float) -> Array:
     """Return B from S'S and S'T (in Fortran's order), which are overwritten.
 
     Raises numpy.linalg.LinAlgError if S'S + l2 I is singular.
     """
     n = len(past)
     if not n:
-        return np.zeros((0, 0), np.float32)
+        return future
     past[np.diag_indices(n)] += l2
     diagonal, square = past.diagonal().copy(), past.T
     if n <= positive_definite.DIRECT:
@@ -150,7 +152,7 @@ def _weights(past: Array, future: Array, l2: float) -> Scores:
         positive_definite.factorise(square)
         positive_definite.check_pivots(square, diagonal)
         positive_definite.solve(square, future)
-    return np.ascontiguousarray(future, np.float32)
+    return future
 
 
 @njit(cache=True)

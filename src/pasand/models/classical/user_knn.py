@@ -11,7 +11,7 @@ from numpy.random import Generator
 
 from pasand.data.dataset import Dataset
 from pasand.errors import InputError
-from pasand.mapped import check, check_offsets
+from pasand.layouts import Entry, check
 from pasand.models.classical.neighbours import (
     correlation,
     distinct,
@@ -24,9 +24,24 @@ from pasand.models.classical.neighbours import (
     sort_heap,
     within_scale,
 )
+from pasand.models.hyperparameters import check_numbers
 from pasand.types import Array, Arrays, Offsets, Queries, Rows, Scores
 
 KINDS = ("cosine", "pearson", "adjusted")
+LAYOUT = {
+    "user_mean": Entry("float32", "U"),
+    "user_start": Entry("int64", "U+1", rises_to="E"),
+    "user_item": Entry("int32", "E", lowest=0, below="N"),
+    "user_value": Entry("float32", "E", gaps=True, infinite=True),
+    "user_positives": Entry("float32", "U", lowest=0),
+    "item_mean": Entry("float32", "N"),
+    "item_start": Entry("int64", "N+1", rises_to="E"),
+    "item_user": Entry("int32", "E", lowest=0, below="U"),
+    "item_value": Entry("float32", "E", gaps=True, infinite=True),
+    "overall": Entry("float32"),
+    "scale": Entry("float32", "2", infinite=True, optional=True),
+    "positive_from": Entry("number", infinite=True),
+}
 
 
 class _Raters(NamedTuple):
@@ -73,6 +88,7 @@ class UserKNN:
             raise ValueError(f"similarity must be cosine, pearson or adjusted, got {self.similarity!r}")
         if not self.shrinkage >= 0:
             raise ValueError(f"shrinkage must not be negative, got {self.shrinkage}")
+        check_numbers(self)
 
     def fit(self, data: Dataset, *, rng: Generator) -> Self:
         """Keep the latest event of every pair, by user and by item."""
@@ -171,14 +187,7 @@ class UserKNN:
 
     def load_state(self, arrays: Arrays) -> None:
         """Restore what `state` returned; raises ValueError for arrays that it cannot have returned."""
-        n_users, n_items = len(arrays["user_mean"]), len(arrays["item_mean"])
-        for side, other, n, n_other in (("user", "item", n_users, n_items), ("item", "user", n_items, n_users)):
-            rows = arrays[f"{side}_{other}"]
-            check(f"{side}_{other}", rows, np.int32, (None,), lowest=0, below=n_other)
-            check(f"{side}_value", arrays[f"{side}_value"], np.float32, rows.shape)
-            check_offsets(f"{side}_start", arrays[f"{side}_start"], len(rows), n + 1)
-            check(f"{side}_mean", arrays[f"{side}_mean"], np.float32, (n,))
-        check("user_positives", arrays["user_positives"], np.float32, (n_users,))
+        check(arrays, LAYOUT)
         self._learnt = dict(arrays)
 
 

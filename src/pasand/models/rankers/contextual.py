@@ -17,12 +17,13 @@ from pasand.errors import InputError
 from pasand.features import ranking_statistics
 from pasand.features.ranking_features import RankingFeatures
 from pasand.growable import extended
+from pasand.layouts import Entry, check
 from pasand.models.deep_model import CHUNK
 from pasand.models.rankers.ranker import DeepRanker
 from pasand.training.calibration import calibrated, calibration, fit_calibration
 from pasand.training.ranking_examples import Examples, Objective, examples
 from pasand.training.validation import VALIDATION_SHARE, ValidationSplit
-from pasand.types import Array, Mask, Queries, Rows, Scores, within
+from pasand.types import Array, Arrays, Mask, Queries, Rows, Scores, within
 
 if TYPE_CHECKING:
     import torch
@@ -77,6 +78,8 @@ class ContextualRanker(DeepRanker, ABC):
     _cached_item_inputs: Any = field(default=None, init=False, repr=False, compare=False)
     _cut: Any = field(default=None, init=False, repr=False, compare=False)
     _held_out: Any = field(default=None, init=False, repr=False, compare=False)
+    _fitted_counts: dict[str, Array] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """The counts of the training data while others are followed."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -100,7 +103,7 @@ class ContextualRanker(DeepRanker, ABC):
 
     def fit(self, data: Dataset, *, rng: Generator) -> Self:
         """Train the network as `DeepModel.fit` does; raises InputError also where `ranking_examples.examples` does."""
-        self._data = data
+        self._data, self._fitted_counts = data, {}
         try:
             return super().fit(data, rng=rng)
         finally:
@@ -156,7 +159,7 @@ class ContextualRanker(DeepRanker, ABC):
             self._learnt[ITEM_EMBEDDINGS] = self._item_embeddings(np.arange(len(self._learnt["known"]), dtype=np.int32))
         if self.refit or self._held_out is None:
             return
-        self.update_counts(self._data)
+        self._learnt = {**self._learnt, **ranking_statistics.learn_counts(self._data)}
         held_out: Examples = self._held_out
         if self.objective != "minutes" or held_out.minutes is None or not len(held_out):
             return
@@ -291,6 +294,11 @@ class ContextualRanker(DeepRanker, ABC):
         n_new = max((len(feature) for feature in features.values()), default=0)
         rows = np.arange(len(self._learnt["known"]), len(self._learnt["known"]) + n_new, dtype=np.int32)
         reader = self._features()
+        if self._fitted_counts:
+            of_training = ranking_statistics.extended_with_items(
+                {**self._learnt, **self._fitted_counts}, features, n_new
+            )
+            self._fitted_counts |= {name: of_training[name] for name in of_training.keys() & self._fitted_counts.keys()}
         self._learnt = {
             **self._learnt,
             **ranking_statistics.extended_with_items(self._learnt, features, n_new),
@@ -299,16 +307,31 @@ class ContextualRanker(DeepRanker, ABC):
         if ITEM_EMBEDDINGS in self._learnt and n_new:
             self._learnt[ITEM_EMBEDDINGS] = extended(self._learnt[ITEM_EMBEDDINGS], self._item_embeddings(rows))
 
-    def update_counts(self, data: Dataset) -> None:
-        """Replace the counts of positives by those of `data`, a continuation of the training data; nothing is trained.
+    def follow(self, data: Dataset | None) -> None:
+        """Count the positives of `data`, a continuation of the training data, from now on; None: those of training.
 
         The popularity of items, overall and recent, is then known up to the day of each query, and not only up to the
-        last day of training. Raises InputError if the data have another number of items.
+        last day of training. Nothing is trained. Raises InputError if the data have another number of items.
         """
+        if data is None:
+            self._learnt, self._fitted_counts = {**self._learnt, **self._fitted_counts}, {}
+            return
         if data.n_items != len(self._learnt["known"]):
             cause = f"{data.n_items} items, but {len(self._learnt['known'])} are known"
             raise InputError(data.name, cause=cause, cure="add the new items first, or retrain")
-        self._learnt = {**self._learnt, **ranking_statistics.learn_counts(data)}
+        counts = ranking_statistics.learn_counts(data)
+        if not self._fitted_counts:
+            self._fitted_counts = {name: self._learnt[name] for name in counts}
+        self._learnt = {**self._learnt, **counts}
+
+    def load_state(self, arrays: Arrays) -> None:
+        """Restore what `state` returned; raises ValueError for arrays that it cannot have returned."""
+        sizes = ranking_statistics.check(arrays)
+        cached, knots = Entry("float32", "N T", optional=True), Entry("float32", "2 K", optional=True)
+        check(arrays, {ITEM_EMBEDDINGS: cached, "minutes_calibration": knots}, N=sizes["N"])
+        if arrays["history_length"][0] != self.history_length:
+            raise ValueError(f"history_length must be {self.history_length}, and is {arrays['history_length'][0]}")
+        super().load_state(arrays)
 
     def _minutes(self, queries: Queries, items: Rows) -> Scores:
         """Return the expected minutes watched of each item once shown, 0 at row -1; (B, K) -> (B, K).

@@ -41,7 +41,7 @@ class NeuralCF(DeepRanker, ABC):
     """Target of the prediction: "positives" against sampled items, by cross-entropy; or "ratings", by squared error.
     Ratings are trained for all epochs without validation, since the validation split consists of positives."""
     negatives: int = 4
-    """Items sampled for each positive."""
+    """Items sampled for each positive, without the user's positives."""
     user_features: tuple[str, ...] | None = ()
     """Features of users that dense layers read as well; None: all of a kind that can be read."""
     item_features: tuple[str, ...] | None = ()

@@ -14,6 +14,7 @@ from pasand.data.dataset import Dataset
 from pasand.data.features import Features
 from pasand.features import encoding
 from pasand.features.rating_histories import last_events, rated_events
+from pasand.layouts import Entry, Layout
 from pasand.models.ratings.fm_sampler import (
     Block,
     Ratings,
@@ -104,7 +105,8 @@ class BayesianFM(PosteriorMean):
         """Append items with their features and without ratings."""
         learnt = self._learnt
         n_new = len(next(iter(features.values()))) if features else 0
-        columns = _matrix("item", learnt, {name: feature.values for name, feature in features.items()}, n_new)
+        new_rows = np.arange(n_new, dtype=np.int32)
+        columns = _matrix("item", learnt, {name: feature.take(new_rows) for name, feature in features.items()}, n_new)
         new = learnt["item_mean"] + np.stack([columns @ weights for weights in learnt["item_weights"]], axis=1)
         items = learnt["items"]
         blank = np.zeros((len(learnt["implicit"]), n_new, self.dimensions + 1), np.float32)
@@ -196,6 +198,18 @@ class BayesianFM(PosteriorMean):
             "implicit": implicit.astype(np.float32),
             "alpha": np.array(alpha),
         }
+
+    def _layout(self) -> Layout:
+        width = f"{1 + self.dimensions}"
+        own = {
+            "user_mean": Entry("float64", f"S {width}"),
+            "user_variance": Entry("float64", f"S {width}", above=0),
+            "user_weights": Entry("float32", f"S P {width}"),
+            "user_weights_variance": Entry("float32", f"S P {width}", lowest=0),
+            "item_mean": Entry("float64", f"S {width}"),
+            "item_weights": Entry("float32", f"S Q {width}"),
+        }
+        return {**super()._layout(), **encoding.LAYOUT, **own}
 
     def _fold_in(self, queries: Queries) -> Scores:
         learnt = self._learnt

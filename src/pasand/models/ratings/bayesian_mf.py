@@ -11,6 +11,7 @@ from numpy.random import Generator
 
 from pasand.data.dataset import Dataset
 from pasand.features.rating_histories import last_events, rated_events
+from pasand.layouts import Entry, Layout
 from pasand.models.ratings.posterior import (
     Floats,
     PosteriorMean,
@@ -85,6 +86,11 @@ class BayesianMF(PosteriorMean):
             **last_events(rated),
         }
         return self
+
+    def _layout(self) -> Layout:
+        prior = f"S {1 + self.dimensions}"
+        own = {"prior_mean": Entry("float64", prior), "precision": Entry("float64", prior, above=0)}
+        return {**super()._layout(), **own}
 
     def _fold_in(self, queries: Queries) -> Scores:
         learnt = self._learnt

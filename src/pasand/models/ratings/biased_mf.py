@@ -20,7 +20,9 @@ from pasand.features.rating_histories import (
     unchanged,
     user_prior,
 )
+from pasand.layouts import Entry, Layout
 from pasand.models.dimensions import chosen_dimensions
+from pasand.models.hyperparameters import check_numbers
 from pasand.models.ratings.rating_model import RatingModel
 from pasand.models.ratings.sgd import (
     GROUPS,
@@ -86,6 +88,7 @@ class BiasedMF(RatingModel):
             raise ValueError(f"learning_rate_decay must be in (0, 1], got {self.learning_rate_decay}")
         if not 0 <= self.validation_share < 1:
             raise ValueError(f"validation_share must be in [0, 1), got {self.validation_share}")
+        check_numbers(self)
 
     def fit(self, data: Dataset, *, rng: Generator) -> Self:
         """Learn from every rating of the data; raises InputError if there is none, or if training diverges."""
@@ -158,6 +161,15 @@ class BiasedMF(RatingModel):
     @property
     def _n_items(self) -> int:
         return len(self._learnt["item_bias"])
+
+    def _layout(self) -> Layout:
+        return {
+            "user_bias": Entry("float32", "U"),
+            "item_bias": Entry("float32", "N"),
+            "user_vectors": Entry("float32", "U D"),
+            "item_vectors": Entry("float32", "N D"),
+            "prior": Entry("float64", "D+1 D+1"),
+        }
 
     def _expected(self, queries: Queries, items: Rows | None) -> Scores:
         learnt = self._learnt

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from pasand.data.dataset import Dataset
 from pasand.features.rating_histories import rated_mask, unchanged
+from pasand.layouts import Entry, Layout
+from pasand.models.hyperparameters import check_numbers
 from pasand.models.ratings.rating_model import RatingModel
 from pasand.types import Array, Offsets, Queries, Rows, Scores, within
 
@@ -50,6 +52,7 @@ class PosteriorMean(RatingModel, ABC):
             raise ValueError(f"dimensions must be at least 0, got {self.dimensions}")
         if not 0 <= self.burn_in < self.epochs:
             raise ValueError(f"burn_in must be at least 0 and less than epochs, got {self.burn_in}")
+        check_numbers(self)
 
     @property
     def kept_epochs(self) -> list[int]:
@@ -91,6 +94,16 @@ class PosteriorMean(RatingModel, ABC):
     @property
     def _n_items(self) -> int:
         return len(self._learnt["items"]) - 1
+
+    def _layout(self) -> Layout:
+        width = f"{1 + self.dimensions}"
+        return {
+            "unit": Entry("float64", "1", above=0),
+            "alpha": Entry("float64", "S", above=0),
+            "items": Entry("float32", f"N+1 S {width}"),
+            "users": Entry("float32", f"U S {width}"),
+            "implicit": Entry("float32", f"S N {width}"),
+        }
 
     def _expected(self, queries: Queries, items: Rows | None) -> Scores:
         learnt = self._learnt

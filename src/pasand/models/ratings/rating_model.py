@@ -7,7 +7,20 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from pasand.layouts import Entry, Layout, check
 from pasand.types import Array, Arrays, Queries, Rows, Scores, within
+
+EVENTS = {
+    "mean": Entry("float64", "1"),
+    "scale": Entry("float32", "2"),
+    "count": Entry("int64", "U", lowest=0),
+    "last_item": Entry("int32", "U"),
+    "last_time": Entry("int64", "U"),
+    "last_value": Entry("float32", "U"),
+    "train rmse": Entry("float64", "*", gaps=True, infinite=True, optional=True),
+    "validation rmse": Entry("float64", "*", gaps=True, infinite=True, optional=True),
+}
+"""Layout of what all models of ratings learn."""
 
 
 @dataclass
@@ -20,6 +33,10 @@ class RatingModel(ABC):
     @abstractmethod
     def _n_items(self) -> int:
         """Number of items in the catalogue."""
+
+    @abstractmethod
+    def _layout(self) -> Layout:
+        """Return the layout of what the model learns, beside `EVENTS`."""
 
     @abstractmethod
     def _expected(self, queries: Queries, items: Rows | None) -> Scores:
@@ -41,5 +58,6 @@ class RatingModel(ABC):
         return dict(self._learnt)
 
     def load_state(self, arrays: Arrays) -> None:
-        """Restore what `state` returned."""
+        """Restore what `state` returned; raises ValueError for arrays that it cannot have returned."""
+        check(arrays, {**EVENTS, **self._layout()})
         self._learnt = dict(arrays)

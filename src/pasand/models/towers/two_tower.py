@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args, get_type_hints
 
 import numpy as np
@@ -110,12 +110,9 @@ class TwoTower(FeatureTower):
         known, n_new = self._learnt["known"], max((len(feature) for feature in features.values()), default=0)
         grown: dict[str, Array] = {}
         for key, table in self._learnt.items():
-            feature = features.get(key.removeprefix("item."))
-            if key.startswith("item.") and feature is not None:
-                grown[key] = replace(feature, values=table).extended(feature, n_new).values
-            elif key.startswith("item."):
-                absent = np.nan if table.dtype.kind == "f" else -1
-                grown[key] = extended(table, np.full((n_new, *table.shape[1:]), absent, table.dtype))
+            if key.startswith("item."):
+                rows = encoding.rows_like(table, features.get(key.removeprefix("item.")), n_new)
+                grown[key] = extended(table, rows)
         if not grown:
             return None
         new = {key: table[len(known) :] for key, table in grown.items()}

@@ -7,14 +7,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from time import perf_counter
+from typing import TypeVar
 
 from pasand.serving.engine.engine import Engine
-from pasand.serving.schemas import RecommendRequest, RecommendResponse, RequestError
+from pasand.serving.schemas import MAX_CALL_ITEMS, RecommendRequest, RecommendResponse, RequestError
+
+Result = TypeVar("Result")
 
 MAX_BATCH = 64
 """Requests of one batch at most."""
 MAX_WAITING = 4096
 """Requests that may wait; further ones are refused."""
+MAX_ITEMS = 4 * MAX_CALL_ITEMS
+"""Items that the calls of several requests may want together: their lists wait in memory until a call is complete."""
 TURN_SECONDS = 0.1
 """Time after which a batch is cut: what was not begun waits for the next one, behind the requests of other calls."""
 CALL_SECONDS = 5.0
@@ -51,6 +56,9 @@ class Batcher:
         self.engine, self._observe = engine, observe
         self._waiting: list[_Waiting] = []
         self._scheduled = False
+        self._one = asyncio.Lock()
+        self._items = 0
+        """Items that the calls of several requests in progress want."""
 
     def __len__(self) -> int:
         """Return the number of requests that wait."""
@@ -63,6 +71,17 @@ class Batcher:
         """
         if len(self._waiting) + len(requests) > MAX_WAITING:
             raise RequestError(503, "overloaded", f"more than {MAX_WAITING:,} requests are waiting; try again later")
+        wanted = sum(request.k for request in requests) if len(requests) > 1 else 0
+        if wanted and self._items and self._items + wanted > MAX_ITEMS:
+            message = f"the calls of several requests in progress want more than {MAX_ITEMS:,} items; try again later"
+            raise RequestError(503, "overloaded", message)
+        self._items += wanted
+        try:
+            return await self._computed(requests)
+        finally:
+            self._items -= wanted
+
+    async def _computed(self, requests: Sequence[RecommendRequest]) -> list[RecommendResponse]:
         loop = asyncio.get_running_loop()
         futures: list[asyncio.Future[RecommendResponse]] = [loop.create_future() for _ in requests]
         until = perf_counter() + CALL_SECONDS
@@ -80,6 +99,19 @@ class Batcher:
             if isinstance(result, BaseException):
                 raise result
         return [result for result in results if isinstance(result, RecommendResponse)]
+
+    async def compute(self, call: Callable[[], Result]) -> Result:
+        """Return what a call computes that has no batches, such as a view; one call in each turn of the event loop.
+
+        Raises RequestError, and computes nothing, if that turn does not come within `CALL_SECONDS`.
+        """
+        until = perf_counter() + CALL_SECONDS
+        async with self._one:
+            await asyncio.sleep(0)  # what arrived meanwhile is read, and what waits for a batch is recommended
+            if perf_counter() > until:
+                message = f"the call waited for more than {CALL_SECONDS:g} seconds; try again later"
+                raise RequestError(503, "out_of_time", message)
+            return call()
 
     def _run_batch(self) -> None:
         now = perf_counter()

@@ -25,6 +25,8 @@ MAX_EVENTS = 200
 """Recent events of a user that are read from the state."""
 MAX_CACHED_USERS = 10_000
 """Users whose recent events are cached in case the state cannot be reached."""
+SEEN_SECONDS = 0.03
+"""Time after which no further user's seen items are read from a server for a batch."""
 
 
 @dataclass(eq=False)
@@ -88,11 +90,12 @@ class Engine:
         variants = [self.variant_of(request.user_id) for request in requests]
         for index, (request, variant) in enumerate(zip(requests, variants, strict=True)):
             groups.setdefault((id(variant), variant.group_key(request)), []).append(index)
+        recent = self._recent_events_of(variants, [request.user_id for request in requests])
         for number, indices in enumerate(groups.values()):
             if number and perf_counter() > until:
                 break
-            variant, group = variants[indices[0]], [requests[index] for index in indices]
-            for index, result in zip(indices, self._recommend_group(variant, group), strict=True):
+            group = [(requests[index], recent[index]) for index in indices]
+            for index, result in zip(indices, self._recommend_group(variants[indices[0]], group), strict=True):
                 results[index] = result
         return results
 
@@ -105,28 +108,49 @@ class Engine:
             responses.append(result)
         return responses
 
+    def _recent_events_of(
+        self, variants: Sequence[Variant], users: Sequence[str | None]
+    ) -> list[tuple[RecentEvents, bool] | None]:
+        """Return what `recent_events` returns of each user of a batch, read once for each variant.
+
+        None for the users of a read that failed, to be read again alone: the events of one may be at fault.
+        """
+        found: list[tuple[RecentEvents, bool] | None] = [None] * len(users)
+        for variant in dict.fromkeys(variants):
+            indices = [index for index, own in enumerate(variants) if own is variant]
+            try:
+                recent, degraded = self.recent_events(variant, [users[index] for index in indices])
+            except Exception as error:
+                logger.warning("the recent events of %d users are read one by one: %s", len(indices), error)
+                continue
+            for index, events in zip(indices, recent, strict=True):
+                found[index] = events, degraded and users[index] is not None
+        return found
+
     def _recommend_group(
-        self, variant: Variant, requests: Sequence[RecommendRequest]
+        self, variant: Variant, group: Sequence[tuple[RecommendRequest, tuple[RecentEvents, bool] | None]]
     ) -> list[RecommendResponse | Exception]:
         """Return the results of one variant for requests of one `group_key`; one that fails does not affect others.
 
         Where a call fails, its requests are computed in two halves, down to the one that fails.
         """
+        requests = [request for request, _ in group]
         try:
-            recent_events, degraded = self.recent_events(variant, [request.user_id for request in requests])
-            results = variant.recommend(requests, recent_events, self.clock(), self.observe)
+            recent = [read or self._read_alone(variant, request.user_id) for request, read in group]
+            results = variant.recommend(requests, [events for events, _ in recent], self.clock(), self.observe)
         except Exception as error:  # whatever it is, it must not reach the requests of others
             if len(requests) == 1:
                 return [error]
             half = len(requests) // 2
-            return [
-                *self._recommend_group(variant, requests[:half]),
-                *self._recommend_group(variant, requests[half:]),
-            ]
+            return [*self._recommend_group(variant, group[:half]), *self._recommend_group(variant, group[half:])]
         return [
             RecommendResponse(secrets.token_hex(8), variant.name, variant.digest, known, degraded, items, notes)
-            for known, items, notes in results
+            for (known, items, notes), (_, degraded) in zip(results, recent, strict=True)
         ]
+
+    def _read_alone(self, variant: Variant, user: str | None) -> tuple[RecentEvents, bool]:
+        (events,), degraded = self.recent_events(variant, [user])
+        return events, degraded
 
     def recent_events(self, variant: Variant, users: Sequence[str | None]) -> tuple[list[RecentEvents], bool]:
         """Return the users' events since the variant's bundle was trained, and whether they are degraded.
@@ -139,10 +163,11 @@ class Engine:
         began = perf_counter()
         try:
             recent = self.state.recent_events(known, MAX_EVENTS, variant.state_upto)
-            by_user = {
-                user: self._with_seen(variant, user, events) if len(events.events) == MAX_EVENTS else events
-                for user, events in zip(known, recent, strict=True)
-            }
+            by_user, until = dict(zip(known, recent, strict=True)), perf_counter() + SEEN_SECONDS
+            for user in [user for user, events in by_user.items() if len(events.events) == MAX_EVENTS]:
+                if self.state.remote and perf_counter() > until:
+                    raise StateUnavailable("the items that users have seen could not be read in time")
+                by_user[user] = self._with_seen(variant, user, by_user[user])
             self._set_degraded(None)
         except StateUnavailable as error:
             self._set_degraded(error)

@@ -9,16 +9,16 @@ from typing import Any
 
 import numpy as np
 
+from pasand.data.conditions import is_any_of, is_between
 from pasand.data.features import TIME_UNKNOWN, Feature, Features
-from pasand.data.packed_texts import packed_or_none
-from pasand.serving.schemas import Between, RequestError, Scalar
+from pasand.serving.schemas import MAX_NAME, MAX_NAMES, Between, RequestError, Scalar
 from pasand.types import Array, Mask
 
 
 def parse_features(values: Mapping[str, Any], known: Features, where: str) -> tuple[dict[str, Feature], list[str]]:
     """Return JSON values as features of one row, coded as the known ones, and notes on what was ignored.
 
-    A category that the bundle does not know becomes a missing value. Raises RequestError, at a field below `where`, for
+    A category that the bundle does not know is left out. Raises RequestError, at a field below `where`, for
     an unknown feature and for a value that does not fit the feature's kind.
     """
     features, notes = {}, []
@@ -28,7 +28,7 @@ def parse_features(values: Mapping[str, Any], known: Features, where: str) -> tu
             raise RequestError(
                 422, "unknown_feature", f"there is no feature {name!r}; there are: {names}", f"{where}.{name}"
             )
-        feature = _feature(value, known[name], f"{where}.{name}")
+        feature = parse_value(value, known[name], f"{where}.{name}")
         try:
             features[name], unknown = feature.coded_as(known[name])
         except ValueError as error:
@@ -45,7 +45,7 @@ def feature_to_json(feature: Feature, row: int) -> Any:
     if feature.kind == "categorical":
         return feature.names[value] if value >= 0 else None
     if feature.kind == "bag":
-        return [feature.names[code] for code in value.tolist() if code >= 0]
+        return [feature.names[code] for code in value.tolist()]
     if feature.kind == "number":
         return None if np.isnan(value) else float(value)
     if feature.kind == "time":
@@ -60,51 +60,33 @@ def filter_mask(feature: Feature, wanted: Scalar | list[Scalar] | Between, where
 
     Raises RequestError, at the field `where`, if the filter does not suit the kind of the feature.
     """
-    if isinstance(wanted, Between):
-        if feature.kind not in ("number", "time"):
-            raise RequestError(422, "invalid", f"min and max are for numbers and times, this is {feature.kind}", where)
-        low, high = -math.inf if wanted.min is None else wanted.min, math.inf if wanted.max is None else wanted.max
-        values: Any = feature.values
-        return np.asarray((values >= low) & (values <= high) & ~feature.is_missing(), np.bool_)
-    values = wanted if isinstance(wanted, list) else [wanted]
-    if feature.kind in ("categorical", "bag"):
-        names = {str(value) for value in values}
-        codes = np.array([code for code, name in enumerate(feature.names) if name in names], np.int32)
-        hit: Mask = np.isin(feature.values, codes)
-        return hit if hit.ndim == 1 else np.asarray(hit.any(axis=1), np.bool_)
-    if feature.kind in ("number", "time"):
-        numbers = [value for value in values if isinstance(value, int | float)]
-        if len(numbers) < len(values):
-            raise RequestError(422, "invalid", f"numbers are required, since this is {feature.kind}", where)
-        return _is_any_of(feature.values, numbers)
-    if feature.kind == "text":
-        wanted_texts, texts = [str(value) for value in values], packed_or_none(feature.values)
-        if texts is not None:
-            return texts.isin(wanted_texts)
-        return np.isin(feature.values, np.array(wanted_texts, np.dtypes.StringDType()))
-    raise RequestError(422, "invalid", "vectors cannot be filtered by", where)
+    try:
+        if isinstance(wanted, Between):
+            low = -math.inf if wanted.min is None else wanted.min
+            return is_between(feature, low, math.inf if wanted.max is None else wanted.max)
+        return is_any_of(feature, wanted if isinstance(wanted, list) else [wanted])
+    except ValueError as error:
+        raise RequestError(422, "invalid", str(error), where) from None
 
 
-def _is_any_of(values: Array, numbers: list[int | float]) -> Mask:
-    """Return whether each value is one of the numbers, (N,); a number that the values' type cannot hold is none."""
-    if np.issubdtype(values.dtype, np.integer):
-        info = np.iinfo(values.dtype)
-        wanted = np.array([int(one) for one in numbers if info.min <= one <= info.max and one == int(one)], np.int64)
-        return np.isin(values, wanted)
-    with np.errstate(over="ignore"):
-        return np.isin(values, np.array(numbers, np.float64).astype(values.dtype))
+def parse_value(value: Any, known: Feature, where: str) -> Feature:
+    """Return one value as a feature of one row, of the known one's kind, with categories of its own.
 
-
-def _feature(value: Any, known: Feature, where: str) -> Feature:
-    """Return one value as a feature of one row and of the known one's kind; raises RequestError if it does not fit."""
+    Raises RequestError for a value that does not fit the kind, more than `MAX_NAMES` names or one above `MAX_NAME`.
+    """
     values = value if isinstance(value, list) else [value]
     if known.kind not in ("bag", "vector") and len(values) != 1:
         raise RequestError(422, "invalid", f"one value is required, got {len(values)}", where)
-    if known.kind == "bag":
+    if known.kind in ("categorical", "bag"):
         names = tuple(dict.fromkeys(str(one) for one in values))
-        return Feature(kind="bag", values=np.arange(len(names), dtype=np.int32)[None, :], names=names)
-    if known.kind == "categorical":
-        return Feature(kind="categorical", values=np.zeros(1, np.int32), names=(str(values[0]),))
+        if len(names) > MAX_NAMES:
+            raise RequestError(422, "invalid", f"{len(names):,} names are too many: give {MAX_NAMES} at most", where)
+        longest = max(map(len, names), default=0)
+        if longest > MAX_NAME:
+            cause = f"a name of {longest:,} characters is too long: give {MAX_NAME} at most"
+            raise RequestError(422, "invalid", cause, where)
+        codes = np.arange(len(names), dtype=np.int32)
+        return Feature(kind=known.kind, values=codes[None, :] if known.kind == "bag" else codes, names=names)
     if known.kind == "text":
         return Feature(kind="text", values=np.array([str(values[0])], np.dtypes.StringDType()))
     if known.kind == "time":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -11,7 +12,7 @@ import msgspec
 import numpy as np
 
 from pasand.data.features import TIME_UNKNOWN, Feature
-from pasand.explanation import named, sources
+from pasand.explanation import explain, named, sources
 from pasand.serving.engine.engine import Engine
 from pasand.serving.engine.feature_values import feature_to_json
 from pasand.serving.engine.variant import Variant
@@ -54,25 +55,50 @@ class _Plan:
     language: str | None = None
 
 
-def home(engine: Engine, visitor: HomeRequest) -> Home:
-    """Return the rows of a home page, each item in one row only; raises RequestError if a row's request fails."""
+@dataclass
+class HomePlan:
+    """A home page whose lists are still to be recommended."""
+
+    variant: Variant
+    empty: Home
+    """The page without its rows."""
+    plans: list[_Plan]
+
+    @property
+    def requests(self) -> list[RecommendRequest]:
+        """The requests for the rows, in their order."""
+        return [plan.request for plan in self.plans]
+
+    def page(self, responses: Sequence[RecommendResponse]) -> Home:
+        """Return the page with the responses to its requests, each item in one row only."""
+        rows: list[Row] = []
+        shown: set[str] = set()
+        for plan, response in zip(self.plans, responses, strict=True):
+            items = [item for item in response.items if item.item_id not in shown][:MAX_CARDS]
+            if len(items) < MIN_CARDS:
+                continue
+            shown |= {item.item_id for item in items}
+            cards = [card(self.variant, item, _reason(self.variant, plan, item)) for item in items]
+            rows.append(Row(plan.kind, plan.title, cards, plan.reason_item, plan.language))
+        return msgspec.structs.replace(self.empty, rows=rows)
+
+
+def home_plan(engine: Engine, visitor: HomeRequest) -> HomePlan:
+    """Return the rows that a home page has and the requests that fill them; raises RequestError as these do."""
+    engine.sync()
     variant = engine.variant_of(visitor.user_id)
     request = RecommendRequest(user_id=visitor.user_id, history=visitor.history, features=visitor.features)
     recent_events, degraded = engine.recent_events(variant, [visitor.user_id])
     queries, _ = variant.queries([request], recent_events, engine.clock())
-    plans = _plans(variant, request, queries)
-    responses = engine.responses([plan.request for plan in plans])
-    rows: list[Row] = []
-    shown: set[str] = set()
-    for plan, response in zip(plans, responses, strict=True):
-        items = [item for item in response.items if item.item_id not in shown][:MAX_CARDS]
-        if len(items) < MIN_CARDS:
-            continue
-        shown |= {item.item_id for item in items}
-        cards = [card(variant, item, _reason(variant, plan, item)) for item in items]
-        rows.append(Row(plan.kind, plan.title, cards, plan.reason_item, plan.language))
     known = bool(queries.users[0] >= 0) or bool((queries.history >= 0).any())
-    return Home(visitor.user_id, known, variant.name, variant.digest, degraded, rows)
+    empty = Home(visitor.user_id, known, variant.name, variant.digest, degraded, [])
+    return HomePlan(variant, empty, _plans(variant, request, queries))
+
+
+def home(engine: Engine, visitor: HomeRequest) -> Home:
+    """Return the rows of a home page; raises RequestError if a row's request fails."""
+    plan = home_plan(engine, visitor)
+    return plan.page(engine.responses(plan.requests))
 
 
 def _plans(variant: Variant, request: RecommendRequest, queries: Queries) -> list[_Plan]:
@@ -120,8 +146,8 @@ def _languages(language: Feature, request: RecommendRequest, queries: Queries) -
     requested = [str(value) for value in values if str(value) in language.names]
 
     def by_frequency(rows: Any) -> list[str]:
-        codes = language.values[rows].reshape(-1)
-        return [language.names[code] for code, _ in Counter(codes[codes >= 0].tolist()).most_common()]
+        codes = replace(language, values=language.values[rows]).members()[1]
+        return [language.names[code] for code, _ in Counter(codes.tolist()).most_common()]
 
     history = queries.history[0]
     watched = by_frequency(history[(history >= 0) & (history < len(language))])
@@ -177,6 +203,7 @@ def _release_day(variant: Variant, item: str) -> str:
 
 def view(engine: Engine, user: str) -> dict[str, Any]:
     """Return the stages behind a user's list: history, candidates of every source, ranks of the items at each step."""
+    engine.sync()
     variant = engine.variant_of(user)
     recent_events, degraded = engine.recent_events(variant, [user])
     queries, _ = variant.queries([RecommendRequest(user_id=user, k=MAX_VIEWED)], recent_events, engine.clock())
@@ -243,3 +270,20 @@ def similar(engine: Engine, item: str, k: int) -> tuple[Variant, RecommendRespon
     if variant.row(item) < 0:
         raise RequestError(404, "unknown_item", f"there is no item {item!r}", "item_id")
     return variant, engine.responses([RecommendRequest(history=[item], deny=[item], k=k)])[0]
+
+
+def explained(engine: Engine, request: RecommendRequest, item: str) -> dict[str, Any]:
+    """Return an item's rank and score after each step of the recommender for a request, and what supports it.
+
+    Raises RequestError if the item is unknown.
+    """
+    engine.sync()
+    variant = engine.variant_of(request.user_id)
+    row = variant.row(item)
+    if row < 0:
+        raise RequestError(404, "unknown_item", f"there is no item {item!r}", "item_id")
+    recent_events, degraded = engine.recent_events(variant, [request.user_id])
+    queries, _ = variant.queries([request], recent_events, engine.clock())
+    explanation = explain(variant.recommender, queries, row, variant.bundle.assembly.components)
+    about = {"user_id": request.user_id, "variant": variant.name, "bundle": variant.digest, "degraded": degraded}
+    return {**about, **explanation.as_json(variant.bundle.data)}

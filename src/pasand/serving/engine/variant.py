@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Any
@@ -14,13 +14,15 @@ import numpy as np
 
 from pasand import bundle as bundles
 from pasand.bundle import Bundle
-from pasand.contracts import Explains
-from pasand.data.features import Feature
+from pasand.contracts import Explains, Notes
+from pasand.data.features import AVAILABLE_FROM, Feature
 from pasand.growable import extended
 from pasand.recommender import Recommender, reasons
 from pasand.serving.engine.feature_values import feature_to_json, filter_mask, parse_features
+from pasand.serving.engine.followed_events import FollowedEvents
 from pasand.serving.engine.histories import add_events
 from pasand.serving.engine.padding import groups_by_size, padded
+from pasand.serving.engine.releases import released
 from pasand.serving.engine.scale import Scale
 from pasand.serving.schemas import HistoryItem, ItemName, Recommended, RecommendRequest, RequestError
 from pasand.serving.states.contract import Change, RecentEvents
@@ -37,6 +39,8 @@ MAX_REASONS = 3
 Observe = Callable[[str, float], None]
 """Takes the name of a step and its duration in seconds."""
 NO_RECENT_EVENTS = RecentEvents([], False)
+OUTDATED = (0, 0)
+"""Period of no time."""
 
 
 def ignore_step(step: str, seconds: float) -> None:
@@ -57,7 +61,9 @@ class Variant:
     """Number of the latest change of the catalogue that was applied."""
     _removed: Mask = field(init=False, repr=False)
     _available: Mask | None = field(default=None, init=False, repr=False)
-    """(1, N) items that were not removed; None: all."""
+    """(1, N) items that were not removed and are released; None: all."""
+    _holds: tuple[int, int] = field(default=OUTDATED, init=False, repr=False)
+    """Times from which and before which `_available` holds."""
     _masks: OrderedDict[bytes, Mask] = field(default_factory=OrderedDict, init=False, repr=False)
     mask_uses: Counter[str] = field(default_factory=Counter, init=False, repr=False)
     """Filters evaluated since the counter was last cleared, by use of the cache: hit or miss."""
@@ -67,6 +73,8 @@ class Variant:
     _added_from: int = field(init=False, repr=False)
     """Row of the first item that was added while serving."""
     scale: Scale = field(init=False, repr=False)
+    followed: FollowedEvents = field(init=False, repr=False)
+    """Components that count the stored events."""
     digest: str = field(init=False)
     """Identifies the bundle, 16 hexadecimal digits."""
 
@@ -76,6 +84,7 @@ class Variant:
         data = self.bundle.data
         self._removed, self._added_from = np.zeros(data.n_items, np.bool_), data.n_items
         self.scale = Scale.of(data)
+        self.followed = FollowedEvents(self.bundle, self.scale)
         filters = [one for one in recommender.filters if not isinstance(one, DropSeen)]
         self._with_seen = replace(recommender, filters=filters)
         components = self.bundle.assembly.components
@@ -135,6 +144,9 @@ class Variant:
         queries, notes = self.queries(requests, recent_events, now)
         recommender = self.recommender if requests[0].exclude_seen else self._with_seen
         candidates = self._run(recommender, queries, observe)
+        for stage in recommender.stages:
+            if isinstance(stage, Notes):
+                notes = [old + new for old, new in zip(notes, stage.notes(queries, candidates), strict=True)]
         all_reasons = None
         if self._explains and any(request.explain for request in requests):
             all_reasons = reasons(recommender, queries, candidates.items)
@@ -220,31 +232,32 @@ class Variant:
         features = self._features(requests, users, notes)
         exclude = padded([self.bundle.data.items.rows(request.deny) if request.deny else None for request in requests])
         seen = padded([recent.seen for recent in recent_events]) if requests[0].exclude_seen else None
-        allowed = self.allowed(requests[0])
+        allowed = self.allowed(requests[0], now)
         return replace(queries, features=features, exclude=exclude, seen=seen, allowed=allowed), notes
 
     def _features(self, requests: Sequence[RecommendRequest], users: Rows, notes: list[list[str]]) -> dict[str, Array]:
         """Return the user features of the bundle, replaced by those of the requests."""
         known = self.bundle.data.user_features
         table = {name: feature.take(users) for name, feature in known.items()}
+        given: dict[str, dict[int, Feature]] = {}
         for row, request in enumerate(requests):
-            if not request.features:
-                continue
-            features, ignored = parse_features(request.features, known, "features")
-            notes[row] += ignored
-            for name, feature in features.items():
-                shape = feature.values.shape[1:]
-                if shape > table[name].shape[1:]:
-                    pad = ((0, 0), (0, shape[0] - table[name].shape[1]))
-                    table[name] = np.pad(table[name], pad, constant_values=-1)
-                table[name][row] = feature.values[0]
+            if request.features:
+                features, ignored = parse_features(request.features, known, "features")
+                notes[row] += ignored
+                for name, feature in features.items():
+                    given.setdefault(name, {})[row] = feature
+        for name, values in given.items():
+            table[name] = known[name].select(users).replaced(values).take(np.arange(len(users), dtype=np.int32))
         return table
 
-    def allowed(self, request: RecommendRequest) -> Mask | None:
-        """Return the mask of the items that a request's filters allow and that were not removed, (1, N); None: all.
+    def allowed(self, request: RecommendRequest, now: int) -> Mask | None:
+        """Return the mask of the items that a request's filters allow and that are available, (1, N); None: all.
 
-        Raises RequestError for an invalid filter.
+        Available are the items that were not removed and are released (`released`). A filter by `available_from` allows
+        items that are released later, too. Raises RequestError for an invalid filter.
         """
+        if not self._holds[0] <= now < self._holds[1]:
+            self._find_available(now)
         if request.allow is None and not request.filters:
             return self._available
         key = msgspec.json.encode((request.allow, request.filters))
@@ -258,9 +271,17 @@ class Variant:
             self._masks.move_to_end(key)
         return mask
 
+    def _find_available(self, now: int) -> None:
+        """Set `_available` and the times between which it holds, and forget the masks of filters."""
+        are_released, self._holds = released(self.bundle.data, now)
+        available = ~self._removed if are_released is None else are_released & ~self._removed
+        self._available = None if available.all() else available[None, :]
+        self._masks.clear()
+
     def _mask(self, request: RecommendRequest) -> Mask:
         data = self.bundle.data
-        mask = ~self._removed
+        mask = ~self._removed if self._available is None or AVAILABLE_FROM in request.filters else self._available[0]
+        mask = mask.copy()
         if request.allow is not None:
             listed = np.zeros(data.n_items, np.bool_)
             rows = data.items.rows(request.allow)
@@ -294,9 +315,8 @@ class Variant:
     def reset_changes(self) -> None:
         """Undo which items were removed or added, to apply the changes of another state from the first one."""
         self._removed[: self._added_from], self._removed[self._added_from :] = False, True
-        self._available = ~self._removed[None, :] if self._removed.any() else None
+        self._holds = OUTDATED
         self.last_change = 0
-        self._masks.clear()
 
     def apply_changes(self, changes: Sequence[Change]) -> None:
         """Apply changes of the catalogue: items that were added, changed or removed.
@@ -305,6 +325,7 @@ class Variant:
         change at once; the models' parameters change only when the bundle is fitted again.
         """
         new_items: list[Change] = []
+        updates: dict[int, dict[str, Any]] = {}
         for change in changes:
             row = int(self.bundle.data.items.rows([change.item_id])[0])
             if row < 0 and not change.removed:
@@ -312,12 +333,12 @@ class Variant:
             elif row >= 0:
                 self._removed[row] = change.removed
                 if change.features:
-                    self._update_features(row, change.features)
+                    updates[row] = {**updates.get(row, {}), **change.features}
+        self._update_features(updates)
         if new_items:
             self._add_items(new_items)
-        self._available = ~self._removed[None, :] if self._removed.any() else None
+        self._holds = OUTDATED
         self.last_change = max([self.last_change, *(change.number for change in changes)])
-        self._masks.clear()
 
     def check_features(self, features: dict[str, Any]) -> list[str]:
         """Return notes on what of an item's features would be ignored; raises RequestError as `parse_features` does."""
@@ -344,17 +365,17 @@ class Variant:
                 logger.warning("variant %s ignores feature %s of an item: %s", self.name, name, error)
         return readable
 
-    def _update_features(self, row: int, features: dict[str, Any]) -> None:
+    def _update_features(self, updates: Mapping[int, dict[str, Any]]) -> None:
+        """Replace features of items, given by row; each feature's table is copied once, however many rows change."""
+        if not updates:
+            return
         data = self.bundle.data
-        table = dict(data.item_features)
-        for name, feature in self._readable_features(features).items():
-            values = table[name].values.copy()
-            if values.ndim > 1 and feature.values.shape[1] > values.shape[1]:
-                padding = feature.values.shape[1] - values.shape[1]
-                values = np.pad(values, ((0, 0), (0, padding)), constant_values=-1)
-            values[row] = feature.values[0]
-            table[name] = replace(table[name], values=values)
-        self.bundle = replace(self.bundle, data=replace(data, item_features=table))
+        values: dict[str, dict[int, Feature]] = {}
+        for row, features in updates.items():
+            for name, feature in self._readable_features(features).items():
+                values.setdefault(name, {})[row] = feature
+        changed = {name: data.item_features[name].replaced(by_row) for name, by_row in values.items()}
+        self.bundle = replace(self.bundle, data=replace(data, item_features={**data.item_features, **changed}))
 
 
 def _history_item(item: str | HistoryItem) -> HistoryItem:

@@ -43,6 +43,7 @@ def create_app(service: Service) -> Starlette:
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         following = asyncio.create_task(service.follow())
+        service.feed.start(asyncio.get_running_loop().call_soon_threadsafe)
         service.ready = True
         try:
             yield
@@ -88,6 +89,8 @@ def _handler(service: Service, operation: Operation, endpoint: Endpoint) -> Hand
             service.metrics.errors.labels("internal").inc()
             message = f"internal error; the server's log has the details under {mark}"
             response = _error_response(RequestError(500, "internal", message))
+        finally:
+            service.body_bytes -= request.scope.get("body_bytes", 0)
         seconds = perf_counter() - began
         status = response.status_code
         if status not in observed:
@@ -142,11 +145,14 @@ def _response(result: Any) -> Response:
 def _error_response(error: RequestError) -> Response:
     body = schemas.ErrorResponse(schemas.ErrorDetail(error.code, error.message, error.field))
     headers = {401: {"www-authenticate": "Bearer"}, 429: {"retry-after": "1"}, 503: {"retry-after": "1"}}
+    chosen = headers.get(error.status)
+    if error.code in ("overloaded", "out_of_time"):
+        chosen = {"retry-after": "1", "connection": "close"}  # frees what the connection takes
     return Response(
         msgspec.json.encode(body),
         status_code=error.status,
         media_type="application/json",
-        headers=headers.get(error.status),
+        headers=chosen,
     )
 
 

@@ -19,7 +19,7 @@ WRITE_SECONDS = 10.0
 """Time within which a client must read PROGRESS_BYTES of a response, or all of it."""
 PROGRESS_BYTES = 65_536
 """Bytes that a slow reader must read every WRITE_SECONDS."""
-MAX_UNREAD_BYTES = 32_000_000
+MAX_UNREAD_BYTES = 16_000_000
 """Bytes of responses that wait for slow readers at most; beyond it the slowest are cut off."""
 UNREAD_SECONDS = 1.0
 """Age from which a response that waits for its reader counts as slow."""

@@ -99,7 +99,7 @@ def _description(operation: Operation, by_type: dict[type, Any]) -> dict[str, An
 
 def _path_parameters(operation: Operation) -> list[dict[str, Any]]:
     return [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1, "maxLength": 256}}
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
         for name in (piece.partition("}")[0] for piece in operation.path.split("{")[1:])
     ]
 

@@ -18,6 +18,10 @@ JSON = ("application/json",)
 """Media types of a body of JSON."""
 JSON_LINES = ("application/x-ndjson", "application/ndjson", "application/jsonl")
 """Media types of a body with one event a line."""
+SMALL_BODY = 16_384
+"""Bytes of a body that is read however many others are in memory."""
+MAX_BODY_BYTES = 32_000_000
+"""Bytes that the larger bodies of all requests in progress take at most; further ones are refused."""
 
 
 def media_type(request: Request) -> str:
@@ -57,6 +61,13 @@ async def _received(service: Service, request: Request) -> bytes:
                 size += len(part)
                 if size > limit:
                     raise RequestError(413, "too_large", f"the body has more than {limit:,} bytes, the limit")
+                if size > SMALL_BODY:
+                    counted = request.scope.get("body_bytes", 0)
+                    request.scope["body_bytes"] = size
+                    service.body_bytes += size - counted
+                    if service.body_bytes > MAX_BODY_BYTES:
+                        cause = "too many large bodies arrive at the same time; try again later"
+                        raise RequestError(503, "overloaded", cause)
                 parts.append(part)
     except TimeoutError:
         seconds = service.settings.body_seconds
@@ -64,21 +75,19 @@ async def _received(service: Service, request: Request) -> bytes:
     return b"".join(parts)
 
 
-def path_id(request: Request) -> str:
-    """Return the id in the path, a percent-encoded segment; raises RequestError where it breaks the rule for ids."""
+def path_id(request: Request, *, new: bool = False) -> str:
+    """Return the id in the path, a percent-encoded segment; raises RequestError where it is empty or not UTF-8.
+
+    Any id that may exist can be named; one that is to be stored (`new`) must follow the rule for ids.
+    """
     try:
         found = unquote(request.path_params["id"], errors="strict")
     except UnicodeDecodeError:
         raise RequestError(422, "invalid", "an id in a path must be percent-encoded UTF-8", "id") from None
-    return checked_id(found, "id")
-
-
-def checked_id(text: str, name: str) -> str:
-    """Return an id; raises RequestError, naming the parameter, where it breaks the rule for ids."""
-    fault = ids.fault(text)
+    fault = ids.fault(found) if new or not found else None
     if fault is not None:
-        raise RequestError(422, "invalid", f"{fault}; {ids.RULE}", name)
-    return text
+        raise RequestError(422, "invalid", f"{fault}; {ids.RULE}", "id")
+    return found
 
 
 def query_parameters(request: Request, known: Mapping[str, type]) -> dict[str, Any]:
@@ -97,11 +106,10 @@ def query_parameters(request: Request, known: Mapping[str, type]) -> dict[str, A
             if not (text.isascii() and text.isdigit() and len(text) < 6 and 1 <= int(text) <= schemas.MAX_ITEMS):
                 raise RequestError(422, "invalid", f"must be a whole number from 1 to {schemas.MAX_ITEMS:,}", name)
             found[name] = int(text)
-        elif name in ("user_id", "item_id"):
-            found[name] = checked_id(text, name)
         else:
-            if not 0 < len(text) <= 256:
-                raise RequestError(422, "invalid", "must have 1 to 256 characters", name)
+            longest = schemas.MAX_GIVEN_ID if name in ("user_id", "item_id") else 256
+            if not 0 < len(text) <= longest:
+                raise RequestError(422, "invalid", f"must have 1 to {longest:,} characters", name)
             found[name] = text
     return found
 

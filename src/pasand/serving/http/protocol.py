@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
+import sys
+from fcntl import ioctl
+from termios import TIOCOUTQ
 from typing import Any
 
 from uvicorn.protocols.http.flow_control import FlowControl
@@ -17,6 +22,16 @@ HEAD_SECONDS = 10.0
 KEEP_ALIVE_SECONDS = 75.0
 """Time that a connection may be idle between two requests."""
 HEAD_END = b"\r\n\r\n"
+RESET = struct.pack("ii", 1, 0)
+"""Value of SO_LINGER with which closing resets a connection."""
+
+
+def unacknowledged_bytes(connection: socket.socket) -> int:
+    """Return the bytes of a connection that the other side has not acknowledged; 0 if that is unknown."""
+    try:
+        return int.from_bytes(ioctl(connection.fileno(), TIOCOUTQ, bytes(4)), sys.byteorder)
+    except OSError:
+        return 0
 
 
 class Flow(FlowControl):
@@ -36,6 +51,8 @@ class Protocol(HttpToolsProtocol):
 
     unread = 0
     unread_since = 0.0
+    _responded = False
+    """Whether parts of responses may wait in the system's buffer."""
     _head = 0
     _in_head = False
     _more_body = False
@@ -52,7 +69,12 @@ class Protocol(HttpToolsProtocol):
         return bool(self.pipeline or self._held)
 
     def unread_bytes(self) -> int:
-        return self.transport.get_write_buffer_size()
+        """Return the bytes in this process and in the system's buffer: a small response waits for its reader there."""
+        waiting = self.transport.get_write_buffer_size()
+        if self._responded and not self.transport.is_closing():
+            waiting += unacknowledged_bytes(self._socket)
+            self._responded = waiting > 0  # an idle connection is not looked at again
+        return waiting
 
     def close(self) -> None:
         if self.transport.is_closing():
@@ -61,10 +83,14 @@ class Protocol(HttpToolsProtocol):
             self.transport.close()
 
     def abort(self) -> None:
+        """Close the connection at once; what the client has not read is dropped from the system's buffer, too."""
+        if self.unread_bytes() and not self.transport.is_closing():
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         self.transport.abort()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._socket = transport.get_extra_info("socket")
         self.flow = Flow(transport, self)
         if not self._watched_by.add(self, self.loop):
             transport.write(b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\n\r\n")
@@ -130,6 +156,7 @@ class Protocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Serve the next request that waits; otherwise the connection is idle, or its next request is arriving."""
+        self._responded = True
         is_next = bool(self.pipeline)
         super().on_response_complete()
         self._unset_keepalive_if_required()  # replaced by the deadline

@@ -11,10 +11,9 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 
-from pasand.explanation import explain
 from pasand.serving import schemas
 from pasand.serving.engine.about import about
-from pasand.serving.engine.home import home, similar, view
+from pasand.serving.engine.home import explained, home_plan, similar, view
 from pasand.serving.http import openapi
 from pasand.serving.http.openapi import Operation
 from pasand.serving.http.parsing import JSON, JSON_LINES, media_type, path_id, query_parameters, read_body
@@ -45,6 +44,8 @@ def route(operation: Operation) -> Callable[[Endpoint], Endpoint]:
     return add
 
 
+DIAGNOSTIC_COST = 4
+"""Requests as which a view or an explanation counts: each source recommends for itself."""
 K = ("k", int, "Number of items.")
 EXPLAIN = ("explain", bool, "Whether to give the items of the history that support each recommendation.")
 
@@ -92,7 +93,7 @@ async def recommendations(service: Service, request: Request) -> schemas.Recomme
 async def user_home(service: Service, request: Request) -> schemas.Home:
     """Return a user's home page."""
     query_parameters(request, {})
-    return home(service.engine, schemas.HomeRequest(user_id=path_id(request)))
+    return await _home(service, request, schemas.HomeRequest(user_id=path_id(request)))
 
 
 @route(
@@ -100,14 +101,27 @@ async def user_home(service: Service, request: Request) -> schemas.Home:
 )
 async def visitor_home(service: Service, request: Request) -> schemas.Home:
     """Return the home page of a visitor whose history and features are in the request."""
-    return home(service.engine, schemas.decode(await read_body(service, request), schemas.HomeRequest))
+    return await _home(service, request, schemas.decode(await read_body(service, request), schemas.HomeRequest))
+
+
+async def _home(service: Service, request: Request, visitor: schemas.HomeRequest) -> schemas.Home:
+    """Return a home page; a call counts as one request for each row, and these wait like those of other calls."""
+    plan = await service.batcher.compute(lambda: home_plan(service.engine, visitor))
+    service.rate.charge(request.scope["caller"], len(plan.requests) - 1)
+    responses = await service.batcher.recommend(plan.requests)
+    while plan.variant not in service.engine.variants:  # its bundle was swapped meanwhile
+        plan = await service.batcher.compute(lambda: home_plan(service.engine, visitor))
+        responses = await service.batcher.recommend(plan.requests)
+    return plan.page(responses)
 
 
 @route(Operation("GET", "/v1/users/{id}/view", "Get the history, candidates and stages behind a user's list.", "read"))
 async def user_view(service: Service, request: Request) -> dict[str, Any]:
     """Return how a user's list was made: history, candidates of each source, rank and score after each stage."""
     query_parameters(request, {})
-    return view(service.engine, path_id(request))
+    user = path_id(request)
+    service.rate.charge(request.scope["caller"], DIAGNOSTIC_COST - 1)
+    return await service.batcher.compute(lambda: view(service.engine, user))
 
 
 @route(
@@ -125,7 +139,7 @@ async def similar_items(service: Service, request: Request) -> schemas.SimilarIt
     """Return the recommendations for a user whose history is this item alone."""
     given = query_parameters(request, {"k": int})
     item_id = path_id(request)
-    variant, response = similar(service.engine, item_id, given.get("k", 10))
+    variant, response = await service.batcher.compute(lambda: similar(service.engine, item_id, given.get("k", 10)))
     title = variant.bundle.data.title(variant.row(item_id))
     method = "recommended to a user whose history is this item alone"
     return schemas.SimilarItems(item_id, title, method, response.items)
@@ -164,7 +178,7 @@ async def item(service: Service, request: Request) -> schemas.CatalogueItem:
 @route(Operation("PUT", "/v1/items/{id}", "Add or update an item.", "write", schemas.Item, schemas.ChangeResult))
 async def put_item(service: Service, request: Request) -> schemas.ChangeResult:
     """Add an item to the catalogue, or update its features; the next response may contain it."""
-    given, item_id = schemas.decode(await read_body(service, request), schemas.Item), path_id(request)
+    given, item_id = schemas.decode(await read_body(service, request), schemas.Item), path_id(request, new=True)
     notes = service.engine.variants[0].check_features(given.features)
     await service.change(partial(service.state.put_item, item_id, given.features), "the item could not be stored")
     service.engine.sync()
@@ -203,17 +217,9 @@ async def explanation(service: Service, request: Request) -> dict[str, Any]:
     given = query_parameters(request, {"user_id": str, "item_id": str, "k": int})
     if "item_id" not in given:
         raise RequestError(422, "invalid", "the parameter item_id is missing", "item_id")
-    service.engine.sync()
-    variant = service.engine.variant_of(given.get("user_id"))
-    row = variant.row(given["item_id"])
-    if row < 0:
-        raise RequestError(404, "unknown_item", f"there is no item {given['item_id']!r}", "item_id")
     wanted = RecommendRequest(user_id=given.get("user_id"), k=given.get("k", 10))
-    recent_events, degraded = service.engine.recent_events(variant, [wanted.user_id])
-    queries, _ = variant.queries([wanted], recent_events, service.engine.clock())
-    explained = explain(variant.recommender, queries, row, variant.bundle.assembly.components)
-    about = {"user_id": wanted.user_id, "variant": variant.name, "bundle": variant.digest, "degraded": degraded}
-    return {**about, **explained.as_json(variant.bundle.data)}
+    service.rate.charge(request.scope["caller"], DIAGNOSTIC_COST - 1)
+    return await service.batcher.compute(lambda: explained(service.engine, wanted, given["item_id"]))
 
 
 @route(Operation("POST", "/v1/events", "Store events.", "write", schemas.Event | schemas.Events, schemas.Accepted))
@@ -264,14 +270,20 @@ async def healthz(service: Service, request: Request) -> dict[str, str]:
 
 @route(Operation("GET", "/readyz", "Check that the service accepts requests.", None))
 async def readyz(service: Service, request: Request) -> dict[str, Any]:
-    """Return the active bundles, and the variants whose new one was refused; 503 while the service starts or ends."""
+    """Return the active bundles, the variants whose new one was refused, and what the state has lost.
+
+    The status is 503 while the service starts or ends.
+    """
     if not service.ready:
         raise RequestError(503, "not_ready", "the service is starting or shutting down")
     bundles = {variant.name: variant.digest for variant in service.engine.variants}
     status = "degraded" if service.engine.degraded else "ready"
+    found: dict[str, Any] = {"status": status, "bundles": bundles}
     if service.not_followed:  # the bundles in use go on, and the log has the causes
-        return {"status": status, "bundles": bundles, "not_followed": sorted(service.not_followed)}
-    return {"status": status, "bundles": bundles}
+        found["not_followed"] = sorted(service.not_followed)
+    if service.older_state.lost:
+        found["state_lacks"] = service.older_state.lost
+    return found
 
 
 @route(Operation("GET", "/metrics", "Get metrics in the format of Prometheus.", "read", content="text/plain"))

@@ -19,7 +19,7 @@ from time import monotonic
 from typing import Any
 
 from pasand.errors import InputError
-from pasand.serving.private_files import is_open
+from pasand.serving.private_files import is_open, is_writable
 from pasand.serving.schemas import RequestError
 
 SCOPES = ("read", "write", "admin")
@@ -29,6 +29,8 @@ LOCAL_KEY = "admin-key"
 """File with the key of a service that was started without keys."""
 FAILURES_PER_SECOND = 5.0
 """Wrong keys of one address that get status 401; further ones get 429."""
+SECRETS = Path("/run/secrets")
+"""Folder in which containers find the secrets that are mounted for them, mostly with mode 0444."""
 MIN_LENGTH = 16
 """Least number of characters in a key."""
 ENTRY = Struct("8sdd")
@@ -76,10 +78,14 @@ class Keys:
     def of_file(cls, path: Path) -> Keys:
         """Return the keys in a file.
 
-        Raises InputError as `read`, and where the file is unreadable, has no keys, or can be read by other users.
+        Raises InputError as `read`, and where the file is unreadable, has no keys, or can be read by other users. What
+        a container finds in `SECRETS` may be readable, since no other users share its files, but not writable.
         """
-        if path.exists() and is_open(path):
+        is_secret = path.resolve().is_relative_to(SECRETS)
+        if path.exists() and (is_writable(path) if is_secret else is_open(path)):
             cause = "other users of this machine can read or change the keys"
+            if not is_secret:
+                cause += f" (secrets of a container may be readable, in {SECRETS})"
             raise InputError(path, cause=cause, cure=f"chmod 600 {quote(str(path))}")
         try:
             keys = cls.read(path.read_text(encoding="utf-8").splitlines())

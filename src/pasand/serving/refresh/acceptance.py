@@ -10,12 +10,15 @@ import numpy as np
 
 from pasand import recipe
 from pasand.evaluation.evaluate import evaluate
-from pasand.evaluation.intervals import ratio_intervals
+from pasand.evaluation.intervals import number_or_none
 from pasand.evaluation.protocols.temporal import Temporal
 from pasand.evaluation.split import Split
 from pasand.recommender import Recommender
 from pasand.serving.engine.engine import MAX_EVENTS
+from pasand.serving.engine.event_feed import catch_up
+from pasand.serving.engine.followed_events import FollowedEvents
 from pasand.serving.engine.variant import Variant, ignore_step
+from pasand.serving.refresh.non_inferiority import compare
 from pasand.serving.refresh.training_data import Gathered
 from pasand.serving.schemas import RecommendRequest
 from pasand.serving.states.contract import State
@@ -32,10 +35,15 @@ BATCH = 64
 class Limits:
     """Limits that a new bundle must keep; shares are in [0, 1]."""
 
+    margin: float = 0.05
+    """Non-inferiority margin: share of the running bundle's metric by which the new one may be lower.
+
+    A bundle passes if the lower bound of the 95 % interval of the relative change, over users, is above -margin.
+    """
     min_queries: int = 200
-    """Test queries below which the metric is ignored."""
-    max_metric_drop: float = 0.05
-    """Share by which the metric may be lower than the running bundle's; a larger drop is rejected if significant."""
+    """Test queries below which nothing is compared, and the comparison is inconclusive."""
+    publish_inconclusive: bool = False
+    """Whether to publish, with a note, a bundle that is neither shown to be no worse nor shown to be worse."""
     max_shrinkage: float = 0.2
     """Share by which the available items, or the users, may decrease."""
     max_list_change: float = 0.8
@@ -44,6 +52,10 @@ class Limits:
     """Change allowed of the mean popularity of the recommended items, as a percentile in [0, 1]."""
     users: int = 500
     """Users whose lists are compared."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.margin <= 1:
+            raise ValueError(f"margin must be in [0, 1], got {self.margin}")
 
 
 @dataclass(frozen=True)
@@ -64,18 +76,20 @@ class _AsServed:
 def ranking_quality(
     running: Variant, gathered: Gathered, text: str, seed: int, limits: Limits
 ) -> tuple[dict[str, Any], str]:
-    """Return the metric of the recipe and of the running bundle, and the reason to reject the recipe, or "".
+    """Return the comparison of the recipe with the running bundle, and the reason not to publish, or "".
 
     The test queries are those of the temporal protocol on the later half of the events that are newer than the running
-    bundle's. The recipe is trained on all events before that half. It is rejected if its mean over users is lower by
-    more than the allowed share and the 95 % bootstrap interval of the difference, over users, lies below 0. `running`
-    must have applied the changes of the catalogue.
+    bundle's. The recipe is trained on all events before that half. `verdict` in the report is that of
+    `non_inferiority.Comparison`, or "inconclusive" without a comparison if there are fewer than `min_queries` queries;
+    `queries_needed` is the number that would do. The reason is "" if the verdict is "no worse". `running` must have
+    applied the changes of the catalogue.
     """
     split = _later_half(running, gathered)
     n = 0 if split is None else len(split.test_queries)
+    report: dict[str, Any] = {"queries": n, "metric": METRIC, "margin": limits.margin}
     if split is None or n < limits.min_queries:
-        note = f"not enough new events to compare: {n} test queries, {limits.min_queries} are needed"
-        return {"queries": n, "note": note}, ""
+        report |= {"verdict": "inconclusive", "queries_needed": limits.min_queries}
+        return report, f"{n:,} test queries, at least {limits.min_queries:,} are needed to compare"
     data = gathered.data
     ids = data.users.series.to_list()
     candidate = recipe.build(text).fit(split.train, seed=seed).recommender
@@ -86,21 +100,22 @@ def ranking_quality(
         _AsServed(running.recommender, rows, gathered.available),
     )
     new, old = (evaluate(served, split, [METRIC], rng=np.random.default_rng(0)) for served in pair)
-    difference = new.user_values[METRIC] - old.user_values[METRIC]
-    defined = np.isfinite(difference)
-    above = np.where(defined, difference, 0)[:, None]
-    bounds = ratio_intervals(above, defined[:, None] * 1.0, np.random.default_rng(0))
-    _, low, high = (float(bound[0]) for bound in bounds)
-    new_mean, old_mean = new.overall[METRIC].mean, old.overall[METRIC].mean
-    report = {
-        "queries": n,
-        "metric": METRIC,
-        "new": round(new_mean, 6),
-        "running": round(old_mean, 6),
-        "difference": [round(low, 6), round(high, 6)],
+    comparison = compare(new.user_values[METRIC], old.user_values[METRIC], limits.margin)
+    report |= {
+        "verdict": comparison.verdict,
+        "new": number_or_none(round(new.overall[METRIC].mean, 6)),
+        "running": number_or_none(round(old.overall[METRIC].mean, 6)),
+        "change": [number_or_none(round(value, 6)) for value in (comparison.change, comparison.low, comparison.high)],
     }
-    worse = new_mean < (1 - limits.max_metric_drop) * old_mean and high < 0
-    return report, f"{METRIC} falls from {old_mean:.4f} to {new_mean:.4f} on {n:,} test queries" if worse else ""
+    if comparison.verdict == "no worse":
+        return report, ""
+    found = f"{METRIC} changes by {comparison} on {n:,} test queries"
+    if comparison.verdict == "worse":
+        return report, f"{found}, and a fall of {100 * limits.margin:g} % is allowed"
+    report["queries_needed"] = comparison.queries_needed(n)
+    if report["queries_needed"]:
+        found += f", about {report['queries_needed']:,} are needed"
+    return report, found
 
 
 def _later_half(running: Variant, gathered: Gathered) -> Split | None:
@@ -136,6 +151,9 @@ def drift(old: Variant, new: Variant, state: State, now: int, limits: Limits) ->
     of the new lists' items that the old lists lack. `popularity` is, before and after, the mean percentile of the
     recommended items among all items by number of events, 1 being the most popular.
     """
+    for variant in (old, new):
+        variant.followed = FollowedEvents(variant.bundle, variant.scale)
+        catch_up(variant.followed, state)
     data = new.bundle.data
     common = np.flatnonzero(old.bundle.data.users.rows(data.users.series.to_list()) >= 0)
     rows = np.random.default_rng(0).permutation(common)[: limits.users]

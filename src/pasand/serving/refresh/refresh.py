@@ -23,7 +23,7 @@ from pasand.serving import active_bundles, forgotten
 from pasand.serving.engine.bundle_check import check_bundle
 from pasand.serving.engine.variant import Variant
 from pasand.serving.forgotten import ForgottenUsers
-from pasand.serving.refresh.acceptance import Limits, drift, ranking_quality, size
+from pasand.serving.refresh.acceptance import METRIC, Limits, drift, ranking_quality, size
 from pasand.serving.refresh.training_data import Gathered, gather
 from pasand.serving.schemas import RequestError
 from pasand.serving.states import open_state
@@ -35,6 +35,9 @@ LOCK = "refresh.lock"
 STAMP = "%Y%m%d-%H%M%S"
 """Format of the time in the name of a bundle, UTC."""
 
+CURE = "The events are kept for the next refresh. --margin widens the margin, --publish-inconclusive publishes anyway."
+"""What to do about an inconclusive comparison."""
+
 Report = Callable[[str], None]
 """Takes a sentence about the next step."""
 
@@ -43,7 +46,7 @@ class Outcome(msgspec.Struct, omit_defaults=True):
     """Result of a refresh."""
 
     outcome: str
-    """published, rejected or nothing_new."""
+    """published, rejected, inconclusive (not published, as too few queries show that it is no worse) or nothing_new."""
     running: str
     """Folder of the bundle in use from now on."""
     digest: str
@@ -55,7 +58,9 @@ class Outcome(msgspec.Struct, omit_defaults=True):
     forgotten_users: int
     """Users of the previous bundle whose history was left out, since they were forgotten."""
     reason: str = ""
-    """Why the new bundle was rejected."""
+    """Why the new bundle was not published."""
+    note: str = ""
+    """What was not shown of a bundle that was published all the same."""
     quality: dict[str, Any] = {}
     size: dict[str, Any] = {}
     drift: dict[str, Any] = {}
@@ -69,7 +74,10 @@ class Outcome(msgspec.Struct, omit_defaults=True):
             return f"nothing new; {self.running} stays in use"
         if self.outcome == "rejected":
             return f"rejected: {self.reason}; {self.running} stays in use ({events})"
-        return f"published {self.running} ({events})"
+        if self.outcome == "inconclusive":
+            return f"inconclusive: {self.reason}; {self.running} stays in use ({events}). {CURE}"
+        note = f"; {self.note}" if self.note else ""
+        return f"published {self.running} ({events}){note}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,6 +151,12 @@ class Refresh:
         if not reason:
             report(f"comparing the recipe with the running bundle: {gathered.n_new:,} new events")
             outcome.quality, reason = ranking_quality(running, gathered, text, seed, self.limits)
+        if outcome.quality.get("verdict") == "inconclusive":
+            reason = f"not shown that {METRIC} falls by less than {100 * self.limits.margin:g} %: {reason}"
+            if not self.limits.publish_inconclusive:
+                outcome.outcome, outcome.reason = "inconclusive", reason
+                return outcome
+            outcome.note, reason = reason, ""
         if reason:
             return _rejected(outcome, reason)
         report(f"fitting to all {len(gathered.data):,} events")

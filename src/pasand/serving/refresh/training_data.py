@@ -14,7 +14,7 @@ from pasand.data.dataset import Dataset
 from pasand.data.features import Feature
 from pasand.data.updates import NewEvents, append_events, remove_users
 from pasand.errors import InputError
-from pasand.serving.engine.feature_values import parse_features
+from pasand.serving.engine.feature_values import parse_value
 from pasand.serving.engine.scale import Scale
 from pasand.serving.schemas import RequestError
 from pasand.serving.states.contract import Change, Event, State
@@ -150,23 +150,18 @@ def apply_to_catalogue(data: Dataset, changes: Sequence[Change]) -> Dataset:
 
 def _with_values(name: str, feature: Feature, values: dict[int, Any]) -> Feature:
     """Return a feature with new values, as JSON gives them, in some rows."""
-    if feature.kind in ("categorical", "bag"):
-        categories = [str(one) for value in values.values() for one in (value if isinstance(value, list) else [value])]
-        feature = replace(feature, names=tuple(dict.fromkeys([*feature.names, *categories])))
     parsed: dict[int, Feature] = {}
     for row, value in values.items():
         try:
-            parsed[row] = parse_features({name: value}, {name: feature}, "features")[0][name]
+            parsed[row] = parse_value(value, feature, f"features.{name}")
         except RequestError:  # the service has logged it
             continue
-    if feature.kind == "bag" and parsed:
-        widest = max(parsed.values(), key=lambda one: one.values.shape[1])
-        feature = feature.extended(replace(widest, values=widest.values[:0]), 0)
-    table = feature.values.copy()
+    categories = [category for one in parsed.values() for category in one.names]
+    feature = replace(feature, names=tuple(dict.fromkeys([*feature.names, *categories])))
+    coded: dict[int, Feature] = {}
     for row, one in parsed.items():
-        if feature.kind == "bag":
-            table[row] = -1
-            table[row, : one.values.shape[1]] = one.values[0]
-        else:
-            table[row] = one.values[0]
-    return replace(feature, values=table)
+        try:
+            coded[row] = one.coded_as(feature)[0]
+        except ValueError:  # a vector of another width
+            continue
+    return feature.replaced(coded)

@@ -1,12 +1,12 @@
-"""Recommendations to new users from their history alone: NDCG@10 on `ml-1m-2999-users` against popularity.
+"""Recommendations to users not in train, from their history alone: NDCG@10 on `ml-1m-2999-users` against popularity.
 
 Strong generalisation: a fifth of the users is held out with all their events. Every model ranks the full catalogue for
 them in two tasks. All later positives: the history is the first 80 % of a user's events in time, and the targets are
 all positives after it. Next item: the history is all events but the last, which is the target if it is a positive.
 
-Settings were chosen by `python -m benchmarks.cold_users`, which holds out a fifth of the training users in the same
-way and never reads the test users. A first run with other settings (20 epochs, the last weights) had shown its test
-figures before that search: 1.44 and 3.22 times popularity. No setting was chosen by them.
+Settings were chosen by `python -m benchmarks.strong_generalisation`, which holds out a fifth of the training users in
+the same way and never reads the test users. A first run with other settings (20 epochs, the last weights) had shown
+its test figures before that search: 1.44 and 3.22 times popularity. No setting was chosen by them.
 """
 
 from __future__ import annotations
@@ -30,6 +30,21 @@ from pasand.evaluation.protocols.strong_generalisation import StrongGeneralisati
 from pasand.evaluation.split import Split
 from pasand.sources import load
 
+MEASURES = (
+    "evaluation/protocols/strong_generalisation.py",
+    "layers/attention.py",
+    "layers/embeddings.py",
+    "metrics/accuracy.py",
+    "models/classical/ease.py",
+    "models/classical/ials.py",
+    "models/classical/popularity.py",
+    "models/deep_model.py:DeepModel._train",
+    "models/deep_model.py:DeepModel.fit",
+    "models/towers/sasrec.py",
+    "models/towers/sequence_tower.py",
+    "models/towers/tower.py",
+    "training",
+)
 METRIC = "ndcg@10"
 LATER = StrongGeneralisation(holdout_share=0.2)
 NEXT = replace(LATER, fold_in_share=1 - 1e-9)
@@ -110,10 +125,11 @@ def ratio_row(name: str, task: str, own: Values, popular: Values, limit: float |
     values = [column[np.isfinite(own)][:, None] for column in (own, popular)]
     ratio, low, high = (float(part[0]) for part in ratio_intervals(values[0], values[1], np.random.default_rng(SEED)))
     return Row(
-        target=f"cold users, {task}: NDCG@10 of {name} divided by that of popularity",
+        target=f"users not in train, {task}: NDCG@10 of {name} divided by that of popularity",
         value=ratio,
         limit=limit,
         better="higher",
+        comparable=limit is not None,
         detail=f"[{low:.2f}, {high:.2f}]; {values[0].mean():.4f} against {values[1].mean():.4f}, the better of "
         f"all time and the last 30 days; {len(values[0])} users; {detail}",
     )

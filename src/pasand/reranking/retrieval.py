@@ -1,0 +1,70 @@
+"""`WithGroups`: candidates of a retriever, and the best of each item group that a rule needs in the list."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from pasand.contracts import Retriever
+from pasand.reranking.groups import Groups
+from pasand.types import Array, Candidates, Mask, Queries
+
+
+@dataclass(frozen=True)
+class WithGroups:
+    """Returns what a retriever returns, followed by the best items of each group with a minimum, if it has too few.
+
+    If the retriever found fewer than `per_group` items of such a group, it is called again with only that group
+    allowed. Items that are added get scores that do not exceed the last one of the list, since the scores of two calls
+    need not be comparable; let a stage rank them by a model.
+    """
+
+    retriever: Retriever
+    groups: Groups
+    per_group: int = 20
+    """Items of each group with a minimum that the candidates contain, if enough are allowed."""
+
+    def __post_init__(self) -> None:
+        if self.per_group < 1:
+            raise ValueError(f"per_group must be positive, got {self.per_group}")
+
+    def __call__(self, queries: Queries) -> Candidates:
+        """Return the candidates, (B, K), with K above k where items were added."""
+        candidates = self.retriever(queries)
+        for r, rule in enumerate(self.groups.rules):
+            if not rule.min_share and not rule.min_count:
+                continue
+            member = self.groups.member(candidates.items, queries.time) >> r & 1
+            short = np.flatnonzero(member.sum(axis=1) < self.per_group)
+            if len(short):
+                candidates = self._extended(queries, candidates, short, r)
+        return candidates
+
+    def _extended(self, queries: Queries, candidates: Candidates, short: Array, rule: int) -> Candidates:
+        """Return the candidates with up to `per_group` members of a rule's group at the end of the lists `short`."""
+        wanted = self.per_group
+        some = queries.take(short)
+        some = replace(some, k=wanted, allowed=_both(some.allowed, self.groups.mask(rule, some.time)))
+        found = self.retriever(some)
+        before = candidates.items.shape[1]
+        items = np.pad(candidates.items, ((0, 0), (0, wanted)), constant_values=-1)
+        scores = np.pad(candidates.scores, ((0, 0), (0, wanted)), constant_values=-np.inf)
+        for b, more, more_scores in zip(short.tolist(), found.items, found.scores, strict=True):
+            size = int((items[b] >= 0).sum())
+            new = (more >= 0) & ~np.isin(more, items[b, :size])
+            n = int(new.sum())
+            last = scores[b, size - 1] if size else np.float32(np.inf)
+            items[b, size : size + n] = more[new]
+            scores[b, size : size + n] = np.minimum(more_scores[new], last)
+        width = max(before, int((items >= 0).sum(axis=1).max(initial=0)))
+        return Candidates(items=items[:, :width], scores=scores[:, :width])
+
+
+def _both(one: Mask | None, other: Mask) -> Mask:
+    """Return the items that two masks allow, (1 or B, N)."""
+    if one is None:
+        return other
+    width = min(one.shape[1], other.shape[1])
+    both: Mask = one[:, :width] & other[:, :width]
+    return both

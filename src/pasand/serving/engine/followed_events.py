@@ -1,0 +1,57 @@
+"""Followed events: counts stored events in the components of a bundle that follow the log, as evaluations do.
+
+Popularity in a server then equals that of an evaluation with live histories on the log that a refresh would gather.
+Counts hold no identity: events of a user who is forgotten stay counted until the bundle is fitted again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from pasand.bundle import Bundle
+from pasand.contracts import AddsEvents
+from pasand.following import followers
+from pasand.serving.engine.scale import Scale
+from pasand.serving.states.contract import Event
+
+
+class FollowedEvents:
+    """The components of one bundle that follow its log, and the events that they have counted."""
+
+    def __init__(self, bundle: Bundle, scale: Scale) -> None:
+        """Follow the data of the bundle; nothing is followed where these have no times."""
+        self._data, self._scale = bundle.data, scale
+        self.upto = bundle.counter("state_upto")
+        """Number of the state's last event that is counted."""
+        self.components: list[AddsEvents] = []
+        if bundle.data.order == "time":
+            self.components = [part for part in followers(bundle.assembly.recommender) if isinstance(part, AddsEvents)]
+        for part in self.components:
+            part.follow(bundle.data)
+            part.compact()
+
+    def add(self, events: Sequence[tuple[int, Event]]) -> None:
+        """Count events, given with their numbers, except those of items outside of the bundle's data.
+
+        Call it on the thread that recommends. Stored ratings outside of the log's scale count as its nearest end, as in
+        histories.
+        """
+        data = self._data
+        item = data.items.rows([event.item_id for _, event in events])
+        known = [event for (_, event), row in zip(events, item.tolist(), strict=True) if row >= 0]
+        values = [self._scale.nearest(event.value) for event in known]
+        new = replace(
+            data,
+            user=data.users.rows([event.user_id for event in known]),
+            item=item[item >= 0],
+            time=np.array([event.time for event in known], np.int64),
+            value=None if data.value is None else np.array([np.nan if v is None else v for v in values], np.float32),
+            columns={},
+            impressions=None,
+        )
+        for part in self.components:
+            part.add_events(new)
+        self.upto = max([self.upto, *(number for number, _ in events)])

@@ -1,0 +1,45 @@
+"""The committed results: rows with a limit or a peer are comparable or have a reason, and the table has the former."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks.__main__ import names, results
+from benchmarks.provenance import RESULTS
+from benchmarks.rows import ROOT, Row
+
+
+@pytest.mark.parametrize("file", sorted(RESULTS.glob("*.json")), ids=lambda file: file.stem)
+def test_rows_are_comparable_or_have_a_reason(file: Path) -> None:
+    assert file.stem in names()
+    for row in json.loads(file.read_text())["rows"]:
+        if row["limit"] is None and row["peer_value"] is None:
+            continue
+        assert row["comparable"] != bool(row.get("reason")), row["target"]
+
+
+def test_the_table_has_the_comparable_rows_alone(tmp_path: Path) -> None:
+    rows = [
+        Row(target="shown", value=1.0, limit=2.0, better="higher", peer="other", peer_value=3.0, comparable=True),
+        Row(target="another setting", value=1.0, limit=0.5, better="higher", reason="another setting"),
+        Row(target="without a limit", value=1.0, limit=None, better="higher", comparable=True, synthetic=True),
+        Row(target="for information", value=1.0, limit=None, better="higher"),
+    ]
+    assert all(row.is_marked for row in rows)
+    (tmp_path / "some.json").write_text(json.dumps({"rows": [row.as_json() for row in rows]}))
+    assert results(tmp_path).splitlines()[2:] == [
+        "| `some` | shown (other: 3) | 1 | 2 | **no** |",
+        "| `some` | without a limit, synthetic data | 1 |  |  |",
+    ]
+
+
+def test_an_unmarked_row_shows() -> None:
+    assert not Row(target="x", value=1.0, limit=1.0, better="lower").is_marked
+    assert not Row(target="x", value=1.0, limit=1.0, better="lower", comparable=True, reason="why not").is_marked
+
+
+def test_the_readme_has_the_table() -> None:
+    assert results() in (ROOT / "README.md").read_text(), "put the output of `python -m benchmarks --results` there"

@@ -1,0 +1,113 @@
+"""The catalogue is what the table of items lists, watched or not, and knows from when on each item is available."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pasand.data.check import check
+from pasand.data.dataset import Dataset
+from pasand.data.encoding.encode import encode
+from pasand.data.features import AVAILABLE_FROM, TIME_UNKNOWN
+from pasand.data.log import ImpressionTable, Log
+from pasand.sources import load
+
+EVENTS = {"user": ["ann", "bob", "ann"], "item": ["a", "c", "c"], "time": [100, 200, 300]}
+
+
+def encoded(items: dict[str, list[object]], **more: object) -> Dataset:
+    events = pl.DataFrame(EVENTS).with_columns(time=pl.col("time") + 1_700_000_000).lazy()
+    return encode(Log(name="films", events=events, items=pl.DataFrame(items, strict=False), **more))  # type: ignore[arg-type]
+
+
+@given(
+    listed=st.sets(st.text("abcdefg0", min_size=1, max_size=3)),
+    watched=st.lists(st.text("abcdefg0", min_size=1, max_size=3), min_size=1),
+)
+@settings(max_examples=20, deadline=None)
+def test_the_catalogue_is_all_that_is_listed_or_watched_in_order_of_id(listed: set[str], watched: list[str]) -> None:
+    events = pl.DataFrame({"user": ["u"] * len(watched), "item": watched, "time": range(1, len(watched) + 1)}).lazy()
+    frame = pl.DataFrame({"id": sorted(listed, reverse=True), "title": [f"film {i}" for i in listed]}, strict=False)
+    data = encode(Log(name="films", events=events, items=frame if listed else None))
+    assert data.items.series.to_list() == sorted(listed | set(watched))
+    assert data.items.ids(data.item) == watched
+    unwatched = len(listed - set(watched))
+    assert (f"items in the catalogue without an event: {unwatched}" in data.notes) == (unwatched > 0)
+
+
+def test_half_of_a_described_catalogue_that_nobody_watched_is_kept(tmp_path: Path) -> None:
+    n = 50
+    lines = [f"u{i % 7},i{i % n:03},{1_700_000_000 + i}" for i in range(4 * n)]
+    (tmp_path / "events.csv").write_text("user,item,time\n" + "\n".join(lines))
+    (tmp_path / "items.csv").write_text("id,title\n" + "\n".join(f"i{i:03},film {i}" for i in range(2 * n)))
+    data = load(str(tmp_path))
+    assert data.n_items == 2 * n
+    assert data.title(99) == "film 99"
+    report = check(data)
+    assert (report.items, report.items_without_events) == (2 * n, n)
+    assert f"{2 * n:,} items, {n:,} of them without an event" in str(report)
+
+
+def test_ids_are_written_differently_in_log_and_table() -> None:
+    data = encoded({"id": ["A", "C"], "title": ["x", "y"]})
+    (warning,) = [note for note in data.notes if note.startswith("warning")]
+    assert warning == "warning: no id of the items table has an event: do both write ids the same way?"
+    assert not any(note.startswith("warning") for note in encoded({"id": ["A", "c"]}).notes)
+
+
+def test_ids_that_no_id_may_be_are_left_out_of_the_catalogue() -> None:
+    data = encoded({"id": ["a", "a\x00", "x" * 10_000, " ", None], "title": list("vwxyz")})
+    assert data.items.series.to_list() == ["a", "c"]
+
+
+def test_impressions_and_table_do_not_count_twice() -> None:
+    shown = pl.DataFrame({"user": ["ann"], "item": ["b"], "time": [1_700_000_050], "clicked": [0]})
+    table = ImpressionTable(name="shown", frames=lambda: iter([shown]))
+    data = encoded({"id": ["a", "z"], "title": ["x", "y"]}, impressions=table)
+    assert data.items.series.to_list() == ["a", "b", "c", "z"]
+    assert "items with impressions but without an event: 1" in data.notes
+    assert data.available_from.tolist() == [1_700_000_101, 1_700_000_051, 1_700_000_201, TIME_UNKNOWN]
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        [1_700_000_000, None, 1_700_000_500],
+        ["1700000000", "", "1700000500"],
+        ["2023-11-14T22:13:20Z", None, "2023-11-14 22:21:40"],
+        [datetime.fromtimestamp(1_700_000_000, UTC), None, datetime.fromtimestamp(1_700_000_500, UTC)],
+    ],
+)
+def test_releases_are_read_however_times_are_written(cells: list[object]) -> None:
+    data = encoded({"id": ["a", "b", "d"], AVAILABLE_FROM: cells})
+    assert data.item_features[AVAILABLE_FROM].kind == "time"
+    assert data.available_from.tolist() == [1_700_000_000, TIME_UNKNOWN, 1_700_000_201, 1_700_000_500]
+    assert data.known_items.tolist() == [True, True, True, False]
+
+
+@pytest.mark.parametrize("cells", [["soon", "later", "never"], [1999, 2001, 2004], [[1.0], [2.0], [3.0]]])
+def test_a_release_that_is_no_time_is_named(cells: list[object]) -> None:
+    data = encoded({"id": ["a", "b", "d"], AVAILABLE_FROM: cells})
+    (warning,) = [note for note in data.notes if note.startswith("warning")]
+    assert warning.startswith("warning: items.available_from holds no times and is not used as the release of items")
+    assert data.available_from.tolist() == [1_700_000_101, TIME_UNKNOWN, 1_700_000_201, TIME_UNKNOWN]
+
+
+def test_the_length_of_first_seen_is_checked() -> None:
+    data = encoded({"id": ["a"]})
+    with pytest.raises(ValueError, match="first_seen must have a time for each of 2 items"):
+        Dataset(
+            name="x",
+            users=data.users,
+            items=data.items,
+            user=data.user,
+            item=data.item,
+            time=data.time,
+            first_seen=np.zeros(3, np.int64),
+        )
