@@ -18,7 +18,7 @@ from pasand.cli import compare, main
 from pasand.cli.compare import contenders
 from pasand.evaluation.compare import baselines
 from pasand.recipe import PACKAGED
-from pasand.sources.bollywood import World
+from tests.evaluation.logs import log as small_log
 from tests.logs import tastes
 
 BASELINES = [baseline.name for baseline in baselines()]
@@ -110,7 +110,7 @@ def test_a_recipe_with_the_name_of_a_model_keeps_its_suffix(tmp_path: Path) -> N
 
 
 def test_slow_models_are_left_out_by_default(capsys: Output) -> None:
-    data = World(n_users=50, n_items=10_001, days=5).dataset()
+    data = small_log([(f"user {n % 50}", f"item {n}", n, 5.0) for n in range(10_001)])
     chosen = [contender.name for contender in contenders(data, None)]
     assert "ease" not in chosen
     assert "ials" in chosen

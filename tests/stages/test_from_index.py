@@ -179,3 +179,23 @@ retriever = "@found"
     whole = replace(assembly.recommender, retriever=FromModel(assembly.components["towers"]))(queries)
     assert (found.items >= 0).all()
     np.testing.assert_allclose(found.scores, whole.scores, atol=1e-4)
+
+
+def test_product_codes_are_rescored_with_the_vectors_of_the_model() -> None:
+    rng = np.random.default_rng(1)
+    model = Towers(
+        users=rng.standard_normal((DATA.n_users, 16), dtype=np.float32),
+        items=rng.standard_normal((12_000, 16), dtype=np.float32),
+    )
+    index = IVF(exact_below=1000, codes="pq").build(model.items, rng=rng, queries=model.users)
+    retriever = FromIndex(model, index)
+    queries = make_queries(list(range(DATA.n_users)), k=10)
+    best = FromModel(model)(queries).items
+    coarse = index.search(model.embed_queries(queries), 10).items
+    found = retriever(queries).items
+
+    def recall(items: Rows) -> float:
+        return float(np.mean([len(np.intersect1d(*pair)) / 10 for pair in zip(items, best, strict=True)]))
+
+    assert found.shape == (50, 10)
+    assert recall(coarse) < 0.9 < 0.98 < recall(found)

@@ -20,6 +20,8 @@ from pasand.types import Array, Scores, Vectors
 
 VECTORS_PER_CENTRE = 64
 """Training vectors of k-means for each centre."""
+RESCORED = 300
+"""Items found by product codes among which exact scores choose the best."""
 MIN_VECTORS_PER_CENTRE = 39
 """Number of vectors for each centre below which faiss warns about k-means."""
 
@@ -51,6 +53,14 @@ class IVF(InvertedLists):
             raise ValueError(f'codes must be "fp16" or "pq", got {self.codes!r}')
         if self.lists is not None and self.lists < 1:
             raise ValueError(f"lists must be positive, got {self.lists}")
+
+    @property
+    def n_rescored(self) -> int:
+        """Items to find for the exact scores of vectors to choose from: 300 with product codes, else 0.
+
+        Product codes cannot tell the best few items apart.
+        """
+        return RESCORED if self.codes == "pq" else 0
 
     def build(self, vectors: Vectors, *, rng: Generator, queries: Vectors | None = None) -> Self:
         """Index (N, D) vectors as rows 0..N-1, replacing earlier content, and return itself.

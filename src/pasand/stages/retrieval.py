@@ -39,7 +39,8 @@ class FromModel:
 class FromIndex:
     """Returns the k allowed items whose vectors have the largest inner products with the query vector, by an index.
 
-    The index finds the items. The model's own vectors score and order them, so that scores equal those of `FromModel`.
+    The index finds the items, more than k where its scores are coarse (`IVF.n_rescored`). The model's own vectors score
+    and order them, so that scores equal those of `FromModel`.
     Ties go to the lower row. The list is empty for a query without a vector (all 0). Items without a vector are never
     found.
     """
@@ -61,9 +62,10 @@ class FromIndex:
         return Candidates(items=items, scores=scores)
 
     def _found(self, vectors: Vectors, queries: Queries) -> Candidates:
-        found = self.index.search(vectors, queries.k, allowed=queries.allowed, exclude=queries.exclude).items
+        wanted = max(queries.k, getattr(self.index, "n_rescored", 0))
+        found = self.index.search(vectors, wanted, allowed=queries.allowed, exclude=queries.exclude).items
         items, scores = _rescored(vectors, self.model.embed_items(found), found)
-        return Candidates(items=items, scores=scores)
+        return Candidates(items=items, scores=scores).top(queries.k)
 
     def fit(self, data: Dataset, *, rng: Generator) -> Self:
         """Index all items that the model has vectors for, with queries of the data's users as the sample."""
