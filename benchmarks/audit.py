@@ -29,6 +29,9 @@ MEASURES = (
     "audit/groups.py",
     "audit/item_exposure.py",
     "audit/lists.py",
+    "audit/popularity.py",
+    "audit/prices.py",
+    "audit/stereotypes.py",
     "audit/user_metrics.py",
 )
 SEEDS = int(os.environ.get("PASAND_AUDIT_SEEDS", "100"))

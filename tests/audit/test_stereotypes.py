@@ -20,20 +20,29 @@ NOISE = 0.05 * RNG.normal(size=(N, 3))
 
 def test_what_histories_explain_is_no_association() -> None:
     shown = HISTORY @ np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.2, 0.2, 0.6]]) + NOISE
-    found = association(shown, HISTORY, LENGTH, INSIDE, np.ones(N, np.bool_))
+    found, _ = association(shown, HISTORY, LENGTH, INSIDE, np.ones(N, np.bool_))
     assert abs(shown[INSIDE].mean(axis=0) - shown[~INSIDE].mean(axis=0)).max() > 0.1, "without the history there is"
     assert all(abs(one.value) < 3 * one.error for one in found)
 
 
 def test_what_gender_adds_is_found_with_the_error_of_hc1() -> None:
     shown = HISTORY + NOISE + 0.05 * INSIDE[:, None] * [1, -1, 0]
-    found = association(shown, HISTORY, LENGTH, INSIDE, np.ones(N, np.bool_))
+    found, pooled = association(shown, HISTORY, LENGTH, INSIDE, np.ones(N, np.bool_))
     assert [one.value for one in found] == pytest.approx([0.05, -0.05, 0], abs=0.02)
     design = np.column_stack([HISTORY, np.log1p(LENGTH), INSIDE])
     inverse = np.linalg.inv(design.T @ design)
     residual = shown[:, 0] - design @ inverse @ design.T @ shown[:, 0]
     covariance = inverse @ (design.T * residual**2) @ design @ inverse * N / (N - 5)
     assert found[0].error == pytest.approx(np.sqrt(covariance[-1, -1]))
+    assert pooled[0] == pytest.approx(np.sqrt(residual @ residual / (N - 5) * inverse[-1, -1]))
+
+
+def test_a_small_group_that_is_never_shown_a_rare_category_has_the_pooled_error() -> None:
+    inside = np.arange(N) < 30
+    rare = (RNG.random((N, 1)) < 0.03) & ~inside[:, None]
+    found, pooled = association(rare * 0.1, HISTORY, LENGTH, inside, np.ones(N, np.bool_))
+    assert pooled[0] > 2 * found[0].error
+    assert abs(found[0].value) < 2 * pooled[0]
 
 
 def test_shares_of_categories_are_those_of_lists_and_histories() -> None:

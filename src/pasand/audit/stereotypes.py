@@ -13,10 +13,10 @@ from pasand.types import Array, Mask
 DEFINITION = (
     "Share of a category in the exposure of users of a gender, less that of other users with the same history: the "
     "coefficient of gender in a linear regression of the share in the lists on the shares of all categories in the "
-    "history and on its length, with a standard error that allows for unequal variances (HC1). 0: two users with equal "
-    "histories see the same categories, whatever their gender. The difference between the histories themselves is "
-    "beside it. After Zhao et al., Men Also Like Shopping, EMNLP 2017, and Lin et al., Crank up the volume: preference "
-    "bias amplification in collaborative recommendation, RMSE workshop 2019."
+    "history and on its length, with a standard error that allows for unequal variances (HC1; at least that of one "
+    "variance). 0: two users with equal histories see the same categories, whatever their gender. The difference "
+    "between the histories themselves is beside it. After Zhao et al., Men Also Like Shopping, EMNLP 2017, and Lin "
+    "et al., Crank up the volume: preference bias amplification in collaborative recommendation, RMSE workshop 2019."
 )
 
 
@@ -32,7 +32,7 @@ def measure(lists: Lists, genders: Grouping, feature: str) -> list[Finding]:
         if min(inside.sum(), others.sum()) < FEWEST:
             continue
         both = inside | others
-        coefficients = association(shown, before, length, inside, both)
+        coefficients, pooled = association(shown, before, length, inside, both)
         for c, category in enumerate(categories.labels):
             in_history = mean_of(before[:, c], inside) - mean_of(before[:, c], others)
             findings.append(
@@ -44,6 +44,7 @@ def measure(lists: Lists, genders: Grouping, feature: str) -> list[Finding]:
                     attribute=f"{genders.name}: {label}",
                     group=category,
                     n_users=int(both.sum()),
+                    least_error=float(pooled[c]),
                     context={"difference of histories": in_history},
                 )
             )
@@ -73,15 +74,22 @@ def category_shares(lists: Lists, categories: Grouping) -> tuple[Array, Array, A
     return shown, np.column_stack([lists.by_user(column) for column in before.T]), lists.by_user(length)
 
 
-def association(shown: Array, before: Array, length: Array, inside: Mask, which: Mask) -> list[Estimate]:
-    """Return the coefficient of membership, (n,), in the regression of each category's share, (n, C), over `which`."""
+def association(shown: Array, before: Array, length: Array, inside: Mask, which: Mask) -> tuple[list[Estimate], Array]:
+    """Return the coefficient of membership, (n,), in the regression of each category's share, (n, C), over `which`.
+
+    The second result, (C,), are the standard errors by one common variance. In a small group that is never shown a rare
+    category the residuals do not vary, and HC1 alone would be far too small.
+    """
     rows = np.flatnonzero(which)
     design = np.column_stack([np.ones(len(rows)), before[rows], np.log1p(length[rows]), inside[rows]])
     inverse, rank = np.linalg.pinv(design), int(np.linalg.matrix_rank(design))
     coefficients = inverse @ shown[rows]
     residuals = shown[rows] - design @ coefficients
+    left = max(len(rows) - rank, 1)
     # the jackknife's factor n / (n - 1) is replaced by that of HC1, n / (n - rank)
-    scale = np.sqrt((len(rows) - 1) / max(len(rows) - rank, 1))
+    scale = np.sqrt((len(rows) - 1) / left)
     influence = np.zeros((len(which), shown.shape[1]))
     influence[rows] = scale * inverse[-1][:, None] * residuals
-    return [Estimate(float(value), influence[:, c], len(rows)) for c, value in enumerate(coefficients[-1])]
+    pooled = np.sqrt((residuals**2).sum(axis=0) / left * (inverse[-1] @ inverse[-1]))
+    estimates = [Estimate(float(value), influence[:, c], len(rows)) for c, value in enumerate(coefficients[-1])]
+    return estimates, pooled
