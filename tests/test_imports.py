@@ -26,6 +26,7 @@ LINES = [
     {"recipe", "attribution"},
     {"default_recipe", "evaluation", "explanation"},
     {"bundle"},
+    {"audit"},
     {"serving"},
     {"client", "cli"},
 ]

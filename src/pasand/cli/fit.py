@@ -9,6 +9,7 @@ import typer
 
 from pasand.cli import console
 from pasand.cli.source import COLUMN, IMPRESSIONS, POSITIVE_FROM, QUERY, SOURCE, VALUE_AS, opened
+from pasand.data.dataset import Dataset
 from pasand.errors import InputError
 
 
@@ -33,6 +34,11 @@ def command(
         None,
         min=0,
         help="Number of the last event of a service's state that SOURCE already holds; see docs/state.md.",
+    ),
+    until: str | None = typer.Option(
+        None,
+        help="Fit to the events before a time only, such as 2025-03-31, or to the first share of the events, such as "
+        "0.8; the later ones can then be used for an audit.",
     ),
     json: Path | None = typer.Option(None, help='Write the manifest as JSON to a file; "-": standard output.'),
 ) -> None:
@@ -68,6 +74,9 @@ def command(
             value_as=value_as,
             quiet=console.quiet(json),
         )
+        if until is not None:
+            data = earlier(data, until)
+            console.errors.print(f"fitting to the first {len(data):,} events", markup=False)
         if assembly is None:
             name, cause = default_recipe.for_data(data)
             console.errors.print(f"recipe {name}: {cause}", markup=False, soft_wrap=True)
@@ -88,6 +97,36 @@ def command(
         )
     if json is not None:
         console.write_json(json, bundle.read(out).manifest)
+
+
+def earlier(data: Dataset, until: str) -> Dataset:
+    """Return the events before a time, or the first share of them, in (0, 1), with all users, items and features.
+
+    Events with the time of the cut are left out, as the protocol `temporal` does. Raises InputError for anything else,
+    and where no event is left.
+    """
+    import numpy as np
+
+    if data.order != "time":
+        cause = "events have no time, so none is earlier"
+        raise InputError("--until", value=until, cause=cause, cure="name the column: --column time=NAME")
+    try:
+        share = float(until)
+    except ValueError:
+        try:
+            kept = data.before(int(np.datetime64(until, "s").astype(np.int64)))
+        except ValueError:
+            cause, cure = "neither a share nor a time", "write --until 0.8 or --until 2025-03-31"
+            raise InputError("--until", value=until, cause=cause, cure=cure) from None
+    else:
+        if not 0 < share < 1:
+            raise InputError("--until", value=until, cause="a share is between 0 and 1", cure="write --until 0.8")
+        kept = data.before(int(data.time[int(share * len(data))])) if len(data) else data
+    if not len(kept):
+        begin = str(np.datetime64(int(data.time[0]), "s")) if len(data) else ""
+        cause = f"no event is before that; the first is at {begin}" if begin else "the log has no event"
+        raise InputError("--until", value=until, cause=cause, cure="give a later time or a larger share")
+    return kept
 
 
 def single_model_recipe(model: str, recipe: str | None, settings: list[str]) -> str:

@@ -33,6 +33,7 @@ from pasand.simulation.choice_model import (
     utility_inputs,
 )
 from pasand.simulation.slates import MAX_IMPRESSIONS, Events, Slates, sample_visits, to_impressions, watched
+from pasand.simulation.studios import draw_studios
 from pasand.types import Array, Rows, Scores
 
 START = 1_735_689_600
@@ -62,12 +63,17 @@ class World:
     """Share of the viewers that arrive after the first day, in [0, 1]."""
     remembered: int = 128
     """Number of films last watched that a viewer is not shown again; takes four bytes of memory for each and viewer."""
+    studios: int = 0
+    """Number of studios; with any, films have a studio, its region, size and first day, and a price. Events and the
+    other features do not depend on it."""
     effects: Effects = field(default_factory=Effects)
 
     def __post_init__(self) -> None:
         for name in ("n_users", "n_items", "days", "remembered"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.studios < 0:
+            raise ValueError(f"studios must be at least 0, got {self.studios}")
         for name in ("feedback", "new_films", "new_viewers"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be in [0, 1], got {getattr(self, name)}")
@@ -280,6 +286,7 @@ class World:
         """Return the observable features of the films; `available_from` may be after the end of the log."""
         films = self.films
         day = np.ceil(films.arrives).astype(np.int64)
+        made = draw_studios(self.studios, films, self.days, START, self._rng(6)) if self.studios else {}
         return {
             "title": Feature(kind="text", values=np.array(films.title, dtype=np.dtypes.StringDType())),
             "year": Feature(kind="number", values=films.year.astype(np.float32)),
@@ -288,6 +295,7 @@ class World:
             "genres": Feature(kind="bag", values=films.genres, names=self.genres),
             "cast": Feature(kind="bag", values=films.cast, names=self.stars),
             "available_from": Feature(kind="time", values=(START + day * DAY).astype(np.int64)),
+            **made,
         }
 
     def dataset(self, *, impressions: bool = True, max_impressions: int = MAX_IMPRESSIONS) -> Dataset:

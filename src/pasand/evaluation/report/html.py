@@ -168,7 +168,12 @@ class Report:
 
 def write(path: Path, report: Report) -> None:
     """Write the report to a file atomically; on failure the old file stays, and InputError is raised."""
-    page, name = render(report), None
+    write_page(path, render(report))
+
+
+def write_page(path: Path, page: str) -> None:
+    """Write a page to a file atomically; on failure the old file stays, and InputError is raised."""
+    name = None
     try:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
         with os.fdopen(handle, "w", encoding="utf-8") as file:
@@ -193,6 +198,7 @@ def render(report: Report) -> str:
     return template.render(
         report=report,
         charts=charts,
+        style=style(),
         leaderboard_columns=leaderboard_columns(report),
         colours=colours(report),
         timeline=timeline_charts(report.timeline) if report.timeline else (),
@@ -204,6 +210,11 @@ def render(report: Report) -> str:
         duration=duration,
         isfinite=math.isfinite,
     )
+
+
+def style() -> Markup:
+    """Return the style sheet that pages of results share."""
+    return Markup(files("pasand.evaluation.report").joinpath("style.css").read_text("utf-8").rstrip())
 
 
 def colours(report: Report) -> dict[str, int]:

@@ -1,0 +1,228 @@
+"""The audit of a bundle of the simulated world: what is known, sections, rules, planted bias, the page."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.audit import audited, found
+from pasand import bundle as bundles
+from pasand import recipe
+from pasand.audit import page, who_pays, words
+from pasand.audit.audit import Audit, audit
+from pasand.audit.later_events import later_events
+from pasand.bundle import Bundle
+from pasand.data.dataset import Dataset
+from pasand.errors import InputError
+from pasand.simulation.world import World
+
+PLAIN = """
+[popular]
+class = "pasand.models.classical.popularity:Popularity"
+
+[from_popular]
+class = "pasand.stages.retrieval:FromModel"
+model = "@popular"
+
+[recommender]
+class = "pasand.recommender:Recommender"
+retriever = "@from_popular"
+"""
+NEW = '\n[[policy]]\nname = "new studios"\nwhere = { studio_since = { max_age_days = 60 } }\nmin_share = 0.2\n'
+SOUTH = '\n[[policy]]\nname = "south"\nwhere = { studio_region = "south" }\nmax_share = 0.3\n'
+
+
+@pytest.fixture(scope="module")
+def log() -> Dataset:
+    return World(n_users=250, days=60, visits=1, studios=10).dataset(impressions=False)
+
+
+@pytest.fixture(scope="module")
+def folder(log: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    train = log.before(int(log.time[int(0.8 * len(log))]))
+    path = tmp_path_factory.mktemp("audit") / "bundle"
+    bundles.write(path, recipe.build(PLAIN + NEW + SOUTH).fit(train, seed=0), train, seed=0)
+    return path
+
+
+@pytest.fixture
+def bundle(folder: Path) -> Bundle:
+    return bundles.read(folder)
+
+
+@pytest.fixture(scope="module")
+def done(folder: Path, log: Dataset) -> Audit:
+    groups = {
+        "user_groups": ["city_tier", "gender", "history"],
+        "item_groups": ["studio_age", "price_band", "language"],
+    }
+    return audit(bundles.read(folder), log, **groups)  # type: ignore[arg-type]
+
+
+def test_the_test_part_is_what_the_bundle_has_not_seen(bundle: Bundle, log: Dataset) -> None:
+    _, split, known = later_events(bundle, log, "log")
+    n = len(bundle.data)
+    assert (split.train.user == log.user[:n]).all()
+    assert (split.train.item == log.item[:n]).all()
+    assert split.test_queries.time.min() > log.time[n - 1]
+    assert f"fitted to {n:,} events up to" in known[0]
+
+
+def test_a_log_of_later_events_alone_gives_the_same_queries(folder: Path, log: Dataset) -> None:
+    whole = later_events(bundles.read(folder), log, "log")[1].test_queries
+    n = len(bundles.read(folder).data)
+    later = log.select(slice(n, len(log)))
+    alone = later_events(bundles.read(folder), later, "log")[1].test_queries
+    assert (whole.user == alone.user).all()
+    assert (whole.upto == alone.upto).all()
+
+
+def test_new_users_and_items_get_rows_after_those_of_the_bundle(log: Dataset) -> None:
+    cut = int(log.time[int(0.8 * len(log))])
+    known = np.arange(log.n_items - 5, dtype=np.int32)
+    few = log.before(cut)
+    few = few.select(few.item < len(known))
+    items = {name: one.select(known) for name, one in log.item_features.items()}
+    users = {name: one.select(np.arange(200, dtype=np.int32)) for name, one in log.user_features.items()}
+    few = few.select(few.user < 200)
+    few = replace(
+        few,
+        items=type(log.items)(log.items.ids(known)),
+        users=type(log.users)(log.users.ids(np.arange(200))),
+        item_features=items,
+        user_features=users,
+        first_seen=None,
+    )
+    bundle = Bundle(recipe.build(PLAIN).fit(few, seed=0), few, {"files": {}})
+    changed, split, sentences = later_events(bundle, log, "log")
+    train = split.train
+    assert changed.data.n_items == train.n_items == log.n_items
+    assert any("5 items of the log are new" in line for line in sentences)
+    rows = log.users.rows(train.users.series)
+    assert (train.user_features["gender"].values == log.user_features["gender"].values[rows]).all()
+    assert audit(Bundle(recipe.build(PLAIN).fit(few, seed=0), few, {"files": {}}), log).n_users > 0
+
+
+def test_a_bundle_of_the_whole_log_is_refused_with_commands(log: Dataset) -> None:
+    bundle = Bundle(recipe.build(PLAIN).fit(log, seed=0), log, {"files": {}})
+    cure = "pasand fit a.csv --until 0.8 --out earlier && pasand audit earlier a.csv"
+    with pytest.raises(InputError, match="no event after") as refused:
+        audit(bundle, log, typed="a.csv")
+    assert cure in str(refused.value)
+
+
+def test_every_measure_has_a_section_with_its_source(done: Audit) -> None:
+    names = ["users", "exposure", "popularity", "cold_start", "languages", "stereotypes", "prices"]
+    assert [section.name for section in done.sections] == [*names, "rule new studios", "rule south", "geography"]
+    assert all(section.definition and section.findings for section in done.sections)
+    tested = [finding for finding in done.findings if finding.p == finding.p]
+    assert len(tested) == done.n_tests > 50
+    assert all(finding.detectable > 0 for finding in tested if finding.error > 0)
+    assert any(line.startswith("gender: other has") for line in done.left_out)
+
+
+def test_a_measure_without_its_feature_is_left_out_by_name(bundle: Bundle, log: Dataset) -> None:
+    plain = World(n_users=250, days=60, visits=1).dataset(impressions=False)
+    train = plain.before(int(plain.time[int(0.8 * len(plain))]))
+    done = audit(Bundle(recipe.build(PLAIN).fit(train, seed=0), train, {"files": {}}), plain)
+    assert "price: items have no feature named price" in done.left_out
+    assert "prices" not in [section.name for section in done.sections]
+
+
+def test_wrong_names_are_refused_with_those_that_work(bundle: Bundle, log: Dataset) -> None:
+    with pytest.raises(InputError, match=r"'tier' is wrong: users have no such feature.*city_tier"):
+        audit(bundle, log, user_groups=["tier"])
+    with pytest.raises(InputError, match="name one that items have: year, minutes, price"):
+        audit(bundle, log, features={"price": "cost"})
+    with pytest.raises(InputError, match="name one of: geography"):
+        audit(bundle, log, features={"cost": "price"})
+
+
+def test_without_a_rule_the_lists_are_those_of_the_recipe_without_it(bundle: Bundle) -> None:
+    alone = recipe.build(PLAIN + NEW).fit(bundle.data, seed=0).recommender
+    queries = bundle.data.queries(np.arange(50, dtype=np.int32), k=10)
+    found = who_pays.build_without(bundle, "south", bundle.data).recommender(queries)
+    assert (found.items == alone(queries).items).all()
+    assert (found.items != bundle.assembly.recommender(queries).items).any()
+    assert [rule["name"] for rule in who_pays.rules_of(PLAIN + NEW + SOUTH)] == ["new studios", "south"]
+    assert who_pays.rules_of(PLAIN) == []
+
+
+def test_the_last_rule_leaves_a_recipe_without_a_policy() -> None:
+    tables = recipe.tables(who_pays.without(PLAIN + NEW, "new studios"))
+    assert list(tables) == ["popular", "from_popular", "recommender"]
+
+
+def test_a_rule_shows_what_it_does_for_its_group(done: Audit) -> None:
+    for section in done.sections:
+        if section.name == "rule south":
+            *_, exposure = section.findings
+            assert exposure.value.mean <= exposure.reference.mean
+            assert section.findings[0].name == "all users"
+
+
+def test_a_planted_bias_is_found_and_none_raises_no_alarm() -> None:
+    assert found(*audited(0, 0.1))
+    for seed in (1, 2):
+        clean, region = audited(seed, 0.0)
+        assert not found(clean, region)
+        assert clean.shown == []
+
+
+def test_json_has_the_documented_keys(done: Audit) -> None:
+    content = json.loads(json.dumps(done.as_json(), allow_nan=False))
+    assert list(content) == [
+        "bundle", "source", "known", "protocol", "k", "users", "queries", "tests", "correction", "metrics", "policy",
+        "sections", "left_out", "checklist", "notice",
+    ]  # fmt: skip
+    assert list(content["sections"][0]["findings"][0]) == [
+        "measure", "attribute", "group", "users", "value", "compared_with", "reference", "difference", "ratio", "p",
+        "p_holm", "minimum_detectable_difference", "verdict", "context",
+    ]  # fmt: skip
+    assert content["policy"] == [
+        "new studios: at least 20 % of the slots",
+        "south: at most 30 % of the slots",
+    ]
+
+
+def test_equal_inputs_give_equal_figures(folder: Path, log: Dataset, done: Audit) -> None:
+    groups = {
+        "user_groups": ["city_tier", "gender", "history"],
+        "item_groups": ["studio_age", "price_band", "language"],
+    }
+    again = audit(bundles.read(folder), log, **groups)  # type: ignore[arg-type]
+    assert again.as_json() == done.as_json()
+
+
+def test_the_page_has_sentences_charts_and_the_checklist(done: Audit) -> None:
+    text = page.render(done)
+    assert text.count("<svg") > 10
+    assert "Not legal advice" in text
+    assert "rule 5(3)(f)" in text
+    assert "new studios: at least 20 % of the slots" in text
+    assert "would have been found in 80 of 100 audits" in text
+    assert "<script" not in text
+    assert "http" not in text.replace("http-equiv", "")
+
+
+def test_the_page_escapes_what_logs_contain(done: Audit, tmp_path: Path) -> None:
+    section = done.sections[0]
+    finding = replace(section.findings[0], group="<b>tier</b>")
+    changed = replace(done, source="<script>", sections=[replace(section, findings=[finding, finding])])
+    page.write(tmp_path / "audit.html", changed)
+    text = (tmp_path / "audit.html").read_text()
+    assert "<b>tier" not in text
+    assert "<script>" not in text
+
+
+def test_sentences_state_the_figure_the_reference_and_the_result(done: Audit) -> None:
+    by_name = {section.name: section.findings for section in done.sections}
+    head = next(finding for finding in by_name["cold_start"])
+    assert words.sentence("cold_start", head).startswith("Exposure of items younger than 30 days is ")
+    one = words.sentence("users", by_name["users"][0])
+    assert one.startswith("Users with city_tier: tier 1: ranking quality (ndcg@10) is ")
+    assert "other users" in one

@@ -1,0 +1,41 @@
+"""Studios and prices of the simulated films: nothing else depends on them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pasand.simulation.world import DAY, START, World
+
+FIELDS = {"n_users": 60, "days": 30}
+PLAIN, WITH = World(**FIELDS), World(**FIELDS, studios=12)  # type: ignore[arg-type]
+
+
+def test_events_and_other_features_keep_their_bits() -> None:
+    plain, other = PLAIN.dataset(), WITH.dataset()
+    assert plain.fingerprint == other.fingerprint
+    for name, feature in plain.item_features.items():
+        assert feature.names == other.item_features[name].names
+    made = set(other.item_features) - set(plain.item_features)
+    assert made == {"studio", "studio_region", "studio_size", "studio_since", "price"}
+
+
+def test_a_studio_begins_before_its_first_film_and_has_one_region_and_size() -> None:
+    features = WITH.item_features()
+    since = (features["studio_since"].values - START) / DAY
+    assert (since <= WITH.films.arrives).all()
+    assert (since > -60 - 1).any()
+    studio = features["studio"].values
+    for s in np.unique(studio):
+        assert all(len(np.unique(features[name].values[studio == s])) == 1 for name in ("studio_region", "studio_size"))
+
+
+def test_prices_are_whole_rupees() -> None:
+    price = World(n_users=1, n_items=300, studios=9).item_features()["price"].values
+    assert (price == np.round(price)).all()
+    assert 29 <= price.min() < 100 < price.max() <= 599
+
+
+def test_a_negative_number_is_refused() -> None:
+    with pytest.raises(ValueError, match="studios must be at least 0"):
+        World(studios=-1)
