@@ -1,0 +1,95 @@
+"""`Calibration`: lists whose categories are spread as in the user's own history, at the least loss of score."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pasand.reranking.attributes import Attributes
+from pasand.reranking.calibrated_set import Aim, Shares, calibrated_set
+from pasand.reranking.rules import Rules, _finite
+from pasand.types import Array, Candidates, Queries, within
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Returns k candidates that trade the sum of scores for categories spread as in the user's positive history.
+
+    The trade is the mean score, in units of the difference between the first score and the median of the candidates,
+    less `strength` times the Kullback-Leibler divergence of `calibrated_set`, summed over the features of `attributes`.
+    So a strength means the same for lists of any length and for models of any scale. The chosen items keep their scores
+    and are ordered by them. Lists are as long as without the stage. An item without a value is chosen by its score
+    alone.
+
+    With `rules`, which must then be no stage of its own, the list is chosen among those that keep them; where they
+    cannot all hold, no violation exceeds that of `Rules`.
+    """
+
+    attributes: Attributes
+    strength: float = 1.0
+    """Weight of the divergence; 0: the k best candidates."""
+    rules: Rules | None = None
+    """Rules of the policy, on whole lists only."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.strength < np.inf:
+            raise ValueError(f"strength must be at least 0 and finite, got {self.strength}")
+        for rule in [] if self.rules is None else self.rules.groups.rules:
+            fields = {"first": rule.first, "every_prefix": rule.every_prefix, "significance": rule.significance}
+            if used := [name for name, value in fields.items() if value]:
+                raise ValueError(
+                    f"calibration keeps rules on whole lists only, and rule {rule.name!r} has {used[0]}: "
+                    f"remove {used[0]} from it, or remove the calibration"
+                )
+
+    def __call__(self, queries: Queries, candidates: Candidates) -> Candidates:
+        """Return the chosen candidates, (B, min(k, K))."""
+        k = min(queries.k, candidates.items.shape[1])
+        if not k or not len(queries):
+            return candidates.top(k)
+        positions = self._positions(queries, candidates, k)
+        inside = positions >= 0
+        positions = np.where(inside, positions, 0)
+        propensity = candidates.propensity
+        return Candidates(
+            items=np.where(inside, np.take_along_axis(candidates.items, positions, axis=1), np.int32(-1)),
+            scores=np.where(inside, np.take_along_axis(candidates.scores, positions, axis=1), np.float32(-np.inf)),
+            propensity=None if propensity is None else np.take_along_axis(propensity, positions, axis=1),
+        )
+
+    def notes(self, queries: Queries, candidates: Candidates) -> list[list[str]]:
+        """Return for each final list which rules do not hold in it, as sentences."""
+        return [[] for _ in candidates.items] if self.rules is None else self.rules.notes(queries, candidates)
+
+    def _positions(self, queries: Queries, candidates: Candidates, k: int) -> Array:
+        """Return the positions of the chosen candidates in ascending order, (B, k), -1 at padding."""
+        known, target = self.attributes, self.attributes.target(queries)
+        shares = Shares(known.codes, known.share, known.start)
+        rows = within(candidates.items, len(known.start) - 1)
+        available = np.count_nonzero(candidates.items >= 0, axis=1)
+        low = high = np.empty(0, np.int64)
+        member, best = np.zeros(rows.shape, np.int64), np.empty((len(rows), 0), np.int64)
+        if self.rules is not None:
+            member = self.rules.groups.member(candidates.items, queries.time)
+            best, _ = self.rules.solved(candidates, member, k)
+        positions = np.full((len(rows), k), -1, np.int64)
+        for b, n in enumerate(available.tolist()):
+            m = min(n, k)
+            if not m:
+                continue
+            if self.rules is not None:
+                bounds = self.rules._bounds(m)
+                low, high = bounds[0][:, -1].copy(), bounds[1][:, -1].copy()
+            scores = _scaled(_finite(candidates.scores[b, :n])) / m
+            aim = Aim(target[b], self.strength, m)
+            positions[b, :m] = calibrated_set(
+                scores, rows[b, :n].copy(), shares, aim, member[b, :n].copy(), low, high, best[b, :m].copy()
+            )
+        return positions
+
+
+def _scaled(scores: Array) -> Array:
+    """Return scores in units of the difference between the first and the median; as they are if there is none, (n,)."""
+    spread = scores[0] - scores[len(scores) // 2]
+    return scores / spread if spread > 0 else scores
