@@ -55,7 +55,9 @@ def test_shrinkage_moves_short_histories_towards_all_users() -> None:
     assert targets(fitted("genres", shrinkage=2))[0] == [0.625, round(2.5 / 12, 6), round(1 / 6, 6)]
     population = fitted("genres").population
     np.testing.assert_allclose(targets(fitted("genres", shrinkage=1e9)), np.tile(population, (4, 1)), atol=1e-6)
-    np.testing.assert_allclose(targets(fitted("genres", shrinkage=1e-9))[:2], [[0.75, 0.25, 0], [0, 0, 1]], atol=1e-6)
+    np.testing.assert_allclose(
+        targets(fitted("genres", shrinkage=1e-9))[:2], np.array([[0.75, 0.25, 0], [0, 0, 1]]), atol=1e-6
+    )
     np.testing.assert_allclose(targets(fitted("genres", shrinkage=1e-9))[2:], np.tile(population, (2, 1)), atol=1e-6)
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pasand.reranking.calibrated_set import Aim, Shares, calibrated_set, greedy_set, swapped
+from pasand.reranking.calibrated_set import Aim, Shares, calibrated_set, greedy_set, of_candidates, swapped
 from pasand.reranking.set_rules import best_set
 from pasand.types import Array
 
@@ -46,8 +46,16 @@ def drawn(seed: int) -> tuple[Case, NDArray[np.float64]]:
 
 
 def of(case: Case, *rules: Array) -> Array:
-    member, low, high, begin = rules or (np.zeros(len(case[0]), np.int64), NONE, NONE, NONE)
-    return calibrated_set(*case, member, low, high, begin)
+    scores, items, shares, aim = case
+    member, low, high, begin = rules or (np.zeros(len(scores), np.int64), NONE, NONE, np.arange(aim.k))
+    chosen: Array = calibrated_set(scores, items, *shares, aim.target, aim.strength, member, low, high, begin)
+    return chosen
+
+
+def greedy_of(case: Case) -> Array:
+    scores, items, shares, aim = case
+    chosen: Array = greedy_set(scores, of_candidates(items, shares, aim), aim)
+    return chosen
 
 
 def test_by_hand() -> None:
@@ -72,7 +80,7 @@ def test_swaps_mend_what_a_greedy_choice_regrets() -> None:
         shares_of(distributions),
         Aim(target, 1.0, 2),
     )
-    greedy = greedy_set(*case)
+    greedy = greedy_of(case)
     assert greedy[0] == 0
     assert of(case).tolist() == [1, 2]
     assert value(case, distributions, np.array([1, 2])) > value(case, distributions, greedy)
@@ -84,7 +92,7 @@ def test_greedy_keeps_its_guarantee_and_swaps_never_lose(seed: int) -> None:
     k = case[3].k
     best = max(value(case, distributions, np.array(one)) for one in combinations(range(7), k))
     empty = value(case, distributions, NONE)
-    greedy, chosen = greedy_set(*case), of(case)
+    greedy, chosen = greedy_of(case), of(case)
     assert len(set(chosen.tolist())) == len(set(greedy.tolist())) == k
     of_greedy, of_swaps = value(case, distributions, greedy), value(case, distributions, chosen)
     assert of_greedy - empty >= (1 - 1 / np.e) * (best - empty) - 1e-9
@@ -135,5 +143,7 @@ def test_many_categories_share_bits() -> None:
     target = np.zeros(65)
     target[[0, 64]] = 0.5
     case: Case = (np.zeros(4), np.arange(4, dtype=np.int32), shares_of(distributions), Aim(target, 1.0, 2))
-    one = swapped(*case, np.zeros(4, np.int64), NONE, NONE, np.array([0, 1]))
+    scores, items, shares, aim = case
+    local = of_candidates(items, shares, aim)
+    one = swapped(scores, local, aim, np.zeros(4, np.int64), NONE, NONE, np.array([0, 1]))
     assert {int(i) // 2 for i in one} == {0, 1}

@@ -48,52 +48,89 @@ class Aim(NamedTuple):
 
 @njit(cache=True, nogil=True)
 def calibrated_set(
-    scores: Values, items: Rows, shares: Shares, aim: Aim, member: Counts, low: Counts, high: Counts, chosen: Counts
+    scores: Values,
+    items: Rows,
+    codes: Rows,
+    share: Values,
+    start: Offsets,
+    target: Values,
+    strength: float,
+    member: Counts,
+    low: Counts,
+    high: Counts,
+    chosen: Counts,
 ) -> Counts:
     """Return the positions of the chosen candidates in ascending order, (k,).
 
-    `scores` and `items`, (n,), are the candidates, n >= k; an item of row -1 has no categories. Bit r of `member` is
-    set for an item in group r; `low[r]` to `high[r]` members of it are allowed. `chosen`, (k,), is a set to begin with,
-    whose violations of the rules no swap makes worse; without rules it may be empty.
+    `scores` and `items`, (n,), are the candidates, n >= k; an item of row -1 has no categories. `codes`, `share` and
+    `start` are those of `Shares`, `target` and `strength` those of `Aim`. Bit r of `member` is set for an item in group
+    r; `low[r]` to `high[r]` members of it are allowed. `chosen`, (k,), is a set that keeps these rules; if they cannot
+    hold, no rule is violated more than by this set. Swaps begin with it where the greedy set violates a rule.
     """
-    none = np.empty(0, np.int64)
-    free = swapped(scores, items, shares, aim, member, none, none, greedy_set(scores, items, shares, aim))
-    if len(low):
-        low, high = low.copy(), high.copy()
-        count, free_count = _counts(member, chosen, len(low)), _counts(member, free, len(low))
-        keeps = True
-        for r in range(len(low)):
-            low[r], high[r] = min(low[r], count[r]), max(high[r], count[r])
-            keeps = keeps and low[r] <= free_count[r] <= high[r]
-        if not keeps:
-            free = swapped(scores, items, shares, aim, member, low, high, chosen.copy())
-    return np.sort(free)
+    aim = Aim(target, strength, len(chosen))
+    local = of_candidates(items, Shares(codes, share, start), aim)
+    first = greedy_set(scores, local, aim)
+    low, high = low.copy(), high.copy()
+    count, of_greedy = _counts(member, chosen, len(low)), _counts(member, first, len(low))
+    keeps = True
+    for r in range(len(low)):
+        low[r], high[r] = min(low[r], count[r]), max(high[r], count[r])
+        keeps = keeps and low[r] <= of_greedy[r] <= high[r]
+    return np.sort(swapped(scores, local, aim, member, low, high, first if keeps else chosen.copy()))
 
 
 @njit(cache=True, nogil=True)
-def greedy_set(scores: Values, items: Rows, shares: Shares, aim: Aim) -> Counts:
+def of_candidates(items: Rows, shares: Shares, aim: Aim) -> Shares:
+    """Return the categories by position of a candidate, (n,), in place of its row; only those with a target above 0."""
+    start, size = np.zeros(len(items) + 1, np.int64), 0
+    for item in items:
+        if item >= 0:
+            size += shares.start[item + 1] - shares.start[item]
+    codes, share, size = np.empty(size, np.int32), np.empty(size), 0
+    for i, item in enumerate(items):
+        if item >= 0:
+            for t in range(shares.start[item], shares.start[item + 1]):
+                if aim.target[shares.codes[t]] > 0:
+                    codes[size], share[size] = shares.codes[t], shares.share[t]
+                    size += 1
+        start[i + 1] = size
+    return Shares(codes[:size], share[:size], start)
+
+
+@njit(cache=True, nogil=True)
+def greedy_set(scores: Values, local: Shares, aim: Aim) -> Counts:
     """Return the positions of k candidates, each the one that adds most to those before it, in that order.
 
-    Gains only fall as the set grows, so a candidate whose last gain does not exceed the best one is not looked at.
+    Gains only fall as the set grows, so a candidate whose last gain does not exceed the best one is not looked at, and
+    one whose categories have not changed since keeps its gain.
     """
-    n, mass, worth = len(scores), np.zeros(len(aim.target)), _worth_of_none(aim)
-    upper, chosen = np.full(n, np.inf), np.empty(aim.k, np.int64)
+    n, mass, worth, bits = len(scores), np.zeros(len(aim.target)), _worth_of_none(aim), _bits(local)
+    upper, stale, chosen = np.empty(n), np.zeros(n, np.bool_), np.empty(aim.k, np.int64)
+    gains = np.empty(len(local.codes))
+    for i in range(n):
+        upper[i] = scores[i] + _adds(i, local, aim, mass, worth, gains)
     for j in range(aim.k):
-        best, best_gain = -1, -np.inf
+        first = int(np.argmax(upper))
+        if stale[first]:
+            upper[first], stale[first] = scores[first] + _adds(first, local, aim, mass, worth, gains), False
+        best, best_gain = first, upper[first]
         for i in range(n):
-            if upper[i] <= best_gain:
+            if upper[i] < best_gain:
                 continue
-            upper[i] = scores[i] + _added(items[i], 1.0, shares, aim, mass, worth)
-            if upper[i] > best_gain:
+            if stale[i]:
+                upper[i], stale[i] = scores[i] + _adds(i, local, aim, mass, worth, gains), False
+            if upper[i] > best_gain or (upper[i] == best_gain and i < best):
                 best, best_gain = i, upper[i]
         chosen[j], upper[best] = best, -np.inf
-        _move(items[best], 1.0, shares, aim, mass, worth)
+        _move(best, 1.0, local, aim, mass, worth)
+        for i in range(n):
+            stale[i] = stale[i] or bits[i] & bits[best] != 0
     return chosen
 
 
 @njit(cache=True, nogil=True)
 def swapped(
-    scores: Values, items: Rows, shares: Shares, aim: Aim, member: Counts, low: Counts, high: Counts, chosen: Counts
+    scores: Values, local: Shares, aim: Aim, member: Counts, low: Counts, high: Counts, chosen: Counts
 ) -> Counts:
     """Return a set that no swap of one item improves, within the bounds on groups, from `chosen`, in place.
 
@@ -101,16 +138,12 @@ def swapped(
     most what the new item adds less the score of the old one. So most pairs need no logarithm.
     """
     n, k, n_rules = len(scores), aim.k, len(low)
-    mass, worth, inside = np.zeros(len(aim.target)), _worth_of_none(aim), np.zeros(n, np.bool_)
-    bits = np.zeros(n, np.int64)  # categories of an item; those that are 64 apart share a bit
-    for i in range(n):
-        if items[i] >= 0:
-            for t in range(shares.start[items[i]], shares.start[items[i] + 1]):
-                bits[i] |= np.int64(1) << (shares.codes[t] & 63)
+    mass, worth, inside, bits = np.zeros(len(aim.target)), _worth_of_none(aim), np.zeros(n, np.bool_), _bits(local)
     for o in chosen:
         inside[o] = True
-        _move(items[o], 1.0, shares, aim, mass, worth)
+        _move(o, 1.0, local, aim, mass, worth)
     count = _counts(member, chosen, n_rules)
+    gains, losses = np.empty(len(local.codes)), np.empty(len(local.codes))
     adds, removes, changed = scores.copy(), np.empty(k), np.int64(-1)
     least = TOLERANCE * max(abs(scores[0]), abs(scores[n - 1]), aim.strength)
     for _ in range(MAX_SWAPS):
@@ -120,10 +153,14 @@ def swapped(
             at_high |= np.int64(count[r] >= high[r]) << r
         for i in range(n):
             if bits[i] & changed and not inside[i]:
-                adds[i] = scores[i] + _added(items[i], 1.0, shares, aim, mass, worth)
+                adds[i] = scores[i] + _adds(i, local, aim, mass, worth, gains)
         for j in range(k):
             o = chosen[j]
-            removes[j] = _added(items[o], -1.0, shares, aim, mass, worth) - scores[o]
+            removes[j] = -scores[o]
+            for t in range(local.start[o], local.start[o + 1]):
+                c = local.codes[t]
+                losses[t] = worth[c] - _worth(aim, c, mass[c] - local.share[t])
+                removes[j] -= losses[t]
             lowest = min(lowest, scores[o])
         best_gain, best_in, best_out = least, -1, -1
         for i in range(n):
@@ -137,14 +174,14 @@ def swapped(
                     continue
                 gain = adds[i] + removes[j]
                 if bits[i] & bits[o]:
-                    gain += _together(items[i], items[o], shares, aim, mass, worth)
+                    gain += _together(i, o, local, aim, mass, worth, gains, losses)
                 if gain > best_gain:
                     best_gain, best_in, best_out = gain, i, j
         if best_in < 0:
             break
         o = chosen[best_out]
-        _move(items[o], -1.0, shares, aim, mass, worth)
-        _move(items[best_in], 1.0, shares, aim, mass, worth)
+        _move(o, -1.0, local, aim, mass, worth)
+        _move(best_in, 1.0, local, aim, mass, worth)
         inside[o], inside[best_in], chosen[best_out] = False, True, best_in
         changed = bits[o] | bits[best_in]
         for r in range(n_rules):
@@ -152,11 +189,21 @@ def swapped(
     return chosen
 
 
+@njit(cache=True, nogil=True)
+def _bits(local: Shares) -> Counts:
+    """Return the categories of each candidate as bits, (n,); categories that are 64 apart share one."""
+    bits = np.zeros(len(local.start) - 1, np.int64)
+    for i in range(len(bits)):
+        for t in range(local.start[i], local.start[i + 1]):
+            bits[i] |= np.int64(1) << (local.codes[t] & 63)
+    return bits
+
+
 @njit(cache=True, nogil=True, inline="always")
 def _worth(aim: Aim, c: int, mass: float) -> float:
     """Return the value of some mass of a category, which has a target above 0."""
     p = aim.target[c]
-    return aim.strength * p * np.log((1 - SMOOTHING) * max(mass, 0.0) / aim.k + SMOOTHING * p)
+    return float(aim.strength * p * np.log((1 - SMOOTHING) * max(mass, 0.0) / aim.k + SMOOTHING * p))
 
 
 @njit(cache=True, nogil=True)
@@ -170,42 +217,41 @@ def _worth_of_none(aim: Aim) -> Values:
 
 
 @njit(cache=True, nogil=True)
-def _added(item: int, sign: float, shares: Shares, aim: Aim, mass: Values, worth: Values) -> float:
-    """Return by how much the value of the categories changes if an item is added (sign 1) or removed (-1)."""
-    change = 0.0
-    if item >= 0:
-        for t in range(shares.start[item], shares.start[item + 1]):
-            c = shares.codes[t]
-            if aim.target[c] > 0:
-                change += _worth(aim, c, mass[c] + sign * shares.share[t]) - worth[c]
-    return change
+def _adds(i: int, local: Shares, aim: Aim, mass: Values, worth: Values, gains: Values) -> float:
+    """Return what a candidate adds to the value of the categories; `gains` gets what it adds to each of its own."""
+    total = 0.0
+    for t in range(local.start[i], local.start[i + 1]):
+        c = local.codes[t]
+        gains[t] = _worth(aim, c, mass[c] + local.share[t]) - worth[c]
+        total += gains[t]
+    return total
 
 
 @njit(cache=True, nogil=True)
-def _move(item: int, sign: float, shares: Shares, aim: Aim, mass: Values, worth: Values) -> None:
-    """Add an item to the mass of its categories (sign 1) or remove it (-1), and update their value, in place."""
-    if item >= 0:
-        for t in range(shares.start[item], shares.start[item + 1]):
-            c = shares.codes[t]
-            mass[c] += sign * shares.share[t]
-            if aim.target[c] > 0:
-                worth[c] = _worth(aim, c, mass[c])
+def _move(i: int, sign: float, local: Shares, aim: Aim, mass: Values, worth: Values) -> None:
+    """Add a candidate to the mass of its categories (sign 1) or remove it (-1), and update their value, in place."""
+    for t in range(local.start[i], local.start[i + 1]):
+        c = local.codes[t]
+        mass[c] += sign * local.share[t]
+        worth[c] = _worth(aim, c, mass[c])
 
 
 @njit(cache=True, nogil=True)
-def _together(into: int, out: int, shares: Shares, aim: Aim, mass: Values, worth: Values) -> float:
+def _together(
+    into: int, out: int, local: Shares, aim: Aim, mass: Values, worth: Values, gains: Values, losses: Values
+) -> float:
     """Return what a swap is worth above the sum of adding one item and removing the other, by common categories."""
-    more, t, u = 0.0, shares.start[into], shares.start[out]
-    while t < shares.start[into + 1] and u < shares.start[out + 1]:
-        c = shares.codes[t]
-        if c < shares.codes[u]:
+    more, t, u = 0.0, local.start[into], local.start[out]
+    while t < local.start[into + 1] and u < local.start[out + 1]:
+        c = local.codes[t]
+        if c < local.codes[u]:
             t += 1
-        elif c > shares.codes[u]:
+        elif c > local.codes[u]:
             u += 1
         else:
-            if aim.target[c] > 0:
-                both = _worth(aim, c, mass[c] + shares.share[t] - shares.share[u]) + worth[c]
-                more += both - _worth(aim, c, mass[c] + shares.share[t]) - _worth(aim, c, mass[c] - shares.share[u])
+            more += losses[u] - gains[t]
+            if local.share[t] != local.share[u]:
+                more += _worth(aim, c, mass[c] + local.share[t] - local.share[u]) - worth[c]
             t += 1
             u += 1
     return more

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pasand.reranking.attributes import Attributes
-from pasand.reranking.calibrated_set import Aim, Shares, calibrated_set
+from pasand.reranking.calibrated_set import calibrated_set
 from pasand.reranking.rules import Rules, _finite
 from pasand.types import Array, Candidates, Queries, within
 
@@ -27,7 +27,7 @@ class Calibration:
     """
 
     attributes: Attributes
-    strength: float = 1.0
+    strength: float = 0.2
     """Weight of the divergence; 0: the k best candidates."""
     rules: Rules | None = None
     """Rules of the policy, on whole lists only."""
@@ -48,44 +48,41 @@ class Calibration:
         k = min(queries.k, candidates.items.shape[1])
         if not k or not len(queries):
             return candidates.top(k)
-        positions = self._positions(queries, candidates, k)
-        inside = positions >= 0
-        positions = np.where(inside, positions, 0)
+        at = np.arange(len(queries))[:, None], self.positions(queries, candidates, k)
         propensity = candidates.propensity
         return Candidates(
-            items=np.where(inside, np.take_along_axis(candidates.items, positions, axis=1), np.int32(-1)),
-            scores=np.where(inside, np.take_along_axis(candidates.scores, positions, axis=1), np.float32(-np.inf)),
-            propensity=None if propensity is None else np.take_along_axis(propensity, positions, axis=1),
+            items=candidates.items[at],
+            scores=candidates.scores[at],
+            propensity=None if propensity is None else propensity[at],
         )
 
     def notes(self, queries: Queries, candidates: Candidates) -> list[list[str]]:
         """Return for each final list which rules do not hold in it, as sentences."""
         return [[] for _ in candidates.items] if self.rules is None else self.rules.notes(queries, candidates)
 
-    def _positions(self, queries: Queries, candidates: Candidates, k: int) -> Array:
-        """Return the positions of the chosen candidates in ascending order, (B, k), -1 at padding."""
+    def positions(self, queries: Queries, candidates: Candidates, k: int) -> Array:
+        """Return the positions of the k <= K chosen candidates of each list in ascending order, (B, k).
+
+        Where a list has fewer candidates they are the first k, padding included.
+        """
         known, target = self.attributes, self.attributes.target(queries)
-        shares = Shares(known.codes, known.share, known.start)
         rows = within(candidates.items, len(known.start) - 1)
         available = np.count_nonzero(candidates.items >= 0, axis=1)
         low = high = np.empty(0, np.int64)
-        member, best = np.zeros(rows.shape, np.int64), np.empty((len(rows), 0), np.int64)
+        member, best = np.zeros(rows.shape, np.int64), np.zeros((len(rows), k), np.int64)
         if self.rules is not None:
             member = self.rules.groups.member(candidates.items, queries.time)
             best, _ = self.rules.solved(candidates, member, k)
-        positions = np.full((len(rows), k), -1, np.int64)
+        positions = np.tile(np.arange(k), (len(rows), 1))
         for b, n in enumerate(available.tolist()):
-            m = min(n, k)
-            if not m:
-                continue
+            if n <= k:
+                continue  # all are chosen
             if self.rules is not None:
-                bounds = self.rules._bounds(m)
+                bounds = self.rules._bounds(k)
                 low, high = bounds[0][:, -1].copy(), bounds[1][:, -1].copy()
-            scores = _scaled(_finite(candidates.scores[b, :n])) / m
-            aim = Aim(target[b], self.strength, m)
-            positions[b, :m] = calibrated_set(
-                scores, rows[b, :n].copy(), shares, aim, member[b, :n].copy(), low, high, best[b, :m].copy()
-            )
+            scores = _scaled(_finite(candidates.scores[b, :n])) / k
+            wanted = known.codes, known.share, known.start, target[b], self.strength
+            positions[b] = calibrated_set(scores, rows[b, :n], *wanted, member[b, :n], low, high, best[b])
         return positions
 
 
