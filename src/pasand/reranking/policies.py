@@ -1,4 +1,4 @@
-"""`[[policy]]` tables of a recipe as the components that keep their rules."""
+"""`[[policy]]` tables of a recipe as the components that keep them: rules on lists, and calibration to the user."""
 
 from __future__ import annotations
 
@@ -7,43 +7,99 @@ from typing import Any
 from pasand.errors import InputError
 
 N_CANDIDATES = 200
-"""Candidates for the rules to choose from, if the recipe retrieves only as many as a list has."""
+"""Candidates for the policy to choose from, if the recipe retrieves only as many as a list has."""
 GROUPS, CANDIDATES, STAGE = "policy_groups", "policy_candidates", "policy"
-"""Names of the components."""
+"""Names of the components that keep rules."""
+ATTRIBUTES, CALIBRATION = "policy_attributes", "policy_calibration"
+"""Names of the components that calibrate."""
+KINDS = ("rule", "calibration")
+"""Kinds of tables; a table without a kind is a rule."""
+CALIBRATION_FIELDS = ("attributes", "strength", "shrinkage")
 
 
 def expanded(tables: dict[str, Any], *, where: str) -> dict[str, Any]:
-    """Return the tables of a recipe with its rules, the list "policy", replaced by components; in order.
+    """Return the tables of a recipe with its policy, the list "policy", replaced by components; in order.
 
-    The rules become the options of `pasand.reranking.groups:Groups`. The recommender gets `WithGroups` around its
-    retriever and `Rules` as its last stage. Tables without a policy are returned as they are. Raises InputError if a
-    component has one of the names, or if there is no recommender with a retriever.
+    The rules become the options of `pasand.reranking.groups:Groups`, and the recommender gets `WithGroups` around its
+    retriever. Its last stage is `Rules` or, if the policy has a table of kind "calibration", `Calibration` within these
+    rules. Tables without a policy are returned as they are. Raises InputError for an unknown kind, for two
+    calibrations, if a component has one of the names, or if there is no recommender with a retriever.
     """
-    rules = tables.get(STAGE)
-    if not isinstance(rules, list):
+    policy = tables.get(STAGE)
+    if not isinstance(policy, list):
         return tables
-    clashing = [name for name in (GROUPS, CANDIDATES) if name in tables]
+    clashing = [name for name in (GROUPS, CANDIDATES, ATTRIBUTES, CALIBRATION) if name in tables]
     if clashing:
-        cause = "the rules of the policy are compiled to a table of that name"
+        cause = "the policy is compiled to a table of that name"
         raise InputError(where, value=clashing[0], cause=cause, cure="give the table another name")
     recommender = tables.get("recommender")
     if not isinstance(recommender, dict) or "retriever" not in recommender:
         cause = "a policy, but no table [recommender] with a retriever"
         raise InputError(where, cause=cause, cure='add one with class = "pasand.recommender:Recommender"')
+    by_kind = _by_kind(policy, where)
+    retriever, last, components = recommender["retriever"], f"@{STAGE}", {}
+    if by_kind["rule"]:
+        components = _of_rules(by_kind["rule"], retriever)
+        retriever = f"@{CANDIDATES}"
+    if by_kind["calibration"]:
+        components |= _of_calibration(by_kind["calibration"][0], bool(by_kind["rule"]), f"{where}, [[policy]]")
+        last = f"@{CALIBRATION}"
     changed = {
         **recommender,
-        "retriever": f"@{CANDIDATES}",
-        "stages": [*recommender.get("stages", []), f"@{STAGE}"],
+        "retriever": retriever,
+        "stages": [*recommender.get("stages", []), last],
         "n_candidates": recommender.get("n_candidates") or N_CANDIDATES,
     }
-    components = {
+    others = {name: table for name, table in tables.items() if name not in (STAGE, "recommender")}
+    return {**others, **components, "recommender": changed}
+
+
+def _by_kind(policy: list[Any], where: str) -> dict[str, list[dict[str, Any]]]:
+    """Return the tables of each kind without their field `kind`, in order."""
+    found: dict[str, list[dict[str, Any]]] = {kind: [] for kind in KINDS}
+    for table in policy:
+        kind = table.get("kind", "rule")
+        if kind not in KINDS:
+            cure = f"write one of {', '.join(map(repr, KINDS))}, or leave it out for a rule"
+            raise InputError(f"{where}, [[policy]]", column="kind", value=kind, cause="no such kind", cure=cure)
+        found[kind].append({key: value for key, value in table.items() if key != "kind"})
+    if len(found["calibration"]) > 1:
+        cause = "a policy has one calibration"
+        raise InputError(f"{where}, [[policy]]", cause=cause, cure="name all features in the attributes of one table")
+    return found
+
+
+def _of_rules(rules: list[dict[str, Any]], retriever: Any) -> dict[str, dict[str, Any]]:
+    """Return the components that keep rules."""
+    return {
         GROUPS: {"class": "pasand.reranking.groups:Groups", "rules": rules},
         CANDIDATES: {
             "class": "pasand.reranking.retrieval:WithGroups",
-            "retriever": recommender["retriever"],
+            "retriever": retriever,
             "groups": f"@{GROUPS}",
         },
         STAGE: {"class": "pasand.reranking.rules:Rules", "groups": f"@{GROUPS}"},
     }
-    others = {name: table for name, table in tables.items() if name not in (STAGE, "recommender")}
-    return {**others, **components, "recommender": changed}
+
+
+def _of_calibration(table: dict[str, Any], within_rules: bool, where: str) -> dict[str, dict[str, Any]]:
+    """Return the components that calibrate; raises InputError for an unknown field, and without attributes."""
+    unknown = [key for key in table if key not in CALIBRATION_FIELDS]
+    if unknown:
+        cure = f"use one of: {', '.join(CALIBRATION_FIELDS)}"
+        raise InputError(where, value=unknown[0], cause="a calibration has no such field", cure=cure)
+    if not table.get("attributes"):
+        cause = "a calibration without attributes"
+        raise InputError(where, cause=cause, cure='name item features, as in attributes = ["genres"]')
+    shrinkage = {key: table[key] for key in ("shrinkage",) if key in table}
+    strength = {key: table[key] for key in ("strength",) if key in table}
+    rules = {"rules": f"@{STAGE}"} if within_rules else {}
+    return {
+        ATTRIBUTES: {"class": "pasand.reranking.attributes:Attributes", "names": table["attributes"], **shrinkage},
+        CALIBRATION: {
+            "class": "pasand.reranking.calibration:Calibration",
+            "attributes": f"@{ATTRIBUTES}",
+            **strength,
+            **rules,
+        },
+    }
