@@ -58,7 +58,7 @@ class IVF(InvertedLists):
     def n_rescored(self) -> int:
         """Items to find for the exact scores of vectors to choose from: 300 with product codes, else 0.
 
-        Product codes cannot tell the best few items apart.
+        The scores of product codes are too coarse to order the best few items.
         """
         return RESCORED if self.codes == "pq" else 0
 
