@@ -378,7 +378,7 @@ def test_ctrl_c_keeps_what_is_done(tmp_path: Path, arguments: list[str], done: s
     found = json.loads((tmp_path / "out.json").read_text())
     assert written["complete"] is found["complete"] is False
     if arguments[0] == "compare":
-        names = {*BASELINES, "item_knn"}
+        names = {*BASELINES, "newest", "item_knn"}
         assert {model["name"] for model in found["models"]} == names
         assert names <= set(output.split())
     else:

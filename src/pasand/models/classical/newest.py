@@ -50,6 +50,10 @@ class Newest:
         available = available_from[rows] <= queries.time[:, None]
         return np.where(available, scores + rank[rows], np.float32(-np.inf))
 
+    def memory_needed(self, data: Dataset) -> int:
+        """Return the peak bytes of a fit beside the data: times of the items, their days and the order of these."""
+        return 48 * data.n_items
+
     def state(self) -> Arrays:
         """Return the state of `Random`, and "rank" and "available_from", (N,) each."""
         return dict(self._learnt)
