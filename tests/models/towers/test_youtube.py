@@ -137,8 +137,8 @@ def test_widths_follow_the_data() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"temperature": -1.0}, "temperature must be positive"),
-        ({"per_user": -1}, "per_user must not be negative"),
+        ({"temperature": 0.0}, "temperature must be positive"),
+        ({"per_user": -1}, "per_user must be a finite number from 0"),
         ({"layers": ()}, "layers must be positive and one at least"),
     ],
 )

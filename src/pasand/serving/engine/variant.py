@@ -278,6 +278,11 @@ class Variant:
         self._available = None if available.all() else available[None, :]
         self._masks.clear()
 
+    def _forget_available(self) -> None:
+        """Let the next request find out which items are available."""
+        self._holds = OUTDATED
+        self._masks.clear()
+
     def _mask(self, request: RecommendRequest) -> Mask:
         data = self.bundle.data
         mask = ~self._removed if self._available is None or AVAILABLE_FROM in request.filters else self._available[0]
@@ -315,7 +320,7 @@ class Variant:
     def reset_changes(self) -> None:
         """Undo which items were removed or added, to apply the changes of another state from the first one."""
         self._removed[: self._added_from], self._removed[self._added_from :] = False, True
-        self._holds = OUTDATED
+        self._forget_available()
         self.last_change = 0
 
     def apply_changes(self, changes: Sequence[Change]) -> None:
@@ -337,7 +342,7 @@ class Variant:
         self._update_features(updates)
         if new_items:
             self._add_items(new_items)
-        self._holds = OUTDATED
+        self._forget_available()
         self.last_change = max([self.last_change, *(change.number for change in changes)])
 
     def check_features(self, features: dict[str, Any]) -> list[str]:
