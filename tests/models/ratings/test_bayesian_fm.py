@@ -179,7 +179,7 @@ def test_mistakes_are_named() -> None:
     for options, message in (
         ({"epochs": 9, "burn_in": 9}, "burn_in must be at least 0 and less than epochs, got 9"),
         ({"samples": 0}, "samples must be positive, got 0"),
-        ({"degrees_of_freedom": -1}, "degrees_of_freedom must be at least 0, got -1"),
+        ({"degrees_of_freedom": -1}, "degrees_of_freedom must be a finite number from 0, got -1"),
         ({"bins": 1}, "bins must be 0 or at least 2, got 1"),
     ):
         with pytest.raises(ValueError, match=message):

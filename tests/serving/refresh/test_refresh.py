@@ -125,7 +125,8 @@ def test_too_few_queries_are_inconclusive(world: tuple[Dataset, list[Event]], fo
     assert waiting.quality["queries_needed"] == 200
     for text in ("at least 200 are needed", "5 %", "--margin", "--publish-inconclusive", "stays in use"):
         assert text in waiting.sentence
-    rejected = refresh(folder, recipe=write(RANDOM, folder / "random.toml"), limits=ANYWAY)
+    strict = Limits(publish_inconclusive=True, max_list_change=0.7)
+    rejected = refresh(folder, recipe=write(RANDOM, folder / "random.toml"), limits=strict)
     assert (rejected.outcome, bundles_of(folder)) == ("rejected", {"bundle"})
     assert "users' lists change" in rejected.reason
     published = refresh(folder, limits=ANYWAY)
