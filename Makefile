@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN = .venv/bin
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test install check clean
+.PHONY: demo test install lint check clean
 
 .venv/core: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -24,9 +24,11 @@ test: .venv/dev  ## all tests
 
 install: .venv/dev  ## everything, for developers
 
-check: .venv/dev  ## format, lint, types
+lint: .venv/dev  ## format and lint
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+
+check: lint  ## format, lint, types; before each commit
 	$(BIN)/mypy
 
 clean:

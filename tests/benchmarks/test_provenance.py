@@ -6,6 +6,8 @@ import importlib
 import json
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -55,15 +57,20 @@ def test_missing_paths_are_refused() -> None:
         code_hashes.names(["models/no_such.py"])
 
 
+@pytest.fixture(scope="module")
+def hash_of() -> Callable[[str], str | None]:
+    files = provenance.all_texts()
+    return cache(lambda code: provenance.hash_in(files, code))
+
+
 @pytest.mark.parametrize("name", names())
-def test_each_benchmark_names_code_that_exists(name: str) -> None:
+def test_each_benchmark_names_code_that_exists(name: str, hash_of: Callable[[str], str | None]) -> None:
     try:
         module = importlib.import_module(f"benchmarks.{name.replace('-', '_')}")
     except ModuleNotFoundError as error:
         pytest.skip(f"{error.name} is not installed")
-    files = provenance.all_texts()
     measured = provenance.measured(module)
-    assert [code for code in measured if provenance.hash_in(files, code) is None] == []
+    assert [code for code in measured if hash_of(code) is None] == []
     assert any(code.startswith("src/pasand/") for code in measured)
     assert f"benchmarks/{name.replace('-', '_')}.py" in measured
 
