@@ -10,8 +10,17 @@ for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
 import pytest  # noqa: E402
 import torch  # noqa: E402
 
+from tests.slow import SLOW  # noqa: E402
+
 
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
     """Keep torch on one thread; Numba's thread pool would raise it to all cores and change the last bits of sums."""
     torch.set_num_threads(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that `tests.slow` names."""
+    for item in items:
+        if item.nodeid.removeprefix("tests/").startswith(SLOW):
+            item.add_marker(pytest.mark.slow)

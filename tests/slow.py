@@ -1,0 +1,19 @@
+"""Slow tests, by file and name: `make test` runs them; CI, which has fifteen minutes on two cores, leaves them out."""
+
+from __future__ import annotations
+
+SLOW = (
+    "audit/test_audit.py::",
+    "cli/test_commands.py::test_ctrl_c_",
+    "data/encoding/test_encode.py::test_batches_of_any_size_agree_with_plain_python",
+    "evaluation/test_all_compare.py::",
+    "evaluation/test_failures.py::test_a_crash_of_the_process_costs_one_row",
+    "evaluation/test_hybrid_parts.py::test_o",
+    "metrics/test_accuracy.py::test_equal_to_ranx",
+    "models/rankers/test_ranker.py::test_a_graph_scores_as_torch_does",
+    "models/test_contract.py::test_one_seed_gives_one_model",
+    "reranking/test_exposure_over_requests.py::",
+    "test_export.py::test_graphs_embed_queries_as_torch_does",
+    "test_foreign_bundle.py::test_saves_at_the_same_time_leave_the_bundle_whole",
+)
+"""Beginnings of the names of slow tests, below this folder."""
