@@ -186,7 +186,7 @@ class SQLite:
         return self._run(lambda connection: _last(connection, "event"))
 
     def close(self) -> None:
-        """Close the connections of all threads."""
+        """Close the connections of all threads, each after the operation in progress."""
         self._scrubber.end()
         for connection in list(self._connections):
             connection.close()
@@ -195,15 +195,14 @@ class SQLite:
     def _change(self, item: str, features: str | None) -> int:
         return self._write(lambda connection: _change(connection, item, features))
 
-    def _connect(self, *, to_write: bool) -> sqlite3.Connection:
+    def _connect(self, *, to_write: bool) -> Connection:
         """Return this thread's connection to the current file, reconnecting if the file was removed or replaced.
 
         Reads check for that once a second, writes every time.
         """
         current: Connection | None = getattr(self._local, "connection", None)
         if current is not None and not to_write and time.monotonic() < current.checked_until:
-            current.wait(READ_SECONDS)
-            return current.connection
+            return current
         if current is None or current.file != file_of(self.path):
             wait = self.timeout if current is None or to_write else READ_SECONDS
             if current is not None:
@@ -213,9 +212,8 @@ class SQLite:
             self._refuse_losses(current)
             self._local.connection = current
             self._connections.add(current)
-        current.wait(self.timeout if to_write else READ_SECONDS)
         current.checked_until = time.monotonic() + 1
-        return current.connection
+        return current
 
     def _refuse_losses(self, connection: Connection) -> None:
         """Raise EventsLost, closing the connection, if the file lacks what was acknowledged."""
@@ -227,7 +225,12 @@ class SQLite:
     def _run(self, operation: Callable[[sqlite3.Connection], Result], *, to_write: bool = False) -> Result:
         """Return the result of an operation on this thread's connection; raises StateUnavailable if it fails."""
         try:
-            return operation(self._connect(to_write=to_write))
+            current = self._connect(to_write=to_write)
+            with current.lock:
+                if current.is_closed:
+                    raise StateUnavailable(f"{self.path} was closed")
+                current.wait(self.timeout if to_write else READ_SECONDS)
+                return operation(current.connection)
         except (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.DataError):
             raise
         except (sqlite3.DatabaseError, OSError) as error:

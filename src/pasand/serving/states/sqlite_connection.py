@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 import time
 import weakref
 from pathlib import Path
@@ -12,7 +13,7 @@ from pasand.serving.states import sqlite_seen
 
 
 class Connection:
-    """A connection that is closed when the thread that owns it ends."""
+    """A connection that is closed when the thread that owns it ends, or by `close` of any thread."""
 
     def __init__(self, path: Path, timeout: float) -> None:
         """Connect to an existing file, waiting up to `timeout` seconds; raises sqlite3.Error and OSError."""
@@ -21,7 +22,9 @@ class Connection:
         self.connection = sqlite3.connect(
             address, uri=True, timeout=timeout, isolation_level=None, check_same_thread=False
         )
-        self.close = weakref.finalize(self, self.connection.close)
+        self._closing = weakref.finalize(self, self.connection.close)
+        self.lock = threading.Lock()
+        """Held during each operation: closing a connection that another thread uses would crash the process."""
         for pragma in ("synchronous = FULL", "secure_delete = ON", f"cache_size = {-(1 << 15)}"):
             self.connection.execute(f"PRAGMA {pragma}")
         self._use_write_ahead_log(time.monotonic() + timeout)
@@ -37,6 +40,16 @@ class Connection:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.01)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether `close` was called."""
+        return not self._closing.alive
+
+    def close(self) -> None:
+        """Close the connection, after the operation in progress."""
+        with self.lock:
+            self._closing()
 
     def wait(self, seconds: float) -> None:
         """Wait from now on at most this long for others that have locked the file."""
