@@ -185,3 +185,40 @@ def test_without_a_log_to_follow_scores_are_those_of_the_fitted_events() -> None
     empty.follow(data)
     first = data.queries(np.array([0], np.int32), k=1, time=np.array([0], np.int64))
     assert empty.score(first, None).tolist() == [[0.5, 0.5]]
+
+
+@pytest.mark.parametrize("options", [{}, {"window_days": 2.0}, {"half_life_days": 1.5}])
+def test_queries_of_one_time_share_their_scores_until_an_event_or_a_second_comes(options: dict[str, float]) -> None:
+    rng = np.random.default_rng(0)
+    time = np.sort(rng.integers(0, 9 * DAY, 60))
+    data = Dataset(
+        name="made",
+        users=Vocabulary([f"u{i}" for i in range(N_USERS)]),
+        items=Vocabulary([f"i{i}" for i in range(N_ITEMS)]),
+        user=rng.integers(0, N_USERS, 60).astype(np.int32),
+        item=rng.integers(0, N_ITEMS, 60).astype(np.int32),
+        time=time,
+    )
+    model = Popularity(**options).fit(data, rng=rng)  # type: ignore[arg-type]
+    early, now, later = 4 * DAY, 9 * DAY, 11 * DAY
+
+    def alone(log: Dataset, at: int) -> Array:
+        """The scores in a batch of queries of different times, by a model that saw no other query."""
+        model.follow(log)
+        queries = log.queries(np.full(2, -1, np.int32), k=1, time=np.array([early, at]))
+        return model.score(queries, None)[1]
+
+    expected = [alone(log, at) for log in (data.select(slice(0, 50)), data) for at in (now, later)]
+    model.follow(data.select(slice(0, 50)))
+    found = []
+    for new in (None, data.select(slice(50, 60))):
+        if new is not None:
+            model.add_events(new)
+        for at in (now, later):
+            for _ in range(2):
+                same = model.score(data.queries(np.full(3, -1, np.int32), k=1, time=np.full(3, at)), None)
+                np.testing.assert_array_equal(same, same[:1].repeat(3, axis=0))
+            found.append(same[0])
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    if not options.get("half_life_days"):  # late events may change the last bit of decayed sums
+        np.testing.assert_array_equal(found, expected)

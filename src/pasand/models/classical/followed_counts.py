@@ -54,6 +54,8 @@ class FollowedCounts:
     """Counts of the events that are no longer held."""
     _counts: _Counts | None = field(default=None, init=False, repr=False)
     """Counts up to the last query."""
+    _of_all: tuple[int, Scores] = field(default=(0, np.empty(0, np.float32)), init=False, repr=False)
+    """Time of the last queries of the whole catalogue without segments, and their scores, (N,); empty: none."""
 
     def add(self, time: Times, item: Rows, user: Rows, weight: Scores | None) -> None:
         """Add events in any order of time; events with an item outside of the N are left out.
@@ -61,6 +63,7 @@ class FollowedCounts:
         An event earlier than the last query is counted at once, so that with a half-life the order of the sums, and the
         last bit of a score, may differ from those of events that come in order.
         """
+        self._of_all = 0, np.empty(0, np.float32)
         known = (item >= 0) & (item < self.n_items)
         order = np.flatnonzero(known)[np.argsort(time[known], kind="stable")]
         if not len(order):
@@ -108,7 +111,19 @@ class FollowedCounts:
         _count_late(none, base.arrays, *self._seconds())  # compiles it before a late event comes
 
     def scores(self, times: Times, items: Rows | None, segments: Rows) -> Scores:
-        """Return the score of each item for each query at its time; (B,), (B, K), (B, M) -> (B, K), or (B, N)."""
+        """Return the score of each item for each query at its time; (B,), (B, K), (B, M) -> (B, K), or (B, N).
+
+        Queries of one time, as a server makes in a second, share the scores of the whole catalogue.
+        """
+        if items is None and len(times) and (times == times[0]).all() and not (segments >= 0).any():
+            time, share = self._of_all
+            if not len(share) or time != times[0]:
+                share = self._scores(times[:1], None, segments[:1])[0]
+                self._of_all = int(times[0]), share
+            return np.tile(share, (len(times), 1))
+        return self._scores(times, items, segments)
+
+    def _scores(self, times: Times, items: Rows | None, segments: Rows) -> Scores:
         times = np.ascontiguousarray(times)
         order = np.argsort(times, kind="stable")
         if self._counts is None or (len(times) and not self._holds_at(int(times[order[0]]))):

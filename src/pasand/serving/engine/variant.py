@@ -285,8 +285,9 @@ class Variant:
 
     def _mask(self, request: RecommendRequest) -> Mask:
         data = self.bundle.data
-        mask = ~self._removed if self._available is None or AVAILABLE_FROM in request.filters else self._available[0]
-        mask = mask.copy()
+        mask = ~self._removed
+        if self._available is not None and AVAILABLE_FROM not in request.filters:
+            mask &= self._available[0]
         if request.allow is not None:
             listed = np.zeros(data.n_items, np.bool_)
             rows = data.items.rows(request.allow)
