@@ -274,7 +274,7 @@ def rules_of(items: Rows, member: Array, low: Array, high: Array, k: int) -> Rul
     bits[items] = member
     groups.load_state({"member": bits, "times": np.empty((len(bits), 0), np.int64)})
     rules = Rules(groups)
-    rules._bounds(k)  # as after the first request
+    rules.bounds(k)  # as after the first request
     return rules
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from pasand.reranking.attributes import Attributes
 from pasand.reranking.calibrated_set import calibrated_set
-from pasand.reranking.rules import Rules, _finite
+from pasand.reranking.rules import Rules, finite
 from pasand.types import Array, Candidates, Queries, within
 
 
@@ -78,9 +78,9 @@ class Calibration:
             if n <= k:
                 continue  # all are chosen
             if self.rules is not None:
-                bounds = self.rules._bounds(k)
+                bounds = self.rules.bounds(k)
                 low, high = bounds[0][:, -1].copy(), bounds[1][:, -1].copy()
-            scores = _scaled(_finite(candidates.scores[b, :n])) / k
+            scores = _scaled(finite(candidates.scores[b, :n])) / k
             wanted = known.codes, known.share, known.start, target[b], self.strength
             positions[b] = calibrated_set(scores, rows[b, :n], *wanted, member[b, :n], low, high, best[b])
         return positions

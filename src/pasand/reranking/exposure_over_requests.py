@@ -10,7 +10,7 @@ from numba import njit
 from pasand.layouts import Entry, check
 from pasand.reranking.counted_search import Counts, Values
 from pasand.reranking.groups import Groups
-from pasand.reranking.rules import _finite
+from pasand.reranking.rules import finite
 from pasand.reranking.set_rules import best_set
 from pasand.types import Array, Arrays, Candidates, Queries
 
@@ -84,7 +84,7 @@ class ExposureOverRequests:
         target, ledger = np.array([float(rule.min_share or 0) for rule in self.groups.rules]), self._ledger
         positions = np.tile(np.arange(k), (len(queries), 1))
         for b, n in enumerate(np.count_nonzero(candidates.items >= 0, axis=1).tolist()):
-            m, scores = min(n, k), _finite(candidates.scores[b, :n])
+            m, scores = min(n, k), finite(candidates.scores[b, :n])
             if not m:
                 continue
             if n > k:
@@ -123,7 +123,7 @@ class ExposureOverRequests:
         With lists of past requests the first new ones need not be the price of finding them. All lists must be filled.
         """
         member = self.groups.member(candidates.items, queries.time)
-        scores = np.stack([_finite(row) for row in candidates.scores])
+        scores = np.stack([finite(row) for row in candidates.scores])
         target = np.array([float(rule.min_share or 0) for rule in self.groups.rules])
         self._ledger["multiplier"][:] = offline_multipliers(scores, member, target, queries.k, rounds)[0]
 

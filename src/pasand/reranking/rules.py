@@ -74,10 +74,10 @@ class Rules:
         positions, gaps = np.full((len(slots), k), -1, np.int64), np.zeros(len(slots))
         for m in np.unique(slots[slots > 0]).tolist():
             which = np.flatnonzero(slots == m)
-            low, high, prefix = self._bounds(m)
+            low, high, prefix = self.bounds(m)
             weights = 1 / np.log2(np.arange(m) + 2.0) if self.discount == "log2" else np.ones(m)
             for b in which.tolist():
-                values, bits = _finite(candidates.scores[b, : available[b]]), member[b, : available[b]].copy()
+                values, bits = finite(candidates.scores[b, : available[b]]), member[b, : available[b]].copy()
                 if prefix:
                     positions[b, :m], _, gaps[b] = best_order(values, bits, weights, low, high, self.budget)
                 else:
@@ -91,12 +91,12 @@ class Rules:
         member, slots = self.groups.member(items, queries.time), np.count_nonzero(items >= 0, axis=1)
         notes: list[list[str]] = [[] for _ in items]
         for b, m in enumerate(slots.tolist()):
-            low, high, _ = self._bounds(m)
+            low, high, _ = self.bounds(m)
             for r in np.flatnonzero(_broken(member[b, :m], low, high)).tolist():
                 notes[b].append(_sentence(self.groups.rules[r], member[b, :m] >> r & 1, low[r], high[r]))
         return notes
 
-    def _bounds(self, slots: int) -> tuple[Counts, Counts, bool]:
+    def bounds(self, slots: int) -> tuple[Counts, Counts, bool]:
         """Return the bounds on the prefixes of a list of some length, (R, slots), and if any is on a shorter prefix."""
         if slots not in self._by_length:
             low, high = np.zeros((len(self.groups), slots), np.int64), np.full((len(self.groups), slots), slots)
@@ -153,7 +153,7 @@ def _broken(member: Counts, low: Counts, high: Counts) -> Mask:
     return broken
 
 
-def _finite(scores: Scores) -> Values:
+def finite(scores: Scores) -> Values:
     """Return the scores of one list as they are compared: items that no model could score follow the others, (n,)."""
     values = scores.astype(np.float64)
     unscored = ~np.isfinite(values)
