@@ -9,7 +9,8 @@ alone, its click probability is therefore 1 / (1 + exp(2 - utility)). Positions 
 lists and not to the films.
 
 Calibration: the impressions after the cut are in ten parts of equal size by predicted minutes. The network is the one
-trained before the cut. Histories and popularity counts go up to each impression (`follow`), as in serving.
+trained before the cut. Histories and popularity counts go up to each impression (`follow`); a server renews
+the counts with each refresh.
 Predicted minutes are compared with the watched ones, with standard errors over viewers, and with the truth: the
 probability of a click on the film in its slate and at its position, times the minutes then watched.
 """

@@ -46,8 +46,8 @@ def impressions_after_cut(split: Split) -> Examples | None:
 def minutes_calibration(model: object, split: Split) -> Calibration | None:
     """Return the calibration of predicted minutes on impressions from the cut on, by tenth of predicted minutes.
 
-    The model is trained before the cut. Histories and popularity counts go up to each impression, as in serving. None
-    if the model predicts no minutes or the split has no such impressions.
+    The model is trained before the cut. Histories and popularity counts go up to each impression; a server
+    renews the counts with each refresh. None if the model predicts no minutes or the split has no such impressions.
     """
     if not isinstance(model, PredictsMinutes):
         return None
