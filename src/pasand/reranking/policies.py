@@ -1,4 +1,4 @@
-"""`[[policy]]` tables of a recipe as the components that keep them: rules on lists, and calibration to the user."""
+"""`[[policy]]` tables of a recipe as the components that keep them: stages, and rules and a calibration at the end."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ GROUPS, CANDIDATES, STAGE = "policy_groups", "policy_candidates", "policy"
 """Names of the components that keep rules."""
 ATTRIBUTES, CALIBRATION = "policy_attributes", "policy_calibration"
 """Names of the components that calibrate."""
-KINDS = ("rule", "calibration")
+STAGES: dict[str, str] = {}
+"""Class of each kind of table that is one stage; the fields of a table are the parameters of its class."""
+KINDS = ("rule", "calibration", *STAGES)
 """Kinds of tables; a table without a kind is a rule."""
 CALIBRATION_FIELDS = ("attributes", "strength", "shrinkage")
 
@@ -20,6 +22,7 @@ CALIBRATION_FIELDS = ("attributes", "strength", "shrinkage")
 def expanded(tables: dict[str, Any], *, where: str) -> dict[str, Any]:
     """Return the tables of a recipe with its policy, the list "policy", replaced by components; in order.
 
+    Tables of a kind in `STAGES` become stages in the order of the recipe, named policy_KIND, policy_KIND_2 and so on.
     The rules become the options of `pasand.reranking.groups:Groups`, and the recommender gets `WithGroups` around its
     retriever. Its last stage is `Rules` or, if the policy has a table of kind "calibration", `Calibration` within these
     rules. Tables without a policy are returned as they are. Raises InputError for an unknown kind, for two
@@ -28,26 +31,28 @@ def expanded(tables: dict[str, Any], *, where: str) -> dict[str, Any]:
     policy = tables.get(STAGE)
     if not isinstance(policy, list):
         return tables
-    clashing = [name for name in (GROUPS, CANDIDATES, ATTRIBUTES, CALIBRATION) if name in tables]
-    if clashing:
-        cause = "the policy is compiled to a table of that name"
-        raise InputError(where, value=clashing[0], cause=cause, cure="give the table another name")
     recommender = tables.get("recommender")
     if not isinstance(recommender, dict) or "retriever" not in recommender:
         cause = "a policy, but no table [recommender] with a retriever"
         raise InputError(where, cause=cause, cure='add one with class = "pasand.recommender:Recommender"')
     by_kind = _by_kind(policy, where)
-    retriever, last, components = recommender["retriever"], f"@{STAGE}", {}
+    components = _of_stages(policy)
+    retriever, stages = recommender["retriever"], [*recommender.get("stages", []), *(f"@{name}" for name in components)]
     if by_kind["rule"]:
-        components = _of_rules(by_kind["rule"], retriever)
+        components |= _of_rules(by_kind["rule"], retriever)
         retriever = f"@{CANDIDATES}"
     if by_kind["calibration"]:
         components |= _of_calibration(by_kind["calibration"][0], bool(by_kind["rule"]), f"{where}, [[policy]]")
-        last = f"@{CALIBRATION}"
+        stages.append(f"@{CALIBRATION}")
+    elif by_kind["rule"]:
+        stages.append(f"@{STAGE}")
+    if clashing := [name for name in components if name != STAGE and name in tables]:
+        cause = "the policy is compiled to a table of that name"
+        raise InputError(where, value=clashing[0], cause=cause, cure="give the table another name")
     changed = {
         **recommender,
         "retriever": retriever,
-        "stages": [*recommender.get("stages", []), last],
+        "stages": stages,
         "n_candidates": recommender.get("n_candidates") or N_CANDIDATES,
     }
     others = {name: table for name, table in tables.items() if name not in (STAGE, "recommender")}
@@ -67,6 +72,19 @@ def _by_kind(policy: list[Any], where: str) -> dict[str, list[dict[str, Any]]]:
         cause = "a policy has one calibration"
         raise InputError(f"{where}, [[policy]]", cause=cause, cure="name all features in the attributes of one table")
     return found
+
+
+def _of_stages(policy: list[Any]) -> dict[str, dict[str, Any]]:
+    """Return the components of the tables whose kind is one stage, in order."""
+    components: dict[str, dict[str, Any]] = {}
+    for table in policy:
+        kind = table.get("kind", "rule")
+        if kind in STAGES:
+            name = f"{STAGE}_{kind}"
+            n = sum(known == name or known.startswith(f"{name}_") for known in components)
+            fields = {key: value for key, value in table.items() if key != "kind"}
+            components[f"{name}_{n + 1}" if n else name] = {"class": STAGES[kind], **fields}
+    return components
 
 
 def _of_rules(rules: list[dict[str, Any]], retriever: Any) -> dict[str, dict[str, Any]]:
