@@ -32,11 +32,14 @@ from pasand.progress import step
 from pasand.recommender import Recommender
 from pasand.renamed import RENAMED_CLASSES, RENAMED_KEYS, RENAMED_VALUES
 from pasand.reranking.policies import expanded
+from pasand.training import checkpoints
 from pasand.types import Rows
 
 PACKAGED = Path(__file__).parent / "recipes"
 ALLOW_NETWORK = "PASAND_ALLOW_NETWORK"
 """Environment variable that, set to 1, allows recipes to connect to servers; `pasand --allow-network` sets it."""
+KEPT_SECONDS = 2.0
+"""Seconds of a component's fit from which its state is saved; shorter fits are repeated instead."""
 BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 """Table names that TOML accepts without quotes."""
 
@@ -105,18 +108,29 @@ class Assembly:
         """Fit every component that learns, each with its own random generator, and return itself.
 
         The generator of a component is seeded by `seed` and the component's name. Components whose digest is in `ready`
-        are skipped: they are already fitted to the same data with the same seed.
+        are skipped: they are already fitted to the same data with the same seed. Inside `checkpoints.saving_to`, the
+        state of a component whose fit took `KEPT_SECONDS` is saved, and read when the same fit is started again; towers
+        and rankers save their own checkpoints, and indexes and owners of other components are always fitted.
         """
-        owned = self.owned
+        owned, dependencies = self.owned, checkpoints.of_data(data, seed)
         for name, part in self.fitted.items():
             if name in owned or self.digests.get(name) in ready:
                 continue
             step(f"fitting {name}", 0, 1)
-            began = time.perf_counter()
-            own_seed = [seed, zlib.crc32(name.encode())]
-            part.fit(data, rng=(rng := np.random.default_rng(own_seed)))
-            self.seconds[name] = time.perf_counter() - began
-            if has_drawn(rng, own_seed):
+            own = isinstance(part, ExportsONNX | SavesFile | Owns)
+            kept = None if own else checkpoints.checkpoint(name, {"component": self.digests.get(name), **dependencies})
+            if kept is not None and (saved := kept.read()) is not None:
+                state, numbers = saved
+                part.load_state(state)
+            else:
+                own_seed = [seed, zlib.crc32(name.encode())]
+                began = time.perf_counter()
+                part.fit(data, rng=(rng := np.random.default_rng(own_seed)))
+                numbers = {"seconds": time.perf_counter() - began, "random": has_drawn(rng, own_seed)}
+                if kept is not None and numbers["seconds"] >= KEPT_SECONDS:
+                    kept.write(part.state(), numbers)
+            self.seconds[name] = numbers["seconds"]
+            if numbers["random"]:
                 self.random.add(name)
             step(f"fitting {name}", 1, 1)
         return self

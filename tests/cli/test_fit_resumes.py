@@ -12,6 +12,8 @@ import pytest
 from pasand import bundle, recipe
 from pasand.cli import main
 from pasand.cli.source import opened
+from pasand.models.classical.ease import EASE
+from pasand.models.classical.ials import IALS
 from pasand.training import loop
 from pasand.training.checkpoints import Checkpoint
 from pasand.types import Arrays
@@ -77,3 +79,55 @@ def test_an_interrupted_fit_is_resumed(
     resumed = bundle.read(tmp_path / "out").assembly.fitted["bpr"].state()
     for name, array in undisturbed.items():
         np.testing.assert_array_equal(resumed[name], array)
+
+
+CLASSICAL = """
+[ease]
+class = "pasand.models.classical.ease:EASE"
+
+[mf]
+class = "pasand.models.classical.ials:IALS"
+dimensions = 4
+
+[retriever]
+class = "pasand.stages.retrieval:FromModel"
+model = "@ease"
+
+[more]
+class = "pasand.stages.retrieval:FromModel"
+model = "@mf"
+
+[both]
+class = "pasand.stages.retrieval:Fallback"
+retrievers = ["@retriever", "@more"]
+
+[recommender]
+class = "pasand.recommender:Recommender"
+retriever = "@both"
+"""
+
+
+def test_components_that_are_not_trained_in_epochs_are_kept_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(recipe, "KEPT_SECONDS", 0.0)
+    data = clusters()[0]
+    rows = [f"u{u},i{i},5,{t}\n" for u, i, t in zip(data.user, data.item, data.time, strict=True)]
+    (tmp_path / "log.csv").write_text("user,item,rating,timestamp\n" + "".join(rows))
+    (tmp_path / "bpr.toml").write_text(CLASSICAL)
+    assert fit(tmp_path, "undisturbed") == 0
+
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(IALS, "fit", interrupted)
+        assert fit(tmp_path, "out") == 130
+    kept = tmp_path / "out.training"
+    assert [file.name for file in kept.iterdir()] == ["01-ease.checkpoint"]
+    with monkeypatch.context() as patched:
+        patched.setattr(EASE, "fit", interrupted)
+        assert fit(tmp_path, "out") == 0
+    assert not kept.exists()
+    before, after = bundle.read(tmp_path / "undisturbed"), bundle.read(tmp_path / "out")
+    assert before.digest == after.digest

@@ -236,3 +236,12 @@ def test_components_are_found() -> None:
     names = {component.__name__ for component in COMPONENTS}
     assert {"SASRec", "EASE", "BiasedMF", "DCN", "Boosted", "Merge", "Switch", "Temporal", "Folds"} <= names
     assert "Holdout" not in names
+
+
+def test_histories_that_no_memory_holds_are_refused() -> None:
+    models = [one for one in pasand.models.classes().values() if "history_length" in hyperparameters(one)]
+    assert len(models) > 3
+    for model in models:
+        model(history_length=1 << 14)
+        with pytest.raises(ValueError, match="history_length must be at most 16,384"):
+            model(history_length=(1 << 14) + 1)

@@ -44,8 +44,8 @@ def command(
 ) -> None:
     """Fit a recipe, or a single model, to all events of SOURCE and save the recommender as a bundle.
 
-    Deep models save checkpoints in OUT.training until the bundle is written. After an interruption, the same command
-    resumes training from there. Components that are not trained in epochs are fitted again, to the same bits.
+    Deep models and other components whose fit takes long save checkpoints in OUT.training until the bundle is written.
+    After an interruption, the same command resumes from there, to the same bits.
     """
     from pasand import bundle, default_recipe
     from pasand import recipe as recipes

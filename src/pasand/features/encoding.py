@@ -25,7 +25,7 @@ MIN_SHARED = 2
 MAX_DEVIATIONS = 10.0
 """Standard deviations from the mean at which numbers are clipped."""
 MAX_WIDTH = 1 << 14
-"""Largest number of codes of a history that are read; a bundle with a larger one is refused."""
+"""Largest number of codes of a history that are read; a recipe or bundle with a larger one is refused."""
 
 LAYOUT = {
     f"{side}_{name}.*": entry
@@ -76,6 +76,12 @@ def codes_of(rows: Rows, codes: Array) -> Array:
     """
     found: Array = _codes_of(_narrow(rows).reshape(-1), codes).reshape(rows.shape)
     return found
+
+
+def check_history_length(length: int) -> None:
+    """Raise ValueError for more items of a history than `MAX_WIDTH`, which could not be held for a batch of queries."""
+    if length > MAX_WIDTH:
+        raise ValueError(f"history_length must be at most {MAX_WIDTH:,}, got {length:,}")
 
 
 def recent_codes(rows: Rows, codes: Array, n: int) -> Array:

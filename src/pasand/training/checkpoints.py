@@ -1,6 +1,7 @@
 """Checkpoints of trainings, so that an interrupted training resumes instead of starting from scratch. Needs no torch.
 
-Inside `with saving_to(folder)` every training writes one safetensors file with its numbers in the header. The file is
+Inside `with saving_to(folder)` every training writes one safetensors file with its numbers in the header, and so does
+every component of a recipe that took long to fit. The file is
 written under a temporary name and then renamed, so that a kill at any time leaves the older file or the newer one. The
 header names what the training depends on (model, settings, data, seed); a checkpoint of another training is refused,
 and so is a damaged one.
@@ -105,13 +106,23 @@ def dependencies(model: Any, data: Dataset, seed: int) -> dict[str, Any]:
     """
     if _saving.get() is None:
         return {}
+    settings = {field.name: getattr(model, field.name) for field in fields(model) if field.init}
+    return {"model": type(model).__name__, **settings, **of_data(data, seed)}
+
+
+def of_data(data: Dataset, seed: int) -> dict[str, Any]:
+    """Return what any fit depends on beside its settings: the data with features, the seed, this release.
+
+    {} outside `saving_to`, where it is not needed.
+    """
+    if _saving.get() is None:
+        return {}
     digest = hashlib.sha256(data.fingerprint.encode())
     for features in (data.user_features, data.item_features):
         arrays, about = pack(features)
         digest.update((_digest(arrays, json.dumps(about))).encode())
-    settings = {field.name: getattr(model, field.name) for field in fields(model) if field.init}
-    of_data = {"data": digest.hexdigest(), "positive_from": str(data.positive_from), "order": data.order}
-    return {"model": type(model).__name__, **settings, **of_data, "seed": seed, "pasand": __version__}
+    known = {"data": digest.hexdigest(), "positive_from": str(data.positive_from), "order": data.order}
+    return {**known, "seed": seed, "pasand": __version__}
 
 
 @dataclass(frozen=True)

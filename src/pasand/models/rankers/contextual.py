@@ -15,6 +15,7 @@ from pasand.data.dataset import Dataset
 from pasand.data.features import Features
 from pasand.errors import InputError
 from pasand.features import ranking_statistics
+from pasand.features.encoding import check_history_length
 from pasand.features.ranking_features import RankingFeatures
 from pasand.growable import extended
 from pasand.layouts import Entry, check
@@ -92,6 +93,7 @@ class ContextualRanker(DeepRanker, ABC):
             raise ValueError(f"id_dropout must be at least 0 and below 1, got {self.id_dropout}")
         if self.history_length < 0:
             raise ValueError(f"history_length must not be negative, got {self.history_length}")
+        check_history_length(self.history_length)
         if self.objective == "ratings":  # an attribute, so that only this objective satisfies `PredictsRatings`
             self.predict = self._predict
         elif self.objective == "minutes":

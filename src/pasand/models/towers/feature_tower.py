@@ -37,6 +37,7 @@ class FeatureTower(DeepTower, ABC):
         for name in ("history_length", "negatives"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        encoding.check_history_length(self.history_length)
         if self.bins < 0 or self.bins == 1:
             raise ValueError(f"bins must be 0 or at least 2, got {self.bins}")
 

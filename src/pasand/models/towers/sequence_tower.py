@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pasand.data.dataset import Dataset
+from pasand.features.encoding import check_history_length
 from pasand.models.dimensions import chosen_dimensions
 from pasand.models.towers.tower import DeepTower
 from pasand.types import Array, Arrays, Mask, Queries, Rows
@@ -36,6 +37,7 @@ class SequenceTower(DeepTower):
         for name in ("history_length", "blocks", "heads", "negatives"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        check_history_length(self.history_length)
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be at least 0 and below 1, got {self.dropout}")
         if self.dimensions is not None and self.dimensions % self.heads:
