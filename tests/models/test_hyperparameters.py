@@ -8,6 +8,7 @@ import math
 import pkgutil
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
+from typing import Any
 
 import pytest
 
@@ -239,7 +240,7 @@ def test_components_are_found() -> None:
 
 
 def test_histories_that_no_memory_holds_are_refused() -> None:
-    models = [one for one in pasand.models.classes().values() if "history_length" in hyperparameters(one)]
+    models: list[Any] = [one for one in pasand.models.classes().values() if "history_length" in hyperparameters(one)]
     assert len(models) > 3
     for model in models:
         model(history_length=1 << 14)
