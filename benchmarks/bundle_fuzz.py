@@ -121,8 +121,9 @@ def changed(source: Path, target: Path, rng: random.Random, port: int) -> None:
     """Copy a bundle with one to three random changes, and with right checksums."""
     shutil.copytree(source, target)
     manifest = json.loads((target / bundle_files.MANIFEST).read_bytes())
+    names = [*sorted(manifest["files"]), "manifest"]
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
-        name = rng.choice([*sorted(manifest["files"]), "manifest"])
+        name = rng.choice(names)
         if name == "manifest":
             _change_json(manifest, rng)
             continue
