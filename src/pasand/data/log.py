@@ -9,6 +9,7 @@ from typing import TypeAlias
 import polars as pl
 
 from pasand.data.dataset import Order, Values
+from pasand.data.encoding.times import TimeFormat
 from pasand.data.features import Kind
 from pasand.errors import InputError
 
@@ -33,6 +34,8 @@ class Options:
     """Name of the column with the rating or strength."""
     values: Values | None = None
     """Meaning of the value."""
+    time_format: str | None = None
+    """How times are written: dmy or mdy, a unit such as milliseconds, spreadsheet, or a pattern such as %d/%m/%Y."""
     delimiter: str | None = None
     """Character between the columns of a text file."""
     kinds: Mapping[str, Kind] = field(default_factory=dict)
@@ -53,6 +56,8 @@ class Options:
     def __post_init__(self) -> None:
         if not 0 <= self.bad_rows <= 1:
             raise ValueError(f"bad_rows must be between 0 and 1, got {self.bad_rows}")
+        if self.time_format is not None:
+            TimeFormat.named(self.time_format)
         if self.values not in (None, "rating", "strength", "none"):
             raise ValueError(f"values must be rating, strength or none, got {self.values}")
 

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pasand.data.encoding.cells import TimeFormat, as_ids
+from pasand.data.encoding.cells import as_ids
 from pasand.data.encoding.encode import encode, read
 from pasand.data.encoding.feature_kinds import feature, infer_kind
 from pasand.data.encoding.positives import default_positive_threshold
+from pasand.data.encoding.times import TimeFormat
 from pasand.data.log import Log, Options
 from pasand.errors import InputError
 
@@ -84,7 +85,9 @@ def test_dates_are_midnight_and_ambiguous_ones_are_rejected() -> None:
     assert dates is not None
     assert dates.parse(pl.Series(["2001-01-01", "x"])).to_list() == [978307200_000_000_000, None]
     assert dates.parse(pl.Series([1, 2])).to_list() == [None, None]
-    assert TimeFormat.infer(pl.Series(["03/04/2020"])) is None
+    either = TimeFormat.infer(pl.Series(["03/04/2020"]))
+    assert either is not None
+    assert either.ambiguous
     mixed = TimeFormat.infer(pl.Series([978300760_000, 978300761_000, 978300762]))
     assert mixed == TimeFormat(unit="milliseconds")
     times = mixed.parse(pl.Series([978300760_000, 978300762, -5])).to_list()

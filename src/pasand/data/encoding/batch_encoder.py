@@ -8,8 +8,9 @@ from collections.abc import Mapping
 import numpy as np
 import polars as pl
 
-from pasand.data.encoding.cells import PLAUSIBLE, POSSIBLE, TimeFormat, are_whole_numbers, as_ids, is_missing, plain
+from pasand.data.encoding.cells import are_whole_numbers, as_ids, is_missing, plain
 from pasand.data.encoding.dropped_rows import EARLY, ReadSummary
+from pasand.data.encoding.times import PLAUSIBLE, POSSIBLE, TimeFormat
 from pasand.data.ids import MAX_LENGTH
 from pasand.data.log import ImpressionTable, Log, Options
 from pasand.errors import InputError
@@ -151,19 +152,25 @@ class BatchEncoder(ABC):
         return self._column_names.get(name, name)
 
     def infer_time_format(self, cells: pl.Series) -> None:
-        """Set the format of timestamps; raises InputError if most of them cannot be parsed."""
-        self.time_format = TimeFormat.infer(cells)
-        if self.time_format is None:
-            row = (~is_missing(cells)).arg_max() or 0
-            raise InputError(
-                self.name,
-                row=self.first_row + row,
-                column=self.column_name("time"),
-                value=cells[row],
-                cause="most times are neither numbers since 1970 nor ISO dates",
-                cure=f"name another column, --column {self.prefix}time=NAME, or write times as seconds since 1970",
-            )
-        plausible = self.time_format.parse(cells).is_between(*PLAUSIBLE)
+        """Set the format of timestamps; raises InputError if most of them cannot be parsed, or can be in two ways."""
+        wanted = self.options.time_format
+        found = TimeFormat.infer(cells, is_time=True) if wanted is None else TimeFormat.named(wanted)
+        self.time_format = found
+        row = (~is_missing(cells)).arg_max() or 0
+        at = {"row": self.first_row + row, "column": self.column_name("time"), "value": cells[row]}
+        other = f"name another column, --column {self.prefix}time=NAME, or say how times are written: --time-format "
+        if found is None:
+            cause = "most times are neither numbers since 1970 nor dates in a known spelling"
+            raise InputError(self.name, **at, cause=cause, cure=f"{other}'%d/%m/%Y %H:%M'")
+        if found.ambiguous:
+            cause = "no date of this column tells whether the day or the month comes first"
+            cure = "add --time-format dmy if the day is first, --time-format mdy if the month is"
+            raise InputError(self.name, **at, cause=cause, cure=cure)
+        if wanted is not None and 2 * len(found.parse(cells).drop_nulls()) <= int((~is_missing(cells)).sum()):
+            unread = (found.parse(cells).is_null() & ~is_missing(cells)).arg_max() or 0
+            at = {**at, "row": self.first_row + unread, "value": cells[unread]}
+            raise InputError(self.name, **at, cause=f"most times are not {found}", cure=f"{other}FORMAT")
+        plausible = found.parse(cells).is_between(*PLAUSIBLE)
         self._plausible_times = 2 * int(plausible.sum()) > len(cells)
 
     def times(self, batch: Batch) -> pl.Series:

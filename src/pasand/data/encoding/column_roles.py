@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from pasand.data.dataset import Values
-from pasand.data.encoding.cells import PLAUSIBLE, SECOND, TimeFormat, as_numbers, as_values, is_missing, plain
+from pasand.data.encoding.cells import as_numbers, as_values, is_missing, plain
+from pasand.data.encoding.times import DAY, PLAUSIBLE, TimeFormat
 from pasand.data.log import Options
 from pasand.errors import InputError
 
@@ -36,8 +37,6 @@ ROW_NUMBERS = {"", "unnamed0", "id", "index", "indexlevel0", "rowid", "rownumber
 
 PLAUSIBLE_SHARE = 0.9
 """Share of the timestamps of a column that must be plausible for it to be a time without that name."""
-
-DAY = 86_400 * SECOND
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +95,12 @@ def infer_roles(sample: pl.DataFrame, options: Options, where: str, *, has_heade
 
     user = find("user", options.user, lambda cells: True)
     item = find("item", options.item, lambda cells: True)
-    time = find("time", options.time, _has_timestamps) or find("time", None, _may_be_time)
+    given = None if options.time_format is None else TimeFormat.named(options.time_format)
+
+    def has_times(cells: pl.Series) -> bool:
+        return _has_timestamps(cells, given, is_time=True)
+
+    time = find("time", options.time, has_times) or find("time", None, _may_be_time)
     if options.time is None and time is not None:
         time, free = _most_precise(sample, time, free)
     value, named_as = options.value, ""
@@ -142,7 +146,7 @@ def infer_roles(sample: pl.DataFrame, options: Options, where: str, *, has_heade
             "warning: no time: the order of events has no meaning, and an evaluation cannot test on later events; "
             "if a column holds times, name it: --column time=NAME"
         )
-    elif sample[time].dtype != pl.Null and not _has_timestamps(sample[time]):
+    elif sample[time].dtype != pl.Null and not has_times(sample[time]):
         notes.append(
             f"warning: most times in column {time!r} are not between the years 1990 and 2100; they are used to order "
             "the events; if this is wrong, name another column: --column time=NAME"
@@ -191,9 +195,9 @@ def _may_be_time(cells: pl.Series) -> bool:
     return cells.dtype in (pl.Date, pl.Datetime, pl.String, pl.Null) or cells.dtype.is_numeric()
 
 
-def _nanoseconds(cells: pl.Series) -> pl.Series | None:
+def _nanoseconds(cells: pl.Series, given: TimeFormat | None = None, *, is_time: bool = False) -> pl.Series | None:
     """Return timestamps in nanoseconds since 1970, null where not plausible; None where fewer than nine in ten are."""
-    time_format = TimeFormat.infer(cells)
+    time_format = given or TimeFormat.infer(cells, is_time=is_time)
     if time_format is None:
         return None
     times = time_format.parse(cells)
@@ -202,9 +206,9 @@ def _nanoseconds(cells: pl.Series) -> pl.Series | None:
     return times if len(times.drop_nulls()) >= PLAUSIBLE_SHARE * present > 0 else None
 
 
-def _has_timestamps(cells: pl.Series) -> bool:
+def _has_timestamps(cells: pl.Series, given: TimeFormat | None = None, *, is_time: bool = False) -> bool:
     """Whether the values of a column are timestamps: dates, or different numbers, of the years 1990 to 2100."""
-    times = _nanoseconds(cells)
+    times = _nanoseconds(cells, given, is_time=is_time)
     if times is None:
         return False
     return times.drop_nulls().n_unique() > 1 or not is_numeric(cells)
@@ -212,7 +216,7 @@ def _has_timestamps(cells: pl.Series) -> bool:
 
 def _most_precise(sample: pl.DataFrame, time: str, free: list[str]) -> tuple[str, list[str]]:
     """Return the column that gives the time of day where `time` gives days only, and the columns left over."""
-    days = _nanoseconds(sample[time])
+    days = _nanoseconds(sample[time], is_time=True)
     if days is None or (days % DAY != 0).any():
         return time, free
     for name in free:

@@ -8,11 +8,12 @@ from numba import njit
 
 from pasand.data.dataset import Dataset
 from pasand.data.encoding.batch_encoder import FLOAT32_MAX, Batch, BatchEncoder
-from pasand.data.encoding.cells import SECOND, as_numbers, as_values, is_missing
+from pasand.data.encoding.cells import as_numbers, as_values, is_missing
 from pasand.data.encoding.dropped_rows import ReadSummary
 from pasand.data.encoding.feature_kinds import described_ids, features_of
 from pasand.data.encoding.impressions import ImpressionEncoder
 from pasand.data.encoding.positives import positive_threshold
+from pasand.data.encoding.times import SECOND, time_notes
 from pasand.data.features import Kind
 from pasand.data.log import Log, Options
 from pasand.data.vocabulary import Vocabulary
@@ -138,7 +139,7 @@ def read(log: Log, options: Options) -> tuple[Dataset, ReadSummary]:
     item_features, item_notes = features_of(items, log.items, kinds, "items", set(options.kinds), log.name)
     notes = [*log.notes]
     if encoder.time_format is not None:
-        notes.append(f"time: {encoder.column_name('time')!r}, read as {encoder.time_format}")
+        notes += time_notes(encoder.column_name("time"), encoder.time_format, time)
     notes += [str(dropped) for dropped in summary.dropped]
     notes += [f"{summary.blank:,} blank lines skipped"] * bool(summary.blank)
     notes += encoder.notes

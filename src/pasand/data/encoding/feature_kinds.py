@@ -10,7 +10,8 @@ import polars as pl
 
 from pasand.data.bags import Bags
 from pasand.data.encoding.batch_encoder import CONTROL_CHARACTERS
-from pasand.data.encoding.cells import PLAUSIBLE, SECOND, TimeFormat, as_ids, as_numbers, is_missing, plain
+from pasand.data.encoding.cells import as_ids, as_numbers, is_missing, plain
+from pasand.data.encoding.times import PLAUSIBLE, SECOND, TimeFormat
 from pasand.data.features import AVAILABLE_FROM, TIME_UNKNOWN, Feature, Kind
 from pasand.data.ids import MAX_LENGTH
 from pasand.data.vocabulary import Vocabulary
@@ -49,7 +50,7 @@ def infer_kind(cells: pl.Series) -> Kind:
         # a number with leading zeros is a code, such as a postal code
         return "categorical" if present.str.contains(r"^0\d").any() else "number"
     time_format = TimeFormat.infer(present)
-    if time_format is not None and time_format.pattern:
+    if time_format is not None and time_format.pattern and not time_format.ambiguous:
         return "time"
     length = present.str.len_chars().mean()
     if _separator(present) and isinstance(length, float) and length < 2 * TEXT_LENGTH:

@@ -8,7 +8,8 @@ import numpy as np
 import polars as pl
 
 from pasand.data.encoding.batch_encoder import FLOAT32_MAX, Batch, BatchEncoder
-from pasand.data.encoding.cells import SECOND, as_booleans, as_numbers, is_missing
+from pasand.data.encoding.cells import as_booleans, as_numbers, is_missing
+from pasand.data.encoding.times import SECOND
 from pasand.data.features import Features
 from pasand.data.impressions import Impressions
 from pasand.data.log import ImpressionTable, Options
