@@ -109,7 +109,7 @@ class Assembly:
 
         The generator of a component is seeded by `seed` and the component's name. Components whose digest is in `ready`
         are skipped: they are already fitted to the same data with the same seed. Inside `checkpoints.saving_to`, the
-        state of a component whose fit took `KEPT_SECONDS` is saved, and read when the same fit is started again; towers
+        state of a component whose fit needs `KEPT_SECONDS` is saved, and read when the same fit is started again; towers
         and rankers save their own checkpoints, and indexes and owners of other components are always fitted.
         """
         owned, dependencies = self.owned, checkpoints.of_data(data, seed)

@@ -1,7 +1,7 @@
 """Checkpoints of trainings, so that an interrupted training resumes instead of starting from scratch. Needs no torch.
 
 Inside `with saving_to(folder)` every training writes one safetensors file with its numbers in the header, and so does
-every component of a recipe that took long to fit. The file is
+every component of a recipe whose fit is long. The file is
 written under a temporary name and then renamed, so that a kill at any time leaves the older file or the newer one. The
 header names what the training depends on (model, settings, data, seed); a checkpoint of another training is refused,
 and so is a damaged one.

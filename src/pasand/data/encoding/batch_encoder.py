@@ -163,7 +163,7 @@ class BatchEncoder(ABC):
             cause = "most times are neither numbers since 1970 nor dates in a known spelling"
             raise InputError(self.name, **at, cause=cause, cure=f"{other}'%d/%m/%Y %H:%M'")
         if found.ambiguous:
-            cause = "no date of this column tells whether the day or the month comes first"
+            cause = "no date of this column shows whether the day or the month comes first"
             cure = "add --time-format dmy if the day is first, --time-format mdy if the month is"
             raise InputError(self.name, **at, cause=cause, cure=cure)
         if wanted is not None and 2 * len(found.parse(cells).drop_nulls()) <= int((~is_missing(cells)).sum()):

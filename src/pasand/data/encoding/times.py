@@ -77,7 +77,7 @@ class TimeFormat:
     order: Order | None = None
     """Order of day and month where both are numbers before the year."""
     ambiguous: bool = False
-    """Whether no date of the column tells its order."""
+    """Whether no date of the column shows its order."""
 
     def __str__(self) -> str:
         if self.unit == "spreadsheet":
@@ -217,7 +217,7 @@ def time_notes(column: str, found: TimeFormat, time: Times) -> list[str]:
 
 
 def _order(present: pl.Series) -> tuple[Order | None, bool]:
-    """Return the order of day and month in dates of numbers that end with the year, and whether no date tells it.
+    """Return the order of day and month in dates of numbers that end with the year, and whether no date shows it.
 
     None where fewer than half of the cells are such dates. Dates with dots have the day first.
     """
