@@ -109,8 +109,8 @@ class Assembly:
 
         The generator of a component is seeded by `seed` and the component's name. Components whose digest is in `ready`
         are skipped: they are already fitted to the same data with the same seed. Inside `checkpoints.saving_to`, the
-        state of a component whose fit needs `KEPT_SECONDS` is saved, and read when the same fit is started again; towers
-        and rankers save their own checkpoints, and indexes and owners of other components are always fitted.
+        state of a component whose fit needs `KEPT_SECONDS` is saved, and read when the same fit is started again. Deep
+        models save their own checkpoints, and indexes and owners of other components are always fitted.
         """
         owned, dependencies = self.owned, checkpoints.of_data(data, seed)
         for name, part in self.fitted.items():

@@ -111,7 +111,7 @@ def with_items(bundle: Bundle, table: Path) -> Bundle:
     from pasand.errors import InputError
     from pasand.sources.tables import feature_table
 
-    lines = feature_table(table, Options())
+    lines = feature_table(table, Options(), "item")
     new = Vocabulary(as_ids(lines["id"], whole_numbers=True).drop_nulls())
     for item in new.series:
         if (found := ids.fault(item)) is not None:

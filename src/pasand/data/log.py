@@ -36,6 +36,18 @@ class Options:
     """Meaning of the value."""
     time_format: str | None = None
     """How times are written: dmy or mdy, a unit such as milliseconds, spreadsheet, or a pattern such as %d/%m/%Y."""
+    events: Mapping[str, float] = field(default_factory=dict)
+    """Weights of types of events, such as {"purchase": 3}, which are then the values; other types are left out."""
+    event: str | None = None
+    """Name of the column with the type of the event."""
+    where: tuple[str, ...] = ()
+    """Conditions that a row must meet to be an event, such as "event = purchase"."""
+    header: bool | None = None
+    """Whether the first line of a text file names the columns."""
+    items: str | None = None
+    """Table of items with their features, a file."""
+    users: str | None = None
+    """Table of users with their features, a file."""
     delimiter: str | None = None
     """Character between the columns of a text file."""
     kinds: Mapping[str, Kind] = field(default_factory=dict)

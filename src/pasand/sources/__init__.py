@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, cast
@@ -64,7 +64,7 @@ def open_log(location: str, options: Options | None = None) -> Log:
         confidence = {name: module.recognises(location) for name, module in modules.items()}
     best = max(confidence, key=lambda name: confidence[name])
     if confidence[best] > 0:
-        log = modules[best].read(location, options)
+        log = _described(modules[best].read(location, options), options)
         if options.impressions == "none":
             return replace(log, impressions=None)
         if options.impressions is not None:
@@ -92,6 +92,15 @@ def open_log(location: str, options: Options | None = None) -> Log:
     raise InputError(location, cause="there is no such file or folder", cure="check the path")
 
 
+def _described(log: Log, options: Options) -> Log:
+    """Return the log with the tables of items and users that were named, in place of its own."""
+    from pasand.sources.tables import feature_table
+
+    items = log.items if options.items is None else feature_table(Path(options.items), options, "item")
+    users = log.users if options.users is None else feature_table(Path(options.users), options, "user")
+    return replace(log, items=items, users=users)
+
+
 def load(
     source: str | Path,
     *,
@@ -101,6 +110,12 @@ def load(
     value: str | None = None,
     values: Values | None = None,
     time_format: str | None = None,
+    events: Mapping[str, float] | None = None,
+    event: str | None = None,
+    where: str | Sequence[str] = (),
+    header: bool | None = None,
+    items: str | Path | None = None,
+    users: str | Path | None = None,
     delimiter: str | None = None,
     kinds: Mapping[str, Kind] | None = None,
     query: str | None = None,
@@ -121,6 +136,12 @@ def load(
         value=value,
         values=values,
         time_format=time_format,
+        events=events or {},
+        event=event,
+        where=(where,) if isinstance(where, str) else tuple(where),
+        header=header,
+        items=None if items is None else str(items),
+        users=None if users is None else str(users),
         delimiter=delimiter,
         kinds=kinds or {},
         query=query,

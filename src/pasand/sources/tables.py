@@ -16,7 +16,8 @@ from urllib.parse import unquote
 import polars as pl
 import polars.exceptions
 
-from pasand.data.encoding.column_roles import infer_roles
+from pasand.data.encoding.column_roles import NAMES, infer_roles, normalised
+from pasand.data.encoding.text_encodings import as_utf8
 from pasand.data.encoding.text_files import broken_row_error, check_lines
 from pasand.data.encoding.unpacking import inner_name, uncompressed
 from pasand.data.log import BATCH, Log, Options
@@ -109,15 +110,14 @@ def read(location: str, options: Options) -> Log:
         for kind in ("users", "items"):
             for file in [file for file in paths if file.name.split(".")[0].lower() == kind]:
                 paths.remove(file)
-                features[kind] = feature_table(file, options)
+                features[kind] = feature_table(file, options, kind.removesuffix("s"))
     features = {**atomic_files.features_beside(paths), **features}
     tables = open_tables(path, paths, options)
     first = tables[0]
     column_roles = infer_roles(first.sample, options, str(path), has_header=first.has_header)
-    names = [*column_roles.column_names.values(), *column_roles.extra]
     return Log(
         name=path.name,
-        events=partial(read_batches, tables, names, column_roles.select()),
+        events=partial(read_batches, tables, column_roles.read, column_roles.select()),
         values=column_roles.values,
         order="time" if column_roles.time else "none",
         users=features.get("users"),
@@ -206,6 +206,7 @@ def _open(path: Path, options: Options, constants: Mapping[str, str] | None = No
             raise InputError(path, cause="there are no events in it", cure="give a log with at least one row")
         return Table(path, None, file, sample, True, "JSON lines", keep_alive, constants=constants)
     check_lines(file, path)
+    file, keep_rewritten, notes = as_utf8(file, path)
     delimiter, has_header = layout(file, path, options)
     mended, keep_mended, warnings = mended_quotes(file, path, delimiter)
     try:
@@ -230,10 +231,10 @@ def _open(path: Path, options: Options, constants: Mapping[str, str] | None = No
         sample,
         has_header,
         note,
-        (keep_alive, keep_mended),
+        (keep_alive, keep_rewritten, keep_mended),
         delimiter=delimiter,
         constants=constants,
-        warnings=tuple(warnings),
+        warnings=(*notes, *warnings),
     )
 
 
@@ -266,13 +267,18 @@ def _unreadable(path: Path, error: Exception) -> InputError:
     )
 
 
-def feature_table(path: Path, options: Options) -> pl.DataFrame:
-    """Return a table of features whose id is in column "id"."""
+def feature_table(path: Path, options: Options, role: str) -> pl.DataFrame:
+    """Return a table of features of the role "user" or "item" whose id is in column "id".
+
+    The id is in the column "id", or in the first whose name is one of an id of the role, or else in the first column.
+    Raises InputError where the file cannot be read as a table.
+    """
     table = _open(path, Options(delimiter=options.delimiter))
     features = (
         table.frame.collect()
         if table.frame is not None
         else pl.concat(json_frames(table.file, path, None), how="diagonal_relaxed")
     )
-    key = next((name for name in ("id", "userId", "itemId", "user_id", "item_id") if name in features.columns), None)
-    return features.rename({key or features.columns[0]: "id"})
+    by_name = {normalised(name): name for name in reversed(features.columns)}
+    key = next((by_name[name] for name in ("id", *NAMES[role].split()) if name in by_name), features.columns[0])
+    return features.rename({key: "id"})

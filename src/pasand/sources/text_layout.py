@@ -57,7 +57,8 @@ def layout(file: Path, path: Path, options: Options) -> tuple[str, bool]:
             cure = "put commas, tabs, semicolons or | between the columns of every line"
             raise InputError(path, row=1, value=lines[0][:80], cause=cause, cure=cure)
     cells = [cell.strip().strip('"') for cell in lines[0].split(delimiter)]
-    return delimiter, not any(NO_NAME.fullmatch(cell) for cell in cells)
+    named = not any(NO_NAME.fullmatch(cell) for cell in cells)
+    return delimiter, named if options.header is None else options.header
 
 
 def _lines(text: str) -> list[str]:

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from pasand.data.encoding.cells import are_whole_numbers, as_ids, is_missing, plain
+from pasand.data.encoding.chosen_rows import LEFT_OUT
 from pasand.data.encoding.dropped_rows import EARLY, ReadSummary
 from pasand.data.encoding.times import PLAUSIBLE, POSSIBLE, TimeFormat
 from pasand.data.ids import MAX_LENGTH
@@ -86,11 +87,15 @@ class BatchEncoder(ABC):
 
     def add(self, frame: pl.DataFrame) -> None:
         """Encode one batch: keep its good rows as numbers, and count the bad ones."""
-        frame = plain(frame)
+        left_out = frame[LEFT_OUT].to_numpy() if LEFT_OUT in frame.columns else None
+        frame = plain(frame.drop(LEFT_OUT, strict=False))
         if not self.parts:
             self.start(frame)
             self._whole_numbers = {name: are_whole_numbers(frame[name]) for name in ("user", "item")}
         batch = Batch(frame, self)
+        if left_out is not None:
+            batch.good &= ~left_out
+            self.summary.left_out += int(left_out.sum())
         ids = {name: as_ids(frame[name], whole_numbers=self._whole_numbers[name]) for name in ("user", "item")}
         if self._blank_lines and ids["user"].null_count():
             self._skip_blank_lines(batch)
@@ -115,8 +120,8 @@ class BatchEncoder(ABC):
         """Leave out rows without any cell, which are not bad."""
         missing = [is_missing(cells).to_numpy() for cells in batch.frame.get_columns()]
         blank = np.logical_and.reduce(missing)
+        self.summary.blank += int((batch.good & blank).sum())
         batch.good &= ~blank
-        self.summary.blank += int(blank.sum())
 
     def _count_spaces(self, name: str, batch: Batch, ids: pl.Series) -> None:
         """Keep the codes of the ids of good rows that had spaces around them."""

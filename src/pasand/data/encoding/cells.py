@@ -8,6 +8,11 @@ import polars as pl
 
 WHOLE_NUMBER = r"^-?\d+\.0+$"
 
+WITH_COMMA = r"^[+-]?[\d.]*,[\d,]*\d(\.\d+)?$"
+"""Numbers with a comma: a decimal one, or one between thousands."""
+DECIMAL_COMMA = r"^[+-]?(\d*|\d{1,3}(\.\d{3})+),(\d{1,2}|\d{4,})$|^[+-]?\d{1,3}(\.\d{3})+,\d+$|^[+-]?0,\d+$"
+"""Numbers whose comma cannot be between thousands."""
+
 BOOLEANS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 
 
@@ -83,12 +88,25 @@ def as_numbers(cells: pl.Series) -> pl.Series:
 def as_values(cells: pl.Series) -> pl.Series:
     """Return ratings or strengths as Float64, null where a cell is neither a number nor true or false, yes or no.
 
+    Numbers may have decimal commas, or commas between thousands if each is followed by three digits.
+
     >>> as_values(pl.Series(["4.5", "True", "no", "x"])).to_list()
     [4.5, 1.0, 0.0, None]
+    >>> as_values(pl.Series(["4,5", "1.250,75"])).to_list(), as_values(pl.Series(["1,250", "12"])).to_list()
+    ([4.5, 1250.75], [1250.0, 12.0])
     """
     numbers = as_numbers(cells)
     if cells.dtype != pl.String or numbers.null_count() == cells.null_count():
         return numbers
+    text = cells.str.strip_chars()
+    if (numbers.is_null() & text.str.contains(WITH_COMMA)).any():
+        decimal = bool(text.str.contains(DECIMAL_COMMA).any())
+        plain = (
+            text.str.replace_all(".", "", literal=True).str.replace(",", ".")
+            if decimal
+            else text.str.replace_all(",", "")
+        )
+        numbers = as_numbers(plain.zip_with(text.str.contains(WITH_COMMA), text))
     return numbers.zip_with(numbers.is_not_null(), as_booleans(cells).cast(pl.Float64))
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import polars as pl
 
 from pasand.data.dataset import Values
 from pasand.data.encoding.cells import as_numbers, as_values, is_missing, plain
+from pasand.data.encoding.chosen_rows import LEFT_OUT, condition, type_column, types_note, weights_of
 from pasand.data.encoding.times import DAY, PLAUSIBLE, TimeFormat
 from pasand.data.log import Options
 from pasand.errors import InputError
@@ -53,6 +54,10 @@ class ColumnRoles:
     unused: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=())
     """Sentences that describe these roles."""
+    weights: Mapping[str, float] = field(default_factory=dict)
+    """Weights of the types of events that `value` then names; empty: `value` holds values."""
+    conditions: tuple[tuple[str, pl.Expr], ...] = ()
+    """Conditions that an event meets, with the column of each."""
 
     @property
     def column_names(self) -> dict[str, str]:
@@ -60,10 +65,22 @@ class ColumnRoles:
         pairs = {"user": self.user, "item": self.item, "time": self.time, "value": self.value}
         return {role: name for role, name in pairs.items() if name is not None}
 
+    @property
+    def read(self) -> list[str]:
+        """The names of all columns that are read, each once."""
+        names = [*self.column_names.values(), *self.extra, *(name for name, _ in self.conditions)]
+        return list(dict.fromkeys(names))
+
     def select(self) -> list[pl.Expr]:
         """Return the expressions that rename the columns to those of a `Log`."""
-        standard = [pl.col(name).alias(role) for role, name in self.column_names.items()]
-        return standard + [pl.col(name) for name in self.extra]
+        standard = {role: pl.col(name).alias(role) for role, name in self.column_names.items()}
+        kept = [expression for _, expression in self.conditions]
+        if self.weights and self.value is not None:
+            weight, known = weights_of(self.value, self.weights)
+            standard["value"] = weight.alias("value")
+            kept.append(known)
+        left_out = [(~pl.all_horizontal(kept)).alias(LEFT_OUT)] if kept else []
+        return [*standard.values(), *(pl.col(name) for name in self.extra), *left_out]
 
 
 def infer_roles(sample: pl.DataFrame, options: Options, where: str, *, has_header: bool = True) -> ColumnRoles:
@@ -72,7 +89,7 @@ def infer_roles(sample: pl.DataFrame, options: Options, where: str, *, has_heade
     `options` overrides. Raises InputError where a chosen column does not exist, or no user or item can be found.
     """
     sample = plain(sample)
-    for role in ("user", "item", "time", "value"):
+    for role in ("user", "item", "time", "value", "event"):
         wanted = getattr(options, role)
         if wanted is not None and wanted not in sample.columns:
             cause = f"there is no column {wanted!r}; there are {', '.join(sample.columns)}"
@@ -86,13 +103,15 @@ def infer_roles(sample: pl.DataFrame, options: Options, where: str, *, has_heade
     def find(role: str, chosen: str | None, suits: Callable[[pl.Series], bool]) -> str | None:
         if chosen is not None:
             return chosen
-        by_name = {_normalised(name): name for name in reversed(free)}
+        by_name = {normalised(name): name for name in reversed(free)}
         for name in NAMES[role].split():
             if name in by_name and suits(sample[by_name[name]]):
                 free.remove(by_name[name])
                 return by_name[name]
         return None
 
+    kind = options.event or type_column(sample, free)
+    free = [name for name in free if name != kind]
     user = find("user", options.user, lambda cells: True)
     item = find("item", options.item, lambda cells: True)
     given = None if options.time_format is None else TimeFormat.named(options.time_format)
@@ -104,6 +123,8 @@ def infer_roles(sample: pl.DataFrame, options: Options, where: str, *, has_heade
     if options.time is None and time is not None:
         time, free = _most_precise(sample, time, free)
     value, named_as = options.value, ""
+    if options.events:
+        value = _weighted_column(sample, kind, options, where)
     suiting = {"rating": _may_be_value, "label": _is_label, "strength": _may_be_value}
     if options.values != "none":
         for meaning, suits in suiting.items():
@@ -126,16 +147,23 @@ def infer_roles(sample: pl.DataFrame, options: Options, where: str, *, has_heade
     assert item is not None
     values: Values = "none"
     if value is not None:
-        spelling = _normalised(value)
+        spelling = normalised(value)
         named_as = named_as or next((role for role in suiting if spelling in NAMES[role].split()), "")
-        values = options.values or ("rating" if _are_ratings(sample[value], named_as) else "strength")
+        weighted = bool(options.events)
+        is_rating = not weighted and _are_ratings(sample[value], named_as)
+        values = options.values or ("rating" if is_rating else "strength")
     row_numbers = [name for name in free if _numbers_rows(name, sample[name])]
     extra = tuple(name for name in free if name not in row_numbers and is_numeric(sample[name]))
     roles = (user, item, time, value, *extra, *row_numbers)
     unused = tuple(name for name in sample.columns if name not in roles)
     notes = [f"user: column {user!r}", f"item: column {item!r}"]
+    if kind is not None and not options.events and not any(kind in text for text in options.where):
+        notes.append(types_note(sample, kind))
     if value is None:
         notes.append("no rating or strength")
+    elif options.events:
+        weights = ", ".join(f"{name} {weight:g}" for name, weight in options.events.items())
+        notes.append(f"strength: by the type of event in column {value!r}: {weights}")
     elif options.values is not None:
         notes.append(f"{values}: column {value!r}")
     else:
@@ -163,7 +191,23 @@ def infer_roles(sample: pl.DataFrame, options: Options, where: str, *, has_heade
         extra=extra,
         unused=(*unused, *row_numbers),
         notes=tuple(notes),
+        weights=options.events,
+        conditions=tuple(condition(text, sample.columns, where) for text in options.where),
     )
+
+
+def _weighted_column(sample: pl.DataFrame, kind: str | None, options: Options, where: str) -> str:
+    """Return the column of types of events; raises InputError if there is none, or it has none of the types."""
+    if kind is None or kind not in sample.columns:
+        cause = "no column holds types of events" if kind is None else f"there is no column {kind!r}"
+        cause = f"{cause}; there are {', '.join(sample.columns)}"
+        raise InputError(where, cause=cause, cure="name it: --column event=NAME")
+    types = sample[kind].cast(pl.String).str.strip_chars().drop_nulls().unique(maintain_order=True).to_list()
+    if not set(types) & set(options.events):
+        cause = f"no event of the first rows is of these types; there are {', '.join(types[:10])}"
+        cure = f"write --events '{types[0] if types else 'TYPE'}=1,...'"
+        raise InputError(where, column=kind, value=", ".join(options.events), cause=cause, cure=cure)
+    return kind
 
 
 def is_numeric(cells: pl.Series) -> bool:
@@ -173,7 +217,8 @@ def is_numeric(cells: pl.Series) -> bool:
     return numeric_or_text and as_numbers(present).null_count() == 0 < len(present)
 
 
-def _normalised(name: str) -> str:
+def normalised(name: str) -> str:
+    """Return the letters and digits of a column name, in lower case."""
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
@@ -231,7 +276,7 @@ def _most_precise(sample: pl.DataFrame, time: str, free: list[str]) -> tuple[str
 
 def _numbers_rows(name: str, cells: pl.Series) -> bool:
     """Whether a column numbers the rows, as data frames and databases do: by its name, and all values differ."""
-    spelling = _normalised(name)
+    spelling = normalised(name)
     if spelling not in ROW_NUMBERS or not is_numeric(cells):
         return False
     return not is_missing(cells).any() and as_numbers(cells).n_unique() == len(cells) > 1

@@ -40,6 +40,8 @@ class ReadSummary:
     dropped: list[DroppedRows] = field(default_factory=list)
     blank: int = 0
     """Blank lines, which are neither good nor bad."""
+    left_out: int = 0
+    """Rows that the user's conditions or types of events leave out, which are neither good nor bad."""
     duplicates: int = 0
     """Rows that repeat an earlier row in all columns, and were dropped."""
 
@@ -58,7 +60,10 @@ class ReadSummary:
 
     def check(self, where: str, options: Options, cure: str, *, complete: bool = False) -> None:
         """Raise InputError if more rows are bad than `options` allow, or if all rows of a completely read log are."""
-        rows = self.rows - self.blank
+        rows = self.rows - self.blank - self.left_out
+        if complete and self.left_out and not rows:
+            cause = f"all {self.left_out:,} rows are left out by the conditions or types of events that were given"
+            raise InputError(where, cause=cause, cure="change --where or --events")
         if self.bad > options.bad_rows * rows or (complete and self.bad == rows):
             worst = max(self.dropped, key=lambda dropped: dropped.count)
             raise InputError(

@@ -142,6 +142,7 @@ def read(log: Log, options: Options) -> tuple[Dataset, ReadSummary]:
         notes += time_notes(encoder.column_name("time"), encoder.time_format, time)
     notes += [str(dropped) for dropped in summary.dropped]
     notes += [f"{summary.blank:,} blank lines skipped"] * bool(summary.blank)
+    notes += [f"{summary.left_out:,} of {summary.rows:,} rows left out by choice"] * bool(summary.left_out)
     notes += encoder.notes
     if summary.duplicates:
         notes.append(f"{summary.duplicates:,} rows dropped: exact duplicates of another row")

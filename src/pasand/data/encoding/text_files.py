@@ -36,9 +36,12 @@ def check_lines(path: Path, where: object) -> None:
                     )
 
 
-def encoding_error(head: bytes, at: int, where: object) -> InputError:
-    """Return the error for a file that is not UTF-8 text, from its first bytes and the offset of the invalid byte."""
-    row = head[:at].count(b"\n") + 1
+def encoding_error(head: bytes, at: int, where: object, *, first_row: int = 1) -> InputError:
+    """Return the error for a file that is not UTF-8 text, from some of its bytes and the offset of the invalid one.
+
+    `first_row` is the row in which these bytes begin.
+    """
+    row = head[:at].count(b"\n") + first_row
     if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return InputError(where, cause="it is UTF-16 text", cure="convert it: iconv -f UTF-16 -t UTF-8 OLD > NEW")
     if head.count(b"\0") > len(head) // 100:
