@@ -1,4 +1,4 @@
-"""Files as people have them: encodings, decimal commas, types of events, chosen rows, tables of items beside the log."""
+"""Files as people have them: encodings, decimal commas, types of events, chosen rows, named tables of items."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ def test_tables_of_items_and_users_are_named(tmp_path: Path) -> None:
     assert data.n_items == 70
     assert data.title(int(data.items.rows(pl.Series(["p12"]))[0])) == "Lamp 12"
     assert set(data.user_features) == {"city"}
-    with pytest.raises(InputError, match="nobody.csv"):
+    with pytest.raises(InputError, match=r"nobody\.csv"):
         load(tmp_path / "log.csv", users=tmp_path / "nobody.csv")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 from pathlib import Path
 
 import numpy as np
@@ -106,3 +107,71 @@ def test_a_plain_csv_of_movielens_equals_the_folder(tmp_path: Path) -> None:
     source = real_data("ml-100k") / "u.data"
     (tmp_path / "copy.csv").write_text("user_id,item_id,rating,timestamp\n" + source.read_text().replace("\t", ","))
     assert load(tmp_path / "copy.csv").fingerprint == load(source.parent).fingerprint
+
+
+def test_clicks_and_impressions_of_mind(tmp_path: Path) -> None:
+    visits = "1\tU1\t11/11/2019 9:05:58 AM\tN9 N8\tN1-0 N2-1\n2\tU2\t11/12/2019 6:11:30 PM\t\tN2-0 N3-1 N1-1\n"
+    (tmp_path / "behaviors.tsv").write_text(visits)
+    (tmp_path / "news.tsv").write_text(
+        "".join(f'N{n}\tnews\tindia\tTitle "{n}"\tText\turl\t[]\t[]\n' for n in (1, 2, 3))
+    )
+    data = load(tmp_path)
+    assert (data.users.ids(data.user), data.items.ids(data.item)) == (["U1", "U2", "U2"], ["N2", "N3", "N1"])
+    assert data.time.tolist() == [1573463158, 1573582290, 1573582290]
+    assert data.item_features["title"].show(0) == 'Title "1"'
+    shown = data.impressions
+    assert shown is not None
+    assert (len(shown), int(shown.clicked.sum()), shown.position.tolist()) == (5, 3, [1, 2, 1, 2, 3])
+    assert load(tmp_path / "behaviors.tsv").fingerprint == data.fingerprint
+
+
+def test_netflix_in_its_own_layout(tmp_path: Path) -> None:
+    (tmp_path / "combined_data_1.txt").write_text("1:\n7,3,2005-09-06\n8,5,2005-05-13\n2:\n7,4,2005-09-05\n")
+    (tmp_path / "combined_data_2.txt").write_text("3:\n9,1,2005-09-07\n")
+    (tmp_path / "movie_titles.csv").write_bytes(
+        "1,2003,Dinosaur Planet\n2,NULL,Amélie, again\n3,1997,C\n".encode("latin-1")
+    )
+    data = load(tmp_path)
+    assert data.value is not None
+    rows = list(zip(data.users.ids(data.user), data.items.ids(data.item), data.value.tolist(), strict=True))
+    assert rows == [("8", "1", 5), ("7", "2", 4), ("7", "1", 3), ("9", "3", 1)]
+    assert [data.item_features["title"].show(row) for row in range(3)] == ["Dinosaur Planet", "Amélie, again", "C"]
+    assert len(load(tmp_path / "combined_data_1.txt")) == 3
+
+
+def test_hours_of_steam(tmp_path: Path) -> None:
+    rows = 'u1,"Game, The",purchase,1.0,0\nu1,"Game, The",play,273.0,0\nu2,Chess,purchase,1.0,0\nu3,Chess,play,0.5,0\n'
+    (tmp_path / "steam-200k.csv").write_text(rows)
+    data = load(tmp_path / "steam-200k.csv")
+    assert data.value is not None
+    assert (data.items.ids(data.item), data.value.tolist()) == (["Game, The", "Chess"], [273.0, 0.5])
+    both = load(tmp_path / "steam-200k.csv", events={"play": 2, "purchase": 1})
+    assert both.value is not None
+    assert both.value.tolist() == [1, 2, 1, 2]
+
+
+def test_the_listening_history_of_spotify(tmp_path: Path) -> None:
+    short = [
+        {"endTime": f"2023-01-0{d} 10:15", "artistName": "A", "trackName": "T", "msPlayed": 90_000} for d in (1, 2)
+    ]
+    (tmp_path / "StreamingHistory0.json").write_text(json.dumps(short))
+    data = load(tmp_path)
+    assert data.value is not None
+    assert (data.users.ids([0]), data.items.ids([0]), data.value.tolist()) == (["me"], ["A - T"], [1.5, 1.5])
+    long = [
+        {
+            "ts": "2023-01-01T10:15:00Z",
+            "username": "asha",
+            "ms_played": 30_000,
+            "master_metadata_track_name": name,
+            "master_metadata_album_artist_name": "A",
+            "episode_name": None if name else "podcast",
+        }
+        for name in ("S", None)
+    ]
+    (tmp_path / "endsong_0.json").write_text(json.dumps(long))
+    other = load(tmp_path / "endsong_0.json")
+    assert (len(other), other.users.ids([0]), other.items.ids([0])) == (1, ["asha"], ["A - S"])
+    (tmp_path / "endsong_1.json").write_text('[{"a": 1}]')
+    with pytest.raises(InputError, match="no listening history: it has no ts or endTime"):
+        load(tmp_path / "endsong_1.json")
