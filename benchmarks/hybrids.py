@@ -18,9 +18,9 @@ from tempfile import TemporaryDirectory
 
 from benchmarks.rows import Row, data_folder
 from pasand import recipe
-from pasand.cli.compare import contenders
 from pasand.data.dataset import Dataset
 from pasand.evaluation.compare import Comparison, Result, compare
+from pasand.evaluation.contenders import contenders
 from pasand.evaluation.protocols.temporal import Temporal
 from pasand.evaluation.search_space import Choices, TunableRecipe
 from pasand.evaluation.tune import tune

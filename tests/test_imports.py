@@ -28,7 +28,7 @@ LINES = [
     {"bundle"},
     {"audit"},
     {"serving"},
-    {"client", "cli"},
+    {"client", "cli", "api"},
 ]
 """Packages by level. A package may import from itself and from the levels above its own, not from its own level."""
 

@@ -15,8 +15,8 @@ import pytest
 
 from pasand import bundle as bundles
 from pasand.cli import compare, main
-from pasand.cli.compare import contenders
 from pasand.evaluation.compare import baselines
+from pasand.evaluation.contenders import contenders
 from pasand.recipe import PACKAGED
 from tests.evaluation.logs import log as small_log
 from tests.logs import tastes

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from pasand import models, recipe
-from pasand.cli.compare import contenders
 from pasand.data.dataset import Dataset
 from pasand.errors import InputError
 from pasand.evaluation.compare import compare
+from pasand.evaluation.contenders import contenders
 from pasand.evaluation.protocols import protocol
 from pasand.sources import load
 

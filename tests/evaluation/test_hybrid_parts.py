@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from pasand import recipe
-from pasand.cli.compare import contenders
 from pasand.evaluation.compare import Entry, baselines, compare
+from pasand.evaluation.contenders import contenders
 from pasand.evaluation.hybrid_parts import compare_with_parts, parts, reachable
 from pasand.evaluation.protocols import protocol
 from pasand.evaluation.recipe_entries import ComponentCache

@@ -11,9 +11,9 @@ import pytest
 from numpy.random import Generator
 
 from pasand import recipe
-from pasand.cli.compare import contenders
 from pasand.data.dataset import Dataset
 from pasand.evaluation.compare import Comparison, Result, compare, evaluate_entry, model_entry
+from pasand.evaluation.contenders import contenders
 from pasand.evaluation.protocols.folds import Folds
 from pasand.evaluation.protocols.temporal import Temporal
 from pasand.evaluation.recipe_entries import ComponentCache, recipe_entry

@@ -21,11 +21,12 @@ def command(
     """Run the whole path from log to served recommendations, on a simulated streaming service of 100 Indian films."""
     from pasand import bundle
     from pasand import recipe as recipes
-    from pasand.cli.compare import MODELS, contenders, show
+    from pasand.cli.compare import show
     from pasand.cli.recommend import recommend
     from pasand.cli.recommend import show as show_recommendations
     from pasand.cli.source import opened
     from pasand.evaluation.compare import compare
+    from pasand.evaluation.contenders import MODELS, contenders
     from pasand.evaluation.protocols import default_protocol
     from pasand.evaluation.report import contents
     from pasand.evaluation.report import html as reports

@@ -64,7 +64,7 @@ def open_log(location: str, options: Options | None = None) -> Log:
         confidence = {name: module.recognises(location) for name, module in modules.items()}
     best = max(confidence, key=lambda name: confidence[name])
     if confidence[best] > 0:
-        log = _described(modules[best].read(location, options), options)
+        log = described(modules[best].read(location, options), options)
         if options.impressions == "none":
             return replace(log, impressions=None)
         if options.impressions is not None:
@@ -92,7 +92,7 @@ def open_log(location: str, options: Options | None = None) -> Log:
     raise InputError(location, cause="there is no such file or folder", cure="check the path")
 
 
-def _described(log: Log, options: Options) -> Log:
+def described(log: Log, options: Options) -> Log:
     """Return the log with the tables of items and users that were named, in place of its own."""
     from pasand.sources.tables import feature_table
 

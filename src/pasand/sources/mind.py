@@ -32,7 +32,7 @@ def recognises(location: str) -> float:
 def read(location: str, options: Options) -> Log:
     """Return the clicks as events, all articles shown as impressions, and the articles' categories and texts.
 
-    The articles of the column "history" are left out, as nothing says when they were read.
+    The articles of the column "history" are left out, as they have no times.
     """
     path = Path(location) if Path(location).is_file() else find_file(Path(location), "behaviors.tsv")
     assert path is not None

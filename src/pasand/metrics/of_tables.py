@@ -1,0 +1,83 @@
+"""Metrics of any recommendations, given as a table, against a table of what was chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from pasand.data.dataset import Dataset
+from pasand.data.relevance import Relevance
+from pasand.data.vocabulary import Vocabulary
+from pasand.errors import InputError
+from pasand.metrics.names import metrics
+from pasand.sources import frames
+from pasand.types import Candidates, Rows
+
+
+def means_of_tables(recommendations: Any, truth: Any, names: Sequence[str] = ("ndcg@10",)) -> dict[str, float]:
+    """Return the means over users of metrics of any recommendations, against the items that each user chose.
+
+    Both tables have columns user_id and item_id, or names as in a log; recommendations also have rank (1 is best) or
+    score (higher is better), or else are in order. Users of `truth` without recommendations count with an empty list,
+    and users without truth are left out. Raises InputError for a missing column, an item twice in a list, and for a
+    metric that needs more than lists.
+    """
+    shown, chosen_items = _pairs(recommendations, "recommendations"), _pairs(truth, "truth").unique()
+    users = Vocabulary(chosen_items["user"])
+    items = Vocabulary(pl.concat([shown["item"], chosen_items["item"]]))
+    shown = shown.filter(pl.col("user").is_in(chosen_items["user"].implode()))
+    if shown.select("user", "item").is_duplicated().any():
+        twice = shown.filter(shown.select("user", "item").is_duplicated())
+        where = f"user {twice['user'][0]!r}"
+        raise InputError("recommendations", value=twice["item"][0], cause=f"twice in the list of {where}", cure="once")
+    listed = _lists(shown, users, items)
+    relevant = _lists(chosen_items.with_columns(order=pl.lit(0.0)), users, items)
+    candidates = Candidates(
+        items=listed, scores=np.where(listed >= 0, -np.arange(listed.shape[1], dtype=np.float32), np.float32(-np.inf))
+    )
+    truth_lists = Relevance(
+        items=relevant,
+        gains=np.ones(relevant.shape, np.float32),
+        catalogue=np.full(len(users), len(items), np.int32),
+    )
+    found = metrics(list(names), _empty(users, items))
+    if found.runs or found.ratings:
+        wrong = next(iter([*found.runs, *found.ratings]))
+        raise InputError("metrics", value=wrong, cause="it needs more than lists", cure="use pasand.compare")
+    return {name: float(np.nanmean(metric(candidates, truth_lists))) for name, metric in found.lists.items()}
+
+
+def _empty(users: Vocabulary, items: Vocabulary) -> Dataset:
+    nothing = np.zeros(0, np.int32)
+    return Dataset(
+        name="", users=users, items=items, user=nothing, item=nothing, time=np.zeros(0, np.int64), value=None
+    )
+
+
+def _pairs(table: Any, what: str) -> pl.DataFrame:
+    """Return columns user, item and order, the lower the better."""
+    frame = frames.as_polars(table)
+    roles = frames.roles(frame, what)
+    order: Callable[[str], pl.Expr] = lambda name: pl.col(name).cast(pl.Float64)  # noqa: E731
+    ranked = order("rank") if "rank" in frame.columns else -order("score") if "score" in frame.columns else None
+    return frame.select(
+        pl.col(roles["user"]).cast(pl.String).alias("user"),
+        pl.col(roles["item"]).cast(pl.String).alias("item"),
+        (pl.int_range(pl.len()).cast(pl.Float64) if ranked is None else ranked).alias("order"),
+    )
+
+
+def _lists(pairs: pl.DataFrame, users: Vocabulary, items: Vocabulary) -> Rows:
+    """Return the items of each user in order, (U, K), padded with -1."""
+    ordered = pairs.sort("order", maintain_order=True)
+    user, item = users.rows(ordered["user"]), items.rows(ordered["item"])
+    by_user = np.argsort(user, kind="stable")
+    user, item = user[by_user], item[by_user]
+    counts = np.bincount(user, minlength=len(users))
+    position = np.arange(len(user)) - np.repeat(np.cumsum(counts) - counts, counts)
+    lists = np.full((len(users), max(1, int(counts.max(initial=0)))), -1, np.int32)
+    lists[user, position] = item
+    return lists

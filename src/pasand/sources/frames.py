@@ -1,0 +1,73 @@
+"""Logs that are tables in memory: data frames of polars, pandas or Arrow, with the same rules as files."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import polars as pl
+
+from pasand.data.encoding.column_roles import NAMES, infer_roles, normalised
+from pasand.data.log import Log, Options
+from pasand.errors import InputError
+
+
+def is_frame(source: object) -> bool:
+    """Return whether an object is a table: of polars, pandas, Arrow or anything with Arrow's table interface."""
+    kinds = ("DataFrame", "LazyFrame", "Table", "RecordBatch")
+    return type(source).__name__ in kinds or hasattr(source, "__arrow_c_stream__")
+
+
+def as_polars(frame: Any) -> pl.DataFrame:
+    """Return a table of any kind as one of polars; raises InputError where it is none.
+
+    An index of pandas is left out unless it has a name.
+    """
+    if isinstance(frame, pl.LazyFrame):
+        return frame.collect()
+    if isinstance(frame, pl.DataFrame):
+        return frame
+    try:
+        if type(frame).__module__.startswith("pandas"):
+            named = any(name is not None for name in frame.index.names)
+            return pl.from_pandas(frame.reset_index() if named else frame)
+        return pl.DataFrame(frame)
+    except (ImportError, TypeError, ValueError, pl.exceptions.PolarsError) as error:
+        cause = f"a {type(frame).__name__} that is no table ({error})"
+        raise InputError("data", cause=cause, cure="give a path, or a data frame with a row for each event") from error
+
+
+def read(frame: Any, options: Options, name: str = "data frame") -> Log:
+    """Return the log of a table with a row for each event; columns are recognised as in files.
+
+    Raises InputError where a column for the user or the item is missing.
+    """
+    table = as_polars(frame)
+    if not len(table):
+        raise InputError(name, cause="the table has no rows", cure="give a table with a row for each event")
+    roles = infer_roles(table.head(2_000), options, name)
+    return Log(
+        name=name,
+        events=lambda: iter([table.select(roles.select())]),
+        values=roles.values,
+        order="time" if roles.time else "none",
+        column_names=roles.column_names,
+        notes=roles.notes,
+    )
+
+
+def with_tables(log: Log, items: Any, users: Any) -> Log:
+    """Return the log with tables in memory that describe its items and users; None: none."""
+    tables = {role: as_polars(frame) for role, frame in (("item", items), ("user", users)) if frame is not None}
+    keyed = {}
+    for role, table in tables.items():
+        by_name = {normalised(name): name for name in reversed(table.columns)}
+        key = next((by_name[name] for name in ("id", *NAMES[role].split()) if name in by_name), table.columns[0])
+        keyed[role] = table.rename({key: "id"})
+    return replace(log, items=keyed.get("item", log.items), users=keyed.get("user", log.users))
+
+
+def roles(frame: pl.DataFrame, where: str) -> dict[str, str]:
+    """Return the columns of the user and the item of a table, by role; raises InputError where one is missing."""
+    found = infer_roles(frame, Options(values="none"), where)
+    return {"user": found.user, "item": found.item}

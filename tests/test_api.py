@@ -1,0 +1,112 @@
+"""pasand in three lines of Python: tables in, tables out, with external ids."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+
+import pasand as ps
+from pasand.data.dataset import Dataset
+from pasand.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def table() -> pl.DataFrame:
+    """Return 600 ratings: users of two groups like the items of their group."""
+    rng = np.random.default_rng(0)
+    user = np.repeat(np.arange(40), 15)
+    item = np.concatenate([rng.permutation(20)[:15] + 20 * (u % 2) for u in range(40)])
+    return pl.DataFrame(
+        {
+            "customer": [f"c{u}" for u in user],
+            "sku": [f"s{i}" for i in item],
+            "stars": rng.integers(3, 6, 600),
+            "when": 1_700_000_000 + rng.permutation(600) * 1000,
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def data(table: pl.DataFrame) -> Dataset:
+    names = pl.DataFrame({"sku": [f"s{i}" for i in range(40)], "name": [f"Thing {i}" for i in range(40)]})
+    return ps.load(table, user="customer", item="sku", items=names)
+
+
+def test_tables_of_all_kinds_are_read_the_same(table: pl.DataFrame, tmp_path: Path) -> None:
+    table.write_csv(tmp_path / "log.csv")
+    columns = {"user": "customer", "item": "sku"}
+    sources = [table, table.lazy(), table.to_pandas(), table.to_arrow(), tmp_path / "log.csv"]
+    assert len({ps.load(source, **columns).fingerprint for source in sources}) == 1
+    assert isinstance(table.to_arrow(), pa.Table)
+    indexed = table.to_pandas().set_index("customer")
+    assert ps.load(indexed, **columns).n_users == 40
+
+
+def test_a_comparison_is_a_table_with_a_verdict(data: Dataset, tmp_path: Path) -> None:
+    found = ps.compare(data, ["item_knn", "ease"], protocol="leave-last-out")
+    assert found.best in ("item_knn", "ease")
+    assert {"item_knn", "ease", "popularity"} <= set(found.table["model"])
+    assert found.best in found.verdict
+    assert len(str(found)) < 4_000
+    assert found.best in found._repr_html_()
+    assert "<svg" in found.report(tmp_path / "report.html").read_text()
+    assert ps.fit(data, found).recommend("c1").height == 10
+
+
+def test_a_fitted_recommender_answers_with_external_ids(data: Dataset, tmp_path: Path) -> None:
+    fitted = ps.fit(data, "ease")
+    found = fitted.recommend(pd.Series(["c0", "c1", "a stranger"]), k=4)
+    assert found.columns == ["user_id", "item_id", "rank", "score", "title"]
+    assert found["rank"].to_list() == [1, 2, 3, 4] * 3
+    seen = {(user, item) for user, item in zip(data.users.ids(data.user), data.items.ids(data.item), strict=True)}
+    assert not seen & set(zip(found["user_id"], found["item_id"], strict=True))
+    first = found.filter(pl.col("user_id") == "c0").row(0, named=True)
+    assert first["title"] == "Thing " + first["item_id"].removeprefix("s")
+    similar = fitted.similar(["s1", "s30"], k=3)
+    assert similar["similar_to"].to_list() == ["s1"] * 3 + ["s30"] * 3
+    sides = [int(item[1:]) < 20 for item in similar["item_id"]]
+    assert sides == [True] * 3 + [False] * 3
+    reasons = fitted.explain("c0", first["item_id"])
+    assert {"step", "reason"} <= set(reasons["kind"])
+    opened = ps.open(fitted.save(tmp_path / "bundle"))
+    assert opened.recommend(["c0", "c1", "a stranger"], k=4).equals(found)
+    assert len(repr(opened)) < 200
+    assert fitted.recommend([], k=3).height == 0
+
+
+def test_metrics_of_any_table_by_hand() -> None:
+    shown = pl.DataFrame({"user_id": ["a", "a", "b"], "item_id": ["x", "y", "z"], "score": [2.0, 1.0, 5.0]})
+    truth = pd.DataFrame({"user_id": ["a", "c"], "item_id": ["y", "z"]})
+    found = ps.metrics(shown, truth, ["ndcg@10", "hit_rate@1", "mrr@10"])  # type: ignore[operator]
+    assert found == pytest.approx({"ndcg@10": 1 / np.log2(3) / 2, "hit_rate@1": 0.0, "mrr@10": 0.25})
+    ranked = shown.with_columns(rank=pl.Series([2, 1, 1])).drop("score")
+    assert ps.metrics(ranked, truth, ["hit_rate@1"]) == {"hit_rate@1": 0.5}  # type: ignore[operator]
+
+
+def test_wrong_input_is_said_in_python(data: Dataset, table: pl.DataFrame) -> None:
+    fitted = ps.fit(data, "item_knn")
+    with pytest.raises(InputError, match="'s99' is wrong: not an item of the data"):
+        fitted.similar("s99")
+    with pytest.raises(InputError, match="k: 0 is wrong"):
+        fitted.recommend("c0", k=0)
+    with pytest.raises(InputError, match=r"unexpected keyword argument 'colour'.*use one of: user, item"):
+        ps.load(table, colour="red")
+    with pytest.raises(InputError, match="the table has no rows"):
+        ps.load(table.head(0))
+    twice = pl.DataFrame({"user_id": ["a", "a"], "item_id": ["x", "x"]})
+    with pytest.raises(InputError, match="twice in the list of user 'a'"):
+        ps.metrics(twice, twice)  # type: ignore[operator]
+    with pytest.raises(InputError, match="needs more than lists"):
+        ps.metrics(twice.unique(), twice, ["rmse"])  # type: ignore[operator]
+
+
+def test_importing_pasand_loads_no_library() -> None:
+    code = "import sys, pasand; print(sorted({'numpy', 'polars', 'torch', 'numba'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
