@@ -222,7 +222,7 @@ def beside(what: str, some: list[dict[str, Any]], ours: Any, found: Any, upper: 
 
 
 def figures(some: list[dict[str, Any]], lists: Any, upper: bool) -> tuple[float, float, float] | None:
-    """Return the share of lists that keep the rules, the mean loss of DCG (inf: no list), and the median milliseconds."""
+    """Return the share of lists that keep the rules, the mean loss of DCG (inf: none), and the median time in ms."""
     kept, lost, spent = [], [], []
     for one, made in zip(some, lists, strict=True):
         if made["positions"] is None:
