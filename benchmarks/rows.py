@@ -6,9 +6,9 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
-import venv
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,16 +73,30 @@ def data_folder(name: str) -> Path:
     return folder
 
 
-def peer_python(name: str, *packages: str) -> Path:
-    """Return the Python of the peer's own environment under `.cache/peers`, which the first call creates."""
-    mark = hashlib.sha256(" ".join(packages).encode()).hexdigest()[:8]
+def interpreter(version: str) -> str | None:
+    """Return a Python of this version, as "3.13", from the path or the folder of pyenv; None if there is none."""
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    found = [shutil.which(f"python{version}"), *map(str, sorted(pyenv.glob(f"versions/{version}.*/bin/python")))]
+    for command in filter(None, found):
+        if subprocess.run([command, "-c", ""], capture_output=True, check=False).returncode == 0:  # no pyenv shim
+            return command
+    return None
+
+
+def peer_python(name: str, *packages: str, base: str = sys.executable) -> Path:
+    """Return the Python of the peer's own environment under `.cache/peers`, which the first call creates.
+
+    `base` is the Python to create it with. Our constraints hold for our own one only.
+    """
+    own = base == sys.executable
+    mark = hashlib.sha256(" ".join(packages if own else (base, *packages)).encode()).hexdigest()[:8]
     folder = ROOT / ".cache" / "peers" / f"{name}-{mark}"
     python = folder / "bin" / "python"
     if not (folder / "ready").exists():
         print(f"creating an environment for {name} ...", file=sys.stderr)
-        venv.create(folder, with_pip=True, clear=True)
-        constraints = ROOT / "constraints.txt"
-        command = [str(python), "-m", "pip", "install", "-q", "-c", str(constraints), *packages]
+        subprocess.run([base, "-m", "venv", "--clear", str(folder)], check=True, stdout=sys.stderr)
+        constraints = ["-c", str(ROOT / "constraints.txt")] if own else []
+        command = [str(python), "-m", "pip", "install", "-q", *constraints, *packages]
         subprocess.run(command, check=True, stdout=sys.stderr)
         (folder / "ready").touch()
     _used[name] = (python, packages)

@@ -14,7 +14,8 @@ Values = NDArray[np.float64]
 def relaxed_values(scores: Values, weights: Values, bonus: Values, cell_of: Counts, table: Values) -> None:
     """Fill (n + 1, k + 1) with the best value of items i.. for slots j.., where an item adds the bonus of its cell."""
     n, k = len(scores), len(weights)
-    table[n, :] = -np.inf
+    for j in range(k):
+        table[n, j] = -np.inf
     table[n, k] = 0.0
     for i in range(n - 1, -1, -1):
         score, more = scores[i], bonus[cell_of[i]]
@@ -98,7 +99,8 @@ def searched(
                                 new_gain += multipliers[r]
                             now[r] += 1
                 else:
-                    now[:] = counter[label]
+                    for r in range(n_rules):
+                        now[r] = counter[label, r]
                 if new_gain + backward[i + 1, filled] <= best_value + slack:
                     continue
                 left, open_, complete = k - filled, n - i - 1, True
@@ -146,7 +148,8 @@ def searched(
                 else:
                     node2[target] = node[label]
                 slot2[target], gain2[target] = filled, new_gain
-                counter2[target] = now
+                for r in range(n_rules):
+                    counter2[target, r] = now[r]
                 if size2 == len(slot2):
                     slot2, node2 = _longer(slot2), _longer(node2)
                     gain2 = np.concatenate((gain2, np.empty(len(gain2))))

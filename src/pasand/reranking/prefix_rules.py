@@ -10,8 +10,10 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from pasand.reranking.counted_search import Counts, Values
+from pasand.heap import sink
+from pasand.reranking.counted_search import Counts, Values, _longer
 from pasand.reranking.set_rules import _cells, _value
+from pasand.types import Mask
 
 MAX_NODES = 200_000
 """States that a search for a first solution visits at most."""
@@ -39,7 +41,8 @@ def best_order(
         free_low, free_high = np.zeros_like(low), np.full_like(high, k)
         for r in range(n_rules):
             for more in range(k + 1):
-                free_low[r], free_high[r] = np.maximum(0, low[r] - more), np.minimum(k, high[r] + more)
+                for j in range(k):
+                    free_low[r, j], free_high[r, j] = max(0, low[r, j] - more), min(k, high[r, j] + more)
                 need, room = _ahead(free_low, free_high)
                 found, complete = _first(scores, cells, sizes, ranked, need, room)
                 if len(found):
@@ -105,17 +108,22 @@ def _first(
                 return np.empty(0, np.int64), False
             for c in range(n_cells):
                 next_score[c] = scores[ranked[c, counts[c]]] if counts[c] < sizes[c] else -np.inf
-            order[j], tried[j] = np.argsort(-next_score, kind="mergesort"), 0
-            entering = False
+            for c in range(n_cells):
+                at = c
+                while at and next_score[order[j, at - 1]] < next_score[c]:
+                    order[j, at] = order[j, at - 1]
+                    at -= 1
+                order[j, at] = c
+            tried[j], entering = 0, False
         if tried[j] == n_cells:
             if 2 * n_failed >= len(failed):
                 older, failed = failed, np.full((4 * len(failed), n_cells), np.int64(-1))
-                for state in older:
-                    if state[0] >= 0:
-                        failed[_bucket(failed, state)] = state
+                for row in range(len(older)):
+                    if older[row, 0] >= 0:
+                        _copy(older[row], failed[_bucket(failed, older[row])])
             bucket = _bucket(failed, counts)
             if bucket >= 0:
-                failed[bucket] = counts
+                _copy(counts, failed[bucket])
                 n_failed += 1
             if j == 0:
                 return np.empty(0, np.int64), True
@@ -152,6 +160,12 @@ def _bucket(table: Counts, state: Counts) -> int:
             return -1
         bucket = (bucket + 1) & mask
     return bucket
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _copy(source: Counts, target: Counts) -> None:
+    for c in range(len(source)):  # an assignment of slices takes seconds to compile
+        target[c] = source[c]
 
 
 @njit(cache=True, nogil=True)
@@ -194,20 +208,16 @@ def _improved(
     width = max(32, budget // (k * n_cells))
     state = np.zeros(n_cells, np.int64)
     for j in range(k):
-        capacity = max(64, 2 * size)
-        counts2, gain2, node2 = (
-            np.empty((capacity, n_cells), np.int64),
-            np.empty(capacity),
-            np.empty(capacity, np.int64),
-        )
-        upper2 = np.empty(capacity)
-        bits = 8
-        while 1 << bits < 4 * capacity:
+        capacity = size * n_cells
+        counts2, node2 = np.empty((capacity, n_cells), np.int64), np.empty(capacity, np.int64)
+        gain2, upper2 = np.empty(capacity), np.empty(capacity)
+        bits = 6
+        while 1 << bits < 2 * capacity:
             bits += 1
         where, size2 = np.full(1 << bits, np.int64(-1)), 0
         for label in range(size):
             for c in range(n_cells):
-                state[:] = counts[label]
+                _copy(counts[label], state)
                 if state[c] == sizes[c]:
                     continue
                 new_gain = gain[label] + weights[j] * scores[ranked[c, state[c]]]
@@ -218,8 +228,7 @@ def _improved(
                 if upper <= value + slack:
                     continue
                 if n_nodes == len(parent):
-                    parent = np.concatenate((parent, np.empty_like(parent)))
-                    cell = np.concatenate((cell, np.empty_like(cell)))
+                    parent, cell = _longer(parent), _longer(cell)
                 if j == k - 1:
                     value, best_node = new_gain, n_nodes
                     parent[n_nodes], cell[n_nodes] = node[label], c
@@ -230,23 +239,8 @@ def _improved(
                     bucket = (bucket + 1) & (len(where) - 1)
                 target = int(where[bucket])
                 if target < 0:
-                    if size2 == capacity:
-                        capacity *= 2
-                        counts2 = np.concatenate((counts2, np.empty_like(counts2)))
-                        gain2 = np.concatenate((gain2, np.empty_like(gain2)))
-                        upper2 = np.concatenate((upper2, np.empty_like(upper2)))
-                        node2 = np.concatenate((node2, np.empty_like(node2)))
-                        where = np.full(4 * len(where), np.int64(-1))
-                        for other in range(size2):
-                            bucket = _hash(counts2[other]) & (len(where) - 1)
-                            while where[bucket] >= 0:
-                                bucket = (bucket + 1) & (len(where) - 1)
-                            where[bucket] = other
-                        bucket = _hash(state) & (len(where) - 1)
-                        while where[bucket] >= 0:
-                            bucket = (bucket + 1) & (len(where) - 1)
                     where[bucket], target = size2, size2
-                    counts2[target] = state
+                    _copy(state, counts2[target])
                     size2 += 1
                 elif gain2[target] >= new_gain:
                     continue
@@ -254,9 +248,13 @@ def _improved(
                 parent[n_nodes], cell[n_nodes] = node[label], c
                 n_nodes += 1
         if size2 > width:
-            order = np.argsort(-upper2[:size2], kind="mergesort")
-            dropped = max(dropped, upper2[order[width]])
-            counts2, gain2, node2, size2 = counts2[order[:width]], gain2[order[:width]], node2[order[:width]], width
+            kept, highest = _highest(upper2, size2, width)
+            dropped, size2 = max(dropped, highest), 0
+            for label in range(len(kept)):
+                if kept[label]:
+                    _copy(counts2[label], counts2[size2])
+                    gain2[size2], node2[size2] = gain2[label], node2[label]
+                    size2 += 1
         counts, gain, node, size = counts2, gain2, node2, size2
         if not size:
             break
@@ -271,6 +269,22 @@ def _improved(
             chosen[j] = ranked[cell_in[j], used[cell_in[j]]]
             used[cell_in[j]] += 1
     return chosen, max(0.0, dropped - value)
+
+
+@njit(cache=True, nogil=True)
+def _highest(values: Values, size: int, n: int) -> tuple[Mask, float]:
+    """Return which of the first `size` values are the n highest, (size,), n < size, and the highest of the others."""
+    heap, rows = np.full(n, -np.inf), np.full(n, np.int64(-1))
+    kept, highest = np.zeros(size, np.bool_), -np.inf
+    for i in range(size):
+        if values[i] > heap[0]:
+            highest = max(highest, heap[0])
+            sink(heap, rows, n, values[i], i)
+        else:
+            highest = max(highest, values[i])
+    for i in rows:
+        kept[i] = True
+    return kept, highest
 
 
 @njit(cache=True, nogil=True)

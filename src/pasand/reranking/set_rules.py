@@ -51,7 +51,9 @@ def best_set(
     )
     proven = True
     if not len(chosen):
-        capped = np.minimum(sizes, k)
+        capped = sizes.copy()
+        for c in range(len(capped)):
+            capped[c] = min(capped[c], k)
         violation, counts, proven = least_violation(capped, cells, k, low, high)
         for r in range(n_rules):
             low[r], high[r] = max(0, low[r] - violation[r]), min(k, high[r] + violation[r])
@@ -101,7 +103,10 @@ def _cells(member: Counts) -> tuple[Counts, Counts, Counts, Counts]:
             n_cells += 1
         cell_of[i] = c
         sizes[c] += 1
-    ranked = np.empty((n_cells, sizes[:n_cells].max()), np.int64)
+    largest = 0
+    for c in range(n_cells):
+        largest = max(largest, sizes[c])
+    ranked = np.empty((n_cells, largest), np.int64)
     filled = np.zeros(n_cells, np.int64)
     for i in range(n):
         ranked[cell_of[i], filled[cell_of[i]]] = i
@@ -159,15 +164,14 @@ def _relaxed(
             without += 1
         if upper < bound:
             bound = upper
-            best_multipliers[:] = multipliers
-        counts = _traced(scores, weights, bonus, cell_of, backward, n_cells)
-        count[:] = 0
-        for c in range(n_cells):
             for r in range(n_rules):
-                if cells[c] >> r & 1:
-                    count[r] += counts[c]
+                best_multipliers[r] = multipliers[r]
+        counts = _traced(scores, weights, bonus, cell_of, backward, n_cells)
         norm = 0.0
         for r in range(n_rules):
+            count[r] = 0
+            for c in range(n_cells):
+                count[r] += (cells[c] >> r & 1) * counts[c]
             slope[r] = 0.0
             if multipliers[r] > 0 or (multipliers[r] == 0 and count[r] < low[r]):
                 slope[r] = low[r] - count[r]
@@ -259,8 +263,14 @@ def _improve(
 @njit(cache=True, nogil=True)
 def _items(counts: Counts, ranked: Counts, n: int) -> Counts:
     """Return the best items of each cell, as many as its count, in ascending order."""
-    used = np.zeros(n, np.bool_)
+    used, k = np.zeros(n, np.bool_), 0
     for c in range(len(counts)):
+        k += counts[c]
         for q in range(counts[c]):
             used[ranked[c, q]] = True
-    return np.flatnonzero(used)
+    chosen, j = np.empty(k, np.int64), 0
+    for i in range(n):
+        if used[i]:
+            chosen[j] = i
+            j += 1
+    return chosen
