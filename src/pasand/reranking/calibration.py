@@ -9,6 +9,7 @@ import numpy as np
 from pasand.reranking.attributes import Attributes
 from pasand.reranking.calibrated_set import calibrated_set
 from pasand.reranking.rules import Rules, finite
+from pasand.reranking.scale import spread
 from pasand.types import Array, Candidates, Queries, within
 
 
@@ -80,13 +81,8 @@ class Calibration:
             if self.rules is not None:
                 bounds = self.rules.bounds(k)
                 low, high = bounds[0][:, -1].copy(), bounds[1][:, -1].copy()
-            scores = _scaled(finite(candidates.scores[b, :n])) / k
+            scores = finite(candidates.scores[b, :n])
+            scores /= spread(scores) * k
             wanted = known.codes, known.share, known.start, target[b], self.strength
             positions[b] = calibrated_set(scores, rows[b, :n], *wanted, member[b, :n], low, high, best[b])
         return positions
-
-
-def _scaled(scores: Array) -> Array:
-    """Return scores in units of the difference between the first and the median; as they are if there is none, (n,)."""
-    spread = scores[0] - scores[len(scores) // 2]
-    return scores / spread if spread > 0 else scores
