@@ -28,7 +28,9 @@ DATA = replace(
     item_features={
         "group": Feature(kind="categorical", values=np.arange(30, dtype=np.int32) % 3, names=("a", "b", "c")),
         "parity": Feature(
-            kind="categorical", values=np.where(np.arange(30) < 20, np.arange(30) % 2, -1).astype(np.int32), names=("e", "o")
+            kind="categorical",
+            values=np.where(np.arange(30) < 20, np.arange(30) % 2, -1).astype(np.int32),
+            names=("e", "o"),
         ),
         "same": Feature(kind="categorical", values=np.zeros(30, np.int32), names=("x",)),
         "vector": Feature(kind="vector", values=UNIT),
@@ -135,7 +137,9 @@ def test_similarity_is_the_mean_cosine() -> None:
     """Items without a parity, from 20 on, are like no other by it; unknown items are like none."""
     alike = ItemSimilarity(["group", "parity"], None)
     alike.fit(DATA, "mmr")
-    expected: Array = np.array([[1, 0.5, 0.5, 0.5, 0], [0.5, 1, 0, 0.5, 0], [0.5, 0, 1, 0, 0], [0.5, 0.5, 0, 1, 0], [0, 0, 0, 0, 1]])
+    expected: Array = np.array(
+        [[1, 0.5, 0.5, 0.5, 0], [0.5, 1, 0, 0.5, 0], [0.5, 0, 1, 0, 0], [0.5, 0.5, 0, 1, 0], [0, 0, 0, 0, 1]]
+    )
     np.testing.assert_allclose(alike.matrix(np.array([0, 3, 2, 21, 40], np.int32)), expected, atol=1e-6)
     lists = np.array([[0, 3, 2], [0, 2, -1], [0, -1, -1]], np.int32)
     np.testing.assert_allclose(alike.within_lists(lists), [1 / 3, 0.5, np.nan], atol=1e-6)
@@ -181,5 +185,5 @@ def test_wrong_parameters_are_refused() -> None:
     for strength in (-1.0, np.inf, np.nan):
         with pytest.raises(ValueError, match="strength must be at least 0 and finite"):
             DPP(["group"], strength=strength)
-    with pytest.raises(InputError, match="'model'.*Content has vectors of no dimension. Cure: set its dimensions"):
+    with pytest.raises(InputError, match=r"'model'.*Content has vectors of no dimension\. Cure: set its dimensions"):
         MMR(model=Content().fit(DATA, rng=RNG)).fit(DATA, rng=RNG)

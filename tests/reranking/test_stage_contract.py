@@ -1,4 +1,4 @@
-"""The contract of stages, for every kind of `[[policy]]` that is one stage: each is found by itself and needs a table."""
+"""The contract of stages for every kind of `[[policy]]` that is one stage; a new kind is found and needs a table."""
 
 from __future__ import annotations
 
@@ -113,7 +113,9 @@ def test_a_batch_is_its_queries_one_by_one(kind: str) -> None:
 @pytest.mark.parametrize("kind", STAGES)
 def test_rules_after_it_have_all_candidates(kind: str) -> None:
     """Group c is at the end of the candidates, and the stage alone would choose other items or fewer of them."""
-    rules = Rules(Groups([Rule(name="c", where={"group": "c"}, min_share=1.0)]).fit(data(), rng=np.random.default_rng()))
+    rules = Rules(
+        Groups([Rule(name="c", where={"group": "c"}, min_share=1.0)]).fit(data(), rng=np.random.default_rng())
+    )
     order = sorted(range(30), key=lambda item: (item % 3 == 2, item))
     asked = queries(1, 5)
     chosen = rules(asked, stage(kind)(asked, candidates_of([order], [9 - 0.1 * i for i in range(30)])))

@@ -1,4 +1,4 @@
-"""Stakeholders: sums computed by hand, scales, priorities of providers, missing values, optimum under rules, refusals."""
+"""Stakeholders: sums by hand, scales, priorities of providers, missing values, optimum under rules, refusals."""
 
 from __future__ import annotations
 
@@ -20,7 +20,15 @@ from pasand.types import Candidates, Queries
 from tests.logs import log
 
 RNG = np.random.default_rng(0)
-EVENTS = [("u", "i0", 1), ("u", "i1", 2), ("v", "i0", 3), ("v", "i2", 4), ("w", "i3", 5), ("w", "i4", 6), ("w", "i5", 7)]
+EVENTS = [
+    ("u", "i0", 1),
+    ("u", "i1", 2),
+    ("v", "i0", 3),
+    ("v", "i2", 4),
+    ("w", "i3", 5),
+    ("w", "i4", 6),
+    ("w", "i5", 7),
+]
 EASE = default_recipe.of_model("ease", {})
 
 
@@ -30,7 +38,9 @@ def data() -> Dataset:
     return replace(
         made,
         item_features={
-            "studio": Feature(kind="categorical", values=np.array([0, 0, 0, 1, 2, -1], np.int32), names=("p", "q", "r")),
+            "studio": Feature(
+                kind="categorical", values=np.array([0, 0, 0, 1, 2, -1], np.int32), names=("p", "q", "r")
+            ),
             "margin": Feature(kind="number", values=np.array([10, 20, 30, np.nan, 0, 15], np.float32)),
             "tier": Feature(kind="number", values=np.array([1, 1, 2, 2, 3, 3], np.float32)),
             "flat": Feature(kind="number", values=np.ones(6, np.float32)),
@@ -47,7 +57,7 @@ ALL = Candidates(items=np.array([[0, 1, 2, 3, 4, 5]], np.int32), scores=np.array
 
 
 def test_priorities_of_providers() -> None:
-    """Of 5 items with a provider p has 3 and of 5 positives 4: (3/5) / (3/5 + 4/5); r has no positive; 5 no provider."""
+    """Of 5 items with a provider p has 3, of 5 positives 4: (3/5) / (3/5 + 4/5); r has no positive, 5 no provider."""
     stage = Stakeholders(Weights(provider=1.0), provider="studio").fit(data(), rng=RNG)
     np.testing.assert_allclose(stage.values("provider"), [3 / 7] * 3 + [0.5, 1.0, 0.5])
     assert stage.values("platform").tolist() == [0] * 6
@@ -111,7 +121,11 @@ def test_items_without_a_value_are_counted(caplog: pytest.LogCaptureFixture) -> 
 @pytest.mark.parametrize(
     ("provider", "platform", "message"),
     [
-        ("seller", "margin", "column 'provider': 'seller' is wrong: items have no such feature. Cure: use one of: studio, m"),
+        (
+            "seller",
+            "margin",
+            "column 'provider': 'seller' is wrong: items have no such feature. Cure: use one of: studio, m",
+        ),
         ("studio", "price", "column 'platform': 'price' is wrong: .* Cure: use one of: margin, tier, flat"),
         ("studio", "title", "'title' is wrong: it is text, not number"),
         ("studio", "flat", "'flat' is wrong: it does not differ between items"),
@@ -125,14 +139,23 @@ def test_wrong_features_are_refused(provider: str, platform: str, message: str) 
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ('weights = { provider = 1.0 }', 'provider has a weight and no feature: name an item feature, provider = "..."'),
+        (
+            "weights = { provider = 1.0 }",
+            'provider has a weight and no feature: name an item feature, provider = "..."',
+        ),
         ('weights = {}\nplatform = "margin"', "platform has no weight: give platform a weight above 0"),
         ("weights = {}", 'relevance alone: name an item feature as provider = "..."'),
-        ('weights = { relevance = 0, platform = 1 }\nplatform = "margin"', "relevance must be above 0 and finite, got 0"),
+        (
+            'weights = { relevance = 0, platform = 1 }\nplatform = "margin"',
+            "relevance must be above 0 and finite, got 0",
+        ),
         ('weights = { platform = -1 }\nplatform = "margin"', "the weight of platform must be at least 0"),
-        ('weights = { platform = 1 }\nplatform = "margin"\nstrength = -2', "strength must be at least 0 and finite, got -2"),
+        (
+            'weights = { platform = 1 }\nplatform = "margin"\nstrength = -2',
+            "strength must be at least 0 and finite, got -2",
+        ),
         ('weights = { seller = 1 }\nplatform = "margin"', "unknown field `seller`"),
-        ('weight = 1', "Stakeholders has no such option. Cure: use one of: weights, provider, platform, strength"),
+        ("weight = 1", "Stakeholders has no such option. Cure: use one of: weights, provider, platform, strength"),
     ],
 )
 def test_a_wrong_table_is_refused(fields: str, message: str) -> None:

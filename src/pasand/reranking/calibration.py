@@ -81,8 +81,12 @@ class Calibration:
             if self.rules is not None:
                 bounds = self.rules.bounds(k)
                 low, high = bounds[0][:, -1].copy(), bounds[1][:, -1].copy()
-            scores = finite(candidates.scores[b, :n])
-            scores /= spread(scores) * k
+            scores = _scaled(finite(candidates.scores[b, :n])) / k
             wanted = known.codes, known.share, known.start, target[b], self.strength
             positions[b] = calibrated_set(scores, rows[b, :n], *wanted, member[b, :n], low, high, best[b])
         return positions
+
+
+def _scaled(scores: Array) -> Array:
+    """Return scores in units of their `spread`, (n,)."""
+    return scores / spread(scores)

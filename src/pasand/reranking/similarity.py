@@ -16,14 +16,18 @@ from pasand.errors import InputError
 from pasand.growable import extended
 from pasand.layouts import Entry, check
 from pasand.reranking.counted_search import Values
-from pasand.types import Arrays, Offsets, Rows, Scores, Vectors, within
+from pasand.types import Array, Arrays, Offsets, Rows, Scores, Vectors, within
 
 LAYOUT = {
     "offsets": Entry("int64", "N+1", rises_to="E"),
     "columns": Entry("int32", "E", lowest=0, below="C"),
     "values": Entry("float32", "E"),
 }
-NO_FEATURES = {"kinds": np.empty(0, np.int8), "names.bytes": np.empty(0, np.uint8), "names.ends": np.empty(0, np.int64)}
+NO_FEATURES: Arrays = {
+    "kinds": np.empty(0, np.int8),
+    "names.bytes": np.empty(0, np.uint8),
+    "names.ends": np.empty(0, np.int64),
+}
 
 
 class Compared(NamedTuple):
@@ -59,8 +63,9 @@ class ItemSimilarity:
         if model is not None and not isinstance(model, EmbedsItems):
             raise ValueError(f"{type(model).__name__} has no vectors of items: give another model, or features")
         self.features, self.model = tuple(features), model
-        self._blocks, self._table = FeatureBlocks(), {"offsets": np.zeros(1, np.int64)}
-        self.load_state({**self._table, "columns": np.empty(0, np.int32), "values": np.empty(0, np.float32)})
+        self._blocks, self._table = FeatureBlocks(), dict[str, Array]()
+        empty = {"columns": np.empty(0, np.int32), "values": np.empty(0, np.float32)}
+        self.load_state({"offsets": np.zeros(1, np.int64), **empty})
 
     def fit(self, data: Dataset, where: str) -> None:
         """Encode the features of the items; the encoding is learnt from `Dataset.known_items`.
@@ -110,16 +115,16 @@ class ItemSimilarity:
         vectors = np.empty((len(items), 0), np.float32)
         if self.model is not None:
             vectors = self.model.embed_items(items)
-            length = np.sqrt(np.einsum("nd,nd->n", vectors, vectors) * self._parts)
-            vectors = vectors / np.where(length > 0, length, 1)[:, None].astype(np.float32)
-        known = within(items, len(self._table["offsets"]) - 1)
-        return Compared(known, *self._table.values(), vectors, np.zeros(self._n_columns))
+            length = np.linalg.norm(vectors, axis=1, keepdims=True) * np.sqrt(self._parts)
+            vectors = (vectors / np.where(length > 0, length, 1)).astype(np.float32)
+        table = self._table
+        known = within(items, len(table["offsets"]) - 1)
+        rows = table["offsets"], table["columns"], table["values"]
+        return Compared(known, *rows, vectors, np.zeros(self._n_columns))
 
     def matrix(self, items: Rows) -> Values:
         """Return the similarity of each pair of items, (n,) -> (n, n); 1 on the diagonal."""
-        compared, table = self.compared(items), np.empty((len(items), len(items)))
-        for i in range(len(items)):
-            similarities(i, compared, table[i])
+        table: Values = _matrix(self.compared(items))
         return table
 
     def within_lists(self, items: Rows) -> Values:
@@ -128,14 +133,14 @@ class ItemSimilarity:
         for b, row in enumerate(items):
             n = int((row >= 0).sum())
             if n > 1:
-                means[b] = (self.matrix(row[:n]).sum() - n) / (n * (n - 1))
+                means[b] = _mean_of_pairs(self.compared(row[:n]))
         return means
 
     @property
     def _parts(self) -> int:
         return len(self.features) + (self.model is not None)
 
-    def _encoded(self, features: Features, n: int) -> dict[str, np.ndarray]:  # type: ignore[type-arg]
+    def _encoded(self, features: Features, n: int) -> dict[str, Array]:
         """Return the rows of n items, scaled so that an inner product is a mean over the parts."""
         self._n_columns = len(self._blocks.feature_of_column())
         rows = self._blocks.rows({name: features[name] for name in self.features if name in features}, n)
@@ -168,3 +173,19 @@ def similarities(j: int, compared: Compared, out: Values) -> None:
     if own >= 0:
         for t in range(offsets[own], offsets[own + 1]):
             work[columns[t]] = 0.0
+
+
+@njit(cache=True, nogil=True)
+def _matrix(compared: Compared) -> Values:
+    """Return the similarity of each pair of n candidates, (n, n)."""
+    table = np.empty((len(compared.items), len(compared.items)))
+    for i in range(len(table)):
+        similarities(i, compared, table[i])
+    return table
+
+
+@njit(cache=True, nogil=True)
+def _mean_of_pairs(compared: Compared) -> float:
+    """Return the mean similarity of all pairs of n > 1 candidates."""
+    n = len(compared.items)
+    return float((_matrix(compared).sum() - n) / (n * (n - 1)))

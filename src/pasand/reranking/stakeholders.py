@@ -1,9 +1,9 @@
-"""`Stakeholders`: candidates ordered by a weighted sum of relevance, priority of providers and value to the platform."""
+"""`Stakeholders`: candidates by a weighted sum of relevance, priority of the provider and value to the platform."""
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
@@ -59,7 +59,7 @@ class Stakeholders:
     linear form is that of Mehrotra et al., Towards a Fair Marketplace, CIKM 2018.
     """
 
-    weights: Weights = Weights()
+    weights: Weights = field(default_factory=Weights)
     provider: str = ""
     """Item feature that names the provider (categorical or bag), or a priority (number); "": none."""
     platform: str = ""
@@ -188,7 +188,8 @@ def _in_range(feature: Feature | None, scale: Values, n: int) -> Values:
     """Return the scaled values of a number, (n,); the median's where there is none."""
     low, high, median = scale
     values = np.full(n, np.nan) if feature is None or feature.kind != "number" else feature.values.astype(np.float64)
-    return np.clip((np.where(np.isfinite(values), values, median) - low) / (high - low), 0.0, 1.0)
+    scaled = (np.where(np.isfinite(values), values, median) - low) / (high - low)
+    return np.asarray(np.clip(scaled, 0.0, 1.0))
 
 
 def _priorities(feature: Feature, data: Dataset) -> Values:
