@@ -140,9 +140,9 @@ def curve_of(losses: list[float], spread: float = 0.1) -> Curve:
 def test_what_is_free_is_below_the_first_loss() -> None:
     curve = curve_of([0.0, 0.0, 0.2, 0.0])
     assert curve.free is curve.points[1]
-    assert "mmr: strength 2 is free: no loss of ndcg@10 of" in curve.sentence
+    assert "mmr: strength 2 is free: no loss of ndcg@10 (0." in curve.sentence
     loss = curve.points[1].loss
-    assert f"one of {loss.detectable:.2g} would have been found in 80 of 100" in curve.sentence
+    assert f"a loss of {loss.detectable:.2g} would have been found in 80 of 100" in curve.sentence
     assert 0.02 < loss.detectable < 0.04  # (t(1 - .05 / 4 / 2) + t(.8)) x .1 / sqrt(200)
     none = curve_of([0.3, 0.4])
     assert none.free is None

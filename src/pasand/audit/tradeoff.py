@@ -78,10 +78,10 @@ class Curve:
             instead = "lists are as accurate as without it for every user" if changed else "it changes nothing"
             return f"{name} {free.value:g} is free: {instead}."
         lost = -loss.difference.low
-        within = f"; the 95 % interval includes losses up to {lost:.2g}" if lost > 0 else ""
-        found = f"one of {loss.detectable:.2g} would have been found in {100 * POWER:.0f} of 100 such tests"
-        of = f" of {loss.reference.mean:.3g}" if math.isfinite(loss.reference.mean) else ""
-        return f"{name} {free.value:g} is free: no loss of {loss.measure}{of} is shown, where {found}{within}."
+        within = f", and the 95 % interval includes losses up to {lost:.2g}" if lost > 0 else ""
+        shown = f"no loss of {loss.measure} ({loss.reference.mean:.3g} without it) is shown"
+        found = f"a loss of {loss.detectable:.2g} would have been found in {100 * POWER:.0f} of 100 such tests"
+        return f"{name} {free.value:g} is free: {shown}; {found}{within}."
 
     def as_json(self) -> dict[str, Any]:
         """Return the curve for JSON; nan is None."""

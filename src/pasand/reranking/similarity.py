@@ -115,8 +115,10 @@ class ItemSimilarity:
         vectors = np.empty((len(items), 0), np.float32)
         if self.model is not None:
             vectors = self.model.embed_items(items)
-            length = np.linalg.norm(vectors, axis=1, keepdims=True) * np.sqrt(self._parts)
-            vectors = (vectors / np.where(length > 0, length, 1)).astype(np.float32)
+            squares: Scores = np.einsum("nd,nd->n", vectors, vectors)
+            length = np.sqrt(squares * np.float32(self._parts))
+            length[length == 0] = 1
+            vectors = vectors / length[:, None]
         table = self._table
         known = within(items, len(table["offsets"]) - 1)
         rows = table["offsets"], table["columns"], table["values"]

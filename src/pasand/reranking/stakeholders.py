@@ -82,6 +82,7 @@ class Stakeholders:
         if not self.provider and not self.platform:
             raise ValueError('relevance alone: name an item feature as provider = "..." or platform = "..."')
         self._learnt = {name: np.empty(0) for name in LAYOUT} | {"ranges": np.zeros((2, 3))}
+        self._unknown: dict[str, Values] = {}
 
     def fit(self, data: Dataset, *, rng: Generator) -> Self:
         """Learn the priorities of the providers and the scale of numbers, from `Dataset.known_items`.
@@ -104,6 +105,7 @@ class Stakeholders:
                 self._learnt["priority"] = _priorities(feature, data)
         self._learnt["ranges"] = np.array(ranges)
         self._learnt |= self._scaled(data.item_features, data.n_items)
+        self._unknown = self._scaled({}, 1)
         return self
 
     def add_items(self, features: Features) -> None:
@@ -119,13 +121,14 @@ class Stakeholders:
         """Restore what `state` returned; raises ValueError for arrays that it cannot have returned."""
         check(arrays, LAYOUT)
         self._learnt = {name: arrays[name] for name in LAYOUT}
+        self._unknown = self._scaled({}, 1)
 
     def __call__(self, queries: Queries, candidates: Candidates) -> Candidates:
         """Return the candidates in their new order, (B, K)."""
         rows = within(candidates.items, len(self._learnt["provider"]))
         more = np.zeros(rows.shape)
         for part, weight in (("provider", self.weights.provider), ("platform", self.weights.platform)):
-            values = np.where(rows >= 0, self._learnt[part][rows], self._scaled({}, 1)[part])
+            values = np.where(rows >= 0, self._learnt[part][rows], self._unknown[part])
             more += self.strength * weight / self.weights.relevance * values
         positions = np.tile(np.arange(rows.shape[1]), (len(rows), 1))
         scores = candidates.scores.copy()
