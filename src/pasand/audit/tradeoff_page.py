@@ -16,9 +16,9 @@ from pasand.audit.tradeoff import CORRECTION, Curve, Point, Tradeoff
 from pasand.evaluation.report import charts
 from pasand.evaluation.report.html import style, write_page
 
-WIDTH, HEIGHT = 340.0, 260.0
+WIDTH, HEIGHT = 340.0, 272.0
 """Size of a chart in pixels."""
-LEFT, RIGHT, TOP, BASE = 56.0, 328.0, 14.0, 216.0
+LEFT, RIGHT, TOP, BASE = 56.0, 328.0, 30.0, 232.0
 """Edges of its plot."""
 
 
@@ -95,6 +95,9 @@ def chart(curve: Curve, points: Sequence[Point], findings: Sequence[Finding]) ->
         drawing.line(x(value), TOP, x(value), BASE, "grid")
         drawing.text(x(value), BASE + 16, label, "tick middle")
     drawing.text((LEFT + RIGHT) / 2, BASE + 36, f"change of {charts.truncated(findings[0].measure, 40)}", "tick middle")
+    drawing.text(LEFT - 48, 14, f"change of {points[0].loss.measure}", "tick")
+    drawing.line(LEFT, y(0), RIGHT, y(0), "axis")
+    drawing.line(x(0), TOP, x(0), BASE, "axis")
     drawing.path([(x(0), y(0)), *((x(right[0]), y(up[0])) for right, up in changes)], "line c7")
     drawing.dot(x(0), y(0), 4, "fill c7")
     for point, (right, up) in zip(points, changes, strict=True):
