@@ -44,6 +44,7 @@ MEASURES = (
     "reranking/attributes.py",
     "reranking/calibrated_set.py",
     "reranking/calibration.py",
+    "reranking/scale.py",
 )
 SEEDS, L2 = (0, 1, 2), 500.0
 N_CANDIDATES, N_USERS = {10: 100, 50: 200}, {10: 3000, 50: 600}

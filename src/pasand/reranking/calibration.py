@@ -9,6 +9,7 @@ import numpy as np
 from pasand.reranking.attributes import Attributes
 from pasand.reranking.calibrated_set import calibrated_set
 from pasand.reranking.rules import Rules, finite
+from pasand.reranking.scale import spread
 from pasand.types import Array, Candidates, Queries, within
 
 
@@ -87,6 +88,5 @@ class Calibration:
 
 
 def _scaled(scores: Array) -> Array:
-    """Return scores in units of the difference between the first and the median; as they are if there is none, (n,)."""
-    spread = scores[0] - scores[len(scores) // 2]
-    return scores / spread if spread > 0 else scores
+    """Return scores in units of their `spread`, (n,)."""
+    return scores / spread(scores)

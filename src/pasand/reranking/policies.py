@@ -12,7 +12,11 @@ GROUPS, CANDIDATES, STAGE = "policy_groups", "policy_candidates", "policy"
 """Names of the components that keep rules."""
 ATTRIBUTES, CALIBRATION = "policy_attributes", "policy_calibration"
 """Names of the components that calibrate."""
-STAGES: dict[str, str] = {}
+STAGES: dict[str, str] = {
+    "stakeholders": "pasand.reranking.stakeholders:Stakeholders",
+    "mmr": "pasand.reranking.mmr:MMR",
+    "dpp": "pasand.reranking.dpp:DPP",
+}
 """Class of each kind of table that is one stage; the fields of a table are the parameters of its class."""
 KINDS = ("rule", "calibration", *STAGES)
 """Kinds of tables; a table without a kind is a rule."""
