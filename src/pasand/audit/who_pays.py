@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pasand import recipe
-from pasand.audit.estimates import Estimate, Finding, compared, mean_of, ratio_of_sums
+from pasand.audit.estimates import Estimate, Finding, compared, constant, mean_of, ratio_of_sums
 from pasand.audit.groups import Grouping
 from pasand.audit.lists import KnownUsers, Lists, recommend
 from pasand.audit.user_metrics import FEWEST
@@ -134,13 +134,14 @@ def _effects(bundle: Bundle, part: Part, lists: Lists, other: Lists, reference: 
     attributes = next((one for one in components if isinstance(one, Attributes)), None)
     if part.kind == RULE and groups is not None:
         r = [rule.name for rule in groups.rules].index(part.name)
-        yield _effect("exposure of its group", *(_exposure(groups, r, one) for one in (lists, other)), reference)
+        exposure, before = _exposure(groups, r, lists), _exposure(groups, r, other)
+        yield _effect("exposure of its group", exposure, before, reference)
     if part.kind == CALIBRATION and attributes is not None:
-        name = "divergence from histories"
-        yield _effect(name, *(mean_of(_divergence(attributes, one)) for one in (lists, other)), reference)
+        divergence, before = mean_of(_divergence(attributes, lists)), mean_of(_divergence(attributes, other))
+        yield _effect("divergence from histories", divergence, before, reference)
     changed = lists.by_user(_changed(lists.items, other.items))
-    name, nothing = "share of the slots with other items", np.zeros_like(changed)
-    yield _effect(name, mean_of(changed), mean_of(nothing), reference)
+    nothing = constant(0.0, len(changed))
+    yield _effect("share of the slots with other items", mean_of(changed), nothing, reference)
 
 
 def _effect(name: str, value: Estimate, before: Estimate, reference: str) -> Finding:
@@ -165,4 +166,4 @@ def _divergence(attributes: Attributes, lists: Lists) -> Array:
 def _changed(first: Array, second: Array) -> Array:
     """Return the share of the items of each list that are not in the other one, (Q, K), (Q, K) -> (Q,)."""
     common = ((first[:, :, None] == second[:, None, :]) & (first >= 0)[:, :, None]).any(axis=2).sum(axis=1)
-    return 1 - common / np.maximum((first >= 0).sum(axis=1), 1)
+    return np.asarray(1 - common / np.maximum((first >= 0).sum(axis=1), 1))

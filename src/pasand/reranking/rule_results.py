@@ -49,6 +49,6 @@ def rule_results(rules: Rules, items: Rows, time: Times) -> list[list[RuleResult
             n = min(rule.first or m, m)
             count = np.cumsum(member[b, :n] >> r & 1)
             holds = bool(((count >= low[r, :n]) & (count <= high[r, :n])).all())
-            last = [int(count[-1]), n, int(low[r, n - 1]), int(high[r, n - 1])] if n else [0, 0, 0, 0]
-            results[b].append(RuleResult(rule.name, *last, holds))  # type: ignore[call-arg]
+            found, least, most = (int(count[-1]), int(low[r, n - 1]), int(high[r, n - 1])) if n else (0, 0, 0)
+            results[b].append(RuleResult(name=rule.name, count=found, slots=n, low=least, high=most, holds=holds))
     return results

@@ -148,7 +148,7 @@ function priceOf({ value, reference, verdict, minimum_detectable_difference: det
   return `${figures}. No difference is shown${least}.`;
 }
 
-// Returns a pair of bars: the figure with the table of the policy, and without it.
+// Returns two lines: the figure with the table of the policy, and without it.
 function effect({ measure, value, reference, compared_with: other }) {
   if (!reference.mean && measure.startsWith("share of the slots"))
     return h("p", {}, `It replaces ${text(measure, value.mean)} of the films in the lists.`);
