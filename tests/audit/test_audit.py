@@ -188,7 +188,7 @@ def test_errors_of_ratings_are_by_group_where_the_bundle_predicts_ratings(log: D
     bundle = Bundle(recipe.build(rated).fit(train, seed=0), train, {"files": {}})
     done = audit(bundle, log, user_groups=["gender"], item_groups=["language"])
     (section,) = (one for one in done.sections if one.name == "ratings")
-    assert {(finding.measure, finding.group) for finding in section.findings} == {
+    assert {(finding.measure, finding.group) for finding in section.findings if finding.attribute == "gender"} == {
         (measure, group) for measure in ("rmse", "mae") for group in ("female", "male")
     }
     assert all(finding.p == finding.p for finding in section.findings)
@@ -199,9 +199,8 @@ def test_rounds_of_a_world_are_described_beside_a_loop_without_the_policy(folder
     groups = {"user_groups": ["gender"], "item_groups": ["language"]}
     done = audit(bundles.read(folder), log, **groups, rounds=2, world=world)  # type: ignore[arg-type]
     again = audit(bundles.read(folder), log, **groups, rounds=2, world=world)  # type: ignore[arg-type]
-    section = done.sections[-1]
-    assert section.name == "drift"
-    assert section.findings == again.sections[-1].findings
+    (section,), (other,) = ([one for one in of.sections if one.name == "drift"] for of in (done, again))
+    assert [one.as_json() for one in section.findings] == [one.as_json() for one in other.findings]
     by_measure: dict[str, list[Finding]] = {}
     for finding in section.findings:
         by_measure.setdefault(finding.measure, []).append(finding)
@@ -212,7 +211,7 @@ def test_rounds_of_a_world_are_described_beside_a_loop_without_the_policy(folder
     assert all(one.value.mean >= one.context["without the policy"].mean for one in new)
     assert all(one.value.mean <= one.context["without the policy"].mean for one in south)
     assert done.n_tests == audit(bundles.read(folder), log, **groups).n_tests  # type: ignore[arg-type]
-    assert page.render(done).count("Drift over rounds") == 1
+    assert "<h2>Drift over rounds</h2>" in page.render(done)
 
 
 def test_without_a_policy_the_loop_has_no_twin(log: Dataset) -> None:
@@ -220,7 +219,8 @@ def test_without_a_policy_the_loop_has_no_twin(log: Dataset) -> None:
     bundle = Bundle(recipe.build(PLAIN).fit(train, seed=0), train, {"files": {}})
     world = World(n_users=250, days=60, visits=1, studios=10)
     done = audit(bundle, log, user_groups=["gender"], item_groups=["language"], rounds=1, world=world)
-    assert all(not finding.context for finding in done.sections[-1].findings)
+    (section,) = (one for one in done.sections if one.name == "drift")
+    assert not any(finding.context for finding in section.findings)
 
 
 def test_rounds_of_a_log_that_is_not_simulated_are_refused(bundle: Bundle, log: Dataset) -> None:

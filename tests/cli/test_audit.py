@@ -59,7 +59,8 @@ def test_rounds_are_simulated_for_a_world_and_refused_for_another_log(tmp_path: 
     bundle, log = tmp_path / "bundle", tmp_path / "log.csv"
     assert pasand("fit", WORLD, "--model", "popularity", "--until", "0.8", "--out", bundle) == 0
     assert pasand("audit", bundle, WORLD, "--rounds", "2", "--json", tmp_path / "audit.json") == 0
-    assert json.loads((tmp_path / "audit.json").read_text())["sections"][-1]["name"] == "drift"
+    sections = json.loads((tmp_path / "audit.json").read_text())["sections"]
+    assert "drift" in [section["name"] for section in sections]
     data = tastes()
     rows = zip(data.users.ids(data.user), data.items.ids(data.item), data.time.tolist(), strict=True)
     log.write_text("user,item,timestamp\n" + "".join(f"{u},{i},{t}\n" for u, i, t in rows))

@@ -44,7 +44,7 @@ RECIPE = CONTENT.format(days=30) + POLICY
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A service of a bundle with a policy, and with an audit of the same recipe fitted to the earlier events."""
-    world, folder = World(n_users=200, days=60, visits=1, studios=12), tmp_path_factory.mktemp("fairness")
+    world, folder = World(n_users=250, days=40, visits=1, studios=20), tmp_path_factory.mktemp("fairness")
     data = world.dataset(impressions=False)
     bundles.write(folder / "bundle", recipe.build(RECIPE).fit(data, seed=0), data, seed=0)
     train = earlier(data, "0.8")
