@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks.rows import Row
 
-MEASURES = ("__init__.py", "cli", "data", "serving/http", "simulation", "sources")
+MEASURES = ("__init__.py", "audit", "cli", "data", "reranking", "serving/http", "simulation", "sources")
 RUNS = 5
 
 

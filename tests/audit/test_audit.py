@@ -14,6 +14,7 @@ from pasand import bundle as bundles
 from pasand import recipe
 from pasand.audit import page, who_pays, words
 from pasand.audit.audit import Audit, audit
+from pasand.audit.estimates import Finding
 from pasand.audit.later_events import later_events
 from pasand.bundle import Bundle
 from pasand.data.dataset import Dataset
@@ -33,6 +34,8 @@ class = "pasand.recommender:Recommender"
 retriever = "@from_popular"
 """
 NEW = '\n[[policy]]\nname = "new studios"\nwhere = { studio_since = { max_age_days = 60 } }\nmin_share = 0.2\n'
+LANGUAGES = '\n[[policy]]\nkind = "calibration"\nattributes = ["language"]\n'
+RULE = '\n[[policy]]\nkind = "rule"\nname = "named"\nwhere = { language = "Tamil" }\nmin_count = 1\n'
 SOUTH = '\n[[policy]]\nname = "south"\nwhere = { studio_region = "south" }\nmax_share = 0.3\n'
 
 
@@ -145,22 +148,97 @@ def test_wrong_names_are_refused_with_those_that_work(bundle: Bundle, log: Datas
 def test_without_a_rule_the_lists_are_those_of_the_recipe_without_it(bundle: Bundle) -> None:
     alone = recipe.build(PLAIN + NEW).fit(bundle.data, seed=0).recommender
     queries = bundle.data.queries(np.arange(50, dtype=np.int32), k=10)
-    found = who_pays.build_without(bundle, "south", bundle.data).recommender(queries)
+    south = who_pays.parts_of(bundle.assembly.text)[1]
+    found = who_pays.build_without(bundle, south, bundle.data).recommender(queries)
     assert (found.items == alone(queries).items).all()
     assert (found.items != bundle.assembly.recommender(queries).items).any()
-    assert [rule["name"] for rule in who_pays.rules_of(PLAIN + NEW + SOUTH)] == ["new studios", "south"]
-    assert who_pays.rules_of(PLAIN) == []
+    assert [part.name for part in who_pays.parts_of(PLAIN + NEW + SOUTH)] == ["new studios", "south"]
+    assert who_pays.parts_of(PLAIN) == []
+
+
+def test_tables_of_other_kinds_are_parts_of_the_policy_whatever_fields_they_have() -> None:
+    text = f'{PLAIN}{NEW}\n[[policy]]\nkind = "exposure"\nwhere = {{ a = 1 }}\n' + 2 * LANGUAGES + RULE
+    parts = who_pays.parts_of(text)
+    assert [(part.kind, part.name, part.section) for part in parts] == [
+        ("rule", "new studios", "rule new studios"),
+        ("exposure", "exposure", "policy exposure"),
+        ("calibration", "calibration", "policy calibration"),
+        ("calibration", "calibration 2", "policy calibration 2"),
+        ("rule", "named", "rule named"),
+    ]
+
+
+def test_a_calibration_is_priced_as_a_whole(log: Dataset) -> None:
+    train = log.before(int(log.time[int(0.8 * len(log))]))
+    text = PLAIN + SOUTH + LANGUAGES
+    bundle = Bundle(recipe.build(text).fit(train, seed=0), train, {"files": {}})
+    done = audit(bundle, log, user_groups=["gender"], item_groups=["language"])
+    (section,) = (one for one in done.sections if one.name == "policy calibration")
+    everyone, *_, divergence, changed = section.findings
+    assert (everyone.group, everyone.reference_name) == ("all users", "without calibration")
+    assert divergence.measure == "divergence from histories"
+    assert divergence.value.mean < divergence.reference.mean
+    assert 0 < changed.value.mean < 1
+    assert done.policy[1] == "calibration: language as in each user's history, strength 0.2"
+
+
+def test_errors_of_ratings_are_by_group_where_the_bundle_predicts_ratings(log: Dataset) -> None:
+    train = log.before(int(log.time[int(0.8 * len(log))]))
+    rated = PLAIN.replace("classical.popularity:Popularity", "ratings.biased_mf:BiasedMF")
+    bundle = Bundle(recipe.build(rated).fit(train, seed=0), train, {"files": {}})
+    done = audit(bundle, log, user_groups=["gender"], item_groups=["language"])
+    (section,) = (one for one in done.sections if one.name == "ratings")
+    assert {(finding.measure, finding.group) for finding in section.findings if finding.attribute == "gender"} == {
+        (measure, group) for measure in ("rmse", "mae") for group in ("female", "male")
+    }
+    assert all(finding.p == finding.p for finding in section.findings)
+
+
+def test_rounds_of_a_world_are_described_beside_a_loop_without_the_policy(folder: Path, log: Dataset) -> None:
+    world = World(n_users=250, days=60, visits=1, studios=10)
+    groups = {"user_groups": ["gender"], "item_groups": ["language"]}
+    done = audit(bundles.read(folder), log, **groups, rounds=2, world=world)  # type: ignore[arg-type]
+    again = audit(bundles.read(folder), log, **groups, rounds=2, world=world)  # type: ignore[arg-type]
+    (section,), (other,) = ([one for one in of.sections if one.name == "drift"] for of in (done, again))
+    assert [one.as_json() for one in section.findings] == [one.as_json() for one in other.findings]
+    by_measure: dict[str, list[Finding]] = {}
+    for finding in section.findings:
+        by_measure.setdefault(finding.measure, []).append(finding)
+    assert all([finding.group for finding in of] == ["1", "2"] for of in by_measure.values())
+    assert all(of[0].value == of[0].reference == of[1].reference for of in by_measure.values())
+    assert all("without the policy" in finding.context for finding in section.findings)
+    new, south = by_measure["exposure of new studios"], by_measure["exposure of south"]
+    assert all(one.value.mean >= one.context["without the policy"].mean for one in new)
+    assert all(one.value.mean <= one.context["without the policy"].mean for one in south)
+    assert done.n_tests == audit(bundles.read(folder), log, **groups).n_tests  # type: ignore[arg-type]
+    assert "<h2>Drift over rounds</h2>" in page.render(done)
+
+
+def test_without_a_policy_the_loop_has_no_twin(log: Dataset) -> None:
+    train = log.before(int(log.time[int(0.8 * len(log))]))
+    bundle = Bundle(recipe.build(PLAIN).fit(train, seed=0), train, {"files": {}})
+    world = World(n_users=250, days=60, visits=1, studios=10)
+    done = audit(bundle, log, user_groups=["gender"], item_groups=["language"], rounds=1, world=world)
+    (section,) = (one for one in done.sections if one.name == "drift")
+    assert not any(finding.context for finding in section.findings)
+
+
+def test_rounds_of_a_log_that_is_not_simulated_are_refused(bundle: Bundle, log: Dataset) -> None:
+    with pytest.raises(InputError, match=r"is not simulated.*leave --rounds out"):
+        audit(bundle, log, rounds=3)
 
 
 def test_the_last_rule_leaves_a_recipe_without_a_policy() -> None:
-    tables = recipe.tables(who_pays.without(PLAIN + NEW, "new studios"))
+    (only,) = who_pays.parts_of(PLAIN + NEW)
+    tables = recipe.tables(who_pays.without(PLAIN + NEW, only))
     assert list(tables) == ["popular", "from_popular", "recommender"]
 
 
 def test_a_rule_shows_what_it_does_for_its_group(done: Audit) -> None:
     for section in done.sections:
         if section.name == "rule south":
-            *_, exposure = section.findings
+            *_, exposure, changed = section.findings
+            assert changed.value.mean > 0
             assert exposure.value.mean <= exposure.reference.mean
             assert section.findings[0].name == "all users"
 
@@ -176,12 +254,12 @@ def test_a_planted_bias_is_found_and_none_raises_no_alarm() -> None:
 def test_json_has_the_documented_keys(done: Audit) -> None:
     content = json.loads(json.dumps(done.as_json(), allow_nan=False))
     assert list(content) == [
-        "bundle", "source", "known", "protocol", "k", "users", "queries", "tests", "correction", "metrics", "policy",
-        "sections", "left_out", "checklist", "notice",
+        "bundle", "recipe", "source", "known", "protocol", "k", "users", "queries", "tests", "correction", "metrics",
+        "policy", "sections", "left_out", "checklist", "notice",
     ]  # fmt: skip
     assert list(content["sections"][0]["findings"][0]) == [
         "measure", "attribute", "group", "users", "value", "compared_with", "reference", "difference", "ratio", "p",
-        "p_holm", "minimum_detectable_difference", "verdict", "context",
+        "p_holm", "minimum_detectable_difference", "verdict", "context", "sentence",
     ]  # fmt: skip
     assert content["policy"] == [
         "new studios: at least 20 % of the slots",

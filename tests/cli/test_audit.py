@@ -55,6 +55,22 @@ def test_an_audit_is_written_as_json_and_as_a_page(tmp_path: Path, capsys: Outpu
     assert "use one of: year, minutes, language" in capsys.readouterr().err
 
 
+def test_rounds_are_simulated_for_a_world_and_refused_for_another_log(tmp_path: Path, capsys: Output) -> None:
+    bundle, log = tmp_path / "bundle", tmp_path / "log.csv"
+    assert pasand("fit", WORLD, "--model", "popularity", "--until", "0.8", "--out", bundle) == 0
+    assert pasand("audit", bundle, WORLD, "--rounds", "2", "--json", tmp_path / "audit.json") == 0
+    sections = json.loads((tmp_path / "audit.json").read_text())["sections"]
+    assert "drift" in [section["name"] for section in sections]
+    data = tastes()
+    rows = zip(data.users.ids(data.user), data.items.ids(data.item), data.time.tolist(), strict=True)
+    log.write_text("user,item,timestamp\n" + "".join(f"{u},{i},{t}\n" for u, i, t in rows))
+    assert pasand("fit", log, "--model", "popularity", "--until", "0.8", "--out", bundle) == 0
+    capsys.readouterr()
+    assert pasand("audit", bundle, log, "--rounds", "2") == 2
+    assert "--rounds" in (error := capsys.readouterr().err)
+    assert "leave --rounds out" in error
+
+
 def test_a_fit_until_a_share_is_the_train_part_of_the_protocol() -> None:
     data = tastes()
     assert len(earlier(data, "0.75")) == int(0.75 * len(data))

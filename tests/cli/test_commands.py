@@ -56,7 +56,11 @@ def test_demo_runs_the_whole_path(tmp_path: Path, capsys: Output) -> None:
     output = capsys.readouterr().out
     assert "against popularity" in output
     assert "because of" in output
+    assert "of the policy:\n  the rule 'new studios': All users" in output
     assert "<svg" in (tmp_path / "reports" / "bollywood.html").read_text()
+    assert "Drift over rounds" in (tmp_path / "reports" / "audit.html").read_text()
+    audited = json.loads((tmp_path / "reports" / "audit.json").read_text())
+    assert [line.partition(":")[0] for line in audited["policy"]] == ["new studios", "studios in Mumbai", "calibration"]
     assert pasand("recommend", tmp_path / "bundles" / "bollywood", "--json", "-") == 0
 
 

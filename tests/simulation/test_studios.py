@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from pasand.simulation.studios import CITIES, REGION_OF_CITY
 from pasand.simulation.world import DAY, START, World
 
 FIELDS = {"n_users": 60, "days": 30}
@@ -17,7 +18,7 @@ def test_events_and_other_features_keep_their_bits() -> None:
     for name, feature in plain.item_features.items():
         assert feature.names == other.item_features[name].names
     made = set(other.item_features) - set(plain.item_features)
-    assert made == {"studio", "studio_region", "studio_size", "studio_since", "price"}
+    assert made == {"studio", "studio_region", "studio_city", "studio_size", "studio_since", "price"}
 
 
 def test_a_studio_begins_before_its_first_film_and_has_one_region_and_size() -> None:
@@ -27,7 +28,30 @@ def test_a_studio_begins_before_its_first_film_and_has_one_region_and_size() -> 
     assert (since > -60 - 1).any()
     studio = features["studio"].values
     for s in np.unique(studio):
-        assert all(len(np.unique(features[name].values[studio == s])) == 1 for name in ("studio_region", "studio_size"))
+        of_studio = ("studio_region", "studio_city", "studio_size")
+        assert all(len(np.unique(features[name].values[studio == s])) == 1 for name in of_studio)
+
+
+def test_a_studio_is_in_a_city_of_its_region() -> None:
+    features = World(n_users=1, n_items=300, studios=200).item_features()
+    region, city = features["studio_region"], features["studio_city"]
+    regions = np.array([region.names.index(name) for name in REGION_OF_CITY])
+    assert (regions[city.values] == region.values).all()
+    assert len(np.unique(city.values)) == len(CITIES)
+
+
+def test_areas_change_nothing_else_and_follow_the_city_tier() -> None:
+    world = World(n_users=4000, days=2, rural=0.35)
+    plain, features = World(n_users=4000, days=2), world.user_features()
+    assert world.dataset().fingerprint == plain.dataset().fingerprint
+    assert set(features) - set(plain.user_features()) == {"area"}
+    rural = features["area"].values == features["area"].names.index("rural")
+    tier = features["city_tier"].values
+    assert abs(rural.mean() - 0.35) < 0.03
+    shares = [rural[tier == t].mean() for t in range(3)]
+    assert shares == sorted(shares)
+    with pytest.raises(ValueError, match=r"rural must be in \[0, 1\]"):
+        World(rural=1.5)
 
 
 def test_prices_are_whole_rupees() -> None:

@@ -11,13 +11,16 @@ import numpy as np
 
 from pasand.audit import (
     cold_start,
+    drift,
     item_exposure,
     languages,
     popularity,
     prices,
+    rating_errors,
     stereotypes,
     user_metrics,
     who_pays,
+    words,
 )
 from pasand.audit.checklist import NOTICE, Facts, Requirement, filled
 from pasand.audit.estimates import Finding, corrected, mean_of
@@ -25,13 +28,16 @@ from pasand.audit.groups import HISTORY, MOST, POPULARITY, Grouping, item_groupi
 from pasand.audit.later_events import later_events
 from pasand.audit.lists import KnownUsers, Lists, recommend
 from pasand.bundle import Bundle
+from pasand.contracts import PredictsRatings
 from pasand.data.dataset import Dataset
 from pasand.data.features import Features
 from pasand.errors import InputError
 from pasand.evaluation.compare import METRICS_AT_FIRST_K, METRICS_PER_K
 from pasand.evaluation.intervals import Interval
 from pasand.models.classical.popularity import Popularity
+from pasand.reranking.calibration import Calibration
 from pasand.reranking.groups import Groups
+from pasand.simulation.world import World
 
 FEATURES: Mapping[str, tuple[str, ...]] = {
     "geography": ("city_tier", "tier", "urban", "region", "state", "city"),
@@ -61,6 +67,8 @@ class Audit:
 
     bundle: str
     """sha256 of the files of the bundle."""
+    recipe: str
+    """sha256 of the recipe."""
     source: str
     known: Sequence[str]
     """What the bundle was fitted to and what it is audited on, in sentences."""
@@ -97,6 +105,7 @@ class Audit:
         """Return the audit for JSON; nan is None."""
         return {
             "bundle": self.bundle,
+            "recipe": self.recipe,
             "source": self.source,
             "known": list(self.known),
             "protocol": dict(self.rules),
@@ -112,7 +121,10 @@ class Audit:
                     "name": section.name,
                     "title": section.title,
                     "definition": section.definition,
-                    "findings": [finding.as_json() for finding in section.findings],
+                    "findings": [
+                        finding.as_json() | {"sentence": words.sentence(section.name, finding)}
+                        for finding in section.findings
+                    ],
                 }
                 for section in self.sections
             ],
@@ -131,16 +143,23 @@ def audit(
     k: int = 10,
     young_days: float = 30,
     features: Mapping[str, str] | None = None,
+    rounds: int = 0,
+    world: World | None = None,
     typed: str | None = None,
 ) -> Audit:
     """Return the audit of a bundle on the events of a log that are later than all events it was fitted to.
 
     Groups are named as in `user_grouping` and `item_grouping`; by default they are all categorical features with up to
     `MOST` categories, the length of the history, and popularity. `features` replaces names of `FEATURES`, and `typed`
-    is the log as a command names it. The components of the bundle are changed in place where the log has new items.
-    Raises InputError for a log without later events, a feature that does not exist, and a log of whose later events
-    none is a relevant positive.
+    is the log as a command names it. With `rounds` and the world that made the log, drift is simulated
+    (`pasand.audit.drift`). The components of the bundle are changed in place where the log has new items.
+    Raises InputError for a log without later events, a feature that does not exist, a log of whose later events none is
+    a relevant positive, and rounds of a log that no simulated world made.
     """
+    if rounds and world is None:
+        cause = f"{source.name} is not simulated, and what its users would have chosen is not known"
+        cure = "leave --rounds out, or audit a simulated log such as bollywood:studios=20"
+        raise InputError("--rounds", value=rounds, cause=cause, cure=cure)
     n_known, digest = bundle.data.n_users, bundle.digest
     bundle, split, known = later_events(bundle, source, typed or quote(source.name))
     train = split.train
@@ -156,10 +175,15 @@ def audit(
     lists = replace(lists, metrics=kept)
     sections, left_out = _measured(bundle, lists, of_users, of_items, names, young_days, n_known)
     sections = _corrected(sections)
+    if rounds and world is not None:
+        found = drift.measure(bundle, world, split, rounds=rounds, k=lists.k, young_days=young_days)
+        definition = drift.DEFINITION.format(days=drift.ROUND_DAYS)
+        sections.append(Section(name="drift", title="Drift over rounds", definition=definition, findings=found))
     notes = [grouping.note for grouping in (*of_users, *of_items) if grouping.note]
     policy = _policy(bundle)
     done = Audit(
         bundle=digest,
+        recipe=bundle.assembly.digest,
         source=source.name,
         known=known,
         rules={"protocol": split.name, **split.rules},
@@ -218,9 +242,14 @@ def _measured(
         section("stereotypes", "Gender stereotypes", stereotypes.DEFINITION, found)
     if "price" in names:
         section("prices", "Prices", prices.DEFINITION, prices.measure(lists, names["price"]))
+    model = next((part for part in bundle.assembly.fitted.values() if isinstance(part, PredictsRatings)), None)
+    errors = None if model is None else rating_errors.measured(model, lists.split, n_known)
+    if errors is not None:
+        by_users = rating_errors.by_group(errors, of_users)
+        section("ratings", "Errors of predicted ratings", rating_errors.DEFINITION, by_users)
     main = f"ndcg@{lists.k}"
-    for rule, findings in who_pays.measure(bundle, lists, of_users, main, n_known).items():
-        section(f"rule {rule}", f"Who pays for the rule {rule!r}", who_pays.DEFINITION, findings)
+    for part, findings in who_pays.measure(bundle, lists, of_users, main, n_known):
+        section(part.section, f"Who pays for {part.title}", who_pays.DEFINITION, findings)
     return sections, left_out
 
 
@@ -283,6 +312,17 @@ def _groupings(names: Sequence[str], train: Dataset, geography: str | None) -> l
 
 
 def _policy(bundle: Bundle) -> list[str]:
-    """Return the rules of the recipe in words."""
-    groups = [part for part in bundle.assembly.components.values() if isinstance(part, Groups)]
-    return [f"{rule.name}: {rule}" for part in groups for rule in part.rules]
+    """Return the tables of the policy in words, in order."""
+    components = bundle.assembly.components
+    rules = {rule.name: rule for part in components.values() if isinstance(part, Groups) for rule in part.rules}
+    calibrations = [part for part in components.values() if isinstance(part, Calibration)]
+    lines = []
+    for part in who_pays.parts_of(bundle.assembly.text):
+        described = f"a table of kind {part.kind}"
+        if part.kind == who_pays.RULE:
+            described = str(rules[part.name])
+        elif part.kind == who_pays.CALIBRATION and calibrations:
+            names = " and ".join(calibrations[0].attributes.names)
+            described = f"{names} as in each user's history, strength {calibrations[0].strength:g}"
+        lines.append(f"{part.name}: {described}")
+    return lines

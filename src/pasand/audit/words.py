@@ -17,6 +17,8 @@ METRICS = {
     "novelty": "novelty of the lists",
     "average_popularity": "popularity of the lists",
     "intra_list_diversity": "diversity of the lists",
+    "rmse": "root mean squared error of predicted ratings",
+    "mae": "mean absolute error of predicted ratings",
 }
 """Metrics in words, by their name without k."""
 SUBJECTS = {
@@ -25,6 +27,8 @@ SUBJECTS = {
     "exposure": "Items with {name} get {value} of the exposure, and are {reference} of what users chose",
     "languages": "Lists of users without {name} in their history have an item in it in {value} of cases, "
     "{other} in {reference}",
+    "ratings": "Users with {name}: {measure} is {value}, against {reference} for {other}",
+    "drift": "{measure} in {name} is {value}, against {reference} in {other}",
     "stereotypes": "{name} has {value} more of the exposure than for other users with the same history",
 }
 """Beginnings of sentences by section."""
@@ -39,7 +43,9 @@ def sentence(section: str, finding: Finding) -> str:
     name = finding.name
     if section == "stereotypes":
         name = f"Category {finding.group} for users with {finding.attribute}"
-    elif section.startswith("rule "):
+    elif section == "drift":
+        name = f"{finding.attribute} {finding.group}"
+    elif section.startswith(("rule ", "policy ")):
         name = finding.group if not finding.attribute else f"Users with {finding.name}"
     begin = SUBJECTS.get(section, OTHERS)
     if begin == OTHERS and name == finding.measure:

@@ -37,6 +37,9 @@ def command(
         help="Feature that a named measure reads, as MEASURE=NAME: geography, gender, category, language or price; may "
         "be repeated.",
     ),
+    rounds: int = typer.Option(
+        0, min=0, help="Rounds of a closed loop of lists, choices and fits, for a simulated log (bollywood) only."
+    ),
     query: str | None = QUERY,
     column: list[str] = COLUMN,
     value_as: str | None = VALUE_AS,
@@ -52,6 +55,7 @@ def command(
     from pasand import bundle as bundles
     from pasand.audit import page
     from pasand.audit.audit import audit
+    from pasand.sources import bollywood
 
     console.check_writable(json, report)
     with console.progress():
@@ -66,6 +70,8 @@ def command(
             k=k,
             young_days=young_days,
             features=console.assignments(feature, "--feature"),
+            rounds=rounds,
+            world=bollywood.world_of(source) if bollywood.recognises(source) else None,
             typed=as_typed(source, query, column, value_as),
         )
     if not console.quiet(json):

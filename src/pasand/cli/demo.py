@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from shlex import quote
 
 import typer
 
 from pasand.cli import console
+from pasand.errors import InputError
 
+SOURCE = "bollywood:studios=30,rural=0.35"
 RECIPE = "languages"
+POLICY = "demo_policy.toml"
+"""File beside this one: the `[[policy]]` tables that the demo adds to its recipe."""
+USER_GROUPS = ("city_tier", "area", "gender", "language")
+ITEM_GROUPS = ("studio_age", "studio_city", "studio_size", "language", "popularity")
+ROUNDS = 3
+"""Rounds of simulated choices in the audit."""
 
 
 def command(
@@ -18,7 +28,7 @@ def command(
     serve: bool = typer.Option(True, help="Serve the recommender and its page at the end, until Ctrl-C."),
     port: int = typer.Option(8000, min=0, max=65535, help="Port of the page."),
 ) -> None:
-    """Run the whole path from log to served recommendations, on a simulated streaming service of 100 Indian films."""
+    """Run the whole path from log to served recommendations under a policy, on a simulated service of Indian films."""
     from pasand import bundle
     from pasand import recipe as recipes
     from pasand.cli.compare import show
@@ -32,43 +42,132 @@ def command(
     from pasand.evaluation.report import html as reports
 
     out = console.output
-    _heading("1. The log")
-    data = opened("bollywood", None, None, [])
-    _heading("2. Models compared with baselines, on the events after the training period")
-    with console.progress():
-        comparison = compare(data, contenders(data, [*MODELS, RECIPE], seed=seed), default_protocol(data), seed=seed)
-    show(comparison)
-    if not comparison.complete:
-        raise KeyboardInterrupt
-    page = folder / "reports" / "bollywood.html"
-    page.parent.mkdir(parents=True, exist_ok=True)
-    reports.write(page, contents.comparison_report(comparison))
-    _heading(f"3. The recipe {RECIPE}, fitted to all events and saved as a bundle")
     bundle_folder = folder / "bundles" / "bollywood"
-    with console.progress():
-        bundle.write(bundle_folder, recipes.read(RECIPE).fit(data, seed=seed), data, seed=seed)
-        loaded = bundle.read(bundle_folder)
-    out.print(f"{bundle_folder}: recipe, ids and arrays, with checksums", markup=False)
-    user = data.users.ids(data.user[-1:])[0]
-    films = data.items.ids(data.item[data.is_positive][-2:])
-    _heading(f"4. Recommendations for {user}, the user of the latest event")
-    show_recommendations(recommend(loaded, user, [], 5, why=True), 5)
-    _heading(f"5. Recommendations for a new user, who has just watched {' and '.join(films)}")
-    show_recommendations(recommend(loaded, None, films, 5, why=True), 5)
+    recipe_file = write_recipe(bundle_folder.with_name("policy.toml"))
+    page, audited = folder / "reports" / "bollywood.html", folder / "reports" / "audit.json"
+    page.parent.mkdir(parents=True, exist_ok=True)
+    with _auditing(recipe_file, seed, audited) as wait:
+        _heading("1. The log")
+        data = opened(SOURCE, None, None, [])
+        _heading("2. Models compared with baselines, on the events after the training period")
+        with console.progress():
+            comparison = compare(
+                data,
+                contenders(data, [*MODELS, RECIPE, str(recipe_file)], seed=seed),
+                default_protocol(data),
+                seed=seed,
+            )
+        show(comparison)
+        if not comparison.complete:
+            raise KeyboardInterrupt
+        reports.write(page, contents.comparison_report(comparison))
+        _heading(f"3. The recipe {recipe_file.stem}: {RECIPE} with rules for studios, fitted to all events and saved")
+        with console.progress():
+            bundle.write(bundle_folder, recipes.read(recipe_file).fit(data, seed=seed), data, seed=seed)
+            loaded = bundle.read(bundle_folder)
+        out.print(f"{bundle_folder}: recipe, ids and arrays, with checksums", markup=False)
+        user = data.users.ids(data.user[-1:])[0]
+        films = data.items.ids(data.item[data.is_positive][-2:])
+        _heading(f"4. Recommendations for {user}, the user of the latest event")
+        show_recommendations(recommend(loaded, user, [], 5, why=True), 5)
+        _heading(f"5. Recommendations for a new user, who has just watched {' and '.join(films)}")
+        show_recommendations(recommend(loaded, None, films, 5, why=True), 5)
+        _heading("6. Audit: who is served, who is seen, and what the rules cost")
+        wait()
+        _show_audit(audited)
     _heading("Next steps")
     out.print(f"open {page.resolve()}", markup=False, soft_wrap=True)
+    out.print(f"open {audited.with_suffix('.html').resolve()}", markup=False, soft_wrap=True)
     out.print("pasand compare YOUR.csv --report report.html", markup=False)
     out.print(f"pasand recommend {quote(str(bundle_folder))} --user {quote(user)} --why", markup=False)
-    out.print(f"pasand serve {quote(str(bundle_folder))} --clock log", markup=False)
+    out.print(
+        f"pasand serve {quote(str(bundle_folder))} --clock log --audit {quote(str(audited))}",
+        markup=False,
+        soft_wrap=True,
+    )
     if serve:
-        _serve(bundle_folder, page, port)
+        _serve(bundle_folder, page, audited, port)
 
 
 def _heading(text: str) -> None:
     console.output.print(f"\n{text}", style="bold")
 
 
-def _serve(bundle_folder: Path, report: Path, port: int) -> None:
+def write_recipe(file: Path) -> Path:
+    """Write the recipe of the demo, a packaged one with a policy, and return its path."""
+    from importlib.resources import files
+
+    from pasand import recipe as recipes
+
+    text = recipes.read(RECIPE).text + files("pasand.cli").joinpath(POLICY).read_text("utf-8")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def write_audit(recipe_file: str, seed: int, file: str) -> None:
+    """Audit the recipe on the last fifth of the events, fitted to the others; write JSON, and a page beside it."""
+    from pasand import recipe as recipes
+    from pasand.audit import page
+    from pasand.audit.audit import audit
+    from pasand.bundle import Bundle
+    from pasand.cli.fit import earlier
+    from pasand.sources import load
+    from pasand.sources.bollywood import world_of
+
+    data, path = load(SOURCE, impressions="none"), Path(file)
+    train = earlier(data, "0.8")
+    fitted = Bundle(recipes.read(recipe_file).fit(train, seed=seed), train, {"files": {}})
+    groups = {"user_groups": USER_GROUPS, "item_groups": ITEM_GROUPS}
+    done = audit(fitted, data, **groups, rounds=ROUNDS, world=world_of(SOURCE))  # type: ignore[arg-type]
+    console.write_json(path, done.as_json())
+    page.write(path.with_suffix(".html"), done)
+
+
+@contextmanager
+def _auditing(recipe_file: Path, seed: int, file: Path) -> Iterator[Callable[[], None]]:
+    """Let another process, on another core, write the audit; gives a function that waits for it.
+
+    On leaving the process is ended if it still runs.
+    """
+    import subprocess
+    import sys
+
+    given = (str(recipe_file), seed, str(file))
+    code = f"from pasand.cli.demo import write_audit; write_audit(*{given!r})"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
+    )
+
+    def wait() -> None:
+        _, error = process.communicate()
+        if process.returncode:
+            lines = error.decode(errors="replace").strip().splitlines()
+            raise InputError("the audit", cause=lines[-1] if lines else f"it ended with {process.returncode}")
+
+    try:
+        yield wait
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+
+
+def _show_audit(file: Path) -> None:
+    """Print what the tables of the policy cost and change."""
+    import json
+
+    audit = json.loads(file.read_text("utf-8"))
+    shown = sum(one["verdict"] in ("higher", "lower") for section in audit["sections"] for one in section["findings"])
+    console.output.print(f"{shown} of {audit['tests']} tests show a difference; of the policy:")
+    for section in audit["sections"]:
+        for finding in section["findings"] if section["name"].startswith(("rule ", "policy ")) else ():
+            if not finding["attribute"]:
+                line = f"  {section['title'].removeprefix('Who pays for ')}: {finding['sentence']}"
+                console.output.print(line, markup=False, soft_wrap=True)
+
+
+def _serve(bundle_folder: Path, report: Path, audit: Path, port: int) -> None:
     from shutil import rmtree
 
     from pasand.cli.serve import check_installed, serve
@@ -78,12 +177,13 @@ def _serve(bundle_folder: Path, report: Path, port: int) -> None:
 
     state = bundle_folder.with_name("bollywood-state")
     rmtree(state, ignore_errors=True)
-    _heading("6. The page")
+    _heading("7. The page")
     settings = Settings(
         variants=[("main", str(bundle_folder.absolute()), 1.0)],
         folder=str(state),
         clock="log",
         report=str(report.absolute()),
+        audit=str(audit.absolute()),
         log_requests=False,
     )
     serve(settings, "127.0.0.1", port, 1)

@@ -40,6 +40,7 @@ def command(
     impressions_mb: int = typer.Option(1000, min=1, help="Maximum size of the impression log, in megabytes."),
     hash_users: bool = typer.Option(False, help=f"Log user ids as hashes, made with the secret in {HASH}."),
     report: Path | None = typer.Option(None, help="Report of `pasand compare` to link from the page."),
+    audit: Path | None = typer.Option(None, help="Audit of `pasand audit --json` to show on the page."),
     clock: str = typer.Option("real", help='"log" starts the clock at the end of the log, for data of the past.'),
     log: bool = typer.Option(True, "--log/--no-log", help="Log every request as a line of JSON."),
 ) -> None:
@@ -61,6 +62,7 @@ def command(
         log,
         allow_host,
         trusted_proxy,
+        audit,
     )
     serve(settings, host, port, workers)
 
@@ -80,6 +82,7 @@ def settings_of(
     log: bool,
     hosts: Sequence[str] = (),
     trusted_proxies: Sequence[str] = (),
+    audit: Path | None = None,
 ) -> object:
     """Return the settings of a service; raises InputError for options that are invalid or contradict each other."""
     check_installed()
@@ -90,6 +93,8 @@ def settings_of(
         raise InputError("--clock", value=clock, cause="no such clock", cure="write real or log")
     if report is not None and not report.is_file():
         raise InputError(report, cause="no such file", cure="write one with: pasand compare SOURCE --report FILE")
+    if audit is not None:
+        _check_audit(audit)
     secret = os.environ.pop(HASH, None)  # no process that this one starts needs to see it
     if hash_users and not secret:
         raise InputError(HASH, cause="not set", cure="set it to a long random text, and do not change it later")
@@ -114,6 +119,7 @@ def settings_of(
         hash_users=secret if hash_users else None,
         clock=clock,
         report=None if report is None else str(report.absolute()),
+        audit=None if audit is None else str(audit.absolute()),
         log_requests=log,
         hosts=[_host(name) for name in hosts],
         trusted_proxies=[_proxy(text) for text in trusted_proxies],
@@ -147,6 +153,22 @@ def open_port(host: str, port: int) -> int:
     except OSError as error:
         cause = f"cannot be bound: {error.strerror or error}"
         raise InputError(f"{host}:{port}", cause=cause, cure="choose another with --port") from None
+
+
+def _check_audit(path: Path) -> None:
+    """Raise InputError for a file that is not an audit as JSON."""
+    import json
+
+    cure = "write one with: pasand audit BUNDLE SOURCE --json FILE"
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except OSError:
+        raise InputError(path, cause="no such file", cure=cure) from None
+    except ValueError:
+        raise InputError(path, cause="not JSON", cure=cure) from None
+    needed = ("bundle", "recipe", "known", "sections", "policy", "checklist", "left_out")
+    if not isinstance(found, dict) or not all(name in found for name in needed):
+        raise InputError(path, cause="JSON, but not an audit", cure=cure)
 
 
 def check_installed() -> None:

@@ -235,6 +235,22 @@ class Card(Struct, omit_defaults=True):
     year: int | None = None
 
 
+class RuleOutcome(Struct):
+    """What a rule of the policy did in a list."""
+
+    name: str
+    count: int
+    """Items of the rule's group among the slots that it concerns."""
+    slots: int
+    low: int
+    """Number of these items that the rule requires."""
+    high: int
+    """Number of these items that the rule admits."""
+    holds: bool
+    text: str
+    """The same as a sentence."""
+
+
 class Row(Struct, omit_defaults=True):
     """A row of a home page."""
 
@@ -245,6 +261,8 @@ class Row(Struct, omit_defaults=True):
     reason_item: ItemName | None = None
     """The watched item that the row is based on, in rows of kind because_you_watched."""
     language: str | None = None
+    rules: list[RuleOutcome] = []
+    """What each rule of the policy did in this row."""
 
 
 class Home(Struct):

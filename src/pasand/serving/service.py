@@ -74,6 +74,8 @@ class Settings:
     """"real", or "log": the time starts at the end of the bundle's log, for data of the past."""
     report: str | None = None
     """Leaderboard report that the page links to."""
+    audit: str | None = None
+    """Audit as JSON that the page shows."""
     log_requests: bool = True
     """Whether a line of JSON is written for every request."""
 

@@ -18,6 +18,7 @@ N_FACTORS = 6
 AGE_BANDS = ("18-24", "25-34", "35-44", "45-54", "55+")
 GENDERS = ("female", "male", "other")
 CITY_TIERS = ("tier 1", "tier 2", "tier 3")
+AREAS = ("rural", "urban")
 
 STATES: dict[str, tuple[float, dict[str, float]]] = {
     "Andhra Pradesh": (5, {"Telugu": 0.85, "Hindi": 0.1, "Tamil": 0.05}),
@@ -164,3 +165,14 @@ def draw_viewers(n: int, films: Films, days: int, late: float, visits: float, rn
         preferred_year=(2019 - 9 * age + 8 * rng.standard_normal(n)).astype(np.float32),
         favourites=rng.choice(billed, (n, 3)),
     )
+
+
+def draw_areas(city_tier: Rows, rural: float, rng: Generator) -> Rows:
+    """Return the area of each viewer as a code of `AREAS`, (U,): a share of about `rural` in [0, 1] is rural.
+
+    Villages are around small cities: the chance to be rural is in proportion to the tier, 1 to 3. Nothing else depends
+    on the area, so its truth is that two viewers of a tier differ by chance only.
+    """
+    weight = city_tier + 1.0
+    chance = np.clip(rural * weight / max(weight.mean(), 1.0), 0, 1) if len(weight) else weight
+    return np.where(rng.random(len(city_tier)) < chance, 0, 1).astype(np.int32)

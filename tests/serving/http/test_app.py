@@ -233,6 +233,7 @@ def test_renamed_fields_are_refused_with_their_new_names(shared: Served) -> None
         ("GET", "/v1/explain?user_id=x", 422),
         ("GET", "/v1/explain?user_id=x&item_id=nothing", 404),
         ("GET", "/report", 404),
+        ("GET", "/v1/audit", 404),
         ("POST", "/v1/admin/rollback", 401),
     ],
 )

@@ -28,6 +28,7 @@ def about(service: Service) -> dict[str, Any]:
             {
                 "name": variant.name,
                 "bundle": variant.digest,
+                "recipe": variant.bundle.assembly.digest,
                 "share": variant.share,
                 "events": len(variant.bundle.data),
                 "items": variant.bundle.data.n_items,
@@ -47,4 +48,5 @@ def about(service: Service) -> dict[str, Any]:
         "latency": service.metrics.latency(),
         "now": service.engine.clock(),
         "report": service.settings.report is not None,
+        "audit": service.settings.audit is not None,
     }

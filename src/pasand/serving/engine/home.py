@@ -15,6 +15,7 @@ from pasand.data.features import TIME_UNKNOWN, Feature
 from pasand.explanation import explain, named, sources
 from pasand.serving.engine.engine import Engine
 from pasand.serving.engine.feature_values import feature_to_json
+from pasand.serving.engine.policy import calibrated, outcomes, rules_of
 from pasand.serving.engine.variant import Variant
 from pasand.serving.schemas import (
     Between,
@@ -63,11 +64,24 @@ class HomePlan:
     empty: Home
     """The page without its rows."""
     plans: list[_Plan]
+    time: int
+    """When the page is made, in seconds since 1970."""
 
     @property
     def requests(self) -> list[RecommendRequest]:
         """The requests for the rows, in their order."""
         return [plan.request for plan in self.plans]
+
+    @property
+    def one_by_one(self) -> bool:
+        """Whether each row depends on the rows before it: rules must hold in the row that is shown."""
+        return rules_of(self.variant) is not None
+
+    def request_after(self, responses: Sequence[RecommendResponse]) -> RecommendRequest:
+        """Return the request for the row after those of the responses: no more than it shows, without their items."""
+        request = self.plans[len(responses)].request
+        shown = [item.item_id for response in responses if len(response.items) >= MIN_CARDS for item in response.items]
+        return msgspec.structs.replace(request, k=MAX_CARDS, deny=[*request.deny, *shown])
 
     def page(self, responses: Sequence[RecommendResponse]) -> Home:
         """Return the page with the responses to its requests, each item in one row only."""
@@ -79,7 +93,8 @@ class HomePlan:
                 continue
             shown |= {item.item_id for item in items}
             cards = [card(self.variant, item, _reason(self.variant, plan, item)) for item in items]
-            rows.append(Row(plan.kind, plan.title, cards, plan.reason_item, plan.language))
+            done = outcomes(self.variant, [self.variant.row(item.item_id) for item in items], self.time)
+            rows.append(Row(plan.kind, plan.title, cards, plan.reason_item, plan.language, done))
         return msgspec.structs.replace(self.empty, rows=rows)
 
 
@@ -92,13 +107,18 @@ def home_plan(engine: Engine, visitor: HomeRequest) -> HomePlan:
     queries, _ = variant.queries([request], recent_events, engine.clock())
     known = bool(queries.users[0] >= 0) or bool((queries.history >= 0).any())
     empty = Home(visitor.user_id, known, variant.name, variant.digest, degraded, [])
-    return HomePlan(variant, empty, _plans(variant, request, queries))
+    return HomePlan(variant, empty, _plans(variant, request, queries), int(queries.time[0]))
 
 
 def home(engine: Engine, visitor: HomeRequest) -> Home:
     """Return the rows of a home page; raises RequestError if a row's request fails."""
     plan = home_plan(engine, visitor)
-    return plan.page(engine.responses(plan.requests))
+    if not plan.one_by_one:
+        return plan.page(engine.responses(plan.requests))
+    responses: list[RecommendResponse] = []
+    for _ in plan.plans:
+        responses += engine.responses([plan.request_after(responses)])
+    return plan.page(responses)
 
 
 def _plans(variant: Variant, request: RecommendRequest, queries: Queries) -> list[_Plan]:
@@ -236,6 +256,8 @@ def view(engine: Engine, user: str) -> dict[str, Any]:
             for name, kind, used, candidates in sources(recommender, wide, components)
         ],
         "items": items,
+        "rules": outcomes(variant, final[final >= 0][:MAX_VIEWED].tolist(), int(queries.time[0])),
+        "calibration": calibrated(variant, queries, final[final >= 0][:MAX_VIEWED].tolist()),
     }
 
 

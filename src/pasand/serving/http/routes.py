@@ -13,7 +13,7 @@ from starlette.staticfiles import StaticFiles
 
 from pasand.serving import schemas
 from pasand.serving.engine.about import about
-from pasand.serving.engine.home import explained, home_plan, similar, view
+from pasand.serving.engine.home import HomePlan, explained, home_plan, similar, view
 from pasand.serving.http import openapi
 from pasand.serving.http.openapi import Operation
 from pasand.serving.http.parsing import JSON, JSON_LINES, media_type, path_id, query_parameters, read_body
@@ -108,11 +108,21 @@ async def _home(service: Service, request: Request, visitor: schemas.HomeRequest
     """Return a home page; a call counts as one request for each row, and these wait like those of other calls."""
     plan = await service.batcher.compute(lambda: home_plan(service.engine, visitor))
     service.rate.charge(request.scope["caller"], len(plan.requests) - 1)
-    responses = await service.batcher.recommend(plan.requests)
+    responses = await _rows(service, plan)
     while plan.variant not in service.engine.variants:  # its bundle was swapped meanwhile
         plan = await service.batcher.compute(lambda: home_plan(service.engine, visitor))
-        responses = await service.batcher.recommend(plan.requests)
+        responses = await _rows(service, plan)
     return plan.page(responses)
+
+
+async def _rows(service: Service, plan: HomePlan) -> list[schemas.RecommendResponse]:
+    """Return the responses to the requests of a home page: together, or one after the other where rows depend."""
+    if not plan.one_by_one:
+        return await service.batcher.recommend(plan.requests)
+    responses: list[schemas.RecommendResponse] = []
+    for _ in plan.plans:
+        responses += await service.batcher.recommend([plan.request_after(responses)])
+    return responses
 
 
 @route(Operation("GET", "/v1/users/{id}/view", "Get the history, candidates and stages behind a user's list.", "read"))
@@ -312,6 +322,15 @@ async def report(service: Service, request: Request) -> Response:
     if path is None or not Path(path).is_file():
         raise RequestError(404, "no_report", "the service was started without a report")
     return FileResponse(path, media_type="text/html", headers={"content-security-policy": REPORT_POLICY})
+
+
+@route(Operation("GET", "/v1/audit", "Get the audit that the service was started with.", "read"))
+async def audit(service: Service, request: Request) -> Response:
+    """Return the audit as `pasand audit --json` writes it."""
+    path = service.settings.audit
+    if path is None or not Path(path).is_file():
+        raise RequestError(404, "no_audit", "the service was started without an audit")
+    return FileResponse(path, media_type="application/json")
 
 
 @route(Operation("GET", "/", "Get the web page.", None, content="text/html"))

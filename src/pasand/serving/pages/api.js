@@ -91,6 +91,7 @@ export function film({ features = {}, ...item }) {
 
 export const hasKey = () => Boolean(key);
 export const report = () => fetch("report", { headers: key ? { Authorization: `Bearer ${key}` } : {} });
+export const audit = () => request("v1/audit");
 export const about = () => request("v1/about");
 export const view = (userId) => request(`v1/users/${segment(userId)}/view`);
 export const item = (itemId) => request(`v1/items/${segment(itemId)}`);

@@ -1,6 +1,7 @@
 // The application: maps the address to a page, stores watched films, and reconnects to a server that went away.
 
 import { ServerUnreachable } from "./api.js";
+import * as audit from "./audit.js";
 import * as details from "./details.js";
 import { $, h, plural } from "./dom.js";
 import * as home from "./home.js";
@@ -29,6 +30,7 @@ function pageOf(address) {
   if (name === "pipeline" && current) return { name, page: pipeline, id: current };
   if (name === "new") return { name, page: onboarding };
   if (name === "report") return { name, page: report };
+  if (name === "fairness") return { name, page: audit };
   if (name === "search") return { name, page: search, id: id ?? "" };
   if (name === "" && current) return { name: "home", page: home, id: current };
   return { name: "profiles", page: profiles };

@@ -34,7 +34,7 @@ function fill(response, hero, rows, watch, id) {
   const [first, ...others] = response.rows ?? [];
   const [top, ...rest] = first?.items ?? [];
   if (top) drawHero(hero, top, watch, id);
-  drawRows(rows, first ? [{ ...first, items: rest }, ...others] : [], watch);
+  drawRows(rows, first ? [{ ...first, items: rest, above: true }, ...others] : [], watch);
   noticeDegraded(response);
   clearTimeout(retry);
   if (response.degraded) retry = setTimeout(reload, RETRY_MS, hero, rows, watch, id);

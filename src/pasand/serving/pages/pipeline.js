@@ -6,7 +6,7 @@ import { day, figure, h, plural, readable } from "./dom.js";
 import { noticeDegraded } from "./messages.js";
 import { poster } from "./poster.js";
 import { rankChart } from "./rank-chart.js";
-import { hrefOf } from "./rows.js";
+import { hrefOf, rules } from "./rows.js";
 import * as viewer from "./viewer.js";
 
 const FIRST = 20;
@@ -37,6 +37,7 @@ export async function draw(main, id) {
         "div",
         { class: "flow" },
         stages(view, sources, steps, films),
+        policy(view),
         chart(films, sources, steps),
         table(films, sources, steps),
       ),
@@ -91,6 +92,27 @@ function stages(view, sources, steps, films) {
       ),
     ),
     box("List", plural(listed, "film")),
+  );
+}
+
+// Returns what the policy did in the list: results of its rules, and calibrated categories beside the history's.
+function policy({ rules: outcomes = [], calibration = [] }) {
+  if (!outcomes.length && !calibration.length) return null;
+  const share = (value) => `${Math.round(100 * value)} %`;
+  const spread = calibration.map(({ feature, categories }) => {
+    const [first, ...others] = categories.map(({ name, history, list }) => ({
+      whole: `${name} ${share(list)} of the list and ${share(history)} of the history`,
+      short: `${name} ${share(list)} and ${share(history)}`,
+    }));
+    const words = [first?.whole, ...others.map(({ short }) => short)].filter(Boolean).join("; ");
+    return h("p", {}, h("b", {}, `Calibrated by ${readable(feature)}`), ` to all films watched: ${words}.`);
+  });
+  return h(
+    "section",
+    { class: "did", "aria-label": "What the policy did" },
+    h("h2", {}, "What the policy did"),
+    rules(outcomes),
+    spread,
   );
 }
 

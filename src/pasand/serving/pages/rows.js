@@ -80,8 +80,28 @@ function drawn(row, watch) {
     "section",
     { class: "row", "data-key": keyOf(row), "data-kind": row.kind, "aria-label": row.title },
     head,
+    rules(row.rules, row.above),
     list,
   );
+}
+
+// Returns what each rule of the policy did in a list, in plain words; false without rules. `above`: the list has one
+// more film, which is shown above it.
+export function rules(outcomes = [], above = false) {
+  if (!outcomes.length) return false;
+  return h(
+    "ul",
+    { class: "rules", "aria-label": "What the policy did" },
+    outcomes.map((rule) => h("li", { class: rule.holds ? "" : "broken" }, h("b", {}, rule.name), did(rule))),
+    above && h("li", {}, "counted with the large film above"),
+  );
+}
+
+function did({ count, slots, low, high, holds }) {
+  const bounds = [low > 0 && `at least ${low}`, high < slots && `at most ${high}`].filter(Boolean).join(" and ");
+  const counted = `${count} of ${slots}`;
+  if (!holds) return `${counted}; the policy requires ${bounds}, and too few other films can be listed here`;
+  return bounds ? `${counted}, as the policy requires: ${bounds}` : counted;
 }
 
 const keyOfCard = (card) => `${card.closest(".row").dataset.key}\n${card.dataset.item}`;
