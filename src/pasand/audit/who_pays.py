@@ -28,7 +28,7 @@ DEFINITION = (
 def rules_of(text: str) -> list[dict[str, Any]]:
     """Return the `[[policy]]` tables of a recipe that are rules on lists, in order; [] without any."""
     policy = tomllib.loads(text).get(STAGE, [])
-    return [table for table in policy if "where" in table] if isinstance(policy, list) else []
+    return [table for table in policy if table.get("kind", "rule") == "rule"] if isinstance(policy, list) else []
 
 
 def without(text: str, name: str) -> str:
