@@ -47,8 +47,8 @@ def test_draws_have_the_marginals_that_the_propensities_state() -> None:
     for p, ranking in zip(chance, rankings, strict=True):
         marginal[np.arange(5), ranking] += p
     position = np.argmax(drawn.items[:, :, None] == one.items[0], axis=2)
-    np.testing.assert_allclose(drawn.propensity, marginal[np.arange(5), position], atol=1e-6)
     assert drawn.propensity is not None
+    np.testing.assert_allclose(drawn.propensity, marginal[np.arange(5), position], atol=1e-6)
     assert (drawn.propensity < 1).any()
     cumulated, query = np.cumsum(chance), queries(n)
     which = np.searchsorted(cumulated, [stage._draw(query, b) for b in range(n)], "right")

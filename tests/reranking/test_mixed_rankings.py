@@ -23,7 +23,7 @@ def programme(scores: Array, member: Array, weights: Array, group: Array, sign: 
         A_eq=columns,
         b_eq=np.ones(k),
     )
-    return -float(found.fun) if found.status == 0 else None
+    return None if found.fun is None else -float(found.fun)
 
 
 @pytest.mark.parametrize("seed", range(40))

@@ -58,7 +58,7 @@ def test_every_provider_gets_its_part_of_the_share() -> None:
     assert free.min() < 0.2 / N_PROVIDERS
     total = show(stage, candidates)
     assert stage.shares.min() >= 0.95 * 0.6 / N_PROVIDERS
-    wide = candidates.scores[:, : K].sum() - (candidates.scores[:, 0] - candidates.scores[:, 30]).sum()
+    wide = candidates.scores[:, :K].sum() - (candidates.scores[:, 0] - candidates.scores[:, 30]).sum()
     assert total > wide  # less than one spread a list
 
 

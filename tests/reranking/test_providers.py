@@ -47,9 +47,9 @@ def test_new_items_have_their_providers() -> None:
 
 
 def test_wrong_features_are_refused_by_name() -> None:
-    with pytest.raises(InputError, match="'none'.*items have no such feature.*use one of: group"):
+    with pytest.raises(InputError, match=r"'none'.*items have no such feature.*use one of: group"):
         Providers("none").fit(tastes(), rng=RNG)
-    with pytest.raises(InputError, match="'title'.*it is text"):
+    with pytest.raises(InputError, match=r"'title'.*it is text"):
         Providers("title").fit(tastes(), rng=RNG)
     empty = replace(DATA, item_features={"studio": replace(FEATURE, values=np.full(4, -1, np.int32))})
     with pytest.raises(InputError, match="no item has a value"):

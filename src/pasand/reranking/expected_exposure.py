@@ -1,4 +1,4 @@
-"""`ExpectedExposure`: random lists in which groups have their share of the exposure on average, for each query alone."""
+"""`ExpectedExposure`: random lists in which groups have their share of the exposure on average over the draws."""
 
 from __future__ import annotations
 
@@ -53,7 +53,9 @@ class ExpectedExposure:
         for b, n in enumerate(np.count_nonzero(candidates.items >= 0, axis=1).tolist()):
             if m := min(n, k):
                 chance, rankings = self.rankings(finite(candidates.scores[b, :n]), member[b, :n], m)
-                drawn = rankings[min(int(np.searchsorted(np.cumsum(chance), self._draw(queries, b), "right")), len(chance) - 1)]
+                drawn = rankings[
+                    min(int(np.searchsorted(np.cumsum(chance), self._draw(queries, b), "right")), len(chance) - 1)
+                ]
                 positions[b, :m] = drawn
                 propensity[b, :m] = chance @ (rankings == drawn)
         at = np.arange(len(queries))[:, None], positions

@@ -15,7 +15,7 @@ from pasand.reranking.groups import Groups
 from pasand.reranking.ledger import Ledger
 from pasand.reranking.rules import finite
 from pasand.reranking.set_rules import best_set
-from pasand.types import Arrays, Candidates, Queries, Rows, Scores, Times
+from pasand.types import Array, Arrays, Candidates, Queries, Rows, Scores, Times
 
 LAYOUT = {
     "count": Entry("int64", "R", lowest=0),
@@ -76,7 +76,9 @@ class ExposureOverRequests:
             raise ValueError(f"tolerance must be in (0, 1), got {self.tolerance}")
         for rule in self.groups.rules:
             if rule.min_share is None and rule.max_share is None:
-                raise ValueError(f"rule {rule.name!r} has no min_share or max_share, the share of all slots of its group")
+                raise ValueError(
+                    f"rule {rule.name!r} has no min_share or max_share, the share of all slots of its group"
+                )
             others = ("min_count", "max_count", "first", "every_prefix", "significance")
             if used := [name for name in others if getattr(rule, name)]:
                 raise ValueError(f"rule {rule.name!r} has {used[0]}, which needs a rule on each list: remove it")
@@ -180,7 +182,7 @@ class ExposureOverRequests:
         self._up[:] = offline_multipliers(scores, member, self._least, queries.k, rounds)[0]
 
 
-def reordered(candidates: Candidates, order: Rows, scores: Scores) -> Candidates:
+def reordered(candidates: Candidates, order: Array, scores: Scores) -> Candidates:
     """Return the candidates at these positions, (B, K), with scores, (B, N), lowered where they would rise."""
     at, propensity = (np.arange(len(order))[:, None], order), candidates.propensity
     return Candidates(

@@ -83,7 +83,7 @@ def _of_each(table: dict[str, Any], suffix: str, last: bool, where: str) -> dict
     unused = "ratio" if aim == "max-min" else "strength"
     if unused in table:
         raise InputError(where, value=unused, cause=f"the aim {aim!r} has no such field", cure="remove it")
-    stage = {key: table[key] for key in ("ratio", "strength", "horizon") if key in table}
+    stage: dict[str, Any] = {key: table[key] for key in ("ratio", "strength", "horizon") if key in table}
     providers = {"feature": table["each"], **({"share_of": "merit"} if aim == "merit" else {})}
     return {
         PROVIDERS + suffix: {"class": "pasand.reranking.providers:Providers", **providers},

@@ -1,4 +1,4 @@
-"""`Ledger`: how many slots of all lists were shown, and how many of them went to each group; several processes add up."""
+"""`Ledger`: how many slots of all lists were shown, and how many of them each group had; several processes add up."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Ledger:
             self._lists += 1
 
     def take(self) -> dict[str, int]:
-        """Return by name what was added since the last call, without zeros; `give_back` it where it cannot be stored."""
+        """Return by name what was added since the last call, without zeros; `give_back` what cannot be stored."""
         with self._lock:
             added, self._lists = self._added.tolist(), 0
             self._added[:] = 0

@@ -25,10 +25,11 @@ def expanded(tables: dict[str, Any], *, where: str) -> dict[str, Any]:
     """Return the tables of a recipe with its policy, the list "policy", replaced by components; in order.
 
     Tables of exposure become the stages of `exposure_policies`, which come first. Tables of a kind in `STAGES` become
-    stages in the order of the recipe, named policy_KIND, policy_KIND_2 and so on. The rules become the options of `pasand.reranking.groups:Groups`, and the recommender gets `WithGroups` around its
-    retriever. Its last stage is `Rules` or, if the policy has a table of kind "calibration", `Calibration` within these
-    rules. Tables without a policy are returned as they are. Raises InputError for an unknown kind, for two
-    calibrations, if a component has one of the names, or if there is no recommender with a retriever.
+    stages in the order of the recipe, named policy_KIND, policy_KIND_2 and so on. The rules become the options of
+    `pasand.reranking.groups:Groups`, and the recommender gets `WithGroups` around its retriever. Its last stage is
+    `Rules` or, if the policy has a table of kind "calibration", `Calibration` within these rules. Tables without a
+    policy are returned as they are. Raises InputError for an unknown kind, for two calibrations, if a component has one
+    of the names, or if there is no recommender with a retriever.
     """
     policy = tables.get(STAGE)
     if not isinstance(policy, list):

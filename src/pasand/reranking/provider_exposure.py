@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -123,7 +124,8 @@ class ProviderExposure:
         prices = up
         if self.aim == "max-min":
             prices = max_min_prices(code, count, self.providers.share, self._rate(k), self._highest)
-        return by_price(scores, code, prices, wanted)
+        best, priced = by_price(scores, code, prices, wanted)
+        return best, priced
 
     def _count(self, code: Rows, count: Counts, slots: int, up: Values, k: int) -> None:
         """Add the providers of a list to `count`, and move the multipliers in place; `slots` includes the list."""
@@ -131,7 +133,7 @@ class ProviderExposure:
         counted(code, count, slots, self._least, up, k, self.horizon, step, self._highest)
 
     def _rate(self, k: int) -> float:
-        return 1 / np.sqrt(self.horizon * k * max(1, len(self.providers.names)))
+        return 1 / math.sqrt(self.horizon * k * max(1, len(self.providers.names)))
 
     @property
     def _highest(self) -> float:
