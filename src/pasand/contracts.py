@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pasand.data.dataset import Dataset
 from pasand.data.features import Features
 from pasand.data.relevance import Relevance
-from pasand.types import Arrays, Candidates, Mask, Queries, Rows, Scores, Vectors
+from pasand.types import Arrays, Candidates, Mask, Queries, Rows, Scores, Times, Vectors
 
 
 @runtime_checkable
@@ -279,6 +279,26 @@ class Notes(Protocol):
 
     def notes(self, queries: Queries, candidates: Candidates) -> list[list[str]]:
         """Return sentences for each query; `candidates` are the final lists."""
+
+
+@runtime_checkable
+class CountsShown(Protocol):
+    """A stage that chooses by what was shown so far, such as an exposure over requests; calling it counts nothing."""
+
+    counts_returned: bool
+    """Whether a recommender counts each list that it returns as shown; see `pasand.following.counting`."""
+
+    def shown(self, items: Rows, time: Times) -> None:
+        """Count final lists, (B, K) padded with -1, at the times of their queries, (B,), as shown."""
+
+    def empty(self) -> None:
+        """Begin with nothing shown."""
+
+    def state(self) -> Arrays:
+        """Return what was shown, enough for `load_state`."""
+
+    def load_state(self, arrays: Arrays) -> None:
+        """Restore what `state` returned."""
 
 
 class ListMetric(Protocol):

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 
-from pasand.contracts import Follows
+from pasand.contracts import CountsShown, Follows
 from pasand.data.dataset import Dataset
 
 
@@ -38,6 +38,35 @@ def following(part: object, data: Dataset | None) -> Iterator[None]:
     finally:
         for one in inside:
             one.follow(None)
+
+
+def counters(part: object) -> list[CountsShown]:
+    """Return the stages inside a component or a list of components that choose by what was shown, each once.
+
+    >>> counters([])
+    []
+    """
+    found = {id(one): one for one in _walk(part, set()) if isinstance(one, CountsShown)}
+    return list(found.values())
+
+
+@contextmanager
+def counting(part: object) -> Iterator[None]:
+    """Let the stages inside `part` that choose by what was shown count each list that a recommender returns.
+
+    They begin with nothing shown, and on leaving are as they were, so that an evaluation has a ledger of its own.
+    """
+    inside = counters(part)
+    before = [(one, one.state(), one.counts_returned) for one in inside]
+    try:
+        for one in inside:
+            one.empty()
+            one.counts_returned = True
+        yield
+    finally:
+        for one, state, counts_returned in before:
+            one.load_state(state)
+            one.counts_returned = counts_returned
 
 
 def _walk(part: object, seen: set[int]) -> Iterator[object]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 
-from pasand.contracts import Explains, Filter, Model, Reason, Retriever, Stage
+from pasand.contracts import CountsShown, Explains, Filter, Model, Reason, Retriever, Stage
 from pasand.stages.filtering import DropSeen
 from pasand.stages.retrieval import Fallback, FromModel
 from pasand.types import Candidates, Queries, Rows
@@ -29,7 +29,15 @@ class Recommender:
 
     def __call__(self, queries: Queries) -> Candidates:
         *_, (_, candidates) = self.steps(self.narrowed(queries))
-        return candidates.top(queries.k)
+        top = candidates.top(queries.k)
+        self.count(queries, top)
+        return top
+
+    def count(self, queries: Queries, lists: Candidates) -> None:
+        """Count final lists as shown in the stages that are to count what is returned."""
+        for stage in self.stages:
+            if isinstance(stage, CountsShown) and stage.counts_returned:
+                stage.shown(lists.items, queries.time)
 
     def narrowed(self, queries: Queries) -> Queries:
         """Return the queries with all filters applied."""

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from msgspec import structs
 from scipy.optimize import linprog
 
+from pasand.following import counting
+from pasand.recommender import Recommender
 from pasand.reranking.exposure_over_requests import ExposureOverRequests, offline_multipliers
 from pasand.reranking.groups import Groups, Rule
 from pasand.types import Array, Candidates, Queries
@@ -45,6 +47,15 @@ def at(candidates: Candidates, which: Array) -> Candidates:
     return Candidates(items=candidates.items[which], scores=candidates.scores[which])
 
 
+def show(stage: ExposureOverRequests, candidates: Candidates, k: int = K) -> Candidates:
+    """Return the lists that the stage chooses, each counted as shown before the next one."""
+    parts = []
+    for b in range(len(candidates)):
+        parts.append(stage(queries(1, k), at(candidates, np.array([b]))).top(k))
+        stage.shown(parts[-1].items, np.zeros(1, np.int64))
+    return Candidates(items=np.vstack([p.items for p in parts]), scores=np.vstack([p.scores for p in parts]))
+
+
 def orders(candidates: Candidates) -> list[Array]:
     """Return a random order, and those by the members among the best, which mislead the multipliers most."""
     easy = np.argsort((candidates.items[:, :K] % 3 == 2).sum(axis=1), kind="stable")
@@ -58,7 +69,7 @@ def test_shares_hold_after_the_horizon_in_any_order(which: int) -> None:
     free = candidates.items[:1000, :K] % 3
     assert (free == 2).mean() < 0.15
     for begin in range(0, 2000, 100):
-        stage(queries(100), at(candidates, order[begin : begin + 100]))
+        show(stage, at(candidates, order[begin : begin + 100]))
         if begin >= 900:
             assert (stage.shares >= [0.295, 0.345]).all()
     if which == 0:
@@ -69,7 +80,7 @@ def test_shares_hold_after_the_horizon_in_any_order(which: int) -> None:
 def test_the_loss_is_near_the_offline_optimum_and_below_that_of_a_rule_per_list() -> None:
     candidates, target = lists_of(2000), np.array([0.3])
     stage = stage_of(C)
-    online = float(stage(queries(2000), candidates).scores.sum())
+    online = float(show(stage, candidates).scores.sum())
     member = stage.groups.member(candidates.items, np.zeros(2000, np.int64))
     bound = offline_multipliers(candidates.scores.astype(np.float64), member, target, K, 300)[1]
     free = float(candidates.scores[:, :K].sum())
@@ -109,7 +120,7 @@ def test_a_start_from_past_lists_saves_the_first_ones() -> None:
     cold, warm = stage_of(C), stage_of(C)
     warm.start_from(queries(500), past)
     for stage in (cold, warm):
-        stage(queries(100), new)
+        show(stage, new)
     assert warm.shares[0] == pytest.approx(0.3, abs=0.03)
     assert cold.shares[0] < warm.shares[0]
 
@@ -117,21 +128,79 @@ def test_a_start_from_past_lists_saves_the_first_ones() -> None:
 def test_a_ledger_goes_on() -> None:
     candidates = lists_of(60)
     whole, first, second = stage_of(C, A), stage_of(C, A), stage_of(C, A)
-    expected = whole(queries(60), candidates)
+    expected = show(whole, candidates)
     assert np.isnan(first.shares).all()
-    parts = [first(queries(30), at(candidates, np.arange(30)))]
+    parts = [show(first, at(candidates, np.arange(30)))]
     second.load_state(first.state())
-    parts.append(second(queries(30), at(candidates, np.arange(30, 60))))
+    parts.append(show(second, at(candidates, np.arange(30, 60))))
     np.testing.assert_array_equal(np.vstack([part.items for part in parts]), expected.items)
     np.testing.assert_array_equal(second.shares, whole.shares)
     with pytest.raises(ValueError, match="count"):
         second.load_state(stage_of(C).state())
 
 
+@pytest.mark.parametrize("which", [0, 1, 2])
+def test_the_largest_share_holds_after_the_horizon_in_any_order(which: int) -> None:
+    candidates = lists_of(1500, seed=3)
+    free = (candidates.items[:, :K] % 3 == 1).mean()
+    stage = stage_of(Rule(name="b", where={"group": "b"}, max_share=0.4), C)
+    assert free > 0.5
+    show(stage, at(candidates, orders(candidates)[which][:1000]))
+    assert stage.shares[0] <= 0.405
+    assert stage.shares[1] >= 0.295
+    show(stage, at(candidates, orders(candidates)[which][1000:]))
+    assert stage.shares[0] <= 0.405
+    if which == 0:
+        assert stage.shares[0] >= 0.39
+
+
+def test_queries_of_one_call_are_chosen_as_if_shown_one_by_one() -> None:
+    candidates = lists_of(300)
+    one, other = stage_of(C, A), stage_of(C, A)
+    np.testing.assert_array_equal(one(queries(300), candidates).items, show(other, candidates).items)
+
+
+def test_calling_the_stage_counts_nothing() -> None:
+    stage = stage_of(C)
+    show(stage, lists_of(50))
+    before = stage.state()
+    stage(queries(50), lists_of(50, seed=1))
+    for name in ("count", "slots", "up", "down"):
+        np.testing.assert_array_equal(stage.state()[name], before[name])
+
+
+def test_candidates_for_later_stages_are_all_there_with_priced_scores() -> None:
+    candidates = lists_of(200)
+    cut, whole = stage_of(C), stage_of(C, last=False)
+    for stage in (cut, whole):
+        show(stage, lists_of(300, seed=1))
+    expected, found = cut(queries(200), candidates), whole(queries(200), candidates)
+    assert found.items.shape == candidates.items.shape
+    assert (np.diff(found.scores) <= 0).all()
+    np.testing.assert_array_equal(np.sort(found.items[:, :K]), np.sort(expected.items))
+    np.testing.assert_array_equal(np.sort(found.items), np.sort(candidates.items))
+    assert stage_of(C).ledger_key == cut.ledger_key != stage_of(A).ledger_key
+
+
+def test_an_evaluation_has_a_ledger_of_its_own() -> None:
+    stage = stage_of(C)
+    show(stage, lists_of(100))
+    before = stage.state()
+    recommender = Recommender(retriever=lambda queries: lists_of(len(queries)), stages=[stage], filters=())
+    recommender(queries(20))
+    with counting(recommender):
+        assert np.isnan(stage.shares).all()
+        recommender(queries(20))
+        assert stage.ledger.slots == 20 * K
+    for name, values in stage.state().items():
+        np.testing.assert_array_equal(values, before[name]) if name not in ("spread", "lists") else None
+    assert not stage.counts_returned
+
+
 def test_no_price_where_the_share_is_met() -> None:
     candidates = lists_of(50)
     low = structs.replace(C, min_share=0.0)
-    np.testing.assert_array_equal(stage_of(low)(queries(50), candidates).items, candidates.items[:, :K])
+    np.testing.assert_array_equal(show(stage_of(low), candidates).items, candidates.items[:, :K])
 
 
 @given(st.data())
@@ -159,7 +228,6 @@ def test_wrong_rules_are_refused() -> None:
     for rule, message in (
         (Rule(name="c", where={"group": "c"}, min_count=2), "rule 'c' has no min_share"),
         (structs.replace(C, first=3), "rule 'c' has first"),
-        (structs.replace(C, max_share=0.5), "rule 'c' has max_share"),
     ):
         with pytest.raises(ValueError, match=message):
             stage_of(rule)

@@ -10,7 +10,7 @@ from scipy import sparse
 
 from pasand.contracts import Retriever
 from pasand.evaluation.split import Split
-from pasand.following import following
+from pasand.following import counting, following
 from pasand.metrics.names import metrics
 from pasand.progress import step
 from pasand.types import Array, Candidates, Mask, Offsets, Queries, Rows, Times
@@ -126,7 +126,7 @@ def recommend(recommender: Retriever, split: Split, names: Sequence[str], k: int
     users, query_user = np.unique(test.user, return_inverse=True)
     items, done = np.full((len(test), k), -1, np.int32), 0
     values = {name: np.full(len(test), np.nan) for name in chosen}
-    with following([recommender], split.followed):
+    with following([recommender], split.followed), counting(recommender):
         for batch in split.list_batches(k):
             candidates = recommender(batch.queries)
             for name, metric in chosen.items():

@@ -25,7 +25,7 @@ from pasand.evaluation.aggregation import (
 from pasand.evaluation.history_groups import history_groups
 from pasand.evaluation.intervals import Interval
 from pasand.evaluation.split import Split, TestQueries
-from pasand.following import following
+from pasand.following import counting, following
 from pasand.metrics.names import Metrics, metrics
 from pasand.progress import step
 from pasand.types import Candidates, Mask, Offsets, Rows
@@ -137,7 +137,7 @@ def evaluate_pooled(
     began, results, chosen, n_items = time.perf_counter(), [], Metrics({}, {}, {}), 0
     for recommender, model, split in runs:
         chosen, n_items = metrics(names, split.train), split.train.n_items
-        with following([recommender, model], split.followed):
+        with following([recommender, model], split.followed), counting(recommender):
             results.append(_measure(recommender, model, split, chosen))
     seconds = time.perf_counter() - began
     return _summary(results, chosen, n_items, seconds, rng, n_splits or len(results))

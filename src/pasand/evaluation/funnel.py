@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pasand.contracts import Model
 from pasand.evaluation.intervals import number_or_none
 from pasand.evaluation.split import Split
-from pasand.following import following
+from pasand.following import counting, following
 from pasand.metrics.accuracy import NDCG, Recall
 from pasand.recommender import Recommender
 from pasand.types import Candidates, Queries
@@ -87,7 +87,7 @@ def stages_report(recommender: Recommender, split: Split, *, depths: Sequence[in
     timed = np.unique(np.linspace(0, max(len(test) - 1, 0), N_TIMED).astype(np.int64))
     seconds: list[list[float]] = [[] for _ in parts]
     single: list[Queries] = []
-    with following(recommender, split.followed):
+    with following(recommender, split.followed), counting(recommender):
         for batch in split.list_batches(min(K, n_items)):
             queries = recommender.narrowed(batch.queries)
             retrieved = recommender.retriever(replace(queries, k=min(max(depths), n_items)))
@@ -115,6 +115,7 @@ def _lists_by_part(recommender: Recommender, queries: Queries, seconds: list[lis
     for _, candidates in recommender.steps(queries):
         lists.append(candidates)
         ended.append(time.perf_counter())
+    recommender.count(queries, lists[-1].top(queries.k))
     if seconds is not None:
         for times, end, start in zip(seconds, ended, [began, *ended], strict=False):
             times.append(end - start)

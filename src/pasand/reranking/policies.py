@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from pasand.errors import InputError
+from pasand.reranking import exposure_policies
+from pasand.reranking.exposure_policies import EXPECTED, OVER_REQUESTS
 
 N_CANDIDATES = 200
 """Candidates for the policy to choose from, if the recipe retrieves only as many as a list has."""
@@ -18,7 +20,7 @@ STAGES: dict[str, str] = {
     "dpp": "pasand.reranking.dpp:DPP",
 }
 """Class of each kind of table that is one stage; the fields of a table are the parameters of its class."""
-KINDS = ("rule", "calibration", *STAGES)
+KINDS = ("rule", "calibration", OVER_REQUESTS, EXPECTED, *STAGES)
 """Kinds of tables; a table without a kind is a rule."""
 CALIBRATION_FIELDS = ("attributes", "strength", "shrinkage")
 
@@ -26,11 +28,12 @@ CALIBRATION_FIELDS = ("attributes", "strength", "shrinkage")
 def expanded(tables: dict[str, Any], *, where: str) -> dict[str, Any]:
     """Return the tables of a recipe with its policy, the list "policy", replaced by components; in order.
 
-    Tables of a kind in `STAGES` become stages in the order of the recipe, named policy_KIND, policy_KIND_2 and so on.
-    The rules become the options of `pasand.reranking.groups:Groups`, and the recommender gets `WithGroups` around its
-    retriever. Its last stage is `Rules` or, if the policy has a table of kind "calibration", `Calibration` within these
-    rules. Tables without a policy are returned as they are. Raises InputError for an unknown kind, for two
-    calibrations, if a component has one of the names, or if there is no recommender with a retriever.
+    Tables of exposure become the stages of `exposure_policies`, which come first. Tables of a kind in `STAGES` become
+    stages in the order of the recipe, named policy_KIND, policy_KIND_2 and so on. The rules become the options of
+    `pasand.reranking.groups:Groups`, and the recommender gets `WithGroups` around its retriever. Its last stage is
+    `Rules` or, if the policy has a table of kind "calibration", `Calibration` within these rules. Tables without a
+    policy are returned as they are. Raises InputError for an unknown kind, for two calibrations, if a component has one
+    of the names, or if there is no recommender with a retriever.
     """
     policy = tables.get(STAGE)
     if not isinstance(policy, list):
@@ -40,8 +43,14 @@ def expanded(tables: dict[str, Any], *, where: str) -> dict[str, Any]:
         cause = "a policy, but no table [recommender] with a retriever"
         raise InputError(where, cause=cause, cure='add one with class = "pasand.recommender:Recommender"')
     by_kind = _by_kind(policy, where)
-    components = _of_stages(policy)
-    retriever, stages = recommender["retriever"], [*recommender.get("stages", []), *(f"@{name}" for name in components)]
+    exposure = by_kind[OVER_REQUESTS], by_kind[EXPECTED]
+    followed = [repr(kind) for kind in KINDS if by_kind[kind] and kind not in (OVER_REQUESTS, EXPECTED)]
+    components, retriever, names = exposure_policies.compiled(
+        *exposure, recommender["retriever"], followed=followed, where=f"{where}, [[policy]]"
+    )
+    single = _of_stages(policy)
+    components |= single
+    stages = [*recommender.get("stages", []), *(f"@{name}" for name in (*names, *single))]
     if by_kind["rule"]:
         components |= _of_rules(by_kind["rule"], retriever)
         retriever = f"@{CANDIDATES}"

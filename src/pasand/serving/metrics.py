@@ -60,6 +60,13 @@ class Metrics:
         self.waiting_events = gauge("pasand_waiting_events", "Events that wait to be stored.")
         self.items = gauge("pasand_catalogue_items", "Items in the catalogue.", "variant", shared=True)
         self.vectors = gauge("pasand_index_vectors", "Vectors in an index.", "variant", "index", shared=True)
+        self.exposure = gauge(
+            "pasand_exposure_share",
+            "Share of the shown slots of a group of the policy.",
+            "variant",
+            "group",
+            shared=True,
+        )
         self.masks = gauge("pasand_filter_masks", "Filters whose item masks are cached.", "variant")
         self.mask_uses = counter(
             "pasand_filter_mask_uses_total", "Uses of filter masks, cache hits and misses.", "outcome"

@@ -21,6 +21,7 @@ from pasand.serving.engine.batching import Batcher
 from pasand.serving.engine.bundle_check import check_bundle
 from pasand.serving.engine.engine import Engine
 from pasand.serving.engine.event_feed import EventFeed, catch_up
+from pasand.serving.engine.shown_lists import ShownLists, shown_shares
 from pasand.serving.engine.variant import Variant
 from pasand.serving.http.security import FAILURES_PER_SECOND, Keys, Rate, local_key
 from pasand.serving.logs.impressions import ImpressionList, ImpressionLog, hash_user
@@ -103,6 +104,7 @@ class Service:
             catch_up(variant.followed, self.state)
             check_bundle(variant, self.state, self.engine.clock())
         self.feed = EventFeed(self.state, lambda: [variant.followed for variant in self.engine.variants])
+        self.shown = ShownLists(self.state, lambda: self.engine.variants)
         self.state = self.engine.state = guarded(self.state)  # from here on an event loop reads it
         self.batcher = Batcher(self.engine, self.metrics.batch.observe)
         self.events = EventWriter(self.state)
@@ -178,6 +180,7 @@ class Service:
         except InputError as error:
             raise RequestError(422, "bundle_rejected", str(error), "bundle") from None
         self.engine.swap(new, record)  # on this thread, so that no request is served meanwhile
+        self.shown.carry_over(old, new)
         self.metrics.swaps.labels(new.name).inc()
         logger.info("variant %s uses %s, bundle %s", new.name, folder, new.digest)
         return schemas.SwapResult(new.name, new.digest, old.digest)
@@ -229,8 +232,9 @@ class Service:
     # responses and events
 
     def record(self, responses: Sequence[tuple[str | None, RecommendResponse]]) -> None:
-        """Count responses and log their impressions, given the user of each."""
+        """Count responses and what they show, and log their impressions, given the user of each."""
         now = self.engine.clock()
+        self.shown.add([response for _, response in responses], now)
         for user, response in responses:
             self.metrics.responses.labels(response.variant).inc()
             if not response.known:
@@ -370,6 +374,8 @@ class Service:
             for outcome, count in variant.mask_uses.items():
                 self.metrics.mask_uses.labels(outcome).inc(count)
             variant.mask_uses.clear()
+            for group, share in shown_shares(variant).items():
+                self.metrics.exposure.labels(variant.name, group).set(share)
             if self._measured.get(variant.name) is not variant.bundle:  # counting an index may take milliseconds
                 self._measured[variant.name] = variant.bundle
                 self._measure_indexes(variant)
@@ -395,6 +401,7 @@ class Service:
             if self.impressions is not None:
                 parts.callback(self.impressions.close)
             parts.callback(self.events.close)
+            parts.callback(self.shown.close)
             parts.callback(self.feed.close)
 
 

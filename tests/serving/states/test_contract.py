@@ -205,6 +205,32 @@ def test_changes_are_the_latest_of_each_item(state: State) -> None:
     assert state.changes(4) == []
 
 
+def test_counts_add_up_in_each_ledger(state: State) -> None:
+    assert state.add_counts("one", {}) == {}
+    assert state.add_counts("one", {"=a b": 3, "slots": 10}) == {"=a b": 3, "slots": 10}
+    assert state.add_counts("two", {"slots": 1}) == {"slots": 1}
+    assert state.add_counts("one", {"=ü": 2, "slots": 5, "=a b": -1}) == {"=a b": 2, "=ü": 2, "slots": 15}
+    assert state.add_counts("one", {}) == {"=a b": 2, "=ü": 2, "slots": 15}
+    assert state.last() == 0
+
+
+def test_processes_add_to_the_same_counts(new_address: Callable[[], str]) -> None:
+    address = new_address()
+    code = f"""
+from pasand.serving.states import open_state
+state = open_state({address!r})
+for _ in range(50):
+    state.add_counts("one", {{"=a": 1, "slots": 2}})
+state.close()
+"""
+    for process in [python(code) for _ in range(2)]:
+        process.communicate(timeout=60)
+        assert process.returncode == 0
+    opened = open_state(address)
+    assert opened.add_counts("one", {}) == {"=a": 100, "slots": 200}
+    opened.close()
+
+
 def test_features_that_json_cannot_represent_are_refused(state: State) -> None:
     with pytest.raises(TypeError):
         state.put_item("i", {"what": object()})

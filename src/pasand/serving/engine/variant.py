@@ -14,8 +14,9 @@ import numpy as np
 
 from pasand import bundle as bundles
 from pasand.bundle import Bundle
-from pasand.contracts import Explains, Notes
+from pasand.contracts import CountsShown, Explains, Notes
 from pasand.data.features import AVAILABLE_FROM, Feature
+from pasand.following import counters
 from pasand.growable import extended
 from pasand.recommender import Recommender, reasons
 from pasand.serving.engine.feature_values import feature_to_json, filter_mask, parse_features
@@ -75,6 +76,8 @@ class Variant:
     scale: Scale = field(init=False, repr=False)
     followed: FollowedEvents = field(init=False, repr=False)
     """Components that count the stored events."""
+    counters: list[CountsShown] = field(init=False, repr=False)
+    """Stages that choose by what was shown; see `ShownLists`."""
     digest: str = field(init=False)
     """Identifies the bundle, 16 hexadecimal digits."""
 
@@ -84,7 +87,7 @@ class Variant:
         data = self.bundle.data
         self._removed, self._added_from = np.zeros(data.n_items, np.bool_), data.n_items
         self.scale = Scale.of(data)
-        self.followed = FollowedEvents(self.bundle, self.scale)
+        self.followed, self.counters = FollowedEvents(self.bundle, self.scale), counters(recommender)
         filters = [one for one in recommender.filters if not isinstance(one, DropSeen)]
         self._with_seen = replace(recommender, filters=filters)
         components = self.bundle.assembly.components

@@ -44,6 +44,7 @@ def create_app(service: Service) -> Starlette:
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         following = asyncio.create_task(service.follow())
         service.feed.start(asyncio.get_running_loop().call_soon_threadsafe)
+        service.shown.start()
         service.ready = True
         try:
             yield

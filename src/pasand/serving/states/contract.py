@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -111,6 +111,13 @@ class State(Protocol):
 
         These are the newest `MAX_SEEN` items at most; `([], after)` if there are no such events. The time depends on
         the number of distinct items, not of events.
+        """
+
+    def add_counts(self, ledger: str, counts: Mapping[str, int]) -> dict[str, int]:
+        """Add to the named counters of a ledger, all or none, and return the totals of all its counters by name.
+
+        Without counts it only reads. What was added may be lost in a crash of the machine. Where StateUnavailable is
+        raised the counts may have been added.
         """
 
     def counters(self) -> Counters:

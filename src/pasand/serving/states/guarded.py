@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Literal, TypeAlias, TypeVar
 
@@ -128,6 +128,10 @@ class Guarded:
     def append(self, events: Sequence[Event]) -> list[bool]:
         """Store events as the state does; raises StateUnavailable at once while it does not respond."""
         return self._write(lambda: self._state.append(events))
+
+    def add_counts(self, ledger: str, counts: Mapping[str, int]) -> dict[str, int]:
+        """Add to counters as the state does; raises StateUnavailable at once while it does not respond."""
+        return self._write(lambda: self._state.add_counts(ledger, counts))
 
     def put_item(self, item: str, features: dict[str, Any]) -> int:
         """Store an item as the state does; raises StateUnavailable at once while it does not respond."""

@@ -10,7 +10,7 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -136,6 +136,12 @@ for i = #rows, 1, -2 do table.remove(rows, i) end
 return rows
 """
 
+ADD_COUNTS = """
+local key = KEYS[1] .. 'added:' .. ARGV[1]
+for i = 2, #ARGV, 2 do redis.call('HINCRBY', key, ARGV[i], ARGV[i + 1]) end
+return redis.call('HGETALL', key)
+"""
+
 
 def recognises(address: str) -> bool:
     """Return whether the address begins with redis://, rediss:// (encrypted) or unix://."""
@@ -226,6 +232,12 @@ class Redis:
         """Return a user's distinct items, of events numbered above `after`, and the number of the last such event."""
         rows = self._run(SEEN_ITEMS, user, max(after, 0))
         return [item[1:].decode() for item in rows[::2]], int(rows[1]) if rows else after
+
+    def add_counts(self, ledger: str, counts: Mapping[str, int]) -> dict[str, int]:
+        """Add to the named counters of a ledger and return the totals of all its counters; without counts only read."""
+        arguments = ledger, *chain.from_iterable(counts.items())
+        rows = self._write(ADD_COUNTS, *arguments) if counts else self._run(ADD_COUNTS, *arguments)
+        return {name.decode(): int(total) for name, total in zip(rows[::2], rows[1::2], strict=True)}
 
     def counters(self) -> Counters:
         """Return the identity of the state, the last change, and how often a user was forgotten."""

@@ -7,7 +7,7 @@ import sqlite3
 import threading
 import time
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,7 +16,7 @@ import msgspec
 
 from pasand.errors import InputError
 from pasand.serving.private_files import make_private_file
-from pasand.serving.states import sqlite_seen
+from pasand.serving.states import sqlite_counts, sqlite_seen
 from pasand.serving.states.contract import (
     NEVER,
     Change,
@@ -170,6 +170,12 @@ class SQLite:
         """Return a user's distinct items, of events numbered above `after`, and the number of the last such event."""
         rows = self._run(lambda connection: sqlite_seen.items(connection, user, after))
         return [item for item, _ in rows], rows[0][1] if rows else after
+
+    def add_counts(self, ledger: str, counts: Mapping[str, int]) -> dict[str, int]:
+        """Add to the named counters of a ledger and return the totals of all its counters; without counts only read."""
+        if not counts:
+            return self._run(lambda connection: sqlite_counts.totals(connection, ledger))
+        return self._write(lambda connection: sqlite_counts.add(connection, ledger, counts))
 
     def counters(self) -> Counters:
         """Return the identity of the state, the last change, and how often a user was forgotten."""
