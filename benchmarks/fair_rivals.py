@@ -245,7 +245,9 @@ def run() -> list[Row]:
     if aif360 is not None:
         rows += reranked(aif360)
     cvxpy = peer("cvxpy", "cvxpy")
-    for providers in PROVIDERS if cvxpy is not None else ():
+    if cvxpy is None:
+        return rows
+    for providers in PROVIDERS:
         spent = float(run_peer(cvxpy, "pmmf_step.py", providers, 5))
         rows.append(Row(target=f"step of P-MMF's code for {providers} providers, median ms", value=spent, limit=None,
                         better="lower", detail="`exposure` has the time of our step"))  # fmt: skip

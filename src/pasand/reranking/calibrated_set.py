@@ -76,8 +76,8 @@ def calibrated_set(
     for r in range(len(low)):
         low[r], high[r] = min(low[r], count[r]), max(high[r], count[r])
         keeps = keeps and low[r] <= of_greedy[r] <= high[r]
-    found, k = swapped(scores, local, aim, member, low, high, first if keeps else chosen.copy()), 0
-    inside = np.zeros(len(scores), np.bool_)
+    found: Counts = swapped(scores, local, aim, member, low, high, first if keeps else chosen.copy())
+    inside, k = np.zeros(len(scores), np.bool_), 0
     for i in found:
         inside[i] = True
     for i in range(len(scores)):
