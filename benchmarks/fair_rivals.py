@@ -90,7 +90,7 @@ def tables() -> list[Row]:
             reason="exactness is a property of the method, not of data",
         )
     ]
-    lenskit = peer("lenskit", "lenskit", version="3.13")
+    lenskit = peer("lenskit", "torch==2.13.0", "lenskit", version="3.13")
     if lenskit is not None:
         found = run_peer(lenskit, "lenskit_fair_tables.py", json.dumps(wanted))
         rows += compared("LensKit", wanted, found, failures, seconds)
