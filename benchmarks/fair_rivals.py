@@ -90,7 +90,7 @@ def tables() -> list[Row]:
             reason="exactness is a property of the method, not of data",
         )
     ]
-    lenskit = peer("lenskit", "lenskit", version="3.13")
+    lenskit = peer("lenskit", "torch==2.13.0", "lenskit", version="3.13")
     if lenskit is not None:
         found = run_peer(lenskit, "lenskit_fair_tables.py", json.dumps(wanted))
         rows += compared("LensKit", wanted, found, failures, seconds)
@@ -245,7 +245,9 @@ def run() -> list[Row]:
     if aif360 is not None:
         rows += reranked(aif360)
     cvxpy = peer("cvxpy", "cvxpy")
-    for providers in PROVIDERS if cvxpy is not None else ():
+    if cvxpy is None:
+        return rows
+    for providers in PROVIDERS:
         spent = float(run_peer(cvxpy, "pmmf_step.py", providers, 5))
         rows.append(Row(target=f"step of P-MMF's code for {providers} providers, median ms", value=spent, limit=None,
                         better="lower", detail="`exposure` has the time of our step"))  # fmt: skip

@@ -76,8 +76,8 @@ def calibrated_set(
     for r in range(len(low)):
         low[r], high[r] = min(low[r], count[r]), max(high[r], count[r])
         keeps = keeps and low[r] <= of_greedy[r] <= high[r]
-    found, k = swapped(scores, local, aim, member, low, high, first if keeps else chosen.copy()), 0
-    inside = np.zeros(len(scores), np.bool_)
+    found: Counts = swapped(scores, local, aim, member, low, high, first if keeps else chosen.copy())
+    inside, k = np.zeros(len(scores), np.bool_), 0
     for i in found:
         inside[i] = True
     for i in range(len(scores)):
@@ -146,8 +146,7 @@ def swapped(
     """Return a set that no swap of one item improves, within the bounds on groups, from `chosen`, in place.
 
     A swap of items without a common category is worth the sum of the two changes; with one it is worth more, but at
-    most what the new item adds less the score of the old one, and less what other categories lose. The chosen items are
-    visited by what their removal costs, least first, so most pairs are neither looked at nor need a logarithm.
+    most what the new item adds less the score of the old one. So most pairs need no logarithm.
     """
     n, k, n_rules = len(scores), aim.k, len(low)
     mass, worth, inside, bits = np.zeros(len(aim.target)), _worth_of_none(aim), np.zeros(n, np.bool_), _bits(local)
@@ -159,46 +158,34 @@ def swapped(
     adds, removes, changed = scores.copy(), np.empty(k), np.int64(-1)
     least = TOLERANCE * max(abs(scores[0]), abs(scores[n - 1]), aim.strength)
     for _ in range(MAX_SWAPS):
-        at_low, at_high, lowest, first = np.int64(0), np.int64(0), np.inf, 0
+        at_low, at_high, lowest = np.int64(0), np.int64(0), np.inf
         for r in range(n_rules):
             at_low |= np.int64(count[r] <= low[r]) << r
             at_high |= np.int64(count[r] >= high[r]) << r
         for i in range(n):
-            if inside[i]:
-                continue
-            if bits[i] & changed:
+            if bits[i] & changed and not inside[i]:
                 adds[i] = scores[i] + _adds(i, local, aim, mass, worth, gains)
-            if inside[first] or adds[i] > adds[first]:
-                first = i
         for j in range(k):
             o = chosen[j]
-            cost = -scores[o]
+            removes[j] = -scores[o]
             for t in range(local.start[o], local.start[o + 1]):
                 c = local.codes[t]
                 losses[t] = worth[c] - _worth(aim, c, mass[c] - local.share[t])
-                cost -= losses[t]
+                removes[j] -= losses[t]
             lowest = min(lowest, scores[o])
-            at = j
-            while at and removes[at - 1] < cost:
-                removes[at], chosen[at] = removes[at - 1], chosen[at - 1]
-                at -= 1
-            removes[at], chosen[at] = cost, o
         best_gain, best_in, best_out = least, -1, -1
-        for turn in range(-1, n):
-            i = first if turn < 0 else turn
+        for i in range(n):
             if inside[i] or adds[i] - lowest <= best_gain:
                 continue
             for j in range(k):
-                o, gain = chosen[j], adds[i] + removes[j]
-                common = bits[i] & bits[o] != 0
-                if (gain if not common else adds[i] - scores[o]) <= best_gain:
+                o = chosen[j]
+                if adds[i] - scores[o] <= best_gain:
                     continue
                 if member[o] & ~member[i] & at_low or member[i] & ~member[o] & at_high:
                     continue
-                if common:
-                    if gain + _together(i, o, False, local, aim, mass, worth, gains, losses) <= best_gain:
-                        continue
-                    gain += _together(i, o, True, local, aim, mass, worth, gains, losses)
+                gain = adds[i] + removes[j]
+                if bits[i] & bits[o]:
+                    gain += _together(i, o, local, aim, mass, worth, gains, losses)
                 if gain > best_gain:
                     best_gain, best_in, best_out = gain, i, j
         if best_in < 0:
@@ -262,21 +249,9 @@ def _move(i: int, sign: float, local: Shares, aim: Aim, mass: Values, worth: Val
 
 @njit(cache=True, nogil=True)
 def _together(
-    into: int,
-    out: int,
-    exact: bool,
-    local: Shares,
-    aim: Aim,
-    mass: Values,
-    worth: Values,
-    gains: Values,
-    losses: Values,
+    into: int, out: int, local: Shares, aim: Aim, mass: Values, worth: Values, gains: Values, losses: Values
 ) -> float:
-    """Return what a swap is worth above the sum of adding one item and removing the other, by common categories.
-
-    Without `exact` it is an upper bound that needs no logarithm: the value of a category rises with its mass, and by at
-    most what the whole share of the new item adds.
-    """
+    """Return what a swap is worth above the sum of adding one item and removing the other, by common categories."""
     more, t, u = 0.0, local.start[into], local.start[out]
     while t < local.start[into + 1] and u < local.start[out + 1]:
         c = local.codes[t]
@@ -286,10 +261,8 @@ def _together(
             u += 1
         else:
             more += losses[u] - gains[t]
-            if exact and local.share[t] != local.share[u]:
+            if local.share[t] != local.share[u]:
                 more += _worth(aim, c, mass[c] + local.share[t] - local.share[u]) - worth[c]
-            elif local.share[t] > local.share[u]:
-                more += gains[t]
             t += 1
             u += 1
     return more

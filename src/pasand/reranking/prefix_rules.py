@@ -282,8 +282,8 @@ def _highest(values: Values, size: int, n: int) -> tuple[Mask, float]:
             sink(heap, rows, n, values[i], i)
         else:
             highest = max(highest, values[i])
-    for i in rows:
-        kept[i] = True
+    for row in rows:
+        kept[row] = True
     return kept, highest
 
 
