@@ -7,7 +7,7 @@ such as `Explains` or `AddsItems`: callers test for them with `isinstance`. Shap
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, Self, runtime_checkable
@@ -279,6 +279,17 @@ class Notes(Protocol):
 
     def notes(self, queries: Queries, candidates: Candidates) -> list[list[str]]:
         """Return sentences for each query; `candidates` are the final lists."""
+
+
+@runtime_checkable
+class KeepsRules(Notes, Protocol):
+    """A stage with rules on the list."""
+
+    def broken(self, queries: Queries, candidates: Candidates) -> list[list[str]]:
+        """Return for each query the names of the rules that its final list does not keep."""
+
+    def without(self, queries: Queries, candidates: Candidates) -> Iterator[tuple[str, Candidates]]:
+        """Yield each part of the stage in words, such as "rule `new sellers`", and its lists without that part."""
 
 
 class ListMetric(Protocol):

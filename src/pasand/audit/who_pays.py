@@ -28,7 +28,7 @@ DEFINITION = (
 def rules_of(text: str) -> list[dict[str, Any]]:
     """Return the `[[policy]]` tables of a recipe that are rules on lists, in order; [] without any."""
     policy = tomllib.loads(text).get(STAGE, [])
-    return [table for table in policy if "where" in table] if isinstance(policy, list) else []
+    return [table for table in policy if table.get("kind", "rule") == "rule"] if isinstance(policy, list) else []
 
 
 def without(text: str, name: str) -> str:
@@ -69,7 +69,9 @@ def measure(
                 for g in range(len(grouping.labels))
                 if grouping.table[g, lists.users].sum() >= FEWEST
             ]
-        costs[name] = [*findings, _exposure(bundle, lists, other, name)]
+        if not rule.get("each"):  # of a maximum of each value there is no one group
+            findings.append(_exposure(bundle, lists, other, name))
+        costs[name] = findings
     return costs
 
 
@@ -89,9 +91,10 @@ def _exposure(bundle: Bundle, lists: Lists, other: Lists, name: str) -> Finding:
     """Return the exposure of the rule's group with the rule and without it."""
     groups = next(part for part in bundle.assembly.components.values() if isinstance(part, Groups))
     r = [rule.name for rule in groups.rules].index(name)
-    shares = []
+    users, shares = lists.users[lists.query_user], []
+    features = {name: feature.take(users) for name, feature in lists.split.train.user_features.items()}
     for one in (lists, other):
-        inside = (groups.member(one.items, one.time) >> r & 1).astype(bool)
+        inside = (groups.member(one.items, one.time, features) >> r & 1).astype(bool)
         shares.append(ratio_of_sums(one.exposure(inside), one.exposure(one.items >= 0)))
     return replace(
         compared(*shares, measure="exposure of its group", reference_name="without the rule", tested=False),

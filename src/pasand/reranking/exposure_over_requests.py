@@ -63,8 +63,8 @@ class ExposureOverRequests:
         for rule in self.groups.rules:
             if rule.min_share is None:
                 raise ValueError(f"rule {rule.name!r} has no min_share, the share of all slots that its group gets")
-            others = ("max_share", "max_count", "first", "every_prefix", "significance")
-            if used := [name for name in others if getattr(rule, name)]:
+            used = [name for name in ("max_share", "max_count") if getattr(rule, name)] + rule.beyond_counts
+            if used:
                 raise ValueError(f"rule {rule.name!r} has {used[0]}, which needs a rule on each list: remove it")
         n = len(self.groups)
         self._ledger.update(

@@ -368,6 +368,9 @@ class Service:
             for outcome, count in variant.mask_uses.items():
                 self.metrics.mask_uses.labels(outcome).inc(count)
             variant.mask_uses.clear()
+            for rule, count in variant.broken_rules.items():
+                self.metrics.broken_rules.labels(rule).inc(count)
+            variant.broken_rules.clear()
             if self._measured.get(variant.name) is not variant.bundle:  # counting an index may take milliseconds
                 self._measured[variant.name] = variant.bundle
                 self._measure_indexes(variant)
