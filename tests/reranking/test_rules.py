@@ -13,6 +13,7 @@ from msgspec import structs
 
 from pasand import bundle, default_recipe, recipe
 from pasand.bundle import Bundle
+from pasand.cli.explain import show
 from pasand.data.dataset import Dataset
 from pasand.data.features import Feature
 from pasand.errors import InputError
@@ -167,6 +168,10 @@ def test_the_contract_of_stages(data: st.DataObject) -> None:
         Rule(name="2", where={"group": ["a", "b"]}, max_count=data.draw(st.integers(0, 6))),
         Rule(name="3", where={"group": ["b", "c"]}, min_share=0.6, every_prefix=data.draw(st.booleans())),
     ]
+    if data.draw(st.booleans()):
+        rules.append(Rule(name="4", each="group", max_count=data.draw(st.integers(0, 3))))
+    if data.draw(st.booleans()):
+        rules[0] = structs.replace(rules[0], weight="log2", first=data.draw(st.integers(0, 4)))
     lists = data.draw(st.lists(st.lists(st.integers(0, 29), unique=True, max_size=9), min_size=1, max_size=4))
     width = max(map(len, lists))
     candidates = candidates_of([one + [-1] * (width - len(one)) for one in lists])
@@ -240,12 +245,22 @@ def test_a_bundle_keeps_the_policy_and_new_items_are_in_it(fitted: recipe.Assemb
     assert member.tolist() == [[1, 2]]
 
 
-def test_explanations_show_what_the_policy_did(fitted: recipe.Assembly) -> None:
+def test_explanations_show_what_the_policy_did(fitted: recipe.Assembly, capsys: pytest.CaptureFixture[str]) -> None:
     one = queries(1, 10)
     last = int(fitted.recommender(one).items[0, -1])
     explanation = explain(fitted.recommender, one, last, fitted.components)
     assert [step.name for step in explanation.steps] == ["policy_candidates", "policy"]
     assert explanation.steps[-1].rank == 10
+    texts = []
+    for user in range(6):
+        one = queries(6, 10).take(np.array([user]))
+        for row in fitted.recommender(one).items[0].tolist():
+            found = explain(fitted.recommender, one, row, fitted.components).as_json(DATA)
+            texts += [(found, move) for move in found["moves"] if move["text"].startswith("raised")]
+    raised, move = texts[0]
+    assert move["text"].startswith(f"raised from {move['before']} to {raised['rank']} by rule `")
+    show({"user_id": "u000", **raised})
+    assert move["text"] in capsys.readouterr().out
 
 
 def test_explanations_name_the_rule_that_moved_an_item() -> None:

@@ -1,4 +1,4 @@
-"""Caps: rules with `each`, at most so many items of each value of a feature, beside the other rules.
+"""Caps: rules with `each`, at most a number of items of each value of a feature, beside other rules.
 
 A feature may have thousands of values, but few of them are broken by the best list. So the list is found without the
 caps, each value of which it has too many becomes a rule on the group of its items, and this is repeated until no cap is
