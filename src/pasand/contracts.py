@@ -282,7 +282,7 @@ class Notes(Protocol):
 
 
 @runtime_checkable
-class KeepsRules(Notes, Protocol):
+class KeepsRules(Protocol):
     """A stage with rules on the list."""
 
     def broken(self, queries: Queries, candidates: Candidates) -> list[list[str]]:

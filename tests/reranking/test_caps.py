@@ -16,7 +16,9 @@ from pasand.reranking.set_rules import best_set
 def solve(weights: Values, scores: Values, member: Counts, low: Counts, high: Counts, _: list[int]) -> tuple[
     Counts, Counts, float
 ]:  # fmt: skip
-    return best_set(scores, member, weights, low[:, -1].copy(), high[:, -1].copy(), 100_000)
+    found: tuple[Counts, Counts, float]
+    found = best_set(scores, member, weights, low[:, -1].copy(), high[:, -1].copy(), 100_000)
+    return found
 
 
 def capped(

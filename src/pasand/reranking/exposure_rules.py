@@ -76,7 +76,8 @@ def best_exposure(
             violation[r] = above
             free_low[r], free_high[r] = np.maximum(0, low[r] - above), np.minimum(k, high[r] + above)
             free_least[r], free_most[r] = least[r] - total * above / STEPS, most[r] + total * above / STEPS
-        need, room, least, most = *_ahead(free_low, free_high), free_least, free_most
+        need, room = _ahead(free_low, free_high)
+        least, most = free_least, free_most
         multipliers = best_multipliers(scores, weights, cells, sizes, ranked, least, most, until)
         found, complete = _search(
             scores, weights, cells, sizes, ranked, need, room, least, most, until, multipliers, limit, False

@@ -115,12 +115,15 @@ class Rules:
         rules: list[int] | slice,
     ) -> tuple[Counts, Counts, float]:
         """Return what the solver for the bounds returns; `low` and `high`, (R', m), are those of the given rules."""
+        found: tuple[Counts, Counts, float]
         if bounds.weighted:
             exposed = bounds.least[rules], bounds.most[rules], bounds.until[rules]
-            return best_exposure(scores, member, weights, low, high, *exposed, self.budget)
-        if bounds.prefix:
-            return best_order(scores, member, weights, low, high, self.budget)
-        return best_set(scores, member, weights, low[:, -1].copy(), high[:, -1].copy(), self.budget)
+            found = best_exposure(scores, member, weights, low, high, *exposed, self.budget)
+        elif bounds.prefix:
+            found = best_order(scores, member, weights, low, high, self.budget)
+        else:
+            found = best_set(scores, member, weights, low[:, -1].copy(), high[:, -1].copy(), self.budget)
+        return found
 
     @property
     def capped(self) -> list[int]:
@@ -160,7 +163,7 @@ class Rules:
             missed = broken(bits, bounds)
             found: dict[int, str] = {}
             for r, rule in enumerate(rules):
-                inside = bits >> r & 1
+                inside: Array = bits >> r & 1
                 if rule.each:
                     values = self.groups.values(r, np.where(inside, items[b, :m], -1))
                     excess = over(values.codes, values.start, np.arange(m), bounds.high[r])
