@@ -73,11 +73,8 @@ class Move:
     def as_json(self, data: Dataset) -> dict[str, Any]:
         """Return the move in ids, titles and ranks, and as a sentence."""
         others = [named(data, row) for row in self.others]
-        return {
-            **asdict(self),
-            "others": others,
-            "text": self._text([one["title"] or one["item_id"] for one in others]),
-        }
+        text = self._text([one["title"] or one["item_id"] for one in others])
+        return {**asdict(self), "others": others, "text": text}
 
     def _text(self, others: list[str]) -> str:
         raised = self.before is None or (self.after is not None and self.after < self.before)
