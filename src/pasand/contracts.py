@@ -7,7 +7,7 @@ such as `Explains` or `AddsItems`: callers test for them with `isinstance`. Shap
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, Self, runtime_checkable
@@ -299,6 +299,17 @@ class CountsShown(Protocol):
 
     def load_state(self, arrays: Arrays) -> None:
         """Restore what `state` returned."""
+
+
+@runtime_checkable
+class KeepsRules(Protocol):
+    """A stage with rules on the list."""
+
+    def broken(self, queries: Queries, candidates: Candidates) -> list[list[str]]:
+        """Return for each query the names of the rules that its final list does not keep."""
+
+    def without(self, queries: Queries, candidates: Candidates) -> Iterator[tuple[str, Candidates]]:
+        """Yield each part of the stage in words, such as "rule `new sellers`", and its lists without that part."""
 
 
 class ListMetric(Protocol):

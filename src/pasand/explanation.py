@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from pasand.attribution import attributions, field_values
-from pasand.contracts import Model, Reason
+from pasand.contracts import KeepsRules, Model, Reason
 from pasand.data.dataset import Dataset
 from pasand.recommender import Recommender, reasons
 from pasand.stages.retrieval import Fallback, FromModel
@@ -18,6 +19,9 @@ from pasand.types import Candidates, Queries
 
 MAX_DEPTH = 10_000
 """List length to which a source is searched for an item that is not among its candidates."""
+
+MAX_NAMED = 3
+"""Items that a sentence about a move names at most."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +57,39 @@ class Step:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Move:
+    """What one part of a stage, such as a rule, did to the item's rank."""
+
+    step: str
+    by: str
+    """The part in words, such as "rule `new sellers`"."""
+    before: int | None
+    """Rank without that part; in the candidates if it is not in the list without it; None: in neither."""
+    after: int | None
+    """Rank after the stage; None: not in its list."""
+    others: list[int]
+    """Items that are not in the list, or follow the item, because of that part; of a lowered item the opposite."""
+
+    def as_json(self, data: Dataset) -> dict[str, Any]:
+        """Return the move in ids, titles and ranks, and as a sentence."""
+        others = [named(data, row) for row in self.others]
+        text = self._text([one["title"] or one["item_id"] for one in others])
+        return {**asdict(self), "others": others, "text": text}
+
+    def _text(self, others: list[str]) -> str:
+        raised = self.before is None or (self.after is not None and self.after < self.before)
+        if self.after is None:
+            text = f"dropped from {self.before} by {self.by}"
+        elif self.before is None:
+            text = f"put at {self.after} by {self.by}"
+        else:
+            text = f"{'raised' if raised else 'lowered'} from {self.before} to {self.after} by {self.by}"
+        more = f" and {len(others) - MAX_NAMED} more" if len(others) > MAX_NAMED else ""
+        names = ", ".join(others[:MAX_NAMED])
+        return f"{text}, {'displacing' if raised else 'in favour of'} {names}{more}" if others else text
+
+
+@dataclass(frozen=True, kw_only=True)
 class Influence:
     """The features that moved one model's score."""
 
@@ -73,6 +110,8 @@ class Explanation:
     """Filters that exclude the item; sources and steps are then those that it would have without them."""
     sources: list[Source]
     steps: list[Step]
+    moves: list[Move]
+    """What the rules of the stages did to the item's rank."""
     rank: int | None
     """Position in the final list; None: not in it."""
     top: Candidates
@@ -93,6 +132,7 @@ class Explanation:
             "excluded_by": self.excluded_by,
             "sources": [asdict(source) for source in self.sources],
             "steps": [asdict(step) for step in self.steps],
+            "moves": [move.as_json(data) for move in self.moves],
             "above": [
                 {"rank": position + 1, **named(data, int(row)), "score": float(self.top.scores[0, position])}
                 for position, row in enumerate(above)
@@ -136,7 +176,8 @@ def explain(recommender: Recommender, queries: Queries, item: int, names: Mappin
             narrowed = after
     wide = replace(narrowed, k=max(recommender.n_candidates, queries.k))
     # ranks are within the whole list: only the end of all stages is cut to k
-    steps = [_step(part, component_names, candidates, item) for part, candidates in recommender.steps(narrowed)]
+    made = list(recommender.steps(narrowed))
+    steps = [_step(part, component_names, candidates, item) for part, candidates in made]
     top = recommender(queries)
     found, unexplained = attributions(recommender, queries, item)
     return Explanation(
@@ -147,6 +188,12 @@ def explain(recommender: Recommender, queries: Queries, item: int, names: Mappin
             for part, used in _leaves(recommender.retriever, wide, True)
         ],
         steps=steps,
+        moves=[
+            move
+            for (_, before), (stage, after) in pairwise(made)
+            if isinstance(stage, KeepsRules)
+            for move in moves(stage, narrowed, before, after, item, component_names.of(stage))
+        ],
         rank=_rank_and_score(top, item)[0],
         top=top,
         reasons=reasons(recommender, queries, np.array([[item]], np.int32))[0][0],
@@ -161,6 +208,42 @@ def explain(recommender: Recommender, queries: Queries, item: int, names: Mappin
         ],
         unexplained=[component_names.of(model) for model in unexplained],
     )
+
+
+def moves(
+    stage: KeepsRules, queries: Queries, before: Candidates, after: Candidates, item: int, step: str
+) -> list[Move]:
+    """Return the parts of a stage without which an item would have another rank, and what they did to it.
+
+    `before` are the candidates of a single query, `after` the list that the stage made of them. If the item has another
+    rank only without several parts together, the move is by all of them. There is no move where none of them did it.
+    """
+    rank, at_first = _rank_and_score(after, item)[0], _rank_and_score(before, item)[0]
+    found: list[Move] = []
+    names = []
+    for by, other in stage.without(queries, before):
+        names.append(by)
+        rank_without = _rank_and_score(other, item)[0]
+        if rank_without != rank:
+            others = _displaced(other, after, rank_without, rank)
+            found.append(Move(step=step, by=by, before=rank_without or at_first, after=rank, others=others))
+    in_list = at_first if at_first is None or at_first <= after.items.shape[1] else None
+    if not found and names and in_list != rank:
+        others = _displaced(before.top(after.items.shape[1]), after, in_list, rank)
+        together = f"{', '.join(names)} together" if len(names) > 1 else names[0]
+        found = [Move(step=step, by=together, before=at_first, after=rank, others=others)]
+    return found
+
+
+def _displaced(without: Candidates, after: Candidates, rank_without: int | None, rank: int | None) -> list[int]:
+    """Return the items that a raised item displaced: out of the list, or below it; the opposite for a lowered one."""
+    first, then = ([row for row in one.items[0].tolist() if row >= 0] for one in (without, after))
+    if rank is None or (rank_without is not None and rank_without < rank):  # lowered: swap the two lists
+        first, then, rank, rank_without = then, first, rank_without, rank
+    gone = [row for row in first if row not in then]
+    if rank_without is None or rank is None:
+        return gone
+    return [row for row in first[: rank_without - 1] if row not in then[:rank]]
 
 
 def sources(

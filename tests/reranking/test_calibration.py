@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from pasand import bundle, default_recipe, recipe
+from pasand.data.features import Feature
 from pasand.errors import InputError
 from pasand.explanation import explain
 from pasand.metrics.miscalibration import kl_divergence
 from pasand.reranking.attributes import Attributes
 from pasand.reranking.calibration import Calibration
-from pasand.reranking.groups import Groups, Rule
+from pasand.reranking.groups import Groups, Range, Rule
 from pasand.reranking.rules import Rules
 from pasand.types import Candidates, Queries
 from tests.logs import tastes
@@ -104,6 +105,28 @@ def test_rules_come_first() -> None:
     assert Calibration(GROUP).notes(asked, few) == [[]]
 
 
+def test_caps_and_rules_of_the_user_hold_in_calibrated_lists() -> None:
+    """The history is of group a only, and calibration would fill the list with it."""
+    wish = Feature(kind="categorical", values=np.array([2, -1] * 30, np.int32), names=("a", "b", "c"))
+    data = replace(DATA, user_features={"wish": wish})
+    rules = [
+        Rule(name="wish", where={"group": Range(user="wish")}, min_count=1),
+        Rule(name="two of each", each="group", max_count=2),
+    ]
+    stage = Calibration(GROUP, strength=9.0, rules=Rules(Groups(rules).fit(data, rng=RNG)))
+    asked, given_candidates = queries(2, 4, [[0, 3]] * 2), candidates_of([[1, 4, 7, 10, 0, 3, 6, 2]] * 2)
+    asked = replace(asked, features={"wish": np.array([2, -1], np.int32)})
+    assert Calibration(GROUP, strength=9.0)(asked, given_candidates).items.tolist() == [[1, 0, 3, 6]] * 2
+    result = stage(asked, given_candidates)
+    assert result.items.tolist() == [[1, 0, 3, 2], [1, 4, 0, 3]]
+    assert stage.notes(asked, result)[0] == []
+    assert [by for by, _ in stage.without(asked, given_candidates)] == [
+        "rule `wish`",
+        "rule `two of each`",
+        "calibration",
+    ]
+
+
 @given(st.data())
 @settings(max_examples=100, deadline=None)
 def test_the_contract_of_stages(data: st.DataObject) -> None:
@@ -145,7 +168,7 @@ def test_a_batch_is_its_queries_one_by_one() -> None:
 
 def test_rules_on_prefixes_are_refused_by_name() -> None:
     one = Rule(name="top", where={"group": "c"}, min_share=0.5)
-    changes: dict[str, Any] = {"first": 3, "every_prefix": True, "significance": 0.1}
+    changes: dict[str, Any] = {"first": 3, "every_prefix": True, "significance": 0.1, "weight": "log2"}
     for field, value in changes.items():
         rule = structs.replace(one, **{field: value})
         with pytest.raises(ValueError, match=f"rule 'top' has {field}: remove {field} from it"):

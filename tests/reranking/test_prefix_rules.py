@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from pasand.reranking.bounds import bounds_by_prefix
 from pasand.reranking.prefix_rules import best_order
-from pasand.reranking.rules import bounds_by_prefix
 
 Array = NDArray[Any]
 BUDGET = 10**6

@@ -134,8 +134,9 @@ def _effects(bundle: Bundle, part: Part, lists: Lists, other: Lists, reference: 
     attributes = next((one for one in components if isinstance(one, Attributes)), None)
     if part.kind == RULE and groups is not None:
         r = [rule.name for rule in groups.rules].index(part.name)
-        exposure, before = _exposure(groups, r, lists), _exposure(groups, r, other)
-        yield _effect("exposure of its group", exposure, before, reference)
+        if not groups.rules[r].each:  # of a maximum of each value there is no one group
+            exposure, before = _exposure(groups, r, lists), _exposure(groups, r, other)
+            yield _effect("exposure of its group", exposure, before, reference)
     if part.kind == CALIBRATION and attributes is not None:
         divergence, before = mean_of(_divergence(attributes, lists)), mean_of(_divergence(attributes, other))
         yield _effect("divergence from histories", divergence, before, reference)
@@ -150,7 +151,9 @@ def _effect(name: str, value: Estimate, before: Estimate, reference: str) -> Fin
 
 def _exposure(groups: Groups, r: int, lists: Lists) -> Estimate:
     """Return the share of the group of a rule in the exposure of all items."""
-    inside = (groups.member(lists.items, lists.time) >> r & 1).astype(bool)
+    users = lists.users[lists.query_user]
+    features = {name: feature.take(users) for name, feature in lists.split.train.user_features.items()}
+    inside = (groups.member(lists.items, lists.time, features) >> r & 1).astype(bool)
     return ratio_of_sums(lists.exposure(inside), lists.exposure(lists.items >= 0))
 
 

@@ -103,6 +103,8 @@ def show(explanation: dict[str, Any]) -> None:
     out.print(_verdict(explanation), soft_wrap=True)
     out.print(_sources(explanation["sources"]))
     out.print(_steps(explanation["steps"]))
+    for move in explanation["moves"]:
+        out.print(console.printable(move["text"], lines=False), markup=False, soft_wrap=True)
     if explanation["above"]:
         out.print(_list("items ranked above it" if explanation["rank"] else "recommended items", explanation["above"]))
     elif explanation["rank"] == 1:

@@ -79,8 +79,8 @@ class ExposureOverRequests:
                 raise ValueError(
                     f"rule {rule.name!r} has no min_share or max_share, the share of all slots of its group"
                 )
-            others = ("min_count", "max_count", "first", "every_prefix", "significance")
-            if used := [name for name in others if getattr(rule, name)]:
+            used = [name for name in ("min_count", "max_count") if getattr(rule, name)] + rule.beyond_counts
+            if used:
                 raise ValueError(f"rule {rule.name!r} has {used[0]}, which needs a rule on each list: remove it")
         self._least = np.array([0.0 if rule.min_share is None else rule.min_share for rule in self.groups.rules])
         self._most = np.array([1.0 if rule.max_share is None else rule.max_share for rule in self.groups.rules])

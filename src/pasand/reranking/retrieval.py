@@ -35,8 +35,9 @@ class WithGroups:
         for r, rule in enumerate(self.groups.rules):
             if not rule.min_share and not rule.min_count:
                 continue
-            member = self.groups.member(candidates.items, queries.time) >> r & 1
-            short = np.flatnonzero(member.sum(axis=1) < self.per_group)
+            member = self.groups.member(candidates.items, queries.time, queries.features) >> r & 1
+            applies = ~self.groups.void(queries.features, len(queries)) >> r & 1
+            short = np.flatnonzero((member.sum(axis=1) < self.per_group) & (applies == 1))
             if len(short):
                 candidates = self._extended(queries, candidates, short, r)
         return candidates
@@ -45,7 +46,7 @@ class WithGroups:
         """Return the candidates with up to `per_group` members of a rule's group at the end of the lists `short`."""
         wanted = self.per_group
         some = queries.take(short)
-        some = replace(some, k=wanted, allowed=_both(some.allowed, self.groups.mask(rule, some.time)))
+        some = replace(some, k=wanted, allowed=_both(some.allowed, self.groups.mask(rule, some.time, some.features)))
         found = self.retriever(some)
         before = candidates.items.shape[1]
         items = np.pad(candidates.items, ((0, 0), (0, wanted)), constant_values=-1)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
 import numpy as np
-from numba import njit
 
+from pasand.data.bags import Bags
+from pasand.reranking.bounds import Bounds, bounds_of, broken, sentence, slot_weights
+from pasand.reranking.caps import Caps, best_capped, over
 from pasand.reranking.counted_search import Counts, Values
-from pasand.reranking.fair_topk import minimum_counts
-from pasand.reranking.groups import Groups, Rule
+from pasand.reranking.exposure_rules import best_exposure
+from pasand.reranking.groups import Groups, Range, Rule
 from pasand.reranking.prefix_rules import best_order
 from pasand.reranking.set_rules import best_set
-from pasand.types import Array, Candidates, Mask, Queries, Scores
+from pasand.types import Array, Candidates, Mask, Queries, Rows, Scores
 
 MAX_LENGTHS = 64
 """Lengths of lists whose bounds are kept."""
@@ -25,9 +29,13 @@ class Rules:
 
     The total weighs the score in a slot by the discount of DCG or equally; scores may be shifted by any constant. Lists
     are as long as without rules. If the rules cannot all hold, the violation of the first one is least, then that of
-    the second, and so on; `notes` names those that do not hold. Rules on whole lists are kept by `set_rules`, rules on
-    prefixes by `prefix_rules`. Both find the optimum or, beyond their budget, a list that keeps the rules and is nearly
-    optimal. The scores of items below one that a rule raised are lowered to its score, as scores may not rise.
+    the second, and so on; `notes` names those that do not hold, and those that do not apply as the user lacks a value.
+    Rules on whole lists are kept by `set_rules`, on prefixes by `prefix_rules`, on shares of the exposure by
+    `exposure_rules`, and maxima of each value by `caps`. All find the optimum or, beyond their budget, a list that
+    keeps the rules and is nearly optimal. Two exceptions beyond a budget: where several rules with one on the exposure
+    can hold only together in few lists, and where more than 24 values have too many items, a rule may be missed that
+    could hold; the gap of `solved` is then inf. The scores of items below one that a rule raised are lowered to its
+    score, as scores may not rise.
     """
 
     groups: Groups
@@ -36,22 +44,31 @@ class Rules:
     budget: int = 100_000
     """States that the search for the optimum of one list may visit, some milliseconds."""
 
-    _by_length: dict[int, tuple[Counts, Counts, bool]] = field(
-        default_factory=dict, init=False, repr=False, compare=False
-    )
+    _by_length: dict[int, Bounds] = field(default_factory=dict, init=False, repr=False, compare=False)
     """Bounds by the number of slots that are filled."""
 
     def __post_init__(self) -> None:
         if self.budget < 1:
             raise ValueError(f"budget must be positive, got {self.budget}")
+        weighted = [rule.name for rule in self.groups.rules if rule.weight == "log2"]
+        if weighted and self.discount == "none":
+            raise ValueError(f'rule {weighted[0]!r} has weight = "log2", which needs discount = "log2"')
 
     def __call__(self, queries: Queries, candidates: Candidates) -> Candidates:
         """Return the chosen candidates, (B, min(k, K))."""
+        return self._lists(queries, candidates, 0)
+
+    def without(self, queries: Queries, candidates: Candidates) -> Iterator[tuple[str, Candidates]]:
+        """Yield each rule in words, and the lists that the stage would return without it."""
+        for r, rule in enumerate(self.groups.rules):
+            yield f"rule `{rule.name}`", self._lists(queries, candidates, 1 << r)
+
+    def _lists(self, queries: Queries, candidates: Candidates, ignored: int) -> Candidates:
+        """Return the lists without some rules, given as bits."""
         k = min(queries.k, candidates.items.shape[1])
         if not k or not len(queries):
             return candidates.top(k)
-        member = self.groups.member(candidates.items, queries.time)
-        positions, _ = self.solved(candidates, member, k)
+        positions, _ = self.solved(queries, candidates, k, ignored)
         inside = positions >= 0
         positions = np.where(inside, positions, 0)
         items = np.where(inside, np.take_along_axis(candidates.items, positions, axis=1), np.int32(-1))
@@ -63,94 +80,118 @@ class Rules:
             propensity=None if propensity is None else np.take_along_axis(propensity, positions, axis=1),
         )
 
-    def solved(self, candidates: Candidates, member: Array, k: int) -> tuple[Array, Values]:
+    def solved(self, queries: Queries, candidates: Candidates, k: int, ignored: int = 0) -> tuple[Array, Values]:
         """Return the positions of the chosen candidates, (B, k), -1 at padding, and the gap to the optimum, (B,).
 
-        `member`, (B, K), are the groups of the candidates as bits. The gap is 0 for a list that is proven optimal, and
-        inf where the violation of a rule was not proven to be least.
+        `ignored` are rules that do not count, as bits. The gap is 0 for a list that is proven optimal, and inf where
+        the violation of a rule was not proven to be least.
         """
+        member, void = self.member(queries, candidates.items), self.void(queries) | ignored
         available = np.count_nonzero(candidates.items >= 0, axis=1)
         slots = np.minimum(available, k)
         positions, gaps = np.full((len(slots), k), -1, np.int64), np.zeros(len(slots))
         for m in np.unique(slots[slots > 0]).tolist():
-            which = np.flatnonzero(slots == m)
-            low, high, prefix = self.bounds(m)
-            weights = 1 / np.log2(np.arange(m) + 2.0) if self.discount == "log2" else np.ones(m)
-            for b in which.tolist():
-                values, bits = finite(candidates.scores[b, : available[b]]), member[b, : available[b]].copy()
-                if prefix:
-                    positions[b, :m], _, gaps[b] = best_order(values, bits, weights, low, high, self.budget)
+            every = self.bounds(m)
+            weights = slot_weights(m) if self.discount == "log2" else np.ones(m)
+            for b in np.flatnonzero(slots == m).tolist():
+                n, bounds = available[b], every.without(int(void[b]))
+                values, bits = finite(candidates.scores[b, :n]), member[b, :n].copy()
+                solve = partial(self._best, bounds, weights)
+                if self.capped:
+                    caps = self.caps(candidates.items[b, :n], bits, bounds)
+                    positions[b, :m], gaps[b] = best_capped(solve, values, caps, weights)
                 else:
-                    last = low[:, -1].copy(), high[:, -1].copy()
-                    positions[b, :m], _, gaps[b] = best_set(values, bits, weights, *last, self.budget)
+                    positions[b, :m], _, gaps[b] = solve(values, bits, bounds.low, bounds.high, slice(None))
         return positions, gaps
 
-    def notes(self, queries: Queries, candidates: Candidates) -> list[list[str]]:
-        """Return for each final list which rules do not hold in it, as sentences."""
-        items = candidates.items[:, : queries.k]
-        member, slots = self.groups.member(items, queries.time), np.count_nonzero(items >= 0, axis=1)
-        notes: list[list[str]] = [[] for _ in items]
-        for b, m in enumerate(slots.tolist()):
-            low, high, _ = self.bounds(m)
-            for r in np.flatnonzero(_broken(member[b, :m], low, high)).tolist():
-                notes[b].append(_sentence(self.groups.rules[r], member[b, :m] >> r & 1, low[r], high[r]))
-        return notes
+    def _best(
+        self,
+        bounds: Bounds,
+        weights: Values,
+        scores: Values,
+        member: Counts,
+        low: Counts,
+        high: Counts,
+        rules: list[int] | slice,
+    ) -> tuple[Counts, Counts, float]:
+        """Return what the solver for the bounds returns; `low` and `high`, (R', m), are those of the given rules."""
+        found: tuple[Counts, Counts, float]
+        if bounds.weighted:
+            exposed = bounds.least[rules], bounds.most[rules], bounds.until[rules]
+            found = best_exposure(scores, member, weights, low, high, *exposed, self.budget)
+        elif bounds.prefix:
+            found = best_order(scores, member, weights, low, high, self.budget)
+        else:
+            found = best_set(scores, member, weights, low[:, -1].copy(), high[:, -1].copy(), self.budget)
+        return found
 
-    def bounds(self, slots: int) -> tuple[Counts, Counts, bool]:
-        """Return the bounds on the prefixes of a list of some length, (R, slots), and if any is on a shorter prefix."""
+    @property
+    def capped(self) -> list[int]:
+        """The rules with `each`."""
+        return [r for r, rule in enumerate(self.groups.rules) if rule.each]
+
+    def member(self, queries: Queries, items: Rows) -> Array:
+        """Return the groups of items of each query as bits, (B, K)."""
+        return self.groups.member(items, queries.time, queries.features)
+
+    def void(self, queries: Queries) -> Array:
+        """Return which rules do not apply to each query, as bits, (B,)."""
+        return self.groups.void(queries.features, len(queries))
+
+    def caps(self, items: Rows, member: Array, bounds: Bounds) -> Caps:
+        """Return the caps of one list of candidates, (n,), whose groups are bits, (n,)."""
+        values = {r: self.groups.values(r, np.where(member >> r & 1, items, -1)) for r in self.capped}
+        return Caps(member, bounds.low, bounds.high, values)
+
+    def broken(self, queries: Queries, candidates: Candidates) -> list[list[str]]:
+        """Return for each final list the names of the rules that do not hold in it, in order."""
+        return [[self.groups.rules[r].name for r in found] for found, _ in self._verdicts(queries, candidates)]
+
+    def notes(self, queries: Queries, candidates: Candidates) -> list[list[str]]:
+        """Return for each final list which rules do not hold in it or do not apply to it, as sentences."""
+        return [
+            [*found.values(), *(_not_applied(self.groups.rules[r]) for r in void)]
+            for found, void in self._verdicts(queries, candidates)
+        ]
+
+    def _verdicts(self, queries: Queries, candidates: Candidates) -> Iterator[tuple[dict[int, str], list[int]]]:
+        """Yield for each final list a sentence for each broken rule, and the rules that do not apply."""
+        items = candidates.items[:, : queries.k]
+        member, void, rules = self.member(queries, items), self.void(queries), self.groups.rules
+        for b, m in enumerate(np.count_nonzero(items >= 0, axis=1).tolist()):
+            bounds, bits = self.bounds(m).without(int(void[b])), member[b, :m]
+            missed = broken(bits, bounds)
+            found: dict[int, str] = {}
+            for r, rule in enumerate(rules):
+                inside: Array = bits >> r & 1
+                if rule.each:
+                    values = self.groups.values(r, np.where(inside, items[b, :m], -1))
+                    excess = over(values.codes, values.start, np.arange(m), bounds.high[r])
+                    missed[r], inside = len(excess) > 0, _having(values, excess)
+                if missed[r]:
+                    found[r] = sentence(rule, inside, bounds.low[r], bounds.high[r])
+            yield found, np.flatnonzero(int(void[b]) >> np.arange(len(rules)) & 1).tolist()
+
+    def bounds(self, slots: int) -> Bounds:
+        """Return the bounds on a list of some length."""
         if slots not in self._by_length:
-            low, high = np.zeros((len(self.groups), slots), np.int64), np.full((len(self.groups), slots), slots)
-            prefix = False
-            for r, rule in enumerate(self.groups.rules):
-                lows, highs = bounds_by_prefix(rule.bounds(slots), rule.every_prefix)
-                if rule.significance is not None and rule.min_share is not None:
-                    lows, _ = minimum_counts(len(lows), rule.min_share, rule.significance)
-                low[r, : len(lows)], high[r, : len(lows)] = lows, highs
-                prefix = prefix or len(lows) < slots or rule.every_prefix or rule.significance is not None
             if len(self._by_length) >= MAX_LENGTHS:
                 self._by_length.clear()
-            self._by_length[slots] = low, high, prefix
+            self._by_length[slots] = bounds_of(self.groups.rules, slots)
         return self._by_length[slots]
 
 
-def bounds_by_prefix(bounds: tuple[int, int, int], every: bool) -> tuple[Array, Array]:
-    """Return the least and the largest count on the first 1, 2, ..., m slots, (m,) each.
-
-    `bounds` are m and those on all m slots; shorter prefixes have none, or with `every` their share of them, a minimum
-    rounded down and a maximum up.
-
-    >>> bounds_by_prefix((5, 2, 3), True)
-    (array([0, 0, 1, 1, 2]), array([1, 2, 2, 3, 3]))
-    """
-    m, low, high = bounds
-    slots = np.arange(1, m + 1)
-    if every:
-        return low * slots // m, -(-high * slots // m)
-    return np.where(slots == m, low, 0), np.where(slots == m, high, m)
+def _having(values: Bags, wanted: Array) -> Mask:
+    """Return which rows have the first of some values, (n,); none without any."""
+    found = np.zeros(len(values), np.bool_)
+    if len(wanted):
+        found[values.row_of_code()[values.codes == wanted[0]]] = True
+    return found
 
 
-def _sentence(rule: Rule, inside: Array, low: Counts, high: Counts) -> str:
-    """Return how a list misses a rule; `inside`, `low` and `high`, (slots,), are its members and bounds by prefix."""
-    count = np.cumsum(inside)
-    j = int(np.flatnonzero((count < low) | (count > high))[-1])
-    required = f"at least {low[j]}" if count[j] < low[j] else f"at most {high[j]}"
-    return (
-        f"rule {rule.name!r} ({rule}) cannot hold with the candidates and the rules before it: "
-        f"{required} of {j + 1} required, {count[j]} found"
-    )
-
-
-@njit(cache=True, nogil=True)
-def _broken(member: Counts, low: Counts, high: Counts) -> Mask:
-    """Return whether a list breaks each rule, (R,)."""
-    broken = np.zeros(len(low), np.bool_)
-    for r in range(len(low)):
-        count = 0
-        for j in range(len(member)):
-            count += member[j] >> r & 1
-            if count < low[r, j] or count > high[r, j]:
-                broken[r] = True
-    return broken
+def _not_applied(rule: Rule) -> str:
+    missing = [wanted.user for wanted in rule.where.values() if isinstance(wanted, Range) and wanted.user]
+    return f"rule {rule.name!r} does not apply: the {' or '.join(missing)} of the user is not known"
 
 
 def finite(scores: Scores) -> Values:

@@ -71,6 +71,11 @@ class Metrics:
         self.mask_uses = counter(
             "pasand_filter_mask_uses_total", "Uses of filter masks, cache hits and misses.", "outcome"
         )
+        self.broken_rules = counter(
+            "pasand_policy_broken_total",
+            "Lists that did not keep a rule of the policy, by the name of the rule.",
+            "rule",
+        )
         self.cached_users = gauge("pasand_cached_users", "Users whose recent events are cached.")
         if several:
             multiprocess.MultiProcessCollector(self._registry)  # type: ignore[no-untyped-call]

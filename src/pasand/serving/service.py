@@ -376,6 +376,9 @@ class Service:
             variant.mask_uses.clear()
             for group, share in shown_shares(variant).items():
                 self.metrics.exposure.labels(variant.name, group).set(share)
+            for rule, count in variant.broken_rules.items():
+                self.metrics.broken_rules.labels(rule).inc(count)
+            variant.broken_rules.clear()
             if self._measured.get(variant.name) is not variant.bundle:  # counting an index may take milliseconds
                 self._measured[variant.name] = variant.bundle
                 self._measure_indexes(variant)

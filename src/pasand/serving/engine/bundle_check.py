@@ -53,6 +53,7 @@ def check_bundle(variant: Variant, state: State, now: int) -> None:
                 raise RequestError(422, "bundle_rejected", "the bundle recommends an item twice", "bundle")
         if not any(items for _, items, _ in results) and _something_is_left(variant, requests, now):
             raise RequestError(422, "bundle_rejected", "the bundle recommends nothing", "bundle")
+    variant.broken_rules.clear()
 
 
 def _something_is_left(variant: Variant, requests: Sequence[RecommendRequest], now: int) -> bool:

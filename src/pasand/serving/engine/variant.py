@@ -14,7 +14,7 @@ import numpy as np
 
 from pasand import bundle as bundles
 from pasand.bundle import Bundle
-from pasand.contracts import CountsShown, Explains, Notes
+from pasand.contracts import CountsShown, Explains, KeepsRules, Notes
 from pasand.data.features import AVAILABLE_FROM, Feature
 from pasand.following import counters
 from pasand.growable import extended
@@ -68,6 +68,8 @@ class Variant:
     _masks: OrderedDict[bytes, Mask] = field(default_factory=OrderedDict, init=False, repr=False)
     mask_uses: Counter[str] = field(default_factory=Counter, init=False, repr=False)
     """Filters evaluated since the counter was last cleared, by use of the cache: hit or miss."""
+    broken_rules: Counter[str] = field(default_factory=Counter, init=False, repr=False)
+    """Lists since the counter was last cleared that did not keep a rule of the policy, by its name."""
     _with_seen: Recommender = field(init=False, repr=False)
     _names: dict[int, str] = field(init=False, repr=False)
     _explains: bool = field(init=False, repr=False)
@@ -149,7 +151,11 @@ class Variant:
         candidates = self._run(recommender, queries, observe)
         for stage in recommender.stages:
             if isinstance(stage, Notes):
-                notes = [old + new for old, new in zip(notes, stage.notes(queries, candidates), strict=True)]
+                found = stage.notes(queries, candidates)
+                notes = [old + new for old, new in zip(notes, found, strict=True)]
+                if any(found) and isinstance(stage, KeepsRules):
+                    for names in stage.broken(queries, candidates):
+                        self.broken_rules.update(names)
         all_reasons = None
         if self._explains and any(request.explain for request in requests):
             all_reasons = reasons(recommender, queries, candidates.items)

@@ -98,6 +98,7 @@ function parts(explanation) {
   );
   return [
     h("p", { class: "verdict" }, verdict(explanation)),
+    ...(explanation.moves ?? []).map(({ text }) => h("p", { class: "soft move" }, sentence(text))),
     reason.length > 0 && h("p", { class: "soft" }, "Because you watched:"),
     reason.length > 0 && h("ul", { class: "reasons" }, films),
     path(explanation),
@@ -105,13 +106,16 @@ function parts(explanation) {
   ].filter(Boolean);
 }
 
-function verdict({ rank, k, excluded_by: filters = [], reason = [], steps = [] }) {
+/** Returns a part of a sentence as a sentence. */
+const sentence = (text) => `${text[0].toUpperCase()}${text.slice(1)}.`;
+
+function verdict({ rank, k, excluded_by: filters = [], reason = [], steps = [], moves = [] }) {
   if (filters.length)
     return filters.includes("seen") || filters.includes("DropSeen")
       ? "Already watched, so it is not recommended again."
       : `Excluded by ${filters.join(", ")}.`;
   if (rank)
-    return `Ranked ${ordinal(rank)}${k ? ` in the list of ${k}` : ""}${reason.length ? "" : ", because it is popular"}.`;
+    return `Ranked ${ordinal(rank)}${k ? ` in the list of ${k}` : ""}${reason.length || moves.length ? "" : ", because it is popular"}.`;
   const last = steps.findLast((step) => step.rank);
   if (last) return `Ranked ${ordinal(last.rank)} of ${last.of ?? "all"}, below the first ${k ?? "films"} that are shown.`;
   return "No source proposed this film.";
