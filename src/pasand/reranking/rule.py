@@ -135,5 +135,9 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     def beyond_counts(self) -> list[str]:
         """The fields by which the rule is more than bounds on the number of a group's items in the whole list."""
         used = [name for name in PREFIXES if getattr(self, name)] + ["weight"] * (self.weight == "log2")
-        of_user = any(isinstance(wanted, Range) and wanted.user for wanted in self.where.values())
-        return used + ["each"] * bool(self.each) + ["user"] * of_user
+        return used + ["each"] * bool(self.each) + ["user"] * self.of_user
+
+    @property
+    def of_user(self) -> bool:
+        """Whether its group is of a value of the user."""
+        return any(isinstance(wanted, Range) and bool(wanted.user) for wanted in self.where.values())

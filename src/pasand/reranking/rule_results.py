@@ -39,13 +39,19 @@ class RuleResult:
 
 
 def rule_results(rules: Rules, items: Rows, time: Times) -> list[list[RuleResult]]:
-    """Return the result of each rule in each final list, (B, K) items padded with -1 at the end, (B,) times."""
+    """Return the result of each rule in each final list, (B, K) items padded with -1 at the end, (B,) times.
+
+    Rules on the exposure, on each value of a feature or on the user's own values are left out, as no one number of a
+    group's items shows whether they hold.
+    """
     member, slots = rules.groups.member(items, time), np.count_nonzero(items >= 0, axis=1)
     results: list[list[RuleResult]] = []
     for b, m in enumerate(slots.tolist()):
-        low, high, _ = rules.bounds(m)
+        low, high = rules.bounds(m)[:2]
         results.append([])
         for r, rule in enumerate(rules.groups.rules):
+            if rule.weight != "none" or rule.each or rule.of_user:
+                continue
             n = min(rule.first or m, m)
             count = np.cumsum(member[b, :n] >> r & 1)
             holds = bool(((count >= low[r, :n]) & (count <= high[r, :n])).all())

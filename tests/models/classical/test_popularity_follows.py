@@ -206,7 +206,8 @@ def test_queries_of_one_time_share_their_scores_until_an_event_or_a_second_comes
         """The scores in a batch of queries of different times, by a model that saw no other query."""
         model.follow(log)
         queries = log.queries(np.full(2, -1, np.int32), k=1, time=np.array([early, at]))
-        return model.score(queries, None)[1]
+        scores: Array = model.score(queries, None)[1]
+        return scores
 
     expected = [alone(log, at) for log in (data.select(slice(0, 50)), data) for at in (now, later)]
     model.follow(data.select(slice(0, 50)))
