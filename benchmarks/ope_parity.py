@@ -37,7 +37,7 @@ def run() -> list[Row]:
         ours[name] = _list_values(log)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "logs.npz"
-        np.savez(file, **arrays)
+        np.savez(file, **arrays)  # type: ignore[arg-type]
         theirs = run_peer(obp_python(), "obp_values.py", file)
     rows = []
     for name in [*ours["single0"], *ours["slate0"]]:

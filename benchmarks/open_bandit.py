@@ -2,8 +2,9 @@
 
 The policy to evaluate is the distribution of items by position in the other log of the campaign, and the "truth" is
 the mean click rate of that log. It rests on 46 to 69 clicks, so that it is itself known to 12 to 15 % only. The error
-is the mean over 30 resamples of the log of |value - truth| / truth. The limits are the best figures that estimators of the Open
-Bandit Pipeline reach by log, each another one; the pipeline draws the policy's distribution from its parameters.
+is the mean over 30 resamples of the log of |value - truth| / truth. The limits are the best figures that estimators
+of the Open Bandit Pipeline reach by log, each another one; the pipeline draws the policy's distribution from its
+parameters.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ def _resampled(log: Decisions, other: Decisions, seed: int) -> float:
     drawn = rng.integers(0, len(log), len(log))
     names = ("position", "item", "reward", "propensity")
     rows = np.arange(len(log))
-    part = replace(log, list=rows, user=rows, **{name: getattr(log, name)[drawn] for name in names})
+    part = replace(log, list=rows, user=rows.astype(np.int32), **{name: getattr(log, name)[drawn] for name in names})
     policy = of_log(part, other)
     whole = _slates(part, policy)
     joint = with_model(part, policy, whole.joint(), seed)

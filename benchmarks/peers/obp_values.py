@@ -3,7 +3,7 @@
 obp_values.py FILE
 
 The file holds the arrays LOG/NAME of each log. obp imports torch for the training of policies, which nothing here
-needs: empty modules stand in for it and for `obp.policy`.
+needs: it and `obp.policy` are replaced by empty modules.
 """
 
 from __future__ import annotations

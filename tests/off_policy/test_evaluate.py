@@ -27,7 +27,7 @@ def log_of(
     """Return a log of lists in order, of one user each."""
     n = len(shown)
     number, slot = np.arange(n) // per_list, np.arange(n) % per_list
-    columns = {
+    columns: dict[str, object] = {
         "name": "log",
         "list": number,
         "slot": slot.astype(np.int32),
@@ -181,7 +181,28 @@ def test_a_bundle_shows_its_list_to_known_and_unknown_users() -> None:
     assert any("800 of 800 lists were shown before" in note for note in policy.notes)
     value = evaluate(log, policy)
     assert value.usual.low < RATES[2] < value.usual.high
+
+    def random(queries: Queries) -> Candidates:
+        found = constant(queries)
+        return replace(found, propensity=np.full(found.items.shape, 0.5, np.float32))
+
+    drawing = Bundle(Assembly("", {"recommender": Recommender(random, filters=())}), data, {"files": {}})
+    with pytest.raises(InputError, match="draws items at random"):
+        policies.of_bundle(log, drawing, "bundle")
     with pytest.raises(InputError, match="no column of users"):
         policies.of_bundle(replace(log, users=None), bundle, "bundle")
     with pytest.raises(InputError, match="another catalogue"):
         policies.of_bundle(replace(log, items=tuple("wxyz")), bundle, "bundle")
+
+
+def test_a_wide_log_shows_no_usual_interval() -> None:
+    rng = np.random.default_rng(0)
+    weight = rng.pareto(1.3, 5000)
+    log = log_of(np.zeros(5000), np.full(5000, 1e-4), rng.random(5000) < 0.2)
+    policy = Policy(name="new", probability=1e-4 * weight / weight.mean())
+    value = evaluate(log, policy)
+    content = value.as_json()
+    assert value.status == "wide"
+    assert content["usual"] is None
+    assert content["safe"]["low"] < 0.2 < content["safe"]["high"]
+    assert all(one["value"]["low"] is None for one in content["estimators"])

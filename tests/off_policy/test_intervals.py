@@ -21,7 +21,7 @@ def log_likelihood(weight: np.ndarray, reward: np.ndarray, value: float, most: f
         {"type": "eq", "fun": lambda q: q @ w - 1},
         {"type": "eq", "fun": lambda q: q @ x - value},
     ]
-    found = optimize.minimize(
+    found = optimize.minimize(  # type: ignore[call-overload]
         lambda q: -np.log(n * q[:n]).sum(),
         np.r_[np.full(n, 0.9 / n), np.full(4, 0.025)],
         jac=lambda q: np.r_[-1 / q[:n], np.zeros(4)],

@@ -43,7 +43,7 @@ def whole_world(reward: str) -> tuple[Slates, np.ndarray, float]:
         return p[a], p[b] / (1 - p[a])
 
     def second(p: np.ndarray, b: int) -> float:
-        return sum(p[a] * p[b] / (1 - p[a]) for a in range(4) if a != b)
+        return float(sum(p[a] * p[b] / (1 - p[a]) for a in range(4) if a != b))
 
     for a, b in lists:
         (m1, m2), (e1, e2) = slot(logged, a, b), slot(policy, a, b)

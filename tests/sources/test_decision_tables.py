@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
 from pasand.errors import InputError
@@ -95,3 +96,25 @@ def test_some_lists_are_selected(tmp_path: Path) -> None:
     part = log.select(log.list == 1)
     assert part.list.tolist() == [0, 0]
     assert np.array_equal(part.reward, [0, 1])
+
+
+def test_what_attribution_writes_is_read(tmp_path: Path) -> None:
+    columns = {
+        "request_id": ["r", "r"],
+        "time": [2_000_000_000] * 2,
+        "user": ["u", "u"],
+        "item": ["a", "b"],
+        "position": pl.Series([1, 2], dtype=pl.Int32),
+        "score": [1.0, 0.5],
+        "propensity": pl.Series([1, 0.25], dtype=pl.Float32),
+        "variant": ["x", "x"],
+        "bundle": ["y", "y"],
+        "clicked": [True, False],
+        "watched_seconds": pl.Series([60, 0], dtype=pl.Float32),
+    }
+    pl.DataFrame(columns).write_parquet(tmp_path / "shown.parquet")
+    log = decisions(str(tmp_path / "shown.parquet"), also={"variant": "text"})
+    assert log.reward.tolist() == [1, 0]
+    assert log.propensity.tolist() == [1, 0.25]
+    assert log.list.tolist() == [0, 0]
+    assert log.columns["variant"].tolist() == ["x", "x"]

@@ -174,7 +174,8 @@ def show(value: Value) -> None:
         table.add_column(head, no_wrap="[" in head)
     for one in value.valuations:
         parameter = "" if one.parameter is None else f"{one.parameter:.4g}"
-        text = f"{one.value.mean:.4f}" if one.estimator in SHRUNK else str(one.value)
+        alone = one.estimator in SHRUNK or value.status == "wide"
+        text = f"{one.value.mean:.4f}" if alone else str(one.value)
         table.add_row(*map(Text, (one.estimator, text, f"{one.error:.4f}", parameter, one.assumption)))
     out.print(table)
     for group in value.groups:

@@ -34,8 +34,8 @@ def usual_interval(
         return Interval(float(value), float(value), float(value))
     sums, times = np.unique(sums, axis=0, return_counts=True)
     first, second = np.triu_indices(sums.shape[1])
-    moments = np.column_stack([sums, sums[:, first] * sums[:, second]])
-    drawn = np.vstack([weights @ moments for weights in _weights(times, rng, replicates)])
+    products = np.column_stack([sums, sums[:, first] * sums[:, second]])
+    drawn = np.vstack([weights @ products for weights in _weights(times, rng, replicates)])
     values, gradients = linearised(drawn[:, :4])
     squares = (drawn[:, 4:] * gradients[:, first] * gradients[:, second] * np.where(first == second, 1, 2)).sum(axis=1)
     distance, errors = values - value, np.sqrt(np.maximum(squares, 0))
@@ -48,7 +48,7 @@ def usual_interval(
 
 
 def _weights(times: Array, rng: Generator, replicates: int) -> Iterator[Array]:
-    """Yield how often each of M distinct users is drawn, of whom there are `times`, in chunks (r, M)."""
+    """Yield how often each of M distinct users is drawn, of which there are `times`, in chunks (r, M)."""
     if (times == 1).all():
         yield from bootstrap_weights(len(times), rng, replicates)
         return

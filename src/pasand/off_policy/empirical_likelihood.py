@@ -178,4 +178,4 @@ def _largest(rows: Array, times: Array, limits: Array, barriers: tuple[float, ..
             if not found:
                 break
             first, second, reached = first + length * s0, second + length * s1, now
-    return _objective(rows, times, limits, 0.0, first, second)
+    return float(_objective(rows, times, limits, 0.0, first, second))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -109,7 +109,9 @@ class Value:
 
     def as_json(self) -> dict[str, Any]:
         """Return the value for JSON; a refused log has no intervals."""
-        refused = self.status == "refused"
+        refused, shown = self.status == "refused", self.valuations
+        if self.status == "wide":
+            shown = [replace(one, value=Interval(one.value.mean)) for one in shown]
         return {
             "policy": self.policy,
             "log": self.log,
@@ -120,7 +122,7 @@ class Value:
             "estimator": self.estimator,
             "usual": self.usual.as_json() if self.status == "ok" else None,
             "safe": None if refused else self.safe.as_json(),
-            "estimators": [] if refused else [one.as_json() for one in self.valuations],
+            "estimators": [] if refused else [one.as_json() for one in shown],
             "groups": [vars(one) | {"value": one.value.as_json()} for one in self.groups],
             "max_weight": self.max_weight,
             "max_reward": self.max_reward,

@@ -42,8 +42,13 @@ class Logged:
 
     def select(self, which: Mask) -> Logged:
         """Return some of the decisions."""
-        columns = {name: getattr(self, name) for name in ("reward", "weight", "user", "expected", "policy_expected")}
-        return Logged(**{name: None if column is None else column[which] for name, column in columns.items()})
+        return Logged(
+            reward=self.reward[which],
+            weight=self.weight[which],
+            user=self.user[which],
+            expected=None if self.expected is None else self.expected[which],
+            policy_expected=None if self.policy_expected is None else self.policy_expected[which],
+        )
 
     @property
     def model(self) -> tuple[Array, Array]:

@@ -35,7 +35,7 @@ def of_column(log: Decisions, column: str) -> Policy:
 
 
 def of_log(log: Decisions, other: Decisions) -> Policy:
-    """Return the policy that draws items as another log shows them, by position, whoever the user is.
+    """Return the policy that draws items as another log shows them, by position, for every user.
 
     Raises InputError if the logs share no item, or if the other log lacks a position of this one.
     """
@@ -73,8 +73,8 @@ def of_log(log: Decisions, other: Decisions) -> Policy:
 def of_bundle(log: Decisions, bundle: Bundle, name: str) -> Policy:
     """Return the policy of a bundle: its list for the user and time of each list, which is certain.
 
-    Histories are those of the bundle's data before the time of the list. Raises InputError if the log has no users, or
-    no item of the bundle.
+    Histories are those of the bundle's data before the time of the list. Raises InputError if the log has no users or
+    no item of the bundle, or if the bundle draws items at random.
     """
     if log.users is None:
         cause = "a bundle recommends to users, and the log has no column of users"
@@ -104,8 +104,12 @@ def of_bundle(log: Decisions, bundle: Bundle, name: str) -> Policy:
             time=None if time is None else time[part],
             upto=None if upto is None else upto[part],
         )
-        items = bundle.assembly.recommender(queries).items
-        shown[part, : items.shape[1]] = items
+        found = bundle.assembly.recommender(queries)
+        if found.propensity is not None and (found.propensity < 1).any():
+            cause = "it draws items at random, so one list is not all that it shows"
+            cure = "give a bundle without exploration, or its probabilities as a column: --policy-column NAME"
+            raise InputError(name, cause=cause, cure=cure)
+        shown[part, : found.items.shape[1]] = found.items
     number = np.full(data.n_items + 1, -1, np.int32)  # of the log's items, by row of the bundle
     number[:-1] = len(log.items)
     number[own[own >= 0]] = np.flatnonzero(own >= 0)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import expit
 
-from pasand.types import Array, Rows
+from pasand.types import Array
 
 FOLDS = 3
 PENALTIES = (1.0, 4.0, 16.0, 64.0, 1e6)
@@ -21,10 +21,10 @@ class RewardModel:
 
     table: Array
     """(F, P, N) expected reward."""
-    fold: Rows
+    fold: Array
     """(n,) fold of each decision's user."""
 
-    def at(self, position: Rows, item: Rows) -> Array:
+    def at(self, position: Array, item: Array) -> Array:
         """Return the expected reward of an item for each decision, (n,); 0 for item -1, the mean of unknown items."""
         n = self.table.shape[2]
         known = self.table[self.fold, position, np.clip(item, 0, n - 1)]
@@ -33,7 +33,14 @@ class RewardModel:
 
 
 def fit(
-    reward: Array, position: Rows, item: Rows, user: Rows, *, shape: tuple[int, int], max_reward: float, seed: int = 0
+    reward: Array,
+    position: Array,
+    item: Array,
+    user: Array,
+    *,
+    shape: tuple[int, int],
+    max_reward: float,
+    seed: int = 0,
 ) -> RewardModel:
     """Return the model of n decisions with `shape` = (positions P, items N).
 
