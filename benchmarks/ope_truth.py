@@ -122,7 +122,7 @@ def run() -> list[Row]:
         limit = 2.0 if name in ("sips", "snsips", "dr", "sndr") else None
         rows.append(
             Row(
-                target=f"{name}: |mean of {LOGS} logs - truth| in standard errors of the mean",
+                target=f"{name}: distance of the mean of {LOGS} logs from the truth, in standard errors of the mean",
                 value=abs(mean - truth) / error,
                 limit=limit,
                 better="lower",
