@@ -56,7 +56,7 @@ def run() -> list[Row]:
             found = np.array([_resampled(log, logs[other], seed) for seed in range(RESAMPLES)])
             errors, uncut = (np.abs(found - truth) / truth).mean(axis=0)
             clicks = int(logs[other].reward.sum())
-            text = f"the {clicks} clicks of the other log are known to {1 / np.sqrt(clicks):.0%}; {uncut:.3f} without the cut"
+            text = f"{clicks} clicks of the other log: +-{1 / np.sqrt(clicks):.0%}; {uncut:.3f} without the cut"
             target = f"{name}: mean relative error of the default"
             rows.append(
                 Row(
@@ -73,12 +73,15 @@ def run() -> list[Row]:
 
 
 def _resampled(log: Decisions, other: Decisions, seed: int) -> tuple[float, float]:
-    """Return the default value on rows that are drawn with replacement, and before it is cut to the usual interval."""
+    """Return the default value on resampled rows, and before its cut to the usual interval.
+
+    A row that is drawn twice is one user, so that it is in one fold of the reward model.
+    """
     rng = np.random.default_rng(seed)
     drawn = rng.integers(0, len(log), len(log))
     names = ("position", "item", "reward", "propensity")
     rows = np.arange(len(log))
-    part = replace(log, list=rows, user=rows.astype(np.int32), **{name: getattr(log, name)[drawn] for name in names})
+    part = replace(log, list=rows, user=drawn.astype(np.int32), **{name: getattr(log, name)[drawn] for name in names})
     policy = of_log(part, other)
     whole = _slates(part, policy)
     joint = with_model(part, policy, whole.joint(), seed)
