@@ -27,6 +27,7 @@ LINES = [
     {"default_recipe", "evaluation", "explanation"},
     {"bundle"},
     {"audit"},
+    {"off_policy"},
     {"serving"},
     {"client", "cli", "api"},
 ]

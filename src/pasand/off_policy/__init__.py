@@ -1,0 +1,1 @@
+"""Counterfactual evaluation: what another policy would have earned, by a log with known probabilities."""

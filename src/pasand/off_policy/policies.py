@@ -1,0 +1,140 @@
+"""Policies to evaluate: a bundle, a column of probabilities, or the distribution of another log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from pasand.bundle import Bundle
+from pasand.errors import InputError
+from pasand.sources.decision_tables import Decisions
+from pasand.types import Array, Rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """What a policy does at the decisions of a log."""
+
+    name: str
+    probability: Array
+    """(n,) probability of the shown item in its slot, given the slots above."""
+    mean: Callable[[Callable[[Rows], Array]], Array] | None = None
+    """Returns the mean, (n,), over what the policy puts into each slot, of a function of items, (n,) -> (n,); None:
+    only the probabilities of what was shown are known."""
+    max_probability: float = 1.0
+    """Largest probability that the policy gives to anything."""
+    notes: tuple[str, ...] = field(default=())
+
+
+def of_column(log: Decisions, column: str) -> Policy:
+    """Return the policy whose probabilities of the shown items are a column of the log."""
+    notes = ("only the probabilities of shown items are known, so there is no reward model",)
+    return Policy(name=column, probability=log.columns[column], notes=notes)
+
+
+def of_log(log: Decisions, other: Decisions) -> Policy:
+    """Return the policy that draws items as another log shows them, by position, for every user.
+
+    Raises InputError if the logs share no item, or if the other log lacks a position of this one.
+    """
+    _check_items(log, set(other.items), other.name)
+    row_of = {position: row for row, position in enumerate(other.positions)}
+    missing = [position for position in log.positions if position not in row_of]
+    if missing:
+        cause = f"it has no position {missing[0]}, which {log.name} has"
+        raise InputError(other.name, cause=cause, cure="give a log of the same lists")
+    names = list(dict.fromkeys([*log.items, *other.items]))
+    code = {name: number for number, name in enumerate(names)}
+    table = np.zeros((len(log.positions), len(names)))
+    item = np.array([code[name] for name in other.items])[other.item]
+    position = np.array([row_of[one] for one in log.positions])
+    for p, row in enumerate(position):
+        counted = np.bincount(item[other.position == row], minlength=len(names))
+        table[p] = counted / counted.sum()
+
+    def mean(values: Callable[[Rows], Array]) -> Array:
+        out = np.zeros(len(log))
+        for i in np.flatnonzero(table.any(axis=0)):
+            out += table[log.position, i] * values(np.full(len(log), i, np.int32))
+        return out
+
+    notes = (f"the policy is the distribution of items by position in {other.name}, {len(other):,} shown items",)
+    return Policy(
+        name=other.name,
+        probability=table[log.position, log.item],
+        mean=mean,
+        max_probability=float(table.max()),
+        notes=notes,
+    )
+
+
+def of_bundle(log: Decisions, bundle: Bundle, name: str) -> Policy:
+    """Return the policy of a bundle: its list for the user and time of each list, which is certain.
+
+    Histories are those of the bundle's data before the time of the list. Raises InputError if the log has no users or
+    no item of the bundle, or if the bundle draws items at random.
+    """
+    if log.users is None:
+        cause = "a bundle recommends to users, and the log has no column of users"
+        raise InputError(log.name, cause=cause, cure="name it: --column user=NAME")
+    data = bundle.data
+    own = data.items.rows(list(log.items))
+    _check_items(log, {item for item, row in zip(log.items, own, strict=True) if row >= 0}, name)
+    users = data.users.rows(list(log.users))[log.user[log.first]]
+    length = np.bincount(log.list)
+    upto, time = None, None
+    notes = ["the policy recommends from the histories of the bundle's data before the time of each list"]
+    if log.time is not None:
+        time = log.time[log.first]
+        upto = _events_before(data.user, data.time, users, time)
+        early = int((time <= (data.time[-1] if len(data) else 0)).sum())
+        if early:
+            notes.append(
+                f"{early:,} of {len(time):,} lists were shown before the last event that the bundle was fitted to: it "
+                "may have learnt from their clicks, or a clock is wrong"
+            )
+    shown = np.full((len(users), int(length.max())), -1, np.int32)
+    for begin in range(0, len(users), 512):
+        part = slice(begin, begin + 512)
+        queries = data.queries(
+            users[part],
+            k=min(shown.shape[1], data.n_items),
+            time=None if time is None else time[part],
+            upto=None if upto is None else upto[part],
+        )
+        found = bundle.assembly.recommender(queries)
+        if found.propensity is not None and (found.propensity < 1).any():
+            cause = "it draws items at random, so one list is not all that it shows"
+            cure = "give a bundle without exploration, or its probabilities as a column: --policy-column NAME"
+            raise InputError(name, cause=cause, cure=cure)
+        shown[part, : found.items.shape[1]] = found.items
+    number = np.full(data.n_items + 1, -1, np.int32)  # of the log's items, by row of the bundle
+    number[:-1] = len(log.items)
+    number[own[own >= 0]] = np.flatnonzero(own >= 0)
+    chosen = number[shown[log.list, log.slot]]
+    return Policy(
+        name=name,
+        probability=(chosen == log.item).astype(np.float64),
+        mean=lambda values: values(chosen),
+        notes=tuple(notes),
+    )
+
+
+def _events_before(user: Rows, event_time: Array, users: Rows, time: Array) -> Array:
+    """Return how many events of each user are before a time, (B,), (B,) -> (B,); 0 for user -1."""
+    order = np.lexsort((event_time, user))
+    begin = np.searchsorted(user[order], users, side="left")
+    out = np.zeros(len(users), np.int64)
+    end = np.searchsorted(user[order], users, side="right")
+    for b in np.flatnonzero(users >= 0):
+        out[b] = np.searchsorted(event_time[order[begin[b] : end[b]]], time[b])
+    return out
+
+
+def _check_items(log: Decisions, known: set[str], name: str) -> None:
+    shared = sum(item in known for item in log.items)
+    if not shared:
+        cause = f"none of its {len(log.items):,} items is known to {name}: it is a log of another catalogue"
+        raise InputError(log.name, cause=cause, cure="give the log and the policy of one catalogue")
