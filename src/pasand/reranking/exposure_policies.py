@@ -33,7 +33,7 @@ def compiled(
     """Return the components of the tables of both kinds, the retriever to use, and the names of the stages, in order.
 
     `followed` are what the policy has after these stages, in words. Stages over requests add to the scores and leave it
-    to those to choose; a stage whose exposure is an expectation draws the final list, so it stands alone. Raises
+    to those to choose; a stage whose exposure is an expectation draws the final list, so it is the only one. Raises
     InputError for such a combination, an unknown field, and fields of one stage that differ between its tables.
     """
     if expected and (over_requests or followed):

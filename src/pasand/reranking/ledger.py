@@ -74,10 +74,10 @@ class Ledger:
             self._added[:] = 0
         return {name: n for name, n in zip(self._counters, added, strict=True) if n}
 
-    def give_back(self, taken: Mapping[str, int]) -> None:
-        """Have what `take` returned be taken again, since it could not be stored."""
+    def give_back(self, pending: Mapping[str, int]) -> None:
+        """Have what `take` returned be pending again, since it could not be stored."""
         with self._lock:
-            self._added += self._row(taken)
+            self._added += self._row(pending)
 
     def settle(self, totals: Mapping[str, int]) -> None:
         """Replace what is known by the totals of the store, plus what was added here since they were made."""
@@ -87,9 +87,9 @@ class Ledger:
     def continue_from(self, other: Ledger) -> None:
         """Take over the counts of another ledger, by name, with what was added to it since its last `take`."""
         totals = dict(zip(other._counters, other._total.tolist(), strict=True))
-        taken = other.take()
+        pending = other.take()
         with self._lock:
-            self._total[:], self._added[:] = self._row(totals), self._row(taken)
+            self._total[:], self._added[:] = self._row(totals), self._row(pending)
 
     def replace(self, count: Counts, slots: int) -> None:
         """Replace all counts, as if nothing had been added since the last `take`."""

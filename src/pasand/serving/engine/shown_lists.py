@@ -73,11 +73,11 @@ class ShownLists:
         """Add the counts of this process to the state, and read the totals; raises StateUnavailable."""
         for variant in self._variants():
             for stage in _with_ledger(variant):
-                ledger, taken = stage.ledger, stage.ledger.take()
+                ledger, pending = stage.ledger, stage.ledger.take()
                 try:
-                    totals = self._state.add_counts(stage.ledger_key, taken)
+                    totals = self._state.add_counts(stage.ledger_key, pending)
                 except BaseException:
-                    ledger.give_back(taken)
+                    ledger.give_back(pending)
                     raise
                 ledger.settle(totals)
 
