@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from pasand.data.encoding.cells import POSSIBLE, SECOND, TimeFormat, as_ids, as_numbers, as_values, is_missing
+from pasand.data.encoding.cells import as_ids, as_numbers, as_values, is_missing
 from pasand.data.encoding.column_roles import NAMES as EVENT_NAMES
+from pasand.data.encoding.times import POSSIBLE, SECOND, TimeFormat
 from pasand.data.log import Options
 from pasand.errors import InputError
 from pasand.sources.impression_tables import NAMES as IMPRESSION_NAMES
