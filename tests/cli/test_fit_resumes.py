@@ -11,9 +11,9 @@ import pytest
 
 from pasand import bundle, recipe
 from pasand.cli import main
-from pasand.cli.source import opened
 from pasand.models.classical.ease import EASE
 from pasand.models.classical.ials import IALS
+from pasand.sources import load
 from pasand.training import loop
 from pasand.training.checkpoints import Checkpoint
 from pasand.types import Arrays
@@ -50,7 +50,7 @@ def test_an_interrupted_fit_is_resumed(
     rows = [f"u{u},i{i},5,{t}\n" for u, i, t in zip(data.user, data.item, data.time, strict=True)]
     (tmp_path / "log.csv").write_text("user,item,rating,timestamp\n" + "".join(rows))
     (tmp_path / "bpr.toml").write_text(RECIPE.format(batch_size=256))
-    log = opened(str(tmp_path / "log.csv"), None, None, [], quiet=True)
+    log = load(tmp_path / "log.csv")
     undisturbed = recipe.read(tmp_path / "bpr.toml").fit(log, seed=0).fitted["bpr"].state()
     write = Checkpoint.write
 

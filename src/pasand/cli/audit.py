@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from shlex import quote
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pasand.cli import console
-from pasand.cli.source import COLUMN, QUERY, SOURCE, VALUE_AS, opened
+from pasand.cli.source import Reading, reads_log
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from pasand.audit.audit import Audit, Section
+    from pasand.bundle import Bundle
 
 
+@reads_log
 def command(
-    bundle: Path = typer.Argument(..., help="Folder of the bundle to audit."),
-    source: str = SOURCE,
+    bundle: Annotated[Path, typer.Argument(help="Folder of the bundle to audit.")],
+    log: Reading,
     user_groups: str | None = typer.Option(
         None,
         help="Features of users to group them by, with commas between them; history: by number of earlier events. By "
@@ -40,9 +42,6 @@ def command(
     rounds: int = typer.Option(
         0, min=0, help="Rounds of a closed loop of lists, choices and fits, for a simulated log (bollywood) only."
     ),
-    query: str | None = QUERY,
-    column: list[str] = COLUMN,
-    value_as: str | None = VALUE_AS,
     json: Path | None = typer.Option(None, help='Write the audit as JSON to a file; "-": standard output.'),
     report: Path | None = typer.Option(None, help="Write the audit as a page (HTML) to a file."),
 ) -> None:
@@ -60,8 +59,7 @@ def command(
     console.check_writable(json, report)
     with console.progress():
         read = bundles.read(bundle)
-        limit = None if read.data.values != "rating" else float(read.data.positive_from)
-        data = opened(source, query, limit, column, value_as=value_as, impressions="none", quiet=console.quiet(json))
+        data = as_fitted(log, read).opened(quiet=console.quiet(json))
         done = audit(
             read,
             data,
@@ -71,8 +69,8 @@ def command(
             young_days=young_days,
             features=console.assignments(feature, "--feature"),
             rounds=rounds,
-            world=bollywood.world_of(source) if bollywood.recognises(source) else None,
-            typed=as_typed(source, query, column, value_as),
+            world=bollywood.world_of(log.source) if bollywood.recognises(log.source) else None,
+            typed=log.typed(),
         )
     if not console.quiet(json):
         show(done)
@@ -81,15 +79,12 @@ def command(
         page.write(report, done)
 
 
-def as_typed(source: str, query: str | None, columns: list[str], value_as: str | None) -> str:
-    """Return the log and how it is read as arguments of a command.
-
-    >>> as_typed("my log.csv", None, ["user=who"], None)
-    "'my log.csv' --column user=who"
-    """
-    options = [("--query", query), *(("--column", column) for column in columns), ("--value-as", value_as)]
-    words = [source, *(word for option, value in options if value is not None for word in (option, value))]
-    return " ".join(map(quote, words))
+def as_fitted(log: Reading, bundle: Bundle) -> Reading:
+    """Return the log read without impressions, and with the limit of positives that the bundle was fitted with."""
+    limit = log.positive_from
+    if limit is None and bundle.data.values == "rating":
+        limit = float(bundle.data.positive_from)
+    return replace(log, impressions="none", positive_from=limit)
 
 
 def names(text: str | None) -> list[str]:

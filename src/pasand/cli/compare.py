@@ -9,18 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from pasand.cli import console
-from pasand.cli.source import (
-    COLUMN,
-    HISTORIES,
-    IMPRESSIONS,
-    POSITIVE_FROM,
-    PROTOCOL,
-    QUERY,
-    SOURCE,
-    VALUE_AS,
-    opened,
-    protocol_of,
-)
+from pasand.cli.source import HISTORIES, PROTOCOL, Reading, reads_log
 from pasand.errors import InputError
 
 if TYPE_CHECKING:
@@ -49,8 +38,9 @@ VERDICT_STYLES = {"worse": "bold red", "not shown": "yellow"}
 NOT_IN_TRAIN = "users not in train"
 
 
+@reads_log
 def command(
-    source: str = SOURCE,
+    log: Reading,
     models: str | None = typer.Option(
         None,
         help="Models and recipes to compare, separated by commas; write NAME.toml for a recipe with the name of a "
@@ -80,11 +70,6 @@ def command(
         "most of the free memory always are.",
     ),
     metrics: str | None = typer.Option(None, help="Further metrics, separated by commas, such as auc."),
-    query: str | None = QUERY,
-    positive_from: float | None = POSITIVE_FROM,
-    column: list[str] = COLUMN,
-    impressions: str | None = IMPRESSIONS,
-    value_as: str | None = VALUE_AS,
     json: Path | None = typer.Option(None, help='Write all results as JSON to a file; "-": standard output.'),
     report: Path | None = typer.Option(None, help="Write a report with plots to this HTML file."),
 ) -> None:
@@ -111,15 +96,7 @@ def command(
                 printed.add(result.name)
 
     with console.progress():
-        data = opened(
-            source,
-            query,
-            positive_from,
-            column,
-            impressions=impressions,
-            value_as=value_as,
-            quiet=console.quiet(json),
-        )
+        data = log.opened(quiet=console.quiet(json))
         named = models.split(",") if models else None
         chosen = contenders(data, named, console.assignments(set_, "--set"), seed, parts=parts)
         components = [component for contender in chosen for component in contender.components]
@@ -127,7 +104,7 @@ def command(
         comparison = compare(
             data,
             chosen,
-            protocol_of(data, source, protocol, histories),
+            log.protocol(data, protocol, histories),
             ks=ks,
             seed=seed,
             n_seeds=seeds,
@@ -137,12 +114,30 @@ def command(
         )
     if not console.quiet(json):
         show(comparison)
+        if comparison.complete:
+            show_verdict(comparison, log)
     console.write_json(json, comparison.as_json())
     if report is not None:
         reports.write(report, contents.comparison_report(comparison))
         console.errors.print(f"report written to {report}", markup=False)
     if not comparison.complete:
         raise KeyboardInterrupt
+
+
+def show_verdict(comparison: Comparison, log: Reading) -> None:
+    """Print the verdict in words, and the command that fits the best recommender to all events."""
+    from pasand.evaluation.verdict import verdict
+    from pasand.models import classes
+
+    console.output.print(verdict(comparison), style="bold", markup=False, soft_wrap=True)
+    best = next((result for result in comparison.results if result.role == "contender"), None)
+    if best is None or best.against_popularity is None or best.against_popularity.verdict == "worse":
+        windows = {f"popularity_{days}_days": f" --set window_days={days}" for days in (7, 30)}
+        other = {"popularity_half_life": " --set half_life_days=14", **windows}.get(comparison.best_baseline, "")
+        what = f"--model popularity{other}"
+    else:
+        what = f"--model {best.name}" if best.name in classes() else f"--recipe {best.name}"
+    console.output.print(f"fit it: pasand fit {log.typed()} {what} --out bundle", markup=False, soft_wrap=True)
 
 
 def list_lengths(text: str) -> list[int]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import typer
 
 from pasand.cli import console
-from pasand.cli.source import COLUMN, IMPRESSIONS, POSITIVE_FROM, QUERY, SOURCE, VALUE_AS, options
+from pasand.cli.source import Reading, reads_log
 
 app = typer.Typer(no_args_is_help=True, help="Download public data sets, and check logs.")
 
@@ -29,22 +29,18 @@ def get(
 
 
 @app.command()
+@reads_log
 def check(
-    source: str = SOURCE,
-    query: str | None = QUERY,
-    positive_from: float | None = POSITIVE_FROM,
-    column: list[str] = COLUMN,
-    impressions: str | None = IMPRESSIONS,
-    value_as: str | None = VALUE_AS,
+    log: Reading,
     json: Path | None = typer.Option(None, help='Write the report as JSON to a file; "-": standard output.'),
 ) -> None:
     """Report the size and contents of a log, and suspicious values in it."""
     from pasand.data import check as checks
     from pasand.sources import open_log
 
-    chosen = options(query, positive_from, column, impressions, value_as)
+    chosen = log.options()
     with console.progress():
-        report = checks.check(open_log(source, chosen), chosen)
+        report = checks.check(open_log(log.source, chosen), chosen)
     if not console.quiet(json):
         console.output.print(report.text(), markup=False)
     console.write_json(json, report.as_json())

@@ -34,7 +34,7 @@ def command(
     from pasand.cli.compare import show
     from pasand.cli.recommend import recommend
     from pasand.cli.recommend import show as show_recommendations
-    from pasand.cli.source import opened
+    from pasand.cli.source import Reading
     from pasand.evaluation.compare import compare
     from pasand.evaluation.contenders import MODELS, contenders
     from pasand.evaluation.protocols import default_protocol
@@ -48,7 +48,7 @@ def command(
     page.parent.mkdir(parents=True, exist_ok=True)
     with _auditing(recipe_file, seed, audited) as wait:
         _heading("1. The log")
-        data = opened(SOURCE, None, None, [])
+        data = Reading(source=SOURCE).opened()
         _heading("2. Models compared with baselines, on the events after the training period")
         with console.progress():
             comparison = compare(

@@ -8,13 +8,14 @@ from shlex import quote
 import typer
 
 from pasand.cli import console
-from pasand.cli.source import COLUMN, IMPRESSIONS, POSITIVE_FROM, QUERY, SOURCE, VALUE_AS, opened
+from pasand.cli.source import Reading, reads_log
 from pasand.data.dataset import Dataset
 from pasand.errors import InputError
 
 
+@reads_log
 def command(
-    source: str = SOURCE,
+    log: Reading,
     recipe: str | None = typer.Option(
         None,
         help="Recipe to fit: a TOML file or a built-in recipe; by default best or classic, whichever suits the log.",
@@ -25,11 +26,6 @@ def command(
     ),
     out: Path = typer.Option(..., help="Folder of the bundle; an older bundle there is replaced."),
     seed: int = typer.Option(0, min=0, help="Seed of all random numbers."),
-    query: str | None = QUERY,
-    positive_from: float | None = POSITIVE_FROM,
-    column: list[str] = COLUMN,
-    impressions: str | None = IMPRESSIONS,
-    value_as: str | None = VALUE_AS,
     state_upto: int | None = typer.Option(
         None,
         min=0,
@@ -65,15 +61,7 @@ def command(
     if checkpoints.resumable(kept):
         console.errors.print(f"resuming training from {kept}", markup=False, soft_wrap=True)
     with console.progress():
-        data = opened(
-            source,
-            query,
-            positive_from,
-            column,
-            impressions=impressions,
-            value_as=value_as,
-            quiet=console.quiet(json),
-        )
+        data = log.opened(quiet=console.quiet(json))
         if until is not None:
             data = earlier(data, until)
             console.errors.print(f"fitting to the first {len(data):,} events", markup=False)

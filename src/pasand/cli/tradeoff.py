@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pasand.cli import console
-from pasand.cli.audit import as_typed, names
-from pasand.cli.source import COLUMN, QUERY, SOURCE, VALUE_AS, opened
+from pasand.cli.audit import as_fitted, names
+from pasand.cli.source import Reading, reads_log
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from pasand.audit.tradeoff import Curve, Tradeoff
 
 
+@reads_log
 def command(
-    bundle: Path = typer.Argument(..., help="Folder of the bundle whose policy is turned."),
-    source: str = SOURCE,
+    bundle: Annotated[Path, typer.Argument(help="Folder of the bundle whose policy is turned.")],
+    log: Reading,
     policy: str | None = typer.Option(
         None,
         help="Tables to turn, with commas between them: names of rules, or kinds such as calibration. By default all.",
@@ -34,9 +35,6 @@ def command(
         None, help="Features of items to group them by, as in pasand audit. By default all categorical ones."
     ),
     k: int = typer.Option(10, min=1, help="Length of the lists."),
-    query: str | None = QUERY,
-    column: list[str] = COLUMN,
-    value_as: str | None = VALUE_AS,
     json: Path | None = typer.Option(None, help='Write the result as JSON to a file; "-": standard output.'),
     report: Path | None = typer.Option(None, help="Write the result as a page (HTML) with charts to a file."),
 ) -> None:
@@ -52,8 +50,7 @@ def command(
     console.check_writable(json, report)
     with console.progress():
         read = bundles.read(bundle)
-        limit = None if read.data.values != "rating" else float(read.data.positive_from)
-        data = opened(source, query, limit, column, value_as=value_as, impressions="none", quiet=console.quiet(json))
+        data = as_fitted(log, read).opened(quiet=console.quiet(json))
         done = tradeoff(
             read,
             data,
@@ -62,7 +59,7 @@ def command(
             user_groups=names(user_groups),
             item_groups=names(item_groups),
             k=k,
-            typed=as_typed(source, query, column, value_as),
+            typed=log.typed(),
         )
     if not console.quiet(json):
         show(done)

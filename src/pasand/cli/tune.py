@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from pasand.cli import console
-from pasand.cli import source as log
+from pasand.cli.source import HISTORIES, PROTOCOL, Reading, reads_log
 from pasand.errors import InputError
 
 if TYPE_CHECKING:
@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from pasand.evaluation.tune import Trial, Tuning
 
 
+@reads_log
 def command(
-    source: str = log.SOURCE,
+    log: Reading,
     model: str | None = typer.Option(None, help="Model to tune."),
     recipe: str | None = typer.Option(None, help="Recipe to tune instead: a TOML file or a built-in recipe."),
     grid: list[str] = typer.Option(
@@ -31,14 +32,9 @@ def command(
     metric: str | None = typer.Option(
         None, help="Metric to optimise; by default rmse for rating models, otherwise ndcg@10."
     ),
-    protocol: str | None = log.PROTOCOL,
-    histories: str | None = log.HISTORIES,
+    protocol: str | None = PROTOCOL,
+    histories: str | None = HISTORIES,
     seed: int = typer.Option(0, min=0, help="Seed of all random numbers."),
-    query: str | None = log.QUERY,
-    positive_from: float | None = log.POSITIVE_FROM,
-    column: list[str] = log.COLUMN,
-    impressions: str | None = log.IMPRESSIONS,
-    value_as: str | None = log.VALUE_AS,
     json: Path | None = typer.Option(None, help='Write all trials as JSON to a file; "-": standard output.'),
     write: Path | None = typer.Option(None, help="Write the recipe with the best options to this TOML file."),
     report: Path | None = typer.Option(None, help="Write a report with the learning curves to this HTML file."),
@@ -83,15 +79,7 @@ def command(
         console.errors.print(f"trial {len(tuning.trials)}: {settings(last)}: {result}; {so_far}", soft_wrap=True)
 
     with console.progress():
-        data = log.opened(
-            source,
-            query,
-            positive_from,
-            column,
-            impressions=impressions,
-            value_as=value_as,
-            quiet=console.quiet(json),
-        )
+        data = log.opened(quiet=console.quiet(json))
         if not isinstance(configured, search_space.TunableRecipe):
             console.errors.print(str(training_memory(data, [configured])), markup=False)
         rates = isinstance(configured, PredictsRatings) and data.values == "rating"
@@ -99,7 +87,7 @@ def command(
             data,
             configured,
             searched,
-            log.protocol_of(data, source, protocol, histories),
+            log.protocol(data, protocol, histories),
             metric=metric or ("rmse" if rates else "ndcg@10"),
             trials=trials,
             seed=seed,
