@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pasand import bundle
 from tests.cli.test_commands import Output, pasand
 
 RATES = np.array([0.1, 0.2, 0.3, 0.4])
@@ -55,10 +56,10 @@ def test_another_log_and_a_bundle_are_policies(log: Path, tmp_path: Path, capsys
     events = tmp_path / "events.csv"
     clicks = [f"u{n:03},{NAMES[item]},{1_900_000_000 + n}" for n in range(60) for item in ((0, 3) if n % 2 else (0,))]
     events.write_text("user,item,time\n" + "\n".join(clicks) + "\nzz,i001,1900000100\nzz,i002,1900000101\n")
-    bundle = tmp_path / "bundle"
-    assert pasand("fit", events, "--model", "popularity", "--out", bundle) == 0
+    folder = tmp_path / "bundle"
+    assert pasand("fit", events, "--model", "popularity", "--out", folder) == 0
     capsys.readouterr()
-    code = pasand("ope", log, "--policy", bundle, "--policy", log, "--json", tmp_path / "out.json")
+    code = pasand("ope", log, "--policy", folder, "--policy", log, "--json", tmp_path / "out.json")
     found = json.loads((tmp_path / "out.json").read_text())["values"]
     assert code == 1  # the bundle never repeats what users have seen, which the log does
     assert found[0]["status"] == "refused"
@@ -81,3 +82,33 @@ def test_another_log_and_a_bundle_are_policies(log: Path, tmp_path: Path, capsys
 def test_wrong_arguments_are_refused(log: Path, capsys: Output, arguments: tuple[str, ...], message: str) -> None:
     assert pasand("ope", log, *arguments) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_bundle_that_is_logged_with_one_random_slot_earns_what_it_shows(tmp_path: Path, capsys: Output) -> None:
+    world, folder = "bollywood:n_users=150,days=30", tmp_path / "bundle"
+    assert pasand("fit", world, "--model", "popularity", "--out", folder) == 0
+    read = bundle.read(folder)
+    data, rng = read.data, np.random.default_rng(0)
+    start = int(data.time[-1]) + 10
+    users = np.arange(data.n_users, dtype=np.int32)
+    ranked = read.assembly.recommender(data.queries(users, k=10)).items
+    lines = ["request_id,user,item,time,position,clicked,propensity"]
+    for n in range(6 * data.n_users):
+        user = n % data.n_users
+        choice = rng.choice([1, 5, 6, 7])  # the second slot shows its own item, or one from below the list
+        shown = [ranked[user, 0], ranked[user, choice], *ranked[user, 2:5]]
+        ids = zip(data.items.ids(np.array(shown)), (0.1, 0.6 if choice == 1 else 0.2, 0.1, 0.1, 0.1), strict=True)
+        for position, (item, rate) in enumerate(ids, 1):
+            propensity = 0.25 if position == 2 else 1
+            clicked = int(rng.random() < rate)
+            lines.append(f"r{n},{data.users.ids([user])[0]},{item},{start + n},{position},{clicked},{propensity}")
+    log = tmp_path / "shown.csv"
+    log.write_text("\n".join(lines) + "\n")
+    out = tmp_path / "value.json"
+    assert pasand("ope", log, "--policy", folder, "--by", "language", "--by", "city_tier", "--json", out) == 0
+    (value,) = json.loads(out.read_text())["values"]
+    assert value["status"] == "ok"
+    assert value["usual"]["low"] < 1.0 < value["usual"]["high"]
+    assert value["safe"]["low"] < 1.0 < value["safe"]["high"]
+    assert value["logged"]["high"] < 1.0
+    assert {group["attribute"]: group["of"] for group in value["groups"]} == {"language": "users", "city_tier": "users"}

@@ -85,7 +85,11 @@ def test_lists_of_which_one_slot_is_random() -> None:
     reward = rng.random(12_000) < RATES[items]
     log = log_of(items, np.tile([1.0, 1 / 3], 6000), reward, per_list=2)
     chosen = np.tile([0, 3], 6000).astype(np.int32)
-    policy = Policy(name="fixed", probability=(chosen == log.item).astype(float), mean=lambda values: values(chosen))
+    policy = Policy(
+        name="fixed",
+        probability=(chosen == log.item).astype(float),
+        mean=lambda values, group: values[group, log.position, chosen],
+    )
     value = evaluate(log, policy)
     assert value.status == "ok"
     assert value.usual.low < 0.5 < value.usual.high

@@ -234,7 +234,7 @@ def with_model(log: Decisions, policy: Policy, joint: Logged, seed: int = 0) -> 
     shape = (len(log.positions), len(log.items))
     model = reward_models.fit(log.reward, log.position, log.item, log.user, shape=shape, max_reward=largest, seed=seed)
     shown = model.at(log.position, log.item)
-    expected = policy.mean(lambda items: model.at(log.position, items))
+    expected = policy.mean(model.extended, model.fold)
     return Logged(
         reward=joint.reward,
         weight=joint.weight,
@@ -253,12 +253,9 @@ def _never_logged(log: Decisions, policy: Policy) -> float:
     """Return the share of what the policy shows that the log never has in that position; nan if unknown."""
     if policy.mean is None:
         return math.nan
-    logged = np.zeros((len(log.positions), len(log.items) + 1))
-    logged[log.position, log.item] = 1
-    at = policy.mean(
-        lambda items: np.where(items < 0, 1.0, 1 - logged[log.position, np.minimum(items, len(log.items))])
-    )
-    return float(at.mean())
+    never = np.ones((1, len(log.positions), len(log.items) + 2))
+    never[0, log.position, log.item] = 0
+    return float(policy.mean(never, np.zeros(len(log), np.int64)).mean())
 
 
 def _terms(joint: Logged, whole: Slates) -> dict[str, tuple[Terms, float | None]]:

@@ -20,9 +20,10 @@ class Policy:
     name: str
     probability: Array
     """(n,) probability of the shown item in its slot, given the slots above."""
-    mean: Callable[[Callable[[Rows], Array]], Array] | None = None
-    """Returns the mean, (n,), over what the policy puts into each slot, of a function of items, (n,) -> (n,); None:
-    only the probabilities of what was shown are known."""
+    mean: Callable[[Array, Array], Array] | None = None
+    """Returns the mean, (n,), over what the policy puts into each slot, of the values in a table (G, P, N + 2), given
+    the row of G for each decision, (n,). The columns after those of the log's N items are for an item that the log
+    does not have, and for none. None: only the probabilities of what was shown are known."""
     max_probability: float = 1.0
     """Largest probability that the policy gives to anything."""
     notes: tuple[str, ...] = field(default=())
@@ -45,20 +46,16 @@ def of_log(log: Decisions, other: Decisions) -> Policy:
     if missing:
         cause = f"it has no position {missing[0]}, which {log.name} has"
         raise InputError(other.name, cause=cause, cure="give a log of the same lists")
-    names = list(dict.fromkeys([*log.items, *other.items]))
-    code = {name: number for number, name in enumerate(names)}
-    table = np.zeros((len(log.positions), len(names)))
-    item = np.array([code[name] for name in other.items])[other.item]
+    code = {name: number for number, name in enumerate(log.items)}
+    table = np.zeros((len(log.positions), len(log.items) + 2))
+    item = np.array([code.get(name, len(log.items)) for name in other.items])[other.item]
     position = np.array([row_of[one] for one in log.positions])
     for p, row in enumerate(position):
-        counted = np.bincount(item[other.position == row], minlength=len(names))
+        counted = np.bincount(item[other.position == row], minlength=table.shape[1])
         table[p] = counted / counted.sum()
 
-    def mean(values: Callable[[Rows], Array]) -> Array:
-        out = np.zeros(len(log))
-        for i in np.flatnonzero(table.any(axis=0)):
-            out += table[log.position, i] * values(np.full(len(log), i, np.int32))
-        return out
+    def mean(values: Array, group: Array) -> Array:
+        return np.asarray((values * table).sum(axis=-1)[group, log.position])
 
     notes = (f"the policy is the distribution of items by position in {other.name}, {len(other):,} shown items",)
     return Policy(
@@ -117,7 +114,7 @@ def of_bundle(log: Decisions, bundle: Bundle, name: str) -> Policy:
     return Policy(
         name=name,
         probability=(chosen == log.item).astype(np.float64),
-        mean=lambda values: values(chosen),
+        mean=lambda values, group: values[group, log.position, chosen],
         notes=tuple(notes),
     )
 

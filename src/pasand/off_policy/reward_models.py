@@ -24,12 +24,15 @@ class RewardModel:
     fold: Array
     """(n,) fold of each decision's user."""
 
+    @property
+    def extended(self) -> Array:
+        """The table with two further columns, (F, P, N + 2): the mean, for unknown items, and 0, for no item."""
+        mean = self.table.mean(axis=2, keepdims=True)
+        return np.concatenate([self.table, mean, np.zeros_like(mean)], axis=2)
+
     def at(self, position: Array, item: Array) -> Array:
-        """Return the expected reward of an item for each decision, (n,); 0 for item -1, the mean of unknown items."""
-        n = self.table.shape[2]
-        known = self.table[self.fold, position, np.clip(item, 0, n - 1)]
-        beyond = self.table[self.fold, position].mean(axis=1) if (item >= n).any() else 0.0
-        return np.where(item < 0, 0.0, np.where(item >= n, beyond, known))
+        """Return the expected reward of an item for each decision, (n,); 0 for item -1, the mean for item N."""
+        return np.asarray(self.extended[self.fold, position, item])
 
 
 def fit(
