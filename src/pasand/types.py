@@ -110,8 +110,8 @@ class Candidates:
     """(B, K) rows, -1 at padding; padding comes last."""
     scores: Scores
     """(B, K) non-increasing within a list; -inf at padding."""
-    propensity: Scores | None = None
-    """(B, K) probability of the item at this position, if a stage randomises the list; else None."""
+    propensity: Array | None = None
+    """(B, K) probability of the item at this position, given the positions above, if a stage randomises the list."""
 
     def __len__(self) -> int:
         return len(self.items)

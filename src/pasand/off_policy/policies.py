@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from pasand.bundle import Bundle
 from pasand.errors import InputError
+from pasand.reranking.explore import Explore
 from pasand.sources.decision_tables import Decisions
 from pasand.types import Array, Rows
 
@@ -68,10 +69,10 @@ def of_log(log: Decisions, other: Decisions) -> Policy:
 
 
 def of_bundle(log: Decisions, bundle: Bundle, name: str) -> Policy:
-    """Return the policy of a bundle: its list for the user and time of each list, which is certain.
+    """Return the policy of a bundle: its list for the user and time of each list, which is certain but for exploration.
 
     Histories are those of the bundle's data before the time of the list. Raises InputError if the log has no users or
-    no item of the bundle, or if the bundle draws items at random.
+    no item of the bundle, or if the bundle draws whole lists at random.
     """
     if log.users is None:
         cause = "a bundle recommends to users, and the log has no column of users"
@@ -93,6 +94,9 @@ def of_bundle(log: Decisions, bundle: Bundle, name: str) -> Policy:
                 "may have learnt from their clicks, or a clock is wrong"
             )
     shown = np.full((len(users), int(length.max())), -1, np.int32)
+    logged = shown.copy()
+    logged[log.list, log.slot] = own[log.item]
+    drawn: dict[tuple[int, int], tuple[Rows, Array]] = {}
     for begin in range(0, len(users), 512):
         part = slice(begin, begin + 512)
         queries = data.queries(
@@ -101,21 +105,53 @@ def of_bundle(log: Decisions, bundle: Bundle, name: str) -> Policy:
             time=None if time is None else time[part],
             upto=None if upto is None else upto[part],
         )
-        found = bundle.assembly.recommender(queries)
-        if found.propensity is not None and (found.propensity < 1).any():
-            cause = "it draws items at random, so one list is not all that it shows"
-            cure = "give a bundle without exploration, or its probabilities as a column: --policy-column NAME"
+        recommender = bundle.assembly.recommender
+        queries = recommender.narrowed(queries)
+        *earlier, (last, found) = recommender.steps(queries)
+        final = found.top(queries.k)
+        shown[part, : final.items.shape[1]] = final.items
+        if isinstance(last, Explore):
+            for b, slot, pool, chance in last.distributions(queries, earlier[-1][1], logged[part]):
+                drawn[begin + b, slot] = pool, chance
+        elif found.propensity is not None and (found.propensity < 1).any():
+            cause = f"{type(last).__name__} draws the list at random, so one list is not all that it shows"
+            cure = "give a bundle without it, or its probabilities as a column: --policy-column NAME"
             raise InputError(name, cause=cause, cure=cure)
-        shown[part, : found.items.shape[1]] = found.items
     number = np.full(data.n_items + 1, -1, np.int32)  # of the log's items, by row of the bundle
     number[:-1] = len(log.items)
     number[own[own >= 0]] = np.flatnonzero(own >= 0)
-    chosen = number[shown[log.list, log.slot]]
+    return _of_slots(log, name, number, shown, drawn, tuple(notes))
+
+
+def _of_slots(
+    log: Decisions,
+    name: str,
+    number: Rows,
+    shown: Rows,
+    drawn: Mapping[tuple[int, int], tuple[Rows, Array]],
+    notes: tuple[str, ...],
+) -> Policy:
+    """Return the policy that shows certain items, (lists, K), but draws those of some slots.
+
+    `drawn` are the items and their probabilities by list and slot; `number` turns rows of the bundle into the log's.
+    """
+    pools = [drawn.get((one, slot)) for one, slot in zip(log.list.tolist(), log.slot.tolist(), strict=True)]
+    certain = number[shown[log.list, log.slot]]
+    columns = [certain[i : i + 1] if pool is None else number[pool[0]] for i, pool in enumerate(pools)]
+    chances = [np.ones(1) if pool is None else pool[1] for pool in pools]
+    sizes = np.array([len(one) for one in columns])
+    start, column, chance = np.cumsum(sizes) - sizes, np.concatenate(columns), np.concatenate(chances)
+
+    def mean(values: Array, group: Array) -> Array:
+        each = values[np.repeat(group, sizes), np.repeat(log.position, sizes), column]
+        return np.asarray(np.add.reduceat(each * chance, start))
+
     return Policy(
         name=name,
-        probability=(chosen == log.item).astype(np.float64),
-        mean=lambda values, group: values[group, log.position, chosen],
-        notes=tuple(notes),
+        probability=np.add.reduceat(np.where(column == np.repeat(log.item, sizes), chance, 0.0), start),
+        mean=mean,
+        max_probability=float(chance.max(initial=0.0)),
+        notes=notes,
     )
 
 

@@ -20,7 +20,8 @@ STAGES: dict[str, str] = {
     "dpp": "pasand.reranking.dpp:DPP",
 }
 """Class of each kind of table that is one stage; the fields of a table are the parameters of its class."""
-KINDS = ("rule", "calibration", OVER_REQUESTS, EXPECTED, *STAGES)
+EXPLORE = "explore"
+KINDS = ("rule", "calibration", OVER_REQUESTS, EXPECTED, *STAGES, EXPLORE)
 """Kinds of tables; a table without a kind is a rule."""
 CALIBRATION_FIELDS = ("attributes", "strength", "shrinkage")
 
@@ -31,9 +32,10 @@ def expanded(tables: dict[str, Any], *, where: str) -> dict[str, Any]:
     Tables of exposure become the stages of `exposure_policies`, which come first. Tables of a kind in `STAGES` become
     stages in the order of the recipe, named policy_KIND, policy_KIND_2 and so on. The rules become the options of
     `pasand.reranking.groups:Groups`, and the recommender gets `WithGroups` around its retriever. Its last stage is
-    `Rules` or, if the policy has a table of kind "calibration", `Calibration` within these rules. Tables without a
-    policy are returned as they are. Raises InputError for an unknown kind, for two calibrations, if a component has one
-    of the names, or if there is no recommender with a retriever.
+    `Rules` or, if the policy has a table of kind "calibration", `Calibration` within these rules; a table of kind
+    "explore" becomes `Explore` behind them. Tables without a policy are returned as they are. Raises InputError for an
+    unknown kind, for two calibrations, if a component has one of the names, or if there is no recommender with a
+    retriever.
     """
     policy = tables.get(STAGE)
     if not isinstance(policy, list):
@@ -59,6 +61,9 @@ def expanded(tables: dict[str, Any], *, where: str) -> dict[str, Any]:
         stages.append(f"@{CALIBRATION}")
     elif by_kind["rule"]:
         stages.append(f"@{STAGE}")
+    if by_kind[EXPLORE]:
+        components |= _of_exploration(by_kind[EXPLORE][0], recommender["retriever"], bool(by_kind["rule"]))
+        stages.append(f"@{STAGE}_{EXPLORE}")
     if clashing := [name for name in components if name != STAGE and name in tables]:
         cause = "the policy is compiled to a table of that name"
         raise InputError(where, value=clashing[0], cause=cause, cure="give the table another name")
@@ -84,6 +89,12 @@ def _by_kind(policy: list[Any], where: str) -> dict[str, list[dict[str, Any]]]:
     if len(found["calibration"]) > 1:
         cause = "a policy has one calibration"
         raise InputError(f"{where}, [[policy]]", cause=cause, cure="name all features in the attributes of one table")
+    if len(found[EXPLORE]) > 1:
+        cause = "a policy has one exploration"
+        raise InputError(f"{where}, [[policy]]", cause=cause, cure="name all positions in the slots of one table")
+    if found[EXPLORE] and found[EXPECTED]:
+        cause = f"both {EXPLORE} and {EXPECTED} draw the list at random"
+        raise InputError(f"{where}, [[policy]]", cause=cause, cure="remove one of them")
     return found
 
 
@@ -111,6 +122,20 @@ def _of_rules(rules: list[dict[str, Any]], retriever: Any) -> dict[str, dict[str
         },
         STAGE: {"class": "pasand.reranking.rules:Rules", "groups": f"@{GROUPS}"},
     }
+
+
+def _of_exploration(table: dict[str, Any], retriever: Any, within_rules: bool) -> dict[str, dict[str, Any]]:
+    """Return the components that explore: the group that is explored, if one is named, and the stage."""
+    options = {key: value for key, value in table.items() if key != "where"}
+    components: dict[str, dict[str, Any]] = {}
+    if "where" in table:
+        group = {"name": EXPLORE, "where": table["where"], "max_share": 1.0}
+        components[f"{STAGE}_explored"] = {"class": "pasand.reranking.groups:Groups", "rules": [group]}
+        options["groups"] = f"@{STAGE}_explored"
+    if within_rules:
+        options["rules"] = f"@{STAGE}"
+    stage = {"class": "pasand.reranking.explore:Explore", "retriever": retriever, **options}
+    return {**components, f"{STAGE}_{EXPLORE}": stage}
 
 
 def _of_calibration(table: dict[str, Any], within_rules: bool, where: str) -> dict[str, dict[str, Any]]:

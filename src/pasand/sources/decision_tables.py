@@ -71,7 +71,7 @@ class Decisions:
 
     def padded(self, values: Array, fill: float) -> Array:
         """Return a column as (lists, K), with `fill` in slots that a list does not have."""
-        out = np.full((int(self.list.max(initial=-1)) + 1, int(self.slot.max(initial=-1)) + 1), fill)
+        out = np.full((int(self.list.max(initial=-1)) + 1, int(self.slot.max(initial=-1)) + 1), float(fill))
         out[self.list, self.slot] = values
         return out
 
