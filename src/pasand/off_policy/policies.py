@@ -114,7 +114,7 @@ def of_bundle(log: Decisions, bundle: Bundle, name: str) -> Policy:
             for b, slot, pool, chance in last.distributions(queries, earlier[-1][1], logged[part]):
                 drawn[begin + b, slot] = pool, chance
         elif found.propensity is not None and (found.propensity < 1).any():
-            cause = f"{type(last).__name__} draws the list at random, so one list is not all that it shows"
+            cause = "it draws items at random, so one list is not all that it shows"
             cure = "give a bundle without it, or its probabilities as a column: --policy-column NAME"
             raise InputError(name, cause=cause, cure=cure)
     number = np.full(data.n_items + 1, -1, np.int32)  # of the log's items, by row of the bundle

@@ -68,7 +68,7 @@ def slot_probabilities(weights: Values, slots: int, nodes: int = NODES) -> Value
     scaled = weights / weights.sum()
     if slots == 1:
         return np.asarray(scaled[:, None])
-    # before exp(low) nobody has arrived; after exp(high) more have than there are slots, whoever is left out
+    # before exp(low) no item has arrived; after exp(high) more have than there are slots, even without any one
     low, high = np.log(EARLY), np.log(LATE / np.sort(scaled)[::-1][: slots + 1].min())
     points, shares = np.polynomial.legendre.leggauss(nodes)
     time = np.exp(low + (points + 1) / 2 * (high - low))
