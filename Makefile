@@ -1,7 +1,7 @@
 # `make demo` and `make test` do all set-up on a fresh machine.
 PYTHON ?= python3
 BIN = .venv/bin
-PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+PIP = $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt
 
 .PHONY: demo test install lint check clean
 
@@ -20,7 +20,7 @@ demo: .venv/core  ## the main job: train, compare, recommend, and a page at http
 	$(BIN)/pasand demo $(ARGS)
 
 test: .venv/dev  ## all tests
-	$(BIN)/python -m pytest -n auto $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 install: .venv/dev  ## everything, for developers
 
