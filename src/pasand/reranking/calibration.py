@@ -18,6 +18,8 @@ from pasand.types import Array, Candidates, Queries, within
 
 MAX_ROWS = 60
 """Rules and values at most that swaps look at, as bits of one number."""
+NONE: Counts = np.empty(0, np.int64)
+"""Bounds of no rules."""
 
 
 @dataclass(frozen=True)
@@ -91,20 +93,26 @@ class Calibration:
         rows = within(candidates.items, len(known.start) - 1)
         available = np.count_nonzero(candidates.items >= 0, axis=1)
         rules, member, void = self.rules, np.zeros(rows.shape, np.int64), np.zeros(len(rows), np.int64)
-        best, none = np.zeros((len(rows), k), np.int64), np.zeros((0, k), np.int64)
+        best = np.zeros((len(rows), k), np.int64)
         if rules is not None:
             member, void = rules.member(queries, candidates.items), rules.void(queries) | ignored
-            best, _ = rules.solved(queries, candidates, k, ignored)
+            best, _ = rules.solved_within(member, void, candidates, k)
         positions = np.tile(np.arange(k), (len(rows), 1))
         for b, n in enumerate(available.tolist()):
             if n <= k:
                 continue  # all are chosen
-            caps = Caps(member[b, :n], none, none, {})
-            if rules is not None:
-                caps = rules.caps(candidates.items[b, :n], member[b, :n], rules.bounds(k).without(int(void[b])))
             scores = _scaled(finite(candidates.scores[b, :n])) / k
             wanted = known.codes, known.share, known.start, target[b], self.strength
-            positions[b] = _within(partial(calibrated_set, scores, rows[b, :n], *wanted), caps, best[b])
+            if rules is None:
+                positions[b] = calibrated_set(scores, rows[b, :n], *wanted, member[b, :n], NONE, NONE, best[b])
+                continue
+            bounds = rules.bounds(k).without(int(void[b]))
+            if rules.capped:
+                caps = rules.caps(candidates.items[b, :n], member[b, :n], bounds)
+                positions[b] = _within(partial(calibrated_set, scores, rows[b, :n], *wanted), caps, best[b])
+            else:
+                ends = bounds.low[:, -1].copy(), bounds.high[:, -1].copy()
+                positions[b] = calibrated_set(scores, rows[b, :n], *wanted, member[b, :n], *ends, best[b])
         return positions
 
 

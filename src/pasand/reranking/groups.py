@@ -20,7 +20,7 @@ from pasand.growable import extended
 from pasand.layouts import Entry, check
 from pasand.reranking.categories import are_of, categories, code_of_item, values_of_users
 from pasand.reranking.rule import Range, Rule, Scalar
-from pasand.types import Array, Arrays, Mask, Rows, Times
+from pasand.types import Array, Arrays, Mask, Rows, Times, within
 
 logger = logging.getLogger(__name__)
 
@@ -126,9 +126,8 @@ class Groups:
 
         `features` are those of the queries: groups of the user's values are empty without them.
         """
-        known = (items >= 0) & (items < len(self._member))
-        rows = np.where(known, items, 0)
-        bits = np.where(known, self._member[rows], 0) if len(self._member) else np.zeros(items.shape, np.int64)
+        rows = within(items, len(self._member))
+        bits = np.where(rows >= 0, self._member[rows], 0) if len(self._member) else np.zeros(items.shape, np.int64)
         for column, (r, _, wanted) in enumerate(self._aged()):
             outside = ~_has_age(self._times[rows, column], time[:, None], wanted)
             bits &= ~(outside.astype(np.int64) << r)

@@ -86,11 +86,17 @@ class Rules:
         `ignored` are rules that do not count, as bits. The gap is 0 for a list that is proven optimal, and inf where
         the violation of a rule was not proven to be least.
         """
-        member, void = self.member(queries, candidates.items), self.void(queries) | ignored
+        return self.solved_within(self.member(queries, candidates.items), self.void(queries) | ignored, candidates, k)
+
+    def solved_within(self, member: Array, void: Array, candidates: Candidates, k: int) -> tuple[Array, Values]:
+        """Return what `solved` does, given the groups of the candidates, (B, K), and the rules that do not count, (B,).
+
+        Both are bits.
+        """
         available = np.count_nonzero(candidates.items >= 0, axis=1)
         slots = np.minimum(available, k)
         positions, gaps = np.full((len(slots), k), -1, np.int64), np.zeros(len(slots))
-        for m in np.unique(slots[slots > 0]).tolist():
+        for m in sorted(set(slots[slots > 0].tolist())):
             every = self.bounds(m)
             weights = slot_weights(m) if self.discount == "log2" else np.ones(m)
             for b in np.flatnonzero(slots == m).tolist():
