@@ -355,7 +355,8 @@ def _advance(one: _Child, counts: dict[str, int]) -> bool:
     """Read the next line of a child; restart it behind a bundle that ends or stops it. Return whether it goes on."""
     assert one.process.stdout is not None
     ready, _, _ = select.select([one.process.stdout], [], [], SECONDS)
-    words = one.process.stdout.readline().decode().split() if ready else []
+    line = one.process.stdout.readline().decode(errors="replace") if ready else ""
+    words = line.split()
     if words[:1] == ["begin"]:
         one.at = int(words[1])
         return True
@@ -363,6 +364,8 @@ def _advance(one: _Child, counts: dict[str, int]) -> bool:
         counts["connections"] += int(words[2])
         counts[words[3]] += 1
         return True
+    if line:
+        return True  # printed by a library
     if ready and one.process.wait() == 0:
         return False
     kind = "crashes" if ready else "hangs"
