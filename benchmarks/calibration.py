@@ -51,7 +51,7 @@ N_CANDIDATES, N_USERS = {10: 100, 50: 200}, {10: 3000, 50: 600}
 """Candidates, and users of each seed, by length of list."""
 LIMITS = {10: {0.005: 0.30, 0.024: 0.52, 0.05: 0.65}, 50: {0.024: 0.80}}
 """Least reduction of the divergence by length of list and loss of recall."""
-STRENGTHS = {10: np.geomspace(0.03, 0.6, 20), 50: np.geomspace(0.3, 3.0, 8)}
+STRENGTHS = {10: np.geomspace(0.03, 0.6, 40), 50: np.geomspace(0.3, 3.0, 8)}
 TIMES = 1000
 
 
