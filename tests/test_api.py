@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 
 import pasand as ps
+from pasand import default_recipe
 from pasand.data.dataset import Dataset
 from pasand.errors import InputError
 
@@ -60,6 +61,15 @@ def test_a_comparison_is_a_table_with_a_verdict(data: Dataset, tmp_path: Path) -
     assert ps.fit(data, found).recommend("c1").height == 10
 
 
+def test_the_best_of_a_comparison_may_be_a_recipe_file(data: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(default_recipe.of_model("item_knn", {"neighbours": 7}))
+    found = ps.compare(data, [str(tmp_path / "mine.toml")], protocol="leave-last-out")
+    assert (found.best, found.named) == ("mine", {"mine": str(tmp_path / "mine.toml")})
+    assert ps.fit(data, found).bundle.assembly.components["model"].neighbours == 7
+    with pytest.raises(InputError, match="only popularity was compared"):
+        _ = ps.compare(data, [], protocol="leave-last-out").best
+
+
 def test_a_fitted_recommender_answers_with_external_ids(data: Dataset, tmp_path: Path) -> None:
     fitted = ps.fit(data, "ease")
     found = fitted.recommend(pd.Series(["c0", "c1", "a stranger"]), k=4)
@@ -86,6 +96,10 @@ def test_metrics_of_any_table_by_hand() -> None:
     truth = pd.DataFrame({"user_id": ["a", "c"], "item_id": ["y", "z"]})
     found = ps.metrics(shown, truth, ["ndcg@10", "hit_rate@1", "mrr@10"])  # type: ignore[operator]
     assert found == pytest.approx({"ndcg@10": 1 / np.log2(3) / 2, "hit_rate@1": 0.0, "mrr@10": 0.25})
+    repeated = pd.concat([truth, truth])
+    assert ps.metrics(shown, repeated, ["ndcg@10", "hit_rate@1", "mrr@10"]) == found  # type: ignore[operator]
+    numbers = pd.DataFrame({"user_id": [1.0, 2.0], "item_id": [7, 8]})
+    assert ps.metrics(numbers.astype(int), numbers, ["hit_rate@1"]) == {"hit_rate@1": 1.0}  # type: ignore[operator]
     ranked = shown.with_columns(rank=pl.Series([2, 1, 1])).drop("score")
     assert ps.metrics(ranked, truth, ["hit_rate@1"]) == {"hit_rate@1": 0.5}  # type: ignore[operator]
 

@@ -63,8 +63,8 @@ class Leaderboard:
 
     comparison: Comparison
     """All results: metrics by user and by length of history, tests, seconds, memory."""
-    recipes: Mapping[str, str]
-    """The recipe of each contender, by name."""
+    named: Mapping[str, str]
+    """What `fit` accepts for each contender, a model, recipe or recipe file, by its name in the table."""
 
     @property
     def table(self) -> pl.DataFrame:
@@ -74,8 +74,11 @@ class Leaderboard:
 
     @property
     def best(self) -> str:
-        """Name of the model with the highest main metric that is no popularity baseline."""
-        return next(result.name for result in self.comparison.results if result.role == "contender")
+        """Name of the best model by the main metric; popularity baselines are none. Raises InputError without one."""
+        for result in self.comparison.results:
+            if result.role == "contender":
+                return result.name
+        raise InputError("compare", cause="only popularity was compared", cure='name models, such as models=["ease"]')
 
     @property
     def verdict(self) -> str:
@@ -129,7 +132,14 @@ def compare(
     chosen = contenders(data, models, seed=seed)
     split = protocols.default_protocol(data) if protocol is None else protocols.protocol(protocol)
     comparison = compared(data, chosen, split, ks=(k,), seed=seed, metrics=metrics)
-    return Leaderboard(comparison, {entry.name: entry.name for entry in chosen})
+    names = [entry.name for entry in chosen]
+    return Leaderboard(comparison, dict(zip(names, names if models is None else _as_given(names, models), strict=True)))
+
+
+def _as_given(names: Sequence[str], models: Sequence[str]) -> list[str]:
+    """Return for each name of a contender the name or recipe file that was given for it."""
+    given = {label: model for model in models for label in (model, Path(model).name, Path(model).stem)}
+    return [given.get(name, name) for name in names]
 
 
 @dataclass(frozen=True, repr=False)
@@ -143,7 +153,7 @@ class Fitted:
         """The dataset that it was fitted to."""
         return self.bundle.data
 
-    def recommend(self, users: Any, k: int = 10, *, features: Mapping[str, Any] | None = None) -> pl.DataFrame:
+    def recommend(self, users: Any, k: int = 10) -> pl.DataFrame:
         """Return the k best unseen items of each user: columns user_id, item_id, rank from 1, score, and title if any.
 
         `users` is an id or a sequence of ids; those that are not in the data get what a new user gets. A user has fewer
@@ -232,9 +242,9 @@ class Fitted:
 def fit(data: Dataset, what: str | Path | Leaderboard | None = None, *, seed: int = 0) -> Fitted:
     """Return a recommender fitted to all events: a model or recipe by name, a recipe file, or a leaderboard's best.
 
-    None, or "best" where the data allow it: the recipe that suits the data. Raises InputError for an unknown name.
+    None: the recipe that suits the data. Raises InputError for an unknown name.
     """
-    name = what.best if isinstance(what, Leaderboard) else str(what or default_recipe.for_data(data)[0])
+    name = what.named[what.best] if isinstance(what, Leaderboard) else str(what or default_recipe.for_data(data)[0])
     from pasand import models
 
     known = name in models.classes()

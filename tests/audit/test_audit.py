@@ -12,7 +12,7 @@ import pytest
 from benchmarks.audit import audited, found
 from pasand import bundle as bundles
 from pasand import recipe
-from pasand.audit import page, who_pays, words
+from pasand.audit import page, policy_tables, words
 from pasand.audit.audit import Audit, audit
 from pasand.audit.estimates import Finding
 from pasand.audit.later_events import later_events
@@ -148,17 +148,19 @@ def test_wrong_names_are_refused_with_those_that_work(bundle: Bundle, log: Datas
 def test_without_a_rule_the_lists_are_those_of_the_recipe_without_it(bundle: Bundle) -> None:
     alone = recipe.build(PLAIN + NEW).fit(bundle.data, seed=0).recommender
     queries = bundle.data.queries(np.arange(50, dtype=np.int32), k=10)
-    south = who_pays.parts_of(bundle.assembly.text)[1]
-    found = who_pays.build_without(bundle, south, bundle.data).recommender(queries)
+    south = policy_tables.parts_of(bundle.assembly.text)[1]
+    found = policy_tables.rebuilt(
+        bundle, policy_tables.replaced(bundle.assembly.text, south.number, None), bundle.data
+    ).recommender(queries)
     assert (found.items == alone(queries).items).all()
     assert (found.items != bundle.assembly.recommender(queries).items).any()
-    assert [part.name for part in who_pays.parts_of(PLAIN + NEW + SOUTH)] == ["new studios", "south"]
-    assert who_pays.parts_of(PLAIN) == []
+    assert [part.name for part in policy_tables.parts_of(PLAIN + NEW + SOUTH)] == ["new studios", "south"]
+    assert policy_tables.parts_of(PLAIN) == []
 
 
 def test_tables_of_other_kinds_are_parts_of_the_policy_whatever_fields_they_have() -> None:
     text = f'{PLAIN}{NEW}\n[[policy]]\nkind = "exposure"\nwhere = {{ a = 1 }}\n' + 2 * LANGUAGES + RULE
-    parts = who_pays.parts_of(text)
+    parts = policy_tables.parts_of(text)
     assert [(part.kind, part.name, part.section) for part in parts] == [
         ("rule", "new studios", "rule new studios"),
         ("exposure", "exposure", "policy exposure"),
@@ -229,8 +231,8 @@ def test_rounds_of_a_log_that_is_not_simulated_are_refused(bundle: Bundle, log: 
 
 
 def test_the_last_rule_leaves_a_recipe_without_a_policy() -> None:
-    (only,) = who_pays.parts_of(PLAIN + NEW)
-    tables = recipe.tables(who_pays.without(PLAIN + NEW, only))
+    (only,) = policy_tables.parts_of(PLAIN + NEW)
+    tables = recipe.tables(policy_tables.replaced(PLAIN + NEW, only.number, None))
     assert list(tables) == ["popular", "from_popular", "recommender"]
 
 
@@ -304,3 +306,13 @@ def test_sentences_state_the_figure_the_reference_and_the_result(done: Audit) ->
     one = words.sentence("users", by_name["users"][0])
     assert one.startswith("Users with city_tier: tier 1: ranking quality (ndcg@10) is ")
     assert "other users" in one
+
+
+def test_the_groups_of_a_rule_are_not_those_of_exposure_or_exploration() -> None:
+    exposure = '\n[[policy]]\nkind = "exposure"\nname = "south"\nwhere = { studio_region = "north" }\nmin_share = 0.2\n'
+    explore = '\n[[policy]]\nkind = "explore"\nslots = [3]\nwhere = { studio_region = "west" }\n'
+    data = World(n_users=40, days=20, visits=1, studios=8).dataset(impressions=False)
+    fitted = bundles.Bundle(recipe.build(PLAIN + exposure + SOUTH + explore).fit(data, seed=0), data, {"files": {}})
+    groups = policy_tables.rule_groups(fitted)
+    assert groups is not None
+    assert [(rule.name, rule.where) for rule in groups.rules] == [("south", {"studio_region": "south"})]

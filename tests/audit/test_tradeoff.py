@@ -81,6 +81,12 @@ def test_each_table_has_a_dial() -> None:
     assert dials(PLAIN) == []
 
 
+def test_tables_without_a_strength_have_no_dial_and_do_not_hide_those_of_rules() -> None:
+    exposure = '\n[[policy]]\nkind = "exposure"\nname = "new"\nwhere = { studio_region = "north" }\nmin_share = 0.2\n'
+    explore = '\n[[policy]]\nkind = "explore"\nslots = [3]\nwhere = { studio_region = "west" }\n'
+    assert [dial.name for dial in dials(PLAIN + exposure + SOUTH + explore)] == ["south"]
+
+
 def test_a_table_is_changed_or_left_out() -> None:
     text = PLAIN + SOUTH + MMR + NEW
     south, mmr, new = dials(text)

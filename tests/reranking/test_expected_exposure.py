@@ -13,6 +13,7 @@ from scipy.stats import chisquare
 
 from pasand.reranking.expected_exposure import ExpectedExposure
 from pasand.reranking.groups import Groups, Rule
+from pasand.reranking.random_slots import uniform_number
 from pasand.types import Candidates, Queries
 from tests.logs import tastes
 
@@ -51,7 +52,7 @@ def test_draws_have_the_marginals_that_the_propensities_state() -> None:
     np.testing.assert_allclose(drawn.propensity, marginal[np.arange(5), position], atol=1e-6)
     assert (drawn.propensity < 1).any()
     cumulated, query = np.cumsum(chance), queries(n)
-    which = np.searchsorted(cumulated, [stage._draw(query, b) for b in range(n)], "right")
+    which = np.searchsorted(cumulated, [uniform_number(query, b, stage.seed) for b in range(n)], "right")
     count = np.bincount(which, minlength=len(chance))
     assert chisquare(count, n * chance).pvalue > 0.001
 

@@ -11,6 +11,7 @@ import pytest
 from scipy.stats import chisquare
 
 from pasand import bundle, default_recipe, recipe
+from pasand.contracts import Notes
 from pasand.errors import InputError
 from pasand.types import Candidates, Queries
 from tests.logs import tastes
@@ -84,6 +85,21 @@ def test_rules_hold_for_all_that_can_be_drawn(rules: str) -> None:
         assert stage.broken(asked, found) == before
         assert found.propensity is not None
         assert (found.propensity[found.items >= 0] > 0).all()
+
+
+def test_what_a_rule_cannot_keep_is_noted_once() -> None:
+    explored = built(
+        '\n[[policy]]\nname = "many"\nwhere = { group = "a" }\nmin_count = 6\n[[policy]]\nkind = "explore"\n'
+    )
+    asked = queries(1)
+    found = explored.recommender(asked)
+    notes = [
+        note
+        for stage in explored.recommender.stages
+        if isinstance(stage, Notes)
+        for note in stage.notes(asked, found)[0]
+    ]
+    assert len(notes) == 1
 
 
 def test_only_the_group_is_explored() -> None:

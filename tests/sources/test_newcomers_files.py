@@ -163,3 +163,10 @@ def test_a_first_row_that_could_be_a_header(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no column looks like the user"):
         load(tmp_path / "log.csv")
     assert len(load(tmp_path / "log.csv", header=False)) == 21
+
+
+def test_choices_that_a_source_cannot_follow_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "u.data").write_text("1\t5\t3\t978300760\n2\t6\t4\t978300761\n")
+    for option, given in (("--where", {"where": "rating = 4"}), ("--events", {"events": {"view": 1}})):
+        with pytest.raises(InputError, match=f"{option}: .*layout of its own"):
+            load(tmp_path, **given)

@@ -14,6 +14,7 @@ from pasand.audit import (
     drift,
     item_exposure,
     languages,
+    policy_tables,
     popularity,
     prices,
     rating_errors,
@@ -314,14 +315,15 @@ def _groupings(names: Sequence[str], train: Dataset, geography: str | None) -> l
 def _policy(bundle: Bundle) -> list[str]:
     """Return the tables of the policy in words, in order."""
     components = bundle.assembly.components
-    rules = {rule.name: rule for part in components.values() if isinstance(part, Groups) for rule in part.rules}
+    groups = policy_tables.rule_groups(bundle)
+    rules = {} if groups is None else {rule.name: rule for rule in groups.rules}
     calibrations = [part for part in components.values() if isinstance(part, Calibration)]
     lines = []
-    for part in who_pays.parts_of(bundle.assembly.text):
+    for part in policy_tables.parts_of(bundle.assembly.text):
         described = f"a table of kind {part.kind}"
-        if part.kind == who_pays.RULE:
+        if part.kind == policy_tables.RULE:
             described = str(rules[part.name])
-        elif part.kind == who_pays.CALIBRATION and calibrations:
+        elif part.kind == policy_tables.CALIBRATION and calibrations:
             names = " and ".join(calibrations[0].attributes.names)
             described = f"{names} as in each user's history, strength {calibrations[0].strength:g}"
         lines.append(f"{part.name}: {described}")

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pasand import recipe
+from pasand.audit.policy_tables import CALIBRATION, RULE, Part, parts_of, rebuilt, replaced
 from pasand.bundle import Bundle
 from pasand.data.dataset import Dataset
 from pasand.errors import InputError
 from pasand.recipe import Assembly, component_class
 from pasand.reranking.calibration import Calibration
-from pasand.reranking.policies import STAGE, STAGES, expanded
+from pasand.reranking.policies import STAGES
 
 BOUNDS = ("min_share", "min_count", "max_share", "max_count")
 """Fields of a rule that can be turned, the first that it has."""
@@ -71,16 +70,8 @@ class Dial:
 
 def dials(text: str) -> list[Dial]:
     """Return the dials of a recipe, one per `[[policy]]` table that has one, in order; [] without a policy."""
-    policy = tomllib.loads(text).get(STAGE, [])
-    found: list[Dial] = []
-    for position, table in enumerate(policy if isinstance(policy, list) else []):
-        kind = table.get("kind", "rule")
-        made = _of_rule(position, table) if kind == "rule" else _of_strength(position, kind, table)
-        n = 1 + sum(one.kind == kind for one in found)
-        if made is not None:
-            name = made.name if kind == "rule" or n == 1 else f"{kind} {n}"
-            found.append(Dial(**{**vars(made), "name": name}))
-    return found
+    found = [_of_rule(part) if part.kind == RULE else _of_strength(part) for part in parts_of(text)]
+    return [dial for dial in found if dial is not None]
 
 
 def chosen(text: str, names: Sequence[str]) -> list[Dial]:
@@ -100,29 +91,20 @@ def chosen(text: str, names: Sequence[str]) -> list[Dial]:
 
 
 def turned(bundle: Bundle, dial: Dial, value: float | None, data: Dataset) -> Assembly:
-    """Return the recommender with another value of a dial, or without its table (None).
-
-    Components with the same table are those of the bundle; only what the table concerns is built and fitted again.
-    """
-    fitted = bundle.assembly
-    ready = {fitted.digests[one]: part for one, part in fitted.components.items()}
-    return recipe.build(with_value(fitted.text, dial, value), ready=ready).fit(data, seed=0, ready=ready)
+    """Return the recommender with another value of a dial, or without its table (None), as `rebuilt` does."""
+    return rebuilt(bundle, with_value(bundle.assembly.text, dial, value), data)
 
 
 def with_value(text: str, dial: Dial, value: float | None) -> str:
     """Return the recipe with another value of a dial, or without its table (None); comments are lost."""
-    found = tomllib.loads(text)
-    policy = list(found[STAGE])
     if value is None:
-        del policy[dial.position]
-    else:
-        number = int(value) if "count" in dial.field else value
-        policy[dial.position] = {**policy[dial.position], dial.field: number}
-    tables = {key: table for key, table in found.items() if key != STAGE} | ({STAGE: policy} if policy else {})
-    return recipe.dump(expanded(tables, where="recipe"))
+        return replaced(text, dial.position, None)
+    number = int(value) if "count" in dial.field else value
+    return replaced(text, dial.position, {**parts_of(text)[dial.position].table, dial.field: number})
 
 
-def _of_rule(position: int, table: dict[str, Any]) -> Dial | None:
+def _of_rule(part: Part) -> Dial | None:
+    table = part.table
     field = next((one for one in BOUNDS if table.get(one) is not None), None)
     if field is None:
         return None
@@ -133,9 +115,9 @@ def _of_rule(position: int, table: dict[str, Any]) -> Dial | None:
         low, high = 0.01, 0.99
     slots = int(table.get("first", 0))
     return Dial(
-        name=str(table["name"]),
-        kind="rule",
-        position=position,
+        name=part.name,
+        kind=part.kind,
+        position=part.number,
         field=field,
         current=float(table[field]),
         low=float(low),
@@ -144,10 +126,20 @@ def _of_rule(position: int, table: dict[str, Any]) -> Dial | None:
     )
 
 
-def _of_strength(position: int, kind: str, table: dict[str, Any]) -> Dial | None:
+def _of_strength(part: Part) -> Dial | None:
     """Return the dial of a table with a strength; None for a kind without one."""
-    cls: Any = Calibration if kind == "calibration" else component_class(STAGES[kind], where="recipe")
+    if part.kind not in STAGES and part.kind != CALIBRATION:
+        return None
+    cls: Any = Calibration if part.kind == CALIBRATION else component_class(STAGES[part.kind], where="recipe")
     if "strength" not in cls.__dataclass_fields__:
         return None
-    current = float(table.get("strength", cls.__dataclass_fields__["strength"].default))
-    return Dial(name=kind, kind=kind, position=position, field="strength", current=current, low=0.0, high=math.inf)
+    current = float(part.table.get("strength", cls.__dataclass_fields__["strength"].default))
+    return Dial(
+        name=part.name,
+        kind=part.kind,
+        position=part.number,
+        field="strength",
+        current=current,
+        low=0.0,
+        high=math.inf,
+    )

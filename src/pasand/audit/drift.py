@@ -10,8 +10,8 @@ from pasand import recipe
 from pasand.audit.estimates import Estimate, Finding, compared, mean_of, ratio_of_sums
 from pasand.audit.groups import popularity_bands
 from pasand.audit.lists import Lists
+from pasand.audit.policy_tables import parts_of, rule_groups, without_policy
 from pasand.audit.popularity import gini
-from pasand.audit.who_pays import parts_of, without_policy
 from pasand.bundle import Bundle
 from pasand.data.dataset import Dataset
 from pasand.data.updates import NewEvents, append_events
@@ -43,7 +43,7 @@ def measure(bundle: Bundle, world: World, split: Split, *, rounds: int, k: int, 
     """
     text = bundle.assembly.text
     loops = {"": text} | ({PLAIN: without_policy(text)} if parts_of(text) else {})
-    groups = next((part for part in bundle.assembly.components.values() if isinstance(part, Groups)), None)
+    groups = rule_groups(bundle)
     measures = {
         name: _rounds(one, world, split, rounds=rounds, k=k, young_days=young_days, groups=groups, number=number)
         for number, (name, one) in enumerate(loops.items())

@@ -13,12 +13,12 @@ from pasand.audit.dials import Dial
 from pasand.audit.estimates import Estimate, constant, mean_of, ratio_of_sums
 from pasand.audit.groups import POPULARITY, Grouping, item_grouping
 from pasand.audit.lists import Lists
+from pasand.audit.policy_tables import CALIBRATION, RULE, exposure_of_rule
 from pasand.audit.user_metrics import FEWEST
 from pasand.bundle import Bundle
 from pasand.metrics.miscalibration import kl_divergence
 from pasand.reranking.attributes import Attributes
 from pasand.reranking.diversifying import Diversifying
-from pasand.reranking.groups import Groups
 from pasand.reranking.stakeholders import Stakeholders
 
 
@@ -70,17 +70,18 @@ def measures(
 def _of_dial(bundle: Bundle, lists: Lists, dial: Dial) -> list[Measure]:
     """Return what the table of a dial is there to change."""
     components = bundle.assembly.components
-    if dial.kind == "rule":
-        groups = next(part for part in components.values() if isinstance(part, Groups))
-        r = [rule.name for rule in groups.rules].index(dial.name)
+    if dial.kind == RULE:
+        if exposure_of_rule(bundle, dial.name, lists) is None:
+            return []
 
         def inside(one: Lists) -> Estimate:
-            member = (groups.member(one.items, one.time) >> r & 1).astype(np.bool_)
-            return ratio_of_sums(one.exposure(member), one.exposure(one.items >= 0))
+            exposure = exposure_of_rule(bundle, dial.name, one)
+            assert exposure is not None
+            return exposure
 
-        name, fairer = f"exposure of the group of {dial.name!r}", "lower" if dial.reversed else "higher"
-        return [Measure(name=name, fairer="lower" if fairer == "lower" else "higher", estimate=inside, dial=dial.name)]
-    if dial.kind == "calibration":
+        name = f"exposure of the group of {dial.name!r}"
+        return [Measure(name=name, fairer="lower" if dial.reversed else "higher", estimate=inside, dial=dial.name)]
+    if dial.kind == CALIBRATION:
         return [_divergence(next(part for part in components.values() if isinstance(part, Attributes)), lists, dial)]
     part = components["_".join(["policy", *dial.name.split()])]
     if isinstance(part, Diversifying):

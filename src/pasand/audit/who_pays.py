@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
-from pasand import recipe
-from pasand.audit.estimates import Estimate, Finding, compared, constant, mean_of, ratio_of_sums
+from pasand.audit.estimates import Estimate, Finding, compared, constant, mean_of
 from pasand.audit.groups import Grouping
 from pasand.audit.lists import KnownUsers, Lists, recommend
+from pasand.audit.policy_tables import CALIBRATION, RULE, Part, exposure_of_rule, parts_of, rebuilt, replaced
 from pasand.audit.user_metrics import FEWEST
 from pasand.bundle import Bundle
-from pasand.data.dataset import Dataset
 from pasand.metrics.miscalibration import kl_divergence
-from pasand.recipe import Assembly
 from pasand.reranking.attributes import Attributes
-from pasand.reranking.groups import Groups
-from pasand.reranking.policies import STAGE, expanded
 from pasand.types import Array
 
 DEFINITION = (
@@ -27,66 +22,8 @@ DEFINITION = (
     "same fitted components recommend once by the whole recipe, and once by the recipe without that table. Greenwood "
     "et al., User-item fairness tradeoffs in recommendations, NeurIPS 2024."
 )
-RULE, CALIBRATION = "rule", "calibration"
 WITHOUT = {RULE: "without the rule"}
 """What a table is compared with by its kind; for other kinds it is "without KIND"."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """One table of the `[[policy]]` of a recipe."""
-
-    number: int
-    """Its position among the tables, from 0."""
-    kind: str
-    name: str
-    """The name of a rule; of other tables their kind, with a number from the second one on."""
-
-    @property
-    def title(self) -> str:
-        """The part in words, such as "the rule 'new sellers'" or "calibration"."""
-        return f"the rule {self.name!r}" if self.kind == RULE else self.name
-
-    @property
-    def section(self) -> str:
-        """Name of its section in an audit: "rule NAME", or "policy KIND"."""
-        return f"rule {self.name}" if self.kind == RULE else f"policy {self.name}"
-
-
-def parts_of(text: str) -> list[Part]:
-    """Return the tables of the policy of a recipe, in order; a table without a kind is a rule. [] without a policy."""
-    policy = tomllib.loads(text).get(STAGE, [])
-    parts: list[Part] = []
-    for number, table in enumerate(policy if isinstance(policy, list) else []):
-        kind = str(table.get("kind", RULE))
-        n = sum(part.kind == kind for part in parts)
-        name = str(table["name"]) if kind == RULE else f"{kind} {n + 1}" if n else kind
-        parts.append(Part(number, kind, name))
-    return parts
-
-
-def without(text: str, part: Part) -> str:
-    """Return the recipe without a table of its policy; without any policy if it was the only one."""
-    found = tomllib.loads(text)
-    kept = [table for number, table in enumerate(found[STAGE]) if number != part.number]
-    tables = {key: table for key, table in found.items() if key != STAGE} | ({STAGE: kept} if kept else {})
-    return recipe.dump(expanded(tables, where="recipe"))
-
-
-def without_policy(text: str) -> str:
-    """Return the recipe without its policy."""
-    found = tomllib.loads(text)
-    return recipe.dump({key: table for key, table in found.items() if key != STAGE})
-
-
-def build_without(bundle: Bundle, part: Part, data: Dataset) -> Assembly:
-    """Return the recommender without a table, from the fitted components of the bundle.
-
-    Components with the same table are those of the bundle; only what the policy concerns is built and fitted again.
-    """
-    fitted = bundle.assembly
-    ready = {fitted.digests[one]: component for one, component in fitted.components.items()}
-    return recipe.build(without(fitted.text, part), ready=ready).fit(data, seed=0, ready=ready)
 
 
 def measure(
@@ -100,7 +37,7 @@ def measure(
     """
     train = lists.split.train
     for part in parts_of(bundle.assembly.text):
-        changed = build_without(bundle, part, train)
+        changed = rebuilt(bundle, replaced(bundle.assembly.text, part.number, None), train)
         other = recommend(KnownUsers(changed.recommender, n_known_users), lists.split, [metric], lists.k)
         reference = WITHOUT.get(part.kind, f"without {part.name}")
         findings = [_cost(lists, other, metric, reference)]
@@ -130,12 +67,10 @@ def _cost(
 def _effects(bundle: Bundle, part: Part, lists: Lists, other: Lists, reference: str) -> Iterator[Finding]:
     """Yield what a table changes beside the metric, with the table and without it."""
     components = bundle.assembly.components.values()
-    groups = next((one for one in components if isinstance(one, Groups)), None)
     attributes = next((one for one in components if isinstance(one, Attributes)), None)
-    if part.kind == RULE and groups is not None:
-        r = [rule.name for rule in groups.rules].index(part.name)
-        if not groups.rules[r].each:  # of a maximum of each value there is no one group
-            exposure, before = _exposure(groups, r, lists), _exposure(groups, r, other)
+    if part.kind == RULE:
+        exposure, before = (exposure_of_rule(bundle, part.name, one) for one in (lists, other))
+        if exposure is not None and before is not None:
             yield _effect("exposure of its group", exposure, before, reference)
     if part.kind == CALIBRATION and attributes is not None:
         divergence, before = mean_of(_divergence(attributes, lists)), mean_of(_divergence(attributes, other))
@@ -147,14 +82,6 @@ def _effects(bundle: Bundle, part: Part, lists: Lists, other: Lists, reference: 
 
 def _effect(name: str, value: Estimate, before: Estimate, reference: str) -> Finding:
     return replace(compared(value, before, measure=name, reference_name=reference, tested=False), group=name)
-
-
-def _exposure(groups: Groups, r: int, lists: Lists) -> Estimate:
-    """Return the share of the group of a rule in the exposure of all items."""
-    users = lists.users[lists.query_user]
-    features = {name: feature.take(users) for name, feature in lists.split.train.user_features.items()}
-    inside = (groups.member(lists.items, lists.time, features) >> r & 1).astype(bool)
-    return ratio_of_sums(lists.exposure(inside), lists.exposure(lists.items >= 0))
 
 
 def _divergence(attributes: Attributes, lists: Lists) -> Array:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import polars as pl
 
 from pasand.data.dataset import Dataset
+from pasand.data.encoding.cells import as_ids
 from pasand.data.relevance import Relevance
 from pasand.data.vocabulary import Vocabulary
 from pasand.errors import InputError
@@ -25,7 +26,8 @@ def means_of_tables(recommendations: Any, truth: Any, names: Sequence[str] = ("n
     and users without truth are left out. Raises InputError for a missing column, an item twice in a list, and for a
     metric that needs more than lists.
     """
-    shown, chosen_items = _pairs(recommendations, "recommendations"), _pairs(truth, "truth").unique()
+    shown = _pairs(recommendations, "recommendations")
+    chosen_items = _pairs(truth, "truth").select("user", "item").unique(maintain_order=True)
     users = Vocabulary(chosen_items["user"])
     items = Vocabulary(pl.concat([shown["item"], chosen_items["item"]]))
     shown = shown.filter(pl.col("user").is_in(chosen_items["user"].implode()))
@@ -61,11 +63,12 @@ def _pairs(table: Any, what: str) -> pl.DataFrame:
     """Return columns user, item and order, the lower the better."""
     frame = frames.as_polars(table)
     roles = frames.roles(frame, what)
-    order: Callable[[str], pl.Expr] = lambda name: pl.col(name).cast(pl.Float64)  # noqa: E731
-    ranked = order("rank") if "rank" in frame.columns else -order("score") if "score" in frame.columns else None
+    ranked = next(
+        (sign * pl.col(name) for name, sign in (("rank", 1.0), ("score", -1.0)) if name in frame.columns), None
+    )
     return frame.select(
-        pl.col(roles["user"]).cast(pl.String).alias("user"),
-        pl.col(roles["item"]).cast(pl.String).alias("item"),
+        as_ids(frame[roles["user"]]).alias("user"),
+        as_ids(frame[roles["item"]]).alias("item"),
         (pl.int_range(pl.len()).cast(pl.Float64) if ranked is None else ranked).alias("order"),
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +9,7 @@ import numpy as np
 from pasand.reranking.counted_search import Counts, Values
 from pasand.reranking.groups import Groups
 from pasand.reranking.mixed_rankings import mixed_rankings
+from pasand.reranking.random_slots import drawn, uniform_number
 from pasand.reranking.rules import finite
 from pasand.types import Candidates, Queries
 
@@ -53,11 +53,9 @@ class ExpectedExposure:
         for b, n in enumerate(np.count_nonzero(candidates.items >= 0, axis=1).tolist()):
             if m := min(n, k):
                 chance, rankings = self.rankings(finite(candidates.scores[b, :n]), member[b, :n], m)
-                drawn = rankings[
-                    min(int(np.searchsorted(np.cumsum(chance), self._draw(queries, b), "right")), len(chance) - 1)
-                ]
-                positions[b, :m] = drawn
-                propensity[b, :m] = chance @ (rankings == drawn)
+                ranking = rankings[drawn(chance, uniform_number(queries, b, self.seed))]
+                positions[b, :m] = ranking
+                propensity[b, :m] = chance @ (rankings == ranking)
         at = np.arange(len(queries))[:, None], positions
         return Candidates(
             items=candidates.items[at],
@@ -80,10 +78,3 @@ class ExpectedExposure:
         group, sign, bound = (np.array(column) for column in zip(*bounds, strict=True))
         chance, rankings, _ = mixed_rankings(scores, member, weights, group, sign, bound)
         return chance, rankings
-
-    def _draw(self, queries: Queries, b: int) -> float:
-        """Return a number in [0, 1) that the query determines."""
-        user, time = int(queries.users[b]), int(queries.time[b])
-        history = queries.history[b][queries.history[b] >= 0].tobytes() if user < 0 else b""
-        digest = hashlib.blake2b(b"%d %d %d " % (self.seed, user, time) + history, digest_size=8).digest()
-        return int.from_bytes(digest, "big") / 2**64

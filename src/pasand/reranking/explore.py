@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -12,6 +12,7 @@ from pasand.contracts import Retriever
 from pasand.reranking.counted_search import Values
 from pasand.reranking.groups import Groups
 from pasand.reranking.random_slots import drawn, mixture, softmax, uniform_number
+from pasand.reranking.retrieval import both
 from pasand.reranking.rules import Rules, finite
 from pasand.reranking.scale import spread
 from pasand.types import Array, Candidates, Mask, Queries, Rows
@@ -53,7 +54,6 @@ class Explore:
     rules: Rules | None = None
     seed: int = 0
     """Number that changes all draws."""
-    _sorted: tuple[int, ...] = field(default=(), init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not self.slots or min(self.slots) < 1 or len(set(self.slots)) < len(self.slots):
@@ -68,7 +68,6 @@ class Explore:
             raise ValueError(f"method must be uniform, softmax or greedy, got {self.method!r}")
         if self.groups is not None and len(self.groups.rules) != 1:
             raise ValueError(f"groups must be one group, got {len(self.groups.rules)}")
-        object.__setattr__(self, "_sorted", tuple(sorted(self.slots)))
 
     def __call__(self, queries: Queries, candidates: Candidates) -> Candidates:
         """Return the lists, (B, min(k, K)), with the propensity of each item."""
@@ -110,7 +109,7 @@ class Explore:
 
     def _random_slots(self, queries: Queries, b: int, items: Rows, pool: Rows, scores: Values) -> Slots:
         """Yield each slot that is drawn, from 0, its items and their probabilities; it is sent the drawn item."""
-        for slot in self._sorted:
+        for slot in sorted(self.slots):
             if slot > np.count_nonzero(items >= 0):
                 return
             kept = self._kept(queries, b, items, pool, slot)
@@ -119,19 +118,10 @@ class Explore:
                 left = pool != items[slot - 1]
                 pool, scores = pool[left], scores[left]
 
-    def notes(self, queries: Queries, candidates: Candidates) -> list[list[str]]:
-        """Return for each final list which rules do not hold in it, as sentences."""
-        return [[] for _ in candidates.items] if self.rules is None else self.rules.notes(queries, candidates)
-
     def _allowed(self, queries: Queries) -> Mask | None:
         if self.groups is None:
             return queries.allowed
-        mask = self.groups.mask(0, queries.time, queries.features)
-        if queries.allowed is None:
-            return mask
-        width = min(mask.shape[1], queries.allowed.shape[1])
-        both: Mask = mask[:, :width] & queries.allowed[:, :width]
-        return both
+        return both(queries.allowed, self.groups.mask(0, queries.time, queries.features))
 
     def _weights(self, scores: Values) -> Values:
         if self.method == "softmax":

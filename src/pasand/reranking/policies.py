@@ -34,7 +34,8 @@ def expanded(tables: dict[str, Any], *, where: str) -> dict[str, Any]:
     `pasand.reranking.groups:Groups`, and the recommender gets `WithGroups` around its retriever. Its last stage is
     `Rules` or, if the policy has a table of kind "calibration", `Calibration` within these rules; a table of kind
     "explore" becomes `Explore` behind them. Tables without a policy are returned as they are. Raises InputError for an
-    unknown kind, for two calibrations, if a component has one of the names, or if there is no recommender with a
+    unknown kind, for two calibrations or explorations, if a component has one of the
+    names, or if there is no recommender with a
     retriever.
     """
     policy = tables.get(STAGE)
@@ -92,9 +93,6 @@ def _by_kind(policy: list[Any], where: str) -> dict[str, list[dict[str, Any]]]:
     if len(found[EXPLORE]) > 1:
         cause = "a policy has one exploration"
         raise InputError(f"{where}, [[policy]]", cause=cause, cure="name all positions in the slots of one table")
-    if found[EXPLORE] and found[EXPECTED]:
-        cause = f"both {EXPLORE} and {EXPECTED} draw the list at random"
-        raise InputError(f"{where}, [[policy]]", cause=cause, cure="remove one of them")
     return found
 
 

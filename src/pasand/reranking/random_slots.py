@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 
 from pasand.reranking.counted_search import Values
-from pasand.types import Array, Queries
+from pasand.types import Queries
 
 NODES = 128
 """Nodes of the quadrature."""
@@ -35,14 +35,15 @@ def softmax(scores: Values, temperature: float) -> Values:
     return weights
 
 
-def uniform_number(queries: Queries, b: int, seed: int, slot: int) -> float:
-    """Return a number in [0, 1) that the seed, a query and the slot determine, in any batch and process.
+def uniform_number(queries: Queries, b: int, *numbers: int) -> float:
+    """Return a number in [0, 1) that a query and some numbers, such as a seed, determine, in any batch and process.
 
     It depends on the user, or for an anonymous one on the history, and on the time of the query in seconds.
     """
-    user, time = int(queries.users[b]), int(queries.time[b])
+    user = int(queries.users[b])
     history = queries.history[b][queries.history[b] >= 0].tobytes() if user < 0 else b""
-    digest = hashlib.blake2b(b"%d %d %d %d " % (seed, user, time, slot) + history, digest_size=8).digest()
+    key = " ".join(map(str, (*numbers, user, int(queries.time[b]), "")))
+    digest = hashlib.blake2b(key.encode() + history, digest_size=8).digest()
     return (int.from_bytes(digest, "big") >> 11) / 2**53
 
 
@@ -103,8 +104,3 @@ def _slot_probabilities(rates: Values, slots: int, time: Values, share: Values) 
             for r in range(slots - 1, -1, -1):
                 earlier[r] = earlier[r] * absent[i] + (earlier[r - 1] * p if r else 0.0)
     return out
-
-
-def joint(conditional: Array) -> float:
-    """Return the probability of all random slots together, the product of their conditional probabilities."""
-    return float(np.prod(conditional, dtype=np.float64))

@@ -46,7 +46,7 @@ class WithGroups:
         """Return the candidates with up to `per_group` members of a rule's group at the end of the lists `short`."""
         wanted = self.per_group
         some = queries.take(short)
-        some = replace(some, k=wanted, allowed=_both(some.allowed, self.groups.mask(rule, some.time, some.features)))
+        some = replace(some, k=wanted, allowed=both(some.allowed, self.groups.mask(rule, some.time, some.features)))
         found = self.retriever(some)
         before = candidates.items.shape[1]
         items = np.pad(candidates.items, ((0, 0), (0, wanted)), constant_values=-1)
@@ -62,7 +62,7 @@ class WithGroups:
         return Candidates(items=items[:, :width], scores=scores[:, :width])
 
 
-def _both(one: Mask | None, other: Mask) -> Mask:
+def both(one: Mask | None, other: Mask) -> Mask:
     """Return the items that two masks allow, (1 or B, N)."""
     if one is None:
         return other

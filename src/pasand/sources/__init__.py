@@ -21,6 +21,9 @@ from pasand.data.features import Kind
 from pasand.data.log import Log, Options
 from pasand.errors import InputError
 
+CHOOSING = ("sql", "steam", "tables")
+"""Sources whose rows and types of events can be chosen."""
+
 
 class Source(Protocol):
     """Interface of a source module: two functions."""
@@ -64,6 +67,10 @@ def open_log(location: str, options: Options | None = None) -> Log:
         confidence = {name: module.recognises(location) for name, module in modules.items()}
     best = max(confidence, key=lambda name: confidence[name])
     if confidence[best] > 0:
+        if best not in CHOOSING and (options.where or options.events or options.header is not None):
+            given = "--where" if options.where else "--events" if options.events else "--no-header"
+            cause = f"{location} has a layout of its own ({best}), of which every row is an event"
+            raise InputError(given, cause=cause, cure=f"leave {given} out, or write the rows that you want to a table")
         log = described(modules[best].read(location, options), options)
         if options.impressions == "none":
             return replace(log, impressions=None)

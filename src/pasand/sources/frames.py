@@ -7,9 +7,10 @@ from typing import Any
 
 import polars as pl
 
-from pasand.data.encoding.column_roles import NAMES, infer_roles, normalised
+from pasand.data.encoding.column_roles import infer_roles, with_id
 from pasand.data.log import Log, Options
 from pasand.errors import InputError
+from pasand.sources.tables import SAMPLE
 
 
 def is_frame(source: object) -> bool:
@@ -45,7 +46,7 @@ def read(frame: Any, options: Options, name: str = "data frame") -> Log:
     table = as_polars(frame)
     if not len(table):
         raise InputError(name, cause="the table has no rows", cure="give a table with a row for each event")
-    roles = infer_roles(table.head(2_000), options, name)
+    roles = infer_roles(table.head(SAMPLE), options, name)
     return Log(
         name=name,
         events=lambda: iter([table.select(roles.select())]),
@@ -58,16 +59,14 @@ def read(frame: Any, options: Options, name: str = "data frame") -> Log:
 
 def with_tables(log: Log, items: Any, users: Any) -> Log:
     """Return the log with tables in memory that describe its items and users; None: none."""
-    tables = {role: as_polars(frame) for role, frame in (("item", items), ("user", users)) if frame is not None}
-    keyed = {}
-    for role, table in tables.items():
-        by_name = {normalised(name): name for name in reversed(table.columns)}
-        key = next((by_name[name] for name in ("id", *NAMES[role].split()) if name in by_name), table.columns[0])
-        keyed[role] = table.rename({key: "id"})
-    return replace(log, items=keyed.get("item", log.items), users=keyed.get("user", log.users))
+    return replace(
+        log,
+        items=log.items if items is None else with_id(as_polars(items), "item"),
+        users=log.users if users is None else with_id(as_polars(users), "user"),
+    )
 
 
 def roles(frame: pl.DataFrame, where: str) -> dict[str, str]:
     """Return the columns of the user and the item of a table, by role; raises InputError where one is missing."""
-    found = infer_roles(frame, Options(values="none"), where)
+    found = infer_roles(frame.head(SAMPLE), Options(values="none"), where)
     return {"user": found.user, "item": found.item}

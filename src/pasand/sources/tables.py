@@ -16,7 +16,7 @@ from urllib.parse import unquote
 import polars as pl
 import polars.exceptions
 
-from pasand.data.encoding.column_roles import NAMES, infer_roles, normalised
+from pasand.data.encoding.column_roles import infer_roles, with_id
 from pasand.data.encoding.text_encodings import as_utf8
 from pasand.data.encoding.text_files import broken_row_error, check_lines
 from pasand.data.encoding.unpacking import inner_name, uncompressed
@@ -268,17 +268,11 @@ def _unreadable(path: Path, error: Exception) -> InputError:
 
 
 def feature_table(path: Path, options: Options, role: str) -> pl.DataFrame:
-    """Return a table of features of the role "user" or "item" whose id is in column "id".
+    """Return a table of features of the role "user" or "item" whose id is in column "id", as `with_id` finds it.
 
-    The id is in the column "id", or in the first whose name is one of an id of the role, or else in the first column.
     Raises InputError where the file cannot be read as a table.
     """
     table = _open(path, Options(delimiter=options.delimiter))
-    features = (
-        table.frame.collect()
-        if table.frame is not None
-        else pl.concat(json_frames(table.file, path, None), how="diagonal_relaxed")
-    )
-    by_name = {normalised(name): name for name in reversed(features.columns)}
-    key = next((by_name[name] for name in ("id", *NAMES[role].split()) if name in by_name), features.columns[0])
-    return features.rename({key: "id"})
+    if table.frame is not None:
+        return with_id(table.frame.collect(), role)
+    return with_id(pl.concat(json_frames(table.file, path, None), how="diagonal_relaxed"), role)

@@ -14,7 +14,8 @@ LEFT_OUT = "left out "
 """Column of a log's frames that marks the rows that are no events; the space keeps it apart from a table's columns."""
 MAX_TYPES = 20
 """Largest number of distinct values of a column that holds types of events."""
-NAMES = "event eventtype eventname action actiontype behavior behaviour behaviortype behaviourtype interaction " + (
+NAMES = (
+    "event eventtype eventname action actiontype behavior behaviour behaviortype behaviourtype interaction "
     "interactiontype activity activitytype"
 )
 """Column names of types of events, best first; only letters and digits are compared."""

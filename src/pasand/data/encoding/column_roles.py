@@ -210,6 +210,16 @@ def _weighted_column(sample: pl.DataFrame, kind: str | None, options: Options, w
     return kind
 
 
+def with_id(table: pl.DataFrame, role: str) -> pl.DataFrame:
+    """Return a table of features of the role "user" or "item" with its id in column "id".
+
+    That is the column "id", or the first whose name is one of an id of the role, or else the first column.
+    """
+    by_name = {normalised(name): name for name in reversed(table.columns)}
+    key = next((by_name[name] for name in ("id", *NAMES[role].split()) if name in by_name), table.columns[0])
+    return table.rename({key: "id"})
+
+
 def is_numeric(cells: pl.Series) -> bool:
     """Whether a column has cells that are not missing, and all of them are numbers."""
     present = cells.filter(~is_missing(cells))
