@@ -30,20 +30,20 @@ from pasand.data.dataset import Dataset
 from pasand.evaluation.intervals import ratio_intervals
 from pasand.metrics.miscalibration import hellinger, kl_divergence
 from pasand.models.classical.ease import EASE
-from pasand.reranking.attributes import Attributes
-from pasand.reranking.calibrated_set import SMOOTHING, Aim, Shares, greedy_set, of_candidates
-from pasand.reranking.calibration import Calibration, _scaled
-from pasand.reranking.groups import Groups, Rule
-from pasand.reranking.rules import Rules
+from pasand.reranking.calibration.attributes import Attributes
+from pasand.reranking.calibration.calibrated_set import SMOOTHING, Aim, Shares, greedy_set, of_candidates
+from pasand.reranking.calibration.calibration import Calibration, _scaled
+from pasand.reranking.rules.groups import Groups, Rule
+from pasand.reranking.rules.rules import Rules
 from pasand.sources import load
 from pasand.types import Array, Candidates, Queries, Rows
 
 Values = NDArray[np.float64]
 MEASURES = (
     "metrics/miscalibration.py",
-    "reranking/attributes.py",
-    "reranking/calibrated_set.py",
-    "reranking/calibration.py",
+    "reranking/calibration/attributes.py",
+    "reranking/calibration/calibrated_set.py",
+    "reranking/calibration/calibration.py",
     "reranking/scale.py",
 )
 SEEDS, L2 = (0, 1, 2), 500.0

@@ -19,16 +19,16 @@ from pasand.contracts import Stage
 from pasand.data.dataset import Dataset
 from pasand.data.features import Feature
 from pasand.data.vocabulary import Vocabulary
-from pasand.reranking.dpp import DPP
-from pasand.reranking.mmr import MMR
+from pasand.reranking.diversity.dpp import DPP
+from pasand.reranking.diversity.mmr import MMR
 from pasand.reranking.stakeholders import Stakeholders, Weights
 from pasand.types import Arrays, Candidates, Queries, Rows, Scores, Vectors
 
 MEASURES = (
-    "reranking/diversifying.py",
-    "reranking/dpp.py",
-    "reranking/mmr.py",
-    "reranking/similarity.py",
+    "reranking/diversity/diversifying.py",
+    "reranking/diversity/dpp.py",
+    "reranking/diversity/mmr.py",
+    "reranking/diversity/similarity.py",
     "reranking/stakeholders.py",
 )
 N_ITEMS, N, K, REQUESTS, LIMIT = 10_000, 200, 20, 1000, 1.0

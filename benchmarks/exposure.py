@@ -26,21 +26,21 @@ from numpy.typing import NDArray
 
 from benchmarks.rows import Row, data_folder
 from pasand.models.classical.ease import EASE
-from pasand.reranking.expected_exposure import ExpectedExposure
-from pasand.reranking.exposure_over_requests import ExposureOverRequests, moved, next_list, offline_multipliers
-from pasand.reranking.groups import Groups, Rule
-from pasand.reranking.provider_exposure import by_price, counted, max_min_prices
-from pasand.reranking.rules import Rules
+from pasand.reranking.exposure.expected_exposure import ExpectedExposure
+from pasand.reranking.exposure.exposure_over_requests import ExposureOverRequests, moved, next_list, offline_multipliers
+from pasand.reranking.exposure.provider_exposure import by_price, counted, max_min_prices
+from pasand.reranking.rules.groups import Groups, Rule
+from pasand.reranking.rules.rules import Rules
 from pasand.serving.engine.shown_lists import LISTS
 from pasand.serving.states import open_state
 from pasand.sources import load
 from pasand.types import Candidates, Queries
 
 MEASURES = (
-    "reranking/exposure_over_requests.py",
-    "reranking/ledger.py",
-    "reranking/mixed_rankings.py",
-    "reranking/provider_exposure.py",
+    "reranking/exposure/exposure_over_requests.py",
+    "reranking/exposure/ledger.py",
+    "reranking/exposure/mixed_rankings.py",
+    "reranking/exposure/provider_exposure.py",
     "serving/states/sqlite_counts.py",
 )
 K, N, L2, HORIZON, PROVIDERS = 20, 200, 500.0, 1000, 200

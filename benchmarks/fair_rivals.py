@@ -29,11 +29,11 @@ import numpy as np
 
 from benchmarks.fair_topk import LENGTHS, SHARES, SIGNIFICANCES
 from benchmarks.rows import Row, interpreter, peer_python, run_peer
-from pasand.reranking.fair_topk import failure_probability, minimum_counts
-from pasand.reranking.prefix_rules import best_order
+from pasand.reranking.rules.fair_topk import failure_probability, minimum_counts
+from pasand.reranking.rules.prefix_rules import best_order
 from pasand.types import Array
 
-MEASURES = ("reranking/fair_topk.py", "reranking/prefix_rules.py")
+MEASURES = ("reranking/rules/fair_topk.py", "reranking/rules/prefix_rules.py")
 SECONDS = 5
 """Time of fairsearchcore for one table."""
 N, K, BUDGET = 200, 20, 100_000

@@ -13,9 +13,9 @@ from time import thread_time
 import numpy as np
 
 from benchmarks.rows import Row
-from pasand.reranking.fair_topk import _table, _tails, failure_probability, minimum_counts
+from pasand.reranking.rules.fair_topk import _table, _tails, failure_probability, minimum_counts
 
-MEASURES = ("reranking/fair_topk.py",)
+MEASURES = ("reranking/rules/fair_topk.py",)
 LENGTHS = (10, 20, 50, 100, 200)
 SHARES = (0.05, 0.1, 0.25, 0.4, 0.5, 0.6, 0.75, 0.9)
 SIGNIFICANCES = (0.01, 0.05, 0.1, 0.15, 0.2)

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from scipy.optimize import Bounds, LinearConstraint, milp
 
 from benchmarks.rows import Row
-from pasand.reranking.set_rules import best_set
+from pasand.reranking.rules.set_rules import best_set
 
 Array = NDArray[Any]
-MEASURES = ("reranking/counted_search.py", "reranking/least_violation.py", "reranking/set_rules.py")
+MEASURES = ("reranking/counted_search.py", "reranking/rules/least_violation.py", "reranking/rules/set_rules.py")
 BUDGET = 10**7
 HELD, SMALL, LARGE = 100_000, 3_000, 300
 """Cases of each row."""

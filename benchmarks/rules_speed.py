@@ -18,15 +18,15 @@ from numpy.typing import NDArray
 from scipy.optimize import Bounds, LinearConstraint, milp
 
 from benchmarks.rows import Row
-from pasand.reranking.prefix_rules import best_order
-from pasand.reranking.set_rules import best_set
+from pasand.reranking.rules.prefix_rules import best_order
+from pasand.reranking.rules.set_rules import best_set
 
 Array = NDArray[Any]
 MEASURES = (
     "reranking/counted_search.py",
-    "reranking/least_violation.py",
-    "reranking/prefix_rules.py",
-    "reranking/set_rules.py",
+    "reranking/rules/least_violation.py",
+    "reranking/rules/prefix_rules.py",
+    "reranking/rules/set_rules.py",
 )
 N, K, CASES, BUDGET = 200, 20, 1000, 100_000
 WEIGHTS = 1 / np.log2(np.arange(K) + 2.0)

@@ -16,9 +16,9 @@ from pasand.contracts import Stage
 from pasand.data.dataset import Dataset
 from pasand.data.features import Feature
 from pasand.explanation import explain
-from pasand.reranking.groups import Groups, Rule
 from pasand.reranking.policies import STAGES
-from pasand.reranking.rules import Rules
+from pasand.reranking.rules.groups import Groups, Rule
+from pasand.reranking.rules.rules import Rules
 from pasand.types import Candidates, Queries
 from tests.logs import tastes
 

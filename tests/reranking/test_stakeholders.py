@@ -13,8 +13,8 @@ from pasand import default_recipe, recipe
 from pasand.data.dataset import Dataset
 from pasand.data.features import Feature
 from pasand.errors import InputError
-from pasand.reranking.groups import Groups, Rule
-from pasand.reranking.rules import Rules
+from pasand.reranking.rules.groups import Groups, Rule
+from pasand.reranking.rules.rules import Rules
 from pasand.reranking.stakeholders import Stakeholders, Weights
 from pasand.types import Candidates, Queries
 from tests.logs import log

@@ -36,8 +36,8 @@ from pasand.errors import InputError
 from pasand.evaluation.compare import METRICS_AT_FIRST_K, METRICS_PER_K
 from pasand.evaluation.intervals import Interval
 from pasand.models.classical.popularity import Popularity
-from pasand.reranking.calibration import Calibration
-from pasand.reranking.groups import Groups
+from pasand.reranking.calibration.calibration import Calibration
+from pasand.reranking.rules.groups import Groups
 from pasand.simulation.world import World
 
 FEATURES: Mapping[str, tuple[str, ...]] = {

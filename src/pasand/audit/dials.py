@@ -12,7 +12,7 @@ from pasand.bundle import Bundle
 from pasand.data.dataset import Dataset
 from pasand.errors import InputError
 from pasand.recipe import Assembly, component_class
-from pasand.reranking.calibration import Calibration
+from pasand.reranking.calibration.calibration import Calibration
 from pasand.reranking.policies import STAGES
 
 BOUNDS = ("min_share", "min_count", "max_share", "max_count")

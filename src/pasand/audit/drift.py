@@ -17,7 +17,7 @@ from pasand.data.dataset import Dataset
 from pasand.data.updates import NewEvents, append_events
 from pasand.evaluation.split import Split
 from pasand.progress import step
-from pasand.reranking.groups import Groups
+from pasand.reranking.rules.groups import Groups
 from pasand.simulation.choices import choices
 from pasand.simulation.world import DAY, World
 from pasand.types import Mask, Rows, Scores

@@ -13,8 +13,8 @@ from pasand.audit.lists import Lists
 from pasand.bundle import Bundle
 from pasand.data.dataset import Dataset
 from pasand.recipe import Assembly
-from pasand.reranking.groups import Groups
 from pasand.reranking.policies import GROUPS, STAGE, expanded
+from pasand.reranking.rules.groups import Groups
 
 RULE, CALIBRATION = "rule", "calibration"
 

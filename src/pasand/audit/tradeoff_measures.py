@@ -17,8 +17,8 @@ from pasand.audit.policy_tables import CALIBRATION, RULE, exposure_of_rule
 from pasand.audit.user_metrics import FEWEST
 from pasand.bundle import Bundle
 from pasand.metrics.miscalibration import kl_divergence
-from pasand.reranking.attributes import Attributes
-from pasand.reranking.diversifying import Diversifying
+from pasand.reranking.calibration.attributes import Attributes
+from pasand.reranking.diversity.diversifying import Diversifying
 from pasand.reranking.stakeholders import Stakeholders
 
 

@@ -14,7 +14,7 @@ from pasand.audit.policy_tables import CALIBRATION, RULE, Part, exposure_of_rule
 from pasand.audit.user_metrics import FEWEST
 from pasand.bundle import Bundle
 from pasand.metrics.miscalibration import kl_divergence
-from pasand.reranking.attributes import Attributes
+from pasand.reranking.calibration.attributes import Attributes
 from pasand.types import Array
 
 DEFINITION = (

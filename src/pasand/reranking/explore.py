@@ -10,10 +10,10 @@ import numpy as np
 
 from pasand.contracts import Retriever
 from pasand.reranking.counted_search import Values
-from pasand.reranking.groups import Groups
 from pasand.reranking.random_slots import drawn, mixture, softmax, uniform_number
 from pasand.reranking.retrieval import both
-from pasand.reranking.rules import Rules, finite
+from pasand.reranking.rules.groups import Groups
+from pasand.reranking.rules.rules import Rules, finite
 from pasand.reranking.scale import spread
 from pasand.types import Array, Candidates, Mask, Queries, Rows
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from pasand.errors import InputError
-from pasand.reranking import exposure_policies
-from pasand.reranking.exposure_policies import EXPECTED, OVER_REQUESTS
+from pasand.reranking.exposure import exposure_policies
+from pasand.reranking.exposure.exposure_policies import EXPECTED, OVER_REQUESTS
 
 N_CANDIDATES = 200
 """Candidates for the policy to choose from, if the recipe retrieves only as many as a list has."""
@@ -16,8 +16,8 @@ ATTRIBUTES, CALIBRATION = "policy_attributes", "policy_calibration"
 """Names of the components that calibrate."""
 STAGES: dict[str, str] = {
     "stakeholders": "pasand.reranking.stakeholders:Stakeholders",
-    "mmr": "pasand.reranking.mmr:MMR",
-    "dpp": "pasand.reranking.dpp:DPP",
+    "mmr": "pasand.reranking.diversity.mmr:MMR",
+    "dpp": "pasand.reranking.diversity.dpp:DPP",
 }
 """Class of each kind of table that is one stage; the fields of a table are the parameters of its class."""
 EXPLORE = "explore"
@@ -31,7 +31,7 @@ def expanded(tables: dict[str, Any], *, where: str) -> dict[str, Any]:
 
     Tables of exposure become the stages of `exposure_policies`, which come first. Tables of a kind in `STAGES` become
     stages in the order of the recipe, named policy_KIND, policy_KIND_2 and so on. The rules become the options of
-    `pasand.reranking.groups:Groups`, and the recommender gets `WithGroups` around its retriever. Its last stage is
+    `Groups`, and the recommender gets `WithGroups` around its retriever. Its last stage is
     `Rules` or, if the policy has a table of kind "calibration", `Calibration` within these rules; a table of kind
     "explore" becomes `Explore` behind them. Tables without a policy are returned as they are. Raises InputError for an
     unknown kind, for two calibrations or explorations, if a component has one of the
@@ -112,13 +112,13 @@ def _of_stages(policy: list[Any]) -> dict[str, dict[str, Any]]:
 def _of_rules(rules: list[dict[str, Any]], retriever: Any) -> dict[str, dict[str, Any]]:
     """Return the components that keep rules."""
     return {
-        GROUPS: {"class": "pasand.reranking.groups:Groups", "rules": rules},
+        GROUPS: {"class": "pasand.reranking.rules.groups:Groups", "rules": rules},
         CANDIDATES: {
             "class": "pasand.reranking.retrieval:WithGroups",
             "retriever": retriever,
             "groups": f"@{GROUPS}",
         },
-        STAGE: {"class": "pasand.reranking.rules:Rules", "groups": f"@{GROUPS}"},
+        STAGE: {"class": "pasand.reranking.rules.rules:Rules", "groups": f"@{GROUPS}"},
     }
 
 
@@ -128,7 +128,7 @@ def _of_exploration(table: dict[str, Any], retriever: Any, within_rules: bool) -
     components: dict[str, dict[str, Any]] = {}
     if "where" in table:
         group = {"name": EXPLORE, "where": table["where"], "max_share": 1.0}
-        components[f"{STAGE}_explored"] = {"class": "pasand.reranking.groups:Groups", "rules": [group]}
+        components[f"{STAGE}_explored"] = {"class": "pasand.reranking.rules.groups:Groups", "rules": [group]}
         options["groups"] = f"@{STAGE}_explored"
     if within_rules:
         options["rules"] = f"@{STAGE}"
@@ -149,9 +149,13 @@ def _of_calibration(table: dict[str, Any], within_rules: bool, where: str) -> di
     strength = {key: table[key] for key in ("strength",) if key in table}
     rules = {"rules": f"@{STAGE}"} if within_rules else {}
     return {
-        ATTRIBUTES: {"class": "pasand.reranking.attributes:Attributes", "names": table["attributes"], **shrinkage},
+        ATTRIBUTES: {
+            "class": "pasand.reranking.calibration.attributes:Attributes",
+            "names": table["attributes"],
+            **shrinkage,
+        },
         CALIBRATION: {
-            "class": "pasand.reranking.calibration:Calibration",
+            "class": "pasand.reranking.calibration.calibration:Calibration",
             "attributes": f"@{ATTRIBUTES}",
             **strength,
             **rules,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pasand.contracts import Retriever
-from pasand.reranking.groups import Groups
+from pasand.reranking.rules.groups import Groups
 from pasand.types import Array, Candidates, Mask, Queries
 
 

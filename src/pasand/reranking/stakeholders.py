@@ -16,7 +16,7 @@ from pasand.errors import InputError
 from pasand.growable import extended
 from pasand.layouts import Entry, check
 from pasand.reranking.counted_search import Values
-from pasand.reranking.rules import finite
+from pasand.reranking.rules.rules import finite
 from pasand.reranking.scale import spread
 from pasand.types import Arrays, Candidates, Queries, within
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from pasand.reranking.attributes import Attributes
-from pasand.reranking.rule_results import rule_results
-from pasand.reranking.rules import Rules
+from pasand.reranking.calibration.attributes import Attributes
+from pasand.reranking.rules.rule_results import rule_results
+from pasand.reranking.rules.rules import Rules
 from pasand.serving.engine.variant import Variant
 from pasand.serving.schemas import RuleOutcome
 from pasand.types import Queries

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from pasand.errors import failure_cause
-from pasand.reranking.ledger import HasLedger
+from pasand.reranking.exposure.ledger import HasLedger
 from pasand.serving.engine.variant import Variant
 from pasand.serving.schemas import RecommendResponse
 from pasand.serving.states.contract import State

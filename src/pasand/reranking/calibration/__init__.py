@@ -1,0 +1,1 @@
+"""Calibration of lists to the categories of the user's own history."""

@@ -1,0 +1,1 @@
+"""Diversity: stages that choose items one by one, each less what it repeats."""

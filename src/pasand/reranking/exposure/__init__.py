@@ -1,0 +1,1 @@
+"""Exposure of groups and providers over many requests, and in expectation over draws."""
