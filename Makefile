@@ -20,7 +20,7 @@ demo: .venv/core  ## the main job: train, compare, recommend, and a page at http
 	$(BIN)/pasand demo $(ARGS)
 
 test: .venv/dev  ## all tests
-	$(BIN)/python -m pytest -n auto $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadgroup $(ARGS)
 
 install: .venv/dev  ## everything, for developers
 

@@ -20,7 +20,9 @@ def one_thread() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that `tests.slow` names."""
+    """Mark the tests that `tests.slow` names; those of re-ranking share a process, as they compile the same kernels."""
     for item in items:
+        if item.nodeid.startswith("tests/reranking/"):
+            item.add_marker(pytest.mark.xdist_group("reranking"))
         if item.nodeid.removeprefix("tests/").startswith(SLOW):
             item.add_marker(pytest.mark.slow)
