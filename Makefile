@@ -1,6 +1,8 @@
 # `make demo` and `make test` do all set-up on a fresh machine.
 PYTHON ?= python3
 BIN = .venv/bin
+# one more than cores, as many tests wait for a server
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(os.cpu_count() + 1)')
 PIP = $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt
 
 .PHONY: demo test install lint check clean
@@ -20,7 +22,7 @@ demo: .venv/core  ## the main job: train, compare, recommend, and a page at http
 	$(BIN)/pasand demo $(ARGS)
 
 test: .venv/dev  ## all tests
-	$(BIN)/python -m pytest -n auto --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
 
 install: .venv/dev  ## everything, for developers
 

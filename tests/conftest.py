@@ -20,9 +20,14 @@ def one_thread() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that `tests.slow` names; those of re-ranking share a process, as they compile the same kernels."""
+    """Mark the tests that `tests.slow` names, and those that share a process of xdist.
+
+    Tests of re-ranking compile the same kernels, and those of one file of serving use one server, in order.
+    """
     for item in items:
         if item.nodeid.startswith("tests/reranking/"):
             item.add_marker(pytest.mark.xdist_group("reranking"))
+        elif item.nodeid.startswith("tests/serving/"):
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
         if item.nodeid.removeprefix("tests/").startswith(SLOW):
             item.add_marker(pytest.mark.slow)

@@ -1,4 +1,4 @@
-"""`WithGroups`: candidates of a retriever, and the best of each item group that a rule needs in the list."""
+"""`WithGroups`: candidates of a retriever, and the best items that the rules of a policy need in the list."""
 
 from __future__ import annotations
 
@@ -16,14 +16,16 @@ class WithGroups:
     """Returns what a retriever returns, followed by the best items of each group with a minimum, if it has too few.
 
     If the retriever found fewer than `per_group` items of such a group, it is called again with only that group
-    allowed. Items that are added get scores that do not exceed the last one of the list, since the scores of two calls
-    need not be comparable; let a stage rank them by a model.
+    allowed; likewise for the items outside a group with a maximum. Items that are added get scores that do not
+    exceed the last one of the list, since the scores of two calls need not be comparable; let a stage rank them by
+    a model.
     """
 
     retriever: Retriever
     groups: Groups
     per_group: int = 20
-    """Items of each group with a minimum that the candidates contain, if enough are allowed."""
+    """Items of each group with a minimum, and outside each with a maximum, that the candidates contain, if enough are
+    allowed."""
 
     def __post_init__(self) -> None:
         if self.per_group < 1:
@@ -33,20 +35,23 @@ class WithGroups:
         """Return the candidates, (B, K), with K above k where items were added."""
         candidates = self.retriever(queries)
         for r, rule in enumerate(self.groups.rules):
-            if not rule.min_share and not rule.min_count:
-                continue
-            member = self.groups.member(candidates.items, queries.time, queries.features) >> r & 1
             applies = ~self.groups.void(queries.features, len(queries)) >> r & 1
-            short = np.flatnonzero((member.sum(axis=1) < self.per_group) & (applies == 1))
-            if len(short):
-                candidates = self._extended(queries, candidates, short, r)
+            for needed, inside in ((rule.has_minimum, True), (rule.has_maximum and not rule.each, False)):
+                if not needed:
+                    continue
+                member = self.groups.member(candidates.items, queries.time, queries.features) >> r & 1
+                found = np.count_nonzero((member == inside) & (candidates.items >= 0), axis=1)
+                short = np.flatnonzero((found < self.per_group) & (applies == 1))
+                if len(short):
+                    candidates = self._extended(queries, candidates, short, r, inside)
         return candidates
 
-    def _extended(self, queries: Queries, candidates: Candidates, short: Array, rule: int) -> Candidates:
-        """Return the candidates with up to `per_group` members of a rule's group at the end of the lists `short`."""
+    def _extended(self, queries: Queries, candidates: Candidates, short: Array, rule: int, inside: bool) -> Candidates:
+        """Return the candidates with up to `per_group` items in or outside a rule's group at the end of some lists."""
         wanted = self.per_group
         some = queries.take(short)
-        some = replace(some, k=wanted, allowed=both(some.allowed, self.groups.mask(rule, some.time, some.features)))
+        mask = self.groups.mask(rule, some.time, some.features)
+        some = replace(some, k=wanted, allowed=both(some.allowed, mask if inside else ~mask))
         found = self.retriever(some)
         before = candidates.items.shape[1]
         items = np.pad(candidates.items, ((0, 0), (0, wanted)), constant_values=-1)

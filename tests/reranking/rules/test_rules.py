@@ -206,9 +206,22 @@ def test_retrieval_finds_enough_of_each_group() -> None:
     assert before.items.shape[1] == 5 < found.items.shape[1] <= 9
     allowed = np.arange(30)[None, :] % 3 != 2
     np.testing.assert_array_equal(
-        WithGroups(retriever, groups)(replace(asked, allowed=allowed)).items,
+        WithGroups(retriever, groups_of(groups.rules[0]))(replace(asked, allowed=allowed)).items,
         retriever(replace(asked, allowed=allowed)).items,
     )
+
+
+def test_retrieval_finds_enough_outside_a_group_with_a_maximum() -> None:
+    assembly = recipe.build(default_recipe.of_model("popularity", {})).fit(DATA, seed=0)
+    retriever = FromModel(assembly.components["model"])
+    groups = groups_of(Rule(name="two", where={"group": ["a", "b"]}, max_count=1))
+    best = retriever(queries(3, 30)).items
+    found = WithGroups(retriever, groups, per_group=4)(queries(3, 5))
+    for items, every in zip(found.items, best, strict=True):
+        outside = [item for item in every.tolist() if item % 3 == 2][:4]
+        assert set(outside) | set(every[:5].tolist()) == set(items[items >= 0].tolist())
+    shown = Rules(groups)(queries(3, 5), found).items
+    assert (np.count_nonzero(shown % 3 != 2, axis=1) == 1).all()
 
 
 # recipes

@@ -9,7 +9,6 @@ from typing import Self, TypeVar
 import numpy as np
 from numpy.random import Generator
 from scipy import sparse
-from scipy.optimize import minimize
 
 from pasand.contracts import Reason
 from pasand.data.dataset import Dataset
@@ -239,6 +238,8 @@ class Content:
 
     def _learn_weights(self, split: validation.ValidationSplit, known: Rows, rng: Generator) -> Array:
         """Return the feature weights that separate held-out positives from uniformly sampled known items; (F,)."""
+        from scipy.optimize import minimize  # slow to import, and not needed for serving
+
         table, n_features = self._rows(), len(self._learnt["weight"])
         negatives = known[rng.integers(len(known), size=(len(split.item), NEGATIVES), dtype=np.int32)]
         items = np.concatenate([split.item[:, None], negatives], axis=1)

@@ -53,6 +53,7 @@ class Groups:
         self._categories: dict[str, Bags] = {name: Bags.empty(0) for name in self._with_categories()}
         self._code_of_item: list[Rows] = [np.full(1, -1, np.int32) for _ in self._of_user()]
         self._masks: dict[tuple[int, bytes], Mask] = {}
+        self._in_group: dict[int, Mask] = {}
 
     def __len__(self) -> int:
         return len(self.rules)
@@ -72,7 +73,7 @@ class Groups:
             code_of_item(data.user_features, user, data.item_features[name], self._location(data.name, r))
             for r, name, user in self._of_user()
         ]
-        self._masks.clear()
+        self._forget()
         for r, rule in enumerate(self.rules):
             where, n = self._location(data.name, r), int((self._member >> r & 1).sum())
             if r not in exempt and n in (0, data.n_items):
@@ -96,7 +97,7 @@ class Groups:
         self._member = extended(self._member, member)
         self._times = np.concatenate([self._times, times])
         self._categories = {name: bags.extended(found[name]) for name, bags in self._categories.items()}
-        self._masks.clear()
+        self._forget()
 
     def state(self) -> Arrays:
         """Return the members of the groups, bit r for rule r, the times that ages are counted from, and categories."""
@@ -119,7 +120,7 @@ class Groups:
             name: Bags(arrays[f"codes.{i}"], arrays[f"start.{i}"]) for i, name in enumerate(self._categories)
         }
         self._code_of_item = [arrays[f"code_of_item.{i}"] for i in range(len(self._code_of_item))]
-        self._masks.clear()
+        self._forget()
 
     def member(self, items: Rows, time: Times, features: Mapping[str, Array] | None = None) -> Array:
         """Return the groups of each item at its query as bits, (B, K), (B,) -> (B, K) int64; 0 at row -1.
@@ -152,17 +153,24 @@ class Groups:
 
         One row is for all queries if the group depends neither on the time nor on the user.
         """
+        if rule not in self._in_group:
+            self._in_group[rule] = (self._member >> rule & 1).astype(np.bool_)[None, :]
+        mask = self._in_group[rule]
         times = np.unique(time) if any(r == rule for r, _, _ in self._aged()) else time[:1]
         at = times if len(times) < 2 else time
-        mask = np.repeat((self._member >> rule & 1).astype(np.bool_)[None, :], max(1, len(at)), axis=0)
         for column, (r, _, wanted) in enumerate(self._aged()):
             if r == rule and len(at):
-                mask &= _has_age(self._times[None, :, column], at[:, None], wanted)
+                mask = mask & _has_age(self._times[None, :, column], at[:, None], wanted)
         for condition, (r, _, _) in enumerate(self._of_user()):
             if r == rule:
                 wanted_codes = self._wanted(condition, features, len(time))
                 mask = mask & np.stack([self._with_codes(condition, codes) for codes in wanted_codes])
         return mask
+
+    def _forget(self) -> None:
+        """Drop the masks of the catalogue that are kept, as it has changed."""
+        self._masks.clear()
+        self._in_group.clear()
 
     def _wanted(self, condition: int, features: Mapping[str, Array] | None, n: int) -> Rows:
         """Return the item codes of the user's values in n queries, (n, L), padded with -1."""

@@ -65,6 +65,16 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     weight: Literal["none", "log2"] = "none"
     """Weight of slot j in a share: 1, or 1 / log2(j + 1), so that shares are of the exposure."""
 
+    @property
+    def has_minimum(self) -> bool:
+        """Whether the rule needs an item of its group in a long list."""
+        return bool(self.min_share or self.min_count)
+
+    @property
+    def has_maximum(self) -> bool:
+        """Whether the rule keeps an item of its group out of a long list."""
+        return self.max_count is not None or (self.max_share is not None and self.max_share < 1)
+
     def bounds(self, slots: int) -> tuple[int, int, int]:
         """Return how many slots the rule concerns, of those that are filled, and the bounds on the group's items.
 
