@@ -21,6 +21,16 @@ def test_events_and_other_features_keep_their_bits() -> None:
     assert made == {"studio", "studio_region", "studio_city", "studio_size", "studio_since", "price"}
 
 
+def test_the_second_language_is_the_second_that_a_viewer_understands() -> None:
+    assert set(WITH.user_features()) - set(PLAIN.user_features()) == {"second_language"}
+    features = WITH.user_features()
+    of_each = [features["languages"].show(row).split(", ") for row in range(60)]
+    second = features["second_language"]
+    found = [None if code < 0 else second.names[code] for code in second.values.tolist()]
+    assert found == [names[1] if len(names) > 1 else None for names in of_each]
+    assert None in found and len(set(found)) > 2
+
+
 def test_a_studio_begins_before_its_first_film_and_has_one_region_and_size() -> None:
     features = WITH.item_features()
     since = (features["studio_since"].values - START) / DAY

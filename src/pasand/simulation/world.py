@@ -64,8 +64,8 @@ class World:
     remembered: int = 128
     """Number of films last watched that a viewer is not shown again; takes four bytes of memory for each and viewer."""
     studios: int = 0
-    """Number of studios; with any, films have a studio, its region, city, size and first day, and a price. Events and
-    the other features do not depend on it."""
+    """Number of studios; with any, films have a studio, its region, city, size and first day, and a price, and viewers
+    their second language. Events and the other features do not depend on it."""
     rural: float = 0.0
     """Share of viewers who live in a rural area; above 0, viewers have a feature `area`. Nothing else depends on it."""
     effects: Effects = field(default_factory=Effects)
@@ -275,10 +275,13 @@ class World:
         understood = people.languages >= 0.1
         order = np.argsort(-people.languages, axis=1, kind="stable")[:, : int(understood.sum(axis=1).max())]
         bag = np.where(np.take_along_axis(understood, order, axis=1), order, -1).astype(np.int32)
-        areas = {}
+        more = {}
+        if self.studios:
+            second = bag[:, 1] if bag.shape[1] > 1 else np.full(len(bag), -1, np.int32)
+            more["second_language"] = Feature(kind="categorical", values=second.copy(), names=self.languages)
         if self.rural:
             drawn = population.draw_areas(people.city_tier, self.rural, self._rng(7))
-            areas["area"] = Feature(kind="categorical", values=drawn, names=population.AREAS)
+            more["area"] = Feature(kind="categorical", values=drawn, names=population.AREAS)
         return {
             "age_band": Feature(kind="categorical", values=people.age_band, names=population.AGE_BANDS),
             "gender": Feature(kind="categorical", values=people.gender, names=population.GENDERS),
@@ -286,7 +289,7 @@ class World:
             "state": Feature(kind="categorical", values=people.state, names=tuple(population.STATES)),
             "language": Feature(kind="categorical", values=order[:, 0].astype(np.int32), names=self.languages),
             "languages": Feature(kind="bag", values=bag, names=self.languages),
-            **areas,
+            **more,
         }
 
     def item_features(self) -> dict[str, Feature]:
