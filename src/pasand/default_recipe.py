@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 
 from pasand import models
 from pasand.data.dataset import Dataset
@@ -62,10 +63,33 @@ def of_model(name: str, settings: Mapping[str, object]) -> str:
 
     Raises InputError if there is no such model, or if a value is None, which TOML cannot express.
     """
-    model = models.find(name)
+    return _text(name, models.find(name), settings)
+
+
+def of_configured(name: str, model: object) -> str:
+    """Return the recipe of a model as it is configured, and popularity as its fallback; "" if TOML cannot express it.
+
+    Hyper-parameters with their default values are left out.
+    """
+    if not is_dataclass(model):
+        return ""
+    own = type(model)
+    try:
+        default = own()
+        settings = {
+            one.name: getattr(model, one.name)
+            for one in fields(model)
+            if one.init and not one.name.startswith("_") and getattr(model, one.name) != getattr(default, one.name)
+        }
+        return _text(name, own, settings)
+    except (TypeError, ValueError):  # a field without a default, None, or a value that is no plain one
+        return ""
+
+
+def _text(name: str, model: type, settings: Mapping[str, object]) -> str:
     lines = [f'class = "{model.__module__}:{model.__qualname__}"']
     for option, value in settings.items():
         if value is None:
             raise InputError(option, cause="a recipe cannot hold None", cure="leave it out if None is its default")
-        lines.append(f"{option} = {json.dumps(value)}")
+        lines.append(f"{option} = {json.dumps(value, allow_nan=False)}")
     return SINGLE_MODEL.format(name=name, fields="\n".join(lines))

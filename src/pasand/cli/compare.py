@@ -72,16 +72,23 @@ def command(
     metrics: str | None = typer.Option(None, help="Further metrics, separated by commas, such as auc."),
     json: Path | None = typer.Option(None, help='Write all results as JSON to a file; "-": standard output.'),
     report: Path | None = typer.Option(None, help="Write a report with plots to this HTML file."),
+    out: Path | None = typer.Option(None, help="Fit the best to all events, and save it as a bundle in this folder."),
 ) -> None:
     """Train models on one part of SOURCE, test them on the rest, and print a leaderboard."""
+    from pasand.bundle_files import check_target
+    from pasand.cli.fit import fit_winner, show_written
     from pasand.evaluation.compare import compare
     from pasand.evaluation.contenders import contenders
     from pasand.evaluation.memory_estimate import training_memory
     from pasand.evaluation.report import contents
     from pasand.evaluation.report import html as reports
+    from pasand.evaluation.verdict import verdict
+    from pasand.evaluation.winner import winner
 
     ks = list_lengths(k)
     console.check_writable(json, report)
+    if out is not None:
+        check_target(out)
     printed: set[str] = set()
 
     def kept(comparison: Comparison) -> None:
@@ -115,29 +122,39 @@ def command(
     if not console.quiet(json):
         show(comparison)
         if comparison.complete:
-            show_verdict(comparison, log)
+            console.output.print(verdict(comparison), style="bold", markup=False, soft_wrap=True)
     console.write_json(json, comparison.as_json())
     if report is not None:
         reports.write(report, contents.comparison_report(comparison))
         console.errors.print(f"report written to {report}", markup=False)
     if not comparison.complete:
         raise KeyboardInterrupt
+    if out is not None:
+        won = winner(comparison.as_json(), data.name)
+        fit_winner(won, data, out, seed=seed)
+        if not console.quiet(json):
+            console.output.print(f"{won.name}: {won.sentence}", markup=False, soft_wrap=True)
+            show_written(out, data)
+    elif not console.quiet(json):
+        line = f"fit it: pasand fit {log.typed()} {fitting_options(comparison, json)} --out bundle"
+        console.output.print(line, markup=False, soft_wrap=True)
 
 
-def show_verdict(comparison: Comparison, log: Reading) -> None:
-    """Print the verdict in words, and the command that fits the best recommender to all events."""
-    from pasand.evaluation.verdict import verdict
+def fitting_options(comparison: Comparison, json: Path | None) -> str:
+    """Return the options of `pasand fit` that fit the best recommender of a comparison."""
+    from shlex import quote
+
+    from pasand.evaluation.winner import winner
     from pasand.models import classes
 
-    console.output.print(verdict(comparison), style="bold", markup=False, soft_wrap=True)
-    best = next((result for result in comparison.results if result.role == "contender"), None)
-    if best is None or best.against_popularity is None or best.against_popularity.verdict == "worse":
-        windows = {f"popularity_{days}_days": f" --set window_days={days}" for days in (7, 30)}
-        other = {"popularity_half_life": " --set half_life_days=14", **windows}.get(comparison.best_baseline, "")
-        what = f"--model popularity{other}"
-    else:
-        what = f"--model {best.name}" if best.name in classes() else f"--recipe {best.name}"
-    console.output.print(f"fit it: pasand fit {log.typed()} {what} --out bundle", markup=False, soft_wrap=True)
+    if json is not None:
+        return f"--like {quote(str(json))}"
+    best = winner(comparison.as_json()).name
+    baseline = {"popularity_half_life": " --set half_life_days=14"}
+    baseline |= {f"popularity_{days}_days": f" --set window_days={days}" for days in (7, 30)}
+    if best in comparison.baselines:
+        return f"--model popularity{baseline.get(best, '')}"
+    return f"--model {best}" if best in classes() else f"--recipe {best}"
 
 
 def list_lengths(text: str) -> list[int]:

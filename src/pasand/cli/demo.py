@@ -6,11 +6,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from shlex import quote
+from typing import TYPE_CHECKING
 
 import typer
 
 from pasand.cli import console
 from pasand.errors import InputError
+
+if TYPE_CHECKING:
+    from pasand.evaluation.compare import Comparison
 
 SOURCE = "bollywood:studios=30,rural=0.35"
 RECIPE = "languages"
@@ -40,6 +44,7 @@ def command(
     from pasand.evaluation.protocols import default_protocol
     from pasand.evaluation.report import contents
     from pasand.evaluation.report import html as reports
+    from pasand.evaluation.verdict import verdict
 
     out = console.output
     bundle_folder = folder / "bundles" / "bollywood"
@@ -61,11 +66,13 @@ def command(
         if not comparison.complete:
             raise KeyboardInterrupt
         reports.write(page, contents.comparison_report(comparison))
+        out.print(verdict(comparison), style="bold", soft_wrap=True)
         _heading(f"3. The recipe {recipe_file.stem}: {RECIPE} with rules for studios, fitted to all events and saved")
         with console.progress():
             bundle.write(bundle_folder, recipes.read(recipe_file).fit(data, seed=seed), data, seed=seed)
             loaded = bundle.read(bundle_folder)
         out.print(f"{bundle_folder}: recipe, ids and arrays, with checksums", markup=False)
+        out.print(why_served(comparison, recipe_file.stem), markup=False, soft_wrap=True)
         user = data.users.ids(data.user[-1:])[0]
         films = data.items.ids(data.item[data.is_positive][-2:])
         _heading(f"4. Recommendations for {user}, the user of the latest event")
@@ -91,6 +98,24 @@ def command(
 
 def _heading(text: str) -> None:
     console.output.print(f"\n{text}", style="bold")
+
+
+def why_served(comparison: Comparison, served: str) -> str:
+    """Return whether what is served is the best of the comparison, and if not, by how much it is not, and why it is."""
+    from pasand.evaluation.significance import paired_comparisons
+
+    metric, results = comparison.main_metric, comparison.results
+    best = results[0].name
+    if best == served:
+        return f"{served} is served: it is the best by {metric}"
+    values = {one.name: one.evaluation.user_values[metric] for one in results if one.name in (best, served)}
+    found = paired_comparisons(values, {served: best}, seed=comparison.seed)[served]
+    means = {one.name: one.evaluation.overall[metric].mean for one in results}
+    return (
+        f"{served} is served although {best} has the highest {metric}, {means[best]:.4f} against {means[served]:.4f} "
+        f"({found.verdict}, {found.p_text}): it is the one with the rules of {POLICY}, and its lists are personal. "
+        f"To serve what won: pasand compare {SOURCE} --out bundle"
+    )
 
 
 def write_recipe(file: Path) -> Path:

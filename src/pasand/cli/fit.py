@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from shlex import quote
+from time import perf_counter
 
 import typer
 
@@ -11,6 +12,10 @@ from pasand.cli import console
 from pasand.cli.source import Reading, reads_log
 from pasand.data.dataset import Dataset
 from pasand.errors import InputError
+from pasand.evaluation import winner
+
+QUICK = 60
+"""Seconds of a fit below which the quality is estimated by a second one."""
 
 
 @reads_log
@@ -36,6 +41,15 @@ def command(
         help="Fit to the events before a time only, such as 2025-03-31, or to the first share of the events, such as "
         "0.8; the later ones can then be used for an audit.",
     ),
+    like: Path | None = typer.Option(
+        None, help="Fit what won a comparison: the JSON file that `pasand compare --json` wrote."
+    ),
+    quality: bool | None = typer.Option(
+        None,
+        "--quality/--no-quality",
+        help="Estimate the quality to expect by a second fit to the earlier events, tested on the later ones; by "
+        "default where a fit takes less than a minute.",
+    ),
     json: Path | None = typer.Option(None, help='Write the manifest as JSON to a file; "-": standard output.'),
 ) -> None:
     """Fit a recipe, or a single model, to all events of SOURCE and save the recommender as a bundle.
@@ -55,7 +69,12 @@ def command(
         raise InputError(
             "--set", value=set_[0], cause="given without --model", cure="name the model or edit the recipe"
         )
+    if like is not None and (model, recipe) != (None, None):
+        raise InputError("--like", value=str(like), cause="given together with --model or --recipe", cure="give one")
+    won = None if like is None else winner.read(like)
     text = None if model is None else single_model_recipe(model, recipe, set_)
+    text = text if won is None else won.recipe
+    name = model or (Path(recipe).stem if recipe is not None else "") or ("" if won is None else won.name)
     assembly = recipes.build(text) if text is not None else recipes.read(recipe) if recipe is not None else None
     kept = checkpoints.folder_of(out)
     if checkpoints.resumable(kept):
@@ -72,19 +91,64 @@ def command(
         memory = training_memory(data, assembly.fitted.values())
         console.errors.print(str(memory), markup=False)
         check_memory(memory, "pasand fit")
+        began = perf_counter()
         with checkpoints.saving_to(kept):
             assembly.fit(data, seed=seed)
-        about = None if state_upto is None else {"state_upto": state_upto}
+        seconds = perf_counter() - began
+        about: dict[str, object] = {} if state_upto is None else {"state_upto": state_upto}
+        if won is not None:
+            expected = of_report(won, data)
+        elif quality or (quality is None and seconds < QUICK):
+            won, expected = estimated(data, name, assembly.text, seed)
+        else:
+            expected = f"quality not estimated, which needs another fit ({seconds:,.0f} s): add --quality"
+        about |= {} if won is None else {"quality": won.as_json()}
         bundle.write(out, assembly, data, seed=seed, about=about)
         checkpoints.discard(kept)
     if not console.quiet(json):
-        console.output.print(f"bundle written to {out}")
-        user = quote(data.users.ids([0])[0])
-        console.output.print(
-            f"try: pasand recommend {quote(str(out))} --user {user} --why", markup=False, soft_wrap=True
-        )
+        console.output.print(expected, markup=False, soft_wrap=True)
+        show_written(out, data)
     if json is not None:
         console.write_json(json, bundle.read(out).manifest)
+
+
+def of_report(won: winner.Winner, data: Dataset) -> str:
+    """Return what quality to expect by a report, and a warning if that is about other data."""
+    if won.fingerprint == data.fingerprint:
+        return f"{won.name}: {won.sentence}"
+    return (
+        f"warning: the report is about other data ({won.data}), so its figure may not hold; {won.name}: {won.sentence}"
+    )
+
+
+def estimated(data: Dataset, name: str, recipe: str, seed: int) -> tuple[winner.Winner | None, str]:
+    """Return the held-out quality of a recipe and the sentence about it; None where the log cannot be split."""
+    from pasand.evaluation.quality import expected_quality
+
+    console.errors.print("estimating the quality to expect", markup=False)
+    try:
+        found = expected_quality(data, name, recipe, seed=seed)
+    except InputError as error:
+        return None, f"quality not estimated: {error}"
+    return found, f"{name}: {found.sentence}"
+
+
+def fit_winner(won: winner.Winner, data: Dataset, out: Path, *, seed: int) -> None:
+    """Fit the best recommender of a comparison to all events, and save it as a bundle that knows its quality."""
+    from pasand import bundle
+    from pasand import recipe as recipes
+
+    with console.progress():
+        assembly = recipes.build(won.recipe).fit(data, seed=seed)
+        bundle.write(out, assembly, data, seed=seed, about={"quality": won.as_json()})
+
+
+def show_written(out: Path, data: Dataset) -> None:
+    """Print where the bundle is, and a command that uses it."""
+    folder, user = quote(str(out)), quote(data.users.ids([0])[0])
+    console.output.print(f"bundle written to {out}")
+    console.output.print(f"try: pasand recommend {folder} --user {user} --why", markup=False, soft_wrap=True)
+    console.output.print(f"serve it: pasand serve {folder}", markup=False, soft_wrap=True)
 
 
 def earlier(data: Dataset, until: str) -> Dataset:

@@ -107,6 +107,8 @@ def command(
         console.errors.print(f"report written to {report}", markup=False)
     if tuning.interrupted:
         raise KeyboardInterrupt
+    if not console.quiet(json) and tuning.test_failure is None:
+        show_next(tuning, log, model, recipe, write)
     if tuning.test_failure is not None:
         raise InputError("pasand tune", cause=f"the best configuration could not be tested: {tuning.test_failure}")
 
@@ -140,6 +142,35 @@ def show(tuning: Tuning) -> None:
         value = part.get(tuning.metric)
         if value is not None and value.mean == value.mean:
             out.print(f"test, {name}: {tuning.metric} {value}")
+
+
+def show_next(tuning: Tuning, log: Reading, model: str | None, recipe: str | None, written: Path | None) -> None:
+    """Print which settings won, and the command that fits them to all events."""
+    from shlex import quote
+
+    best, others = tuning.best, [trial for trial in tuning.ranked if trial is not tuning.best and not trial.failure]
+    won = (
+        f"best of {len(tuning.trials)}: {settings(best)} (validation {tuning.metric} {best.validation[tuning.metric]})"
+    )
+    if others:
+        won += f"; next: {settings(others[0])} ({others[0].validation[tuning.metric].mean:.4f})"
+    console.output.print(won, style="bold", soft_wrap=True)
+    start = f"fit it: pasand fit {log.typed()}"
+    if recipe is None:
+        chosen = {name: _written(value) for name, value in best.hyperparameters.items() if value is not None}
+        sets = " ".join(f"--set {quote(f'{name}={value}')}" for name, value in chosen.items())
+        console.output.print(f"{start} --model {model} {sets} --out bundle", soft_wrap=True)
+    elif written is not None:
+        console.output.print(f"{start} --recipe {quote(str(written))} --out bundle", soft_wrap=True)
+    else:
+        console.output.print(f"to fit it, write its recipe: add --write {Path(recipe).stem}-tuned.toml", soft_wrap=True)
+
+
+def _written(value: object) -> str:
+    """Return a value as it is written after --set."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def settings(trial: Trial) -> str:

@@ -14,8 +14,10 @@ from numpy.random import Generator
 
 from pasand.contracts import Model, PredictsRatings, RecordsCurves, Retriever
 from pasand.data.dataset import Dataset
+from pasand.default_recipe import of_configured
 from pasand.errors import InputError, failure_cause, is_interruption
 from pasand.evaluation.against_popularity import against_popularity
+from pasand.evaluation.compile_seconds import compile_seconds
 from pasand.evaluation.evaluate import Evaluation, evaluate_pooled
 from pasand.evaluation.funnel import Funnel, has_stages, stages_report
 from pasand.evaluation.history_groups import group_rules
@@ -74,6 +76,8 @@ class Entry:
     """The unfitted components that it fits, by which its memory is estimated."""
     with_seed: Callable[[int], Callable[[Dataset, Generator], FittedEntry]] | None = None
     """Returns `build` for another seed; None: `build` draws from the given generator only."""
+    recipe: str = ""
+    """The recipe as TOML by which `pasand fit` fits the same; "": none does."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,8 @@ class _FitsModel:
 
 def model_entry(name: str, model: Model) -> Entry:
     """Return the entry of a model, which fits a copy of it with popularity as the fallback."""
-    return Entry(name, _FitsModel(model), hyperparameters(model), model, components=(model,))
+    text = of_configured(name, model)
+    return Entry(name, _FitsModel(model), hyperparameters(model), model, components=(model,), recipe=text)
 
 
 def baselines(data: Dataset | None = None) -> list[Entry]:
@@ -129,6 +134,7 @@ class Result:
     hyperparameters: dict[str, object]
     evaluation: Evaluation
     fit_seconds: float
+    """Without the seconds in which kernels were compiled or loaded."""
     peak_memory_mb: float
     """Peak resident memory of fitting and evaluating, including the data; 2**20 bytes."""
     curves: dict[str, list[float]]
@@ -143,6 +149,8 @@ class Result:
     """Its retriever and stages on the first split, if it has stages or retrieves more candidates than it returns."""
     minutes: Calibration | None = None
     """Calibration of predicted watch minutes on the first split, by tenth; None if it predicts none."""
+    recipe: str = ""
+    """The recipe as TOML by which `pasand fit` fits the same; "": none does."""
 
     @property
     def role(self) -> str:
@@ -322,7 +330,7 @@ def evaluate_entry(entry: Entry, splits: Sequence[Split], names: Sequence[str], 
     curves, funnel and minutes are those of the first seed.
     """
     reset_peak()
-    fitting, reused_seconds, curves, staged, fitted = [0.0], [0.0], {}, [], []
+    fitting, compiled, reused_seconds, curves, staged, fitted = [0.0], [0.0], [0.0], {}, [], []
     seeds, random = [], [False]
 
     def runs() -> Iterator[tuple[Retriever, PredictsRatings | None, Split]]:
@@ -331,8 +339,10 @@ def evaluate_entry(entry: Entry, splits: Sequence[Split], names: Sequence[str], 
             seeds.append(own_seed)
             for split in splits:
                 began, rng = time.perf_counter(), np.random.default_rng(own_seed)
-                built = build(split.train, rng)
+                with compile_seconds() as compiling:
+                    built = build(split.train, rng)
                 fitting[0] += time.perf_counter() - began
+                compiled[0] += compiling[0]
                 reused_seconds[0] += built.reused_seconds
                 random[0] |= built.is_random or has_drawn(rng, own_seed)
                 is_first = split is splits[0] and own_seed == seed
@@ -351,7 +361,7 @@ def evaluate_entry(entry: Entry, splits: Sequence[Split], names: Sequence[str], 
         name=entry.name,
         hyperparameters=entry.hyperparameters,
         evaluation=replace(evaluation, seconds=(evaluation.seconds - fitting[0]) / len(seeds)),
-        fit_seconds=(fitting[0] + reused_seconds[0]) / len(seeds),
+        fit_seconds=(fitting[0] - compiled[0] + reused_seconds[0]) / len(seeds),
         peak_memory_mb=peak_mb(),
         curves=curves,
         seeds=tuple(seeds),
@@ -359,4 +369,5 @@ def evaluate_entry(entry: Entry, splits: Sequence[Split], names: Sequence[str], 
         against_popularity=None,
         funnel=stages_report(staged[0], splits[0]) if staged else None,
         minutes=minutes_calibration(fitted[0], splits[0]),
+        recipe=entry.recipe,
     )

@@ -79,7 +79,8 @@ def recipe_entry(name: str, text: str, cache: ComponentCache) -> Entry:
     bare = recipe.build(text, where=name)
     options: dict[str, object] = {"recipe": bare.digest[:12]}
     build = _FitsRecipe(name, text, cache)
-    return Entry(name, build, options, components=tuple(bare.fitted.values()), with_seed=build.with_seed)
+    components = tuple(bare.fitted.values())
+    return Entry(name, build, options, components=components, with_seed=build.with_seed, recipe=text)
 
 
 def with_parts(entries: Sequence[Entry], texts: Mapping[str, str], cache: ComponentCache) -> list[Entry]:

@@ -9,6 +9,7 @@ import numpy as np
 from pasand.evaluation.environment import environment
 from pasand.evaluation.intervals import number_or_none
 from pasand.evaluation.training_seeds import over_seeds
+from pasand.evaluation.verdict import verdict
 
 if TYPE_CHECKING:
     from pasand.evaluation.compare import Comparison, Result
@@ -45,6 +46,7 @@ def comparison_json(comparison: Comparison) -> dict[str, Any]:
         "models": [result_json(result) for result in comparison.results],
         **({"hybrids": [hybrid.as_json() for hybrid in comparison.hybrids]} if comparison.hybrids else {}),
         "failed": comparison.failed,
+        **({"verdict": verdict(comparison)} if comparison.complete else {}),
     }
 
 
@@ -55,6 +57,7 @@ def result_json(result: Result) -> dict[str, Any]:
         "name": result.name,
         "role": result.role,
         "hyperparameters": result.hyperparameters,
+        **({"recipe": result.recipe} if result.recipe else {}),
         "metrics": {name: value.as_json() for name, value in e.overall.items()},
         "groups": [group_json(group) for group in e.groups],
         **({"cold_items": _cold_items(e)} if e.n_cold_items else {}),

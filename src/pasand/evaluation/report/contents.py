@@ -14,6 +14,7 @@ from pasand.evaluation.report import html
 from pasand.evaluation.split import COLD_ITEMS_RULE, Split
 from pasand.evaluation.training_seeds import spread_text
 from pasand.evaluation.tune import LOWER_IS_BETTER, Tuning
+from pasand.evaluation.verdict import verdict
 
 BINS = 60
 """Bins of the timeline."""
@@ -25,6 +26,7 @@ def comparison_report(comparison: Comparison) -> html.Report:
     names = [name for name in (f"ndcg@{k}", f"recall@{k}", f"mrr@{k}", f"coverage@{k}", "rmse")]
     return html.Report(
         title=f"Comparison of recommenders on {comparison.data.name}",
+        verdict=verdict(comparison) if comparison.complete else "",
         protocol=f"{comparison.protocol}.",
         leakage=describe_leakage(split),
         rules=comparison.rules,

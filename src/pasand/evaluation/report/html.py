@@ -133,6 +133,8 @@ class Report:
     """The contents of a report; empty parts are left out of the page."""
 
     title: str
+    verdict: str = ""
+    """Which is best and whether that is shown, in words."""
     protocol: str = ""
     """The protocol, in words."""
     leakage: str = ""
