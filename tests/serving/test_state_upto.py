@@ -32,7 +32,7 @@ def test_events_in_the_log_count_once(
     write_log(Path("log.jsonl"))
     assert pasand("fit", "log.jsonl", "--recipe", "linear", "--out", "bundle") == 0
     item = tastes().items.ids([0])[0]
-    Path("pasand-state").symlink_to("state")
+    Path("bundle-state").symlink_to("state")
     with serving(Path("bundle"), tmp_path) as served:
         for number in range(3):
             served.request("POST", "/v1/events", json={"id": str(number), "user_id": "new", "item_id": item})

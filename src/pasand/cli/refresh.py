@@ -17,7 +17,7 @@ SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 def command(
     bundle: Path = typer.Argument(..., help="Folder of the bundle that the service was started with."),
     folder: Path | None = typer.Option(
-        None, help="Folder of the service; by default the folder of --state, or pasand-state."
+        None, help="Folder of the service; by default the folder of --state, or BUNDLE-state beside the bundle."
     ),
     state: str | None = typer.Option(None, help="Events of the service: a file, or redis://HOST:PORT/0."),
     variant: str = typer.Option("main", help="Name of the bundle among the variants of the service."),
@@ -58,6 +58,7 @@ def command(
 
     from pasand.serving.refresh.acceptance import Limits
     from pasand.serving.refresh.refresh import Refresh
+    from pasand.serving.state_owner import folder_of
 
     wait = seconds(every)
     limits = Limits(
@@ -68,7 +69,7 @@ def command(
         max_list_change=max_list_change,
         max_popularity_shift=max_popularity_shift,
     )
-    where = folder or (Path(state).parent if state is not None and "://" not in state else Path("pasand-state"))
+    where = folder or (Path(state).parent if state is not None and "://" not in state else folder_of(bundle))
     refresh = Refresh(
         bundle=bundle, folder=where, state=state, variant=variant, recipe=recipe, limits=limits, keep=keep
     )

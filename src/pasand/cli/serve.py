@@ -26,7 +26,9 @@ def command(
     host: str = typer.Option("127.0.0.1", help="Address to listen on; one that others can reach requires --keys."),
     port: int = typer.Option(8000, min=0, max=65535, help="Port to listen on; 0: any free port."),
     workers: int = typer.Option(1, min=1, max=64, help="Number of worker processes; at most one per core is useful."),
-    folder: Path = typer.Option(Path("pasand-state"), help="Folder for stored events and the impression log."),
+    folder: Path | None = typer.Option(
+        None, help="Folder for stored events and the impression log; by default BUNDLE-state, beside the bundle."
+    ),
     state: str | None = typer.Option(None, help="Store events elsewhere: in another file, or in redis://HOST:PORT/0."),
     keys: Path | None = typer.Option(None, help=f'File of API keys, with lines "SCOPE KEY"; or set {KEYS}.'),
     rate: float = typer.Option(0, min=0, help="Requests per second allowed to one caller; 0: no limit."),
@@ -70,7 +72,7 @@ def command(
 def settings_of(
     bundle: Path,
     variant: list[str],
-    folder: Path,
+    folder: Path | None,
     state: str | None,
     keys: Path | None,
     rate: float,
@@ -88,6 +90,7 @@ def settings_of(
     check_installed()
     from pasand.serving.http.security import Keys
     from pasand.serving.service import Settings
+    from pasand.serving.state_owner import folder_of, of_earlier_version
 
     if clock not in ("real", "log"):
         raise InputError("--clock", value=clock, cause="no such clock", cure="write real or log")
@@ -95,6 +98,8 @@ def settings_of(
         raise InputError(report, cause="no such file", cure="write one with: pasand compare SOURCE --report FILE")
     if audit is not None:
         _check_audit(audit)
+    if folder is None and (line := of_earlier_version(folder_of(bundle))):
+        print(f"warning: {line}", file=sys.stderr)
     secret = os.environ.pop(HASH, None)  # no process that this one starts needs to see it
     if hash_users and not secret:
         raise InputError(HASH, cause="not set", cure="set it to a long random text, and do not change it later")
@@ -110,7 +115,7 @@ def settings_of(
         raise InputError("--variant", value=", ".join(variant), cause=cause, cure=cure)
     return Settings(
         variants=[("main", str(bundle.absolute()), rest), *others],
-        folder=str(folder),
+        folder=str(folder if folder is not None else folder_of(bundle)),
         state=state,
         keys=chosen,
         rate=rate,
@@ -136,8 +141,43 @@ def serve(settings: object, host: str, port: int, workers: int) -> None:
     check_address(host, settings.keys)
     port = open_port(host, port)
     shown_host = f"[{host}]" if ":" in host else host
+    for line in described(settings):
+        print(line, file=sys.stderr)
     print(f"http://{shown_host}:{port}/ (press Ctrl-C to stop)", file=sys.stderr, flush=True)
     run(settings, host=host, port=port, workers=workers)
+
+
+def described(settings: object) -> list[str]:
+    """Return lines about what a service uses: bundles with their data, state, report and keys."""
+    from pasand.bundle_files import read_manifest
+    from pasand.cli.console import printable
+    from pasand.serving import active_bundles
+    from pasand.serving.http.security import LOCAL_KEY
+    from pasand.serving.service import Settings
+
+    assert isinstance(settings, Settings)
+    folder, lines = Path(settings.folder).absolute(), []
+    active = active_bundles.read(folder / active_bundles.NAME)
+    for name, given, _ in settings.variants:
+        used = active.get(name, given)
+        data = read_manifest(Path(used)).get("data", {})
+        known = (
+            f"data set {data['name']}, {data['events']:,} events"
+            if {"name", "events"} <= set(data)
+            else "no data named"
+        )
+        after = f", in use after {given}" if used != given else ""
+        lines.append(f"{'bundle' if name == 'main' else f'variant {name}'}: {used} ({known}{after})")
+    where = str(folder) if settings.state is None else f"{settings.state.split('@')[-1]}, files in {folder}"
+    lines.append(f"state: {where}")
+    lines.append(f"report: {settings.report or 'none; link one with --report FILE'}")
+    keys = (
+        "from --keys or the environment"
+        if settings.keys.scope
+        else f"this machine only; {folder / LOCAL_KEY} has the admin key"
+    )
+    lines.append(f"keys: {keys}")
+    return [printable(line, lines=False) for line in lines]
 
 
 def open_port(host: str, port: int) -> int:

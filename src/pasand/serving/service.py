@@ -12,10 +12,10 @@ from pathlib import Path
 from time import time
 
 from pasand.bundle import Bundle
-from pasand.bundle_files import read_manifest
+from pasand.bundle_files import MANIFEST, read_manifest
 from pasand.contracts import Index
 from pasand.errors import InputError, failure_cause
-from pasand.serving import active_bundles, forgotten, schemas
+from pasand.serving import active_bundles, forgotten, schemas, state_owner
 from pasand.serving.clock import Clock
 from pasand.serving.engine.batching import Batcher
 from pasand.serving.engine.bundle_check import check_bundle
@@ -48,7 +48,7 @@ class Settings:
 
     variants: Sequence[tuple[str, str, float]]
     """Name, folder of the bundle, share of the users."""
-    folder: str = "pasand-state"
+    folder: str
     """Folder of the state, the impression log and the file of the bundles in use."""
     state: str | None = None
     """Address of the state; None: an SQLite file in `folder`."""
@@ -91,11 +91,18 @@ class Service:
         """
         self.settings, self.metrics = settings, Metrics()
         folder = Path(settings.folder)
+        name, first, _ = settings.variants[0]
+        if not folder.exists():
+            read_manifest(Path(first))  # a wrong path makes no folder
         make_private_folder(folder)
         self.bundles_file = folder / active_bundles.NAME
         self.state = open_state(settings.state or str(folder / "state.sqlite"))
         active = active_bundles.read(self.bundles_file)
+        if active.get(name, first) != first and (Path(first) / MANIFEST).exists():
+            state_owner.check(folder, Path(first))
         variants = [Variant.read(name, active.get(name, bundle), share) for name, bundle, share in settings.variants]
+        if active.get(name, first) == first:
+            state_owner.check(folder, Path(first), variants[0].bundle.data)
         users = forgotten.ForgottenUsers(folder / forgotten.NAME)
         self.older_state = OlderState(self.state, users, folder / older.NAME)
         self._check_state()

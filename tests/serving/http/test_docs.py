@@ -59,7 +59,7 @@ def guarded(folder: Path) -> Iterator[Served]:
 def run(line: str, served: Served) -> str:
     """Return the output of a shell command; a curl in it that gets a status of 400 or more fails."""
     assert ADDRESS in line
-    line = line.replace(ADDRESS, served.url).replace("pasand-state", str(served.folder / "state"))
+    line = line.replace(ADDRESS, served.url).replace("bundle-state", str(served.folder / "state"))
     script = f'set -o pipefail; curl() {{ command curl --fail-with-body "$@"; }}\n{line}'
     process = subprocess.run(["bash", "-c", script], capture_output=True, text=True, env={**os.environ, "KEY": KEY})
     assert process.returncode == 0, f"{line}\n{process.stdout}{process.stderr}"
@@ -118,7 +118,7 @@ def test_impressions_become_a_table(folder: Path, tmp_path: Path, monkeypatch: p
         }
         served.request("POST", "/v1/events", json=event)
     monkeypatch.chdir(tmp_path)
-    Path("pasand-state").symlink_to("state")
+    Path("bundle-state").symlink_to("state")
     _, code = blocks("python")
     exec(compile(code, "docs/serving.md", "exec"), {})
     table = pl.read_parquet("shown.parquet")

@@ -17,9 +17,9 @@ import msgspec
 
 from pasand import bundle as bundles
 from pasand import recipe
-from pasand.bundle_files import sync_folder
+from pasand.bundle_files import read_manifest, sync_folder
 from pasand.errors import InputError
-from pasand.serving import active_bundles, forgotten
+from pasand.serving import active_bundles, forgotten, state_owner
 from pasand.serving.engine.bundle_check import check_bundle
 from pasand.serving.engine.variant import Variant
 from pasand.serving.forgotten import ForgottenUsers
@@ -108,11 +108,13 @@ class Refresh:
         If the refresh ends early, for any cause, the running bundle stays in use. Raises InputError if another refresh
         is running, if a bundle or the state cannot be used, and if the recipe cannot be fitted.
         """
+        read_manifest(self.bundle)  # raises InputError where there is no bundle
         address = self.state or str(self.folder / "state.sqlite")
         if "://" not in address and not Path(address).exists():
             raise InputError(address, cause="no such state", cure="give --folder, or --state, as for `pasand serve`")
         began = perf_counter()
         with _locked(self.folder):
+            state_owner.check(self.folder, self.bundle)
             state = open_state(address)
             try:
                 outcome = self._run(state, report)
