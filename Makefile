@@ -8,6 +8,8 @@ PIP = $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-ch
 .PHONY: demo test install lint check clean
 
 .venv/core: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("pasand needs Python 3.11 or newer, and \
+	$(PYTHON) is %d.%d; name another: make PYTHON=python3.12 $(MAKECMDGOALS)" % (v[0], v[1]))'
 	$(PYTHON) -m venv .venv
 	$(PIP) -e ".[serve]"
 	@touch $@

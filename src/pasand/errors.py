@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class InputError(ValueError):
     """Raised for wrong input; the message names the location, the value, the cause and the cure.
@@ -29,6 +32,17 @@ class InputError(ValueError):
         found = "" if value is None else f"{value!r} is wrong: "
         remedy = f" Cure: {cure.rstrip('.')}." if cure else ""
         super().__init__(f"{location}: {found}{cause.rstrip('.')}.{remedy}")
+
+
+def did_you_mean(name: object, names: Iterable[str]) -> str:
+    """Return "did you mean NAME? " for the name that is most like a wrong one, "" where none is.
+
+    >>> did_you_mean("item-knn", ["ease", "item_knn"])
+    'did you mean item_knn? '
+    """
+    known = {each.lower(): each for each in names}
+    close = get_close_matches(str(name).lower(), known, 1, 0.7)
+    return f"did you mean {known[close[0]]}? " if close else ""
 
 
 class ProcessFailed(RuntimeError):

@@ -27,7 +27,7 @@ import numpy as np
 from pasand.contracts import AddsItems, ExportsONNX, Fits, Owns, Refreshes, SavesFile
 from pasand.data.dataset import Dataset
 from pasand.data.features import Features
-from pasand.errors import InputError
+from pasand.errors import InputError, did_you_mean
 from pasand.progress import step
 from pasand.recommender import Recommender
 from pasand.renamed import RENAMED_CLASSES, RENAMED_KEYS, RENAMED_VALUES
@@ -153,8 +153,10 @@ def read(path: str | Path) -> Assembly:
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        names = ", ".join(packaged())
-        raise InputError(path, cause=f"cannot be read ({error})", cure=f"give a TOML file or one of: {names}") from None
+        names = packaged()
+        cause = f"cannot be read ({error})" if file.exists() else "no such recipe or file"
+        cure = f"{did_you_mean(path, names)}give a TOML file or one of: {', '.join(names)}"
+        raise InputError(path, cause=cause, cure=cure) from None
     return build(text, where=str(path))
 
 

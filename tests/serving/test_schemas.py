@@ -51,7 +51,7 @@ def test_events_are_read_singly_from_a_list_or_from_lines() -> None:
     with pytest.raises(RequestError, match="has no events"):
         schemas.decode_events(b"\n\n", True)
     with pytest.raises(RequestError) as refused:
-        schemas.decode_events(event + b'\n{"user_id": 3, "item_id": "b"}', True)
+        schemas.decode_events(event + b'\n{"user_id": true, "item_id": "b"}', True)
     assert refused.value.field == "line 2, user_id"
 
 

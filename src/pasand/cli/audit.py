@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from pasand.bundle import Bundle
 
 
+EXAMPLES = ("pasand audit bundle events.csv --user-groups gender --item-groups language --json audit.json",)
+
+
 @reads_log
 def command(
     bundle: Annotated[Path, typer.Argument(help="Folder of the bundle to audit.")],

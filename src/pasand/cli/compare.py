@@ -38,6 +38,13 @@ VERDICT_STYLES = {"worse": "bold red", "not shown": "yellow"}
 NOT_IN_TRAIN = "users not in train"
 
 
+EXAMPLES = (
+    "pasand compare events.csv --items products.csv --report report.html",
+    "pasand compare events.csv --models ease,ials,item_knn --out bundle",
+    "pasand compare events.csv --events 'purchase=3,cart=2,view=1' --json report.json",
+)
+
+
 @reads_log
 def command(
     log: Reading,
@@ -89,6 +96,7 @@ def command(
     console.check_writable(json, report)
     if out is not None:
         check_target(out)
+        console.check_folder(out)
     printed: set[str] = set()
 
     def kept(comparison: Comparison) -> None:
@@ -136,7 +144,7 @@ def command(
             console.output.print(f"{won.name}: {won.sentence}", markup=False, soft_wrap=True)
             show_written(out, data)
     elif not console.quiet(json):
-        line = f"fit it: pasand fit {log.typed()} {fitting_options(comparison, json)} --out bundle"
+        line = f"fit it: {console.program()} fit {log.typed()} {fitting_options(comparison, json)} --out bundle"
         console.output.print(line, markup=False, soft_wrap=True)
 
 

@@ -12,13 +12,18 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from shlex import quote
+from shutil import which
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
 from pasand.errors import InputError
 from pasand.progress import listening
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 """Control characters other than line breaks and tabs, marks that reorder text, and bytes that are not text."""
@@ -32,6 +37,15 @@ class LiteralConsole(Console):
         for segment in super().render(renderable, options):
             yield segment if segment.control else segment._replace(text=printable(segment.text))
 
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print; on a terminal that shows progress on standard error, remove that meanwhile."""
+        shown = _shown[-1] if _shown and not self.stderr and self.is_terminal else None
+        if shown is not None:
+            shown.stop()
+        super().print(*objects, **options)
+        if shown is not None:
+            shown.start()
+
 
 def printable(text: str, *, lines: bool = True) -> str:
     """Return a text with control characters as codes; without `lines`, line breaks and tabs as well.
@@ -43,6 +57,8 @@ def printable(text: str, *, lines: bool = True) -> str:
     return text if lines else text.replace("\n", "\\n").replace("\t", "\\t")
 
 
+_shown: list[Progress] = []
+"""The progress that is shown now, if any."""
 output = LiteralConsole(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else 140)
 errors = LiteralConsole(stderr=True, highlight=False, markup=False, emoji=False)
 
@@ -72,8 +88,12 @@ def progress() -> Iterator[None]:
             if total is not None and done >= total:
                 shown.remove_task(tasks.pop(label))
 
-        with listening(listener):
-            yield
+        _shown.append(shown)
+        try:
+            with listening(listener):
+                yield
+        finally:
+            _shown.remove(shown)
 
 
 def write_json(path: Path | None, content: Any) -> None:
@@ -112,6 +132,37 @@ def check_writable(*paths: Path | None) -> None:
             raise InputError(path, cause="it is a folder", cure="name a file in it")
         if not path.absolute().parent.is_dir():
             raise InputError(path, cause="its folder does not exist", cure="make the folder, or name another file")
+        _try_to_write(path.absolute().parent, path)
+
+
+def check_folder(path: Path) -> None:
+    """Raise InputError for a folder that cannot be made or written to; called before the work begins."""
+    nearest = path.absolute()
+    while not nearest.exists():
+        nearest = nearest.parent
+    if not nearest.is_dir():
+        raise InputError(path, cause=f"{nearest} is a file", cure="name another folder")
+    _try_to_write(nearest, path)
+
+
+def _try_to_write(folder: Path, path: Path) -> None:
+    from tempfile import TemporaryFile
+
+    try:
+        TemporaryFile(dir=folder).close()
+    except OSError as error:
+        cause = f"{folder} cannot be written to: {error.strerror or error}"
+        raise InputError(path, cause=cause, cure="name a path that you may write to") from None
+
+
+def program() -> str:
+    """Return how this program is started from here: pasand, or the path of the script where the shell finds another."""
+    script = Path(sys.argv[0])
+    found = which("pasand")
+    if script.name != "pasand" or not script.exists() or (found and Path(found).resolve() == script.resolve()):
+        return "pasand"
+    path = script.absolute()
+    return quote(str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path))
 
 
 def quiet(path: Path | None) -> bool:

@@ -26,11 +26,17 @@ ROUNDS = 3
 """Rounds of simulated choices in the audit."""
 
 
+EXAMPLES = (
+    "pasand demo",
+    "pasand demo --folder /tmp/demo --port 8080",
+)
+
+
 def command(
     folder: Path = typer.Option(Path("."), help="Folder in which to write reports/ and bundles/."),
     seed: int = typer.Option(0, min=0, help="Seed of all random numbers."),
     serve: bool = typer.Option(True, help="Serve the recommender and its page at the end, until Ctrl-C."),
-    port: int = typer.Option(8000, min=0, max=65535, help="Port of the page."),
+    port: int = typer.Option(8000, min=0, max=65535, help="Port of the page; the next free one is used if it is busy."),
 ) -> None:
     """Run the whole path from log to served recommendations under a policy, on a simulated service of Indian films."""
     from pasand import bundle
@@ -38,6 +44,7 @@ def command(
     from pasand.cli.compare import show
     from pasand.cli.recommend import recommend
     from pasand.cli.recommend import show as show_recommendations
+    from pasand.cli.serve import check_installed, next_open_port
     from pasand.cli.source import Reading
     from pasand.evaluation.compare import compare
     from pasand.evaluation.contenders import MODELS, contenders
@@ -46,7 +53,11 @@ def command(
     from pasand.evaluation.report import html as reports
     from pasand.evaluation.verdict import verdict
 
-    out = console.output
+    console.check_folder(folder)
+    if serve:
+        check_installed()
+        port = next_open_port("127.0.0.1", port)
+    out, program = console.output, console.program()
     bundle_folder = folder / "bundles" / "bollywood"
     recipe_file = write_recipe(bundle_folder.with_name("policy.toml"))
     page, audited = folder / "reports" / "bollywood.html", folder / "reports" / "audit.json"
@@ -85,10 +96,10 @@ def command(
     _heading("Next steps")
     out.print(f"open {page.resolve()}", markup=False, soft_wrap=True)
     out.print(f"open {audited.with_suffix('.html').resolve()}", markup=False, soft_wrap=True)
-    out.print("pasand compare YOUR.csv --report report.html", markup=False)
-    out.print(f"pasand recommend {quote(str(bundle_folder))} --user {quote(user)} --why", markup=False)
+    out.print(f"{program} compare YOUR.csv --report report.html", markup=False)
+    out.print(f"{program} recommend {quote(str(bundle_folder))} --user {quote(user)} --why", markup=False)
     out.print(
-        f"pasand serve {quote(str(bundle_folder))} --clock log --audit {quote(str(audited))}",
+        f"{program} serve {quote(str(bundle_folder))} --clock log --audit {quote(str(audited))}",
         markup=False,
         soft_wrap=True,
     )
@@ -114,7 +125,7 @@ def why_served(comparison: Comparison, served: str) -> str:
     return (
         f"{served} is served although {best} has the highest {metric}, {means[best]:.4f} against {means[served]:.4f} "
         f"({found.verdict}, {found.p_text}): it is the one with the rules of {POLICY}, and its lists are personal. "
-        f"To serve what won: pasand compare {SOURCE} --out bundle"
+        f"To serve what won: {console.program()} compare {SOURCE} --out bundle"
     )
 
 
@@ -195,9 +206,7 @@ def _show_audit(file: Path) -> None:
 def _serve(bundle_folder: Path, report: Path, audit: Path, port: int) -> None:
     from shutil import rmtree
 
-    from pasand.cli.serve import check_installed, serve
-
-    check_installed()
+    from pasand.cli.serve import serve
     from pasand.serving.service import Settings
 
     state = bundle_folder.with_name("bollywood-state")

@@ -23,6 +23,9 @@ SHOWN = 8
 """Number of reasons, and of features of a model, that are printed."""
 
 
+EXAMPLES = ("pasand explain bundle --user 42 --item film-7",)
+
+
 def command(
     bundle: Path = typer.Argument(..., help="Folder that `pasand fit` wrote."),
     user: str | None = typer.Option(None, help="Id of the user; leave out for an anonymous user."),

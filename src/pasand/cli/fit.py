@@ -18,6 +18,13 @@ QUICK = 60
 """Seconds of a fit below which the quality is estimated by a second one."""
 
 
+EXAMPLES = (
+    "pasand fit events.csv --items products.csv --out bundle",
+    "pasand fit events.csv --like report.json --out bundle",
+    "pasand fit events.csv --model ease --set l2=300 --out bundle",
+)
+
+
 @reads_log
 def command(
     log: Reading,
@@ -65,6 +72,7 @@ def command(
 
     console.check_writable(json)
     check_target(out)
+    console.check_folder(out)
     if model is None and set_:
         raise InputError(
             "--set", value=set_[0], cause="given without --model", cure="name the model or edit the recipe"
@@ -147,8 +155,10 @@ def show_written(out: Path, data: Dataset) -> None:
     """Print where the bundle is, and a command that uses it."""
     folder, user = quote(str(out)), quote(data.users.ids([0])[0])
     console.output.print(f"bundle written to {out}")
-    console.output.print(f"try: pasand recommend {folder} --user {user} --why", markup=False, soft_wrap=True)
-    console.output.print(f"serve it: pasand serve {folder}", markup=False, soft_wrap=True)
+    console.output.print(
+        f"try: {console.program()} recommend {folder} --user {user} --why", markup=False, soft_wrap=True
+    )
+    console.output.print(f"serve it: {console.program()} serve {folder}", markup=False, soft_wrap=True)
 
 
 def earlier(data: Dataset, until: str) -> Dataset:

@@ -11,6 +11,7 @@ import os
 import pkgutil
 import sys
 from collections.abc import Sequence
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import typer
@@ -33,7 +34,13 @@ BROKEN_PIPE = 141
 def application(only: str | None = None) -> typer.Typer:
     """Return the whole command line; if `only` is the name of a command, load that command alone, which is faster."""
     app = typer.Typer(
-        no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=SUMMARY, name="pasand"
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        help=SUMMARY,
+        epilog="Begin with: pasand compare YOUR.csv --out bundle, then pasand serve bundle. Completion in your shell: "
+        "pasand --install-completion.",
+        name="pasand",
+        context_settings={"help_option_names": ["-h", "--help"]},
     )
 
     @app.callback(invoke_without_command=True)
@@ -55,8 +62,14 @@ def application(only: str | None = None) -> typer.Typer:
         if hasattr(module, "app"):
             app.add_typer(module.app, name=name)
         elif hasattr(module, "command"):
-            app.command(name)(module.command)
+            app.command(name, epilog=examples(module))(module.command)
     return app
+
+
+def examples(module: ModuleType) -> str | None:
+    """Return the examples of a command for the end of its help; None if it has none."""
+    lines: Sequence[str] = getattr(module, "EXAMPLES", ())
+    return "\n\n".join(("Examples:", *lines)) if lines else None
 
 
 def run(arguments: Sequence[str] | None = None) -> None:

@@ -25,6 +25,12 @@ HISTORY = typer.Option(
 )
 
 
+EXAMPLES = (
+    "pasand recommend bundle --user 42 --why",
+    "pasand recommend bundle --history film-7,film-12 -k 5",
+)
+
+
 def command(
     bundle: Path = typer.Argument(..., help="Folder that `pasand fit` wrote."),
     user: str | None = typer.Option(None, help="Id of the user, who may be new; leave out for an anonymous user."),

@@ -14,6 +14,12 @@ from pasand.errors import InputError
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
+EXAMPLES = (
+    "pasand refresh bundle --every 6h",
+    "pasand refresh bundle --once",
+)
+
+
 def command(
     bundle: Path = typer.Argument(..., help="Folder of the bundle that the service was started with."),
     folder: Path | None = typer.Option(

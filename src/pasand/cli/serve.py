@@ -14,8 +14,17 @@ from pasand.errors import InputError
 
 KEYS = "PASAND_API_KEYS"
 HASH = "PASAND_HASH_SECRET"
+PORTS = 50
+"""Ports that are tried for one that is free."""
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "POLARS_MAX_THREADS")
 """Environment variables by which libraries choose their number of threads when they are loaded."""
+
+
+EXAMPLES = (
+    "pasand serve bundle",
+    "pasand serve bundle --report report.html --port 8080",
+    "pasand serve bundle --variant new=bundle2:0.1",
+)
 
 
 def command(
@@ -193,6 +202,19 @@ def open_port(host: str, port: int) -> int:
     except OSError as error:
         cause = f"cannot be bound: {error.strerror or error}"
         raise InputError(f"{host}:{port}", cause=cause, cure="choose another with --port") from None
+
+
+def next_open_port(host: str, port: int) -> int:
+    """Return the port or the next one that is free, and print which if it is another; raises InputError without one."""
+    for other in range(port, min(port + PORTS, 65536)):
+        try:
+            found = open_port(host, other)
+        except InputError:
+            continue
+        if other != port:
+            print(f"port {port} is in use; the page will be at port {found}", file=sys.stderr)
+        return found
+    return open_port(host, port)
 
 
 def _check_audit(path: Path) -> None:

@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from pasand.evaluation.tune import Trial, Tuning
 
 
+EXAMPLES = (
+    "pasand tune events.csv --model ease --grid l2=100,300,1000",
+    "pasand tune events.csv --model biased_mf --grid l2=0.001..0.1 --trials 20",
+)
+
+
 @reads_log
 def command(
     log: Reading,
@@ -155,7 +161,7 @@ def show_next(tuning: Tuning, log: Reading, model: str | None, recipe: str | Non
     if others:
         won += f"; next: {settings(others[0])} ({others[0].validation[tuning.metric].mean:.4f})"
     console.output.print(won, style="bold", soft_wrap=True)
-    start = f"fit it: pasand fit {log.typed()}"
+    start = f"fit it: {console.program()} fit {log.typed()}"
     if recipe is None:
         chosen = {name: _written(value) for name, value in best.hyperparameters.items() if value is not None}
         sets = " ".join(f"--set {quote(f'{name}={value}')}" for name, value in chosen.items())

@@ -13,7 +13,7 @@ from pasand import models
 from pasand import recipe as recipes
 from pasand.data.dataset import Dataset
 from pasand.data.memory_estimate import free_bytes
-from pasand.errors import InputError
+from pasand.errors import InputError, did_you_mean
 from pasand.evaluation.compare import ALL_TIME, Entry, baselines, model_entry
 from pasand.evaluation.recipe_entries import ComponentCache, recipe_entry, with_parts
 from pasand.evaluation.search_space import TunableRecipe, single_values, with_hyperparameters
@@ -59,7 +59,12 @@ def contenders(
             texts[label] = text
             chosen.append(recipe_entry(label, text, shared))
             continue
-        model: Any = models.find(name)()
+        try:
+            model: Any = models.find(name)()
+        except InputError:
+            known = [*models.classes(), *recipes.packaged()]
+            cure = f"{did_you_mean(name, known)}`pasand models` lists them: {', '.join(known)}"
+            raise InputError("models", value=name, cause="no such model or recipe", cure=cure) from None
         chosen.append(model_entry(name, with_hyperparameters(model, single_values(model, _own(changes, name)))))
     if changes:
         cause = "no model of that name is compared"

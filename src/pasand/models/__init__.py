@@ -9,7 +9,7 @@ from abc import ABC
 from typing import cast
 
 from pasand.contracts import Model
-from pasand.errors import InputError
+from pasand.errors import InputError, did_you_mean
 
 
 def modules() -> dict[str, str]:
@@ -33,7 +33,9 @@ def find(name: str) -> type[Model]:
     module = modules().get(name)
     model = None if module is None else _model(module)
     if model is None:
-        raise InputError("models", value=name, cause="no such model", cure=f"choose from {', '.join(classes())}")
+        names = classes()
+        cure = f"{did_you_mean(name, names)}choose from {', '.join(names)}"
+        raise InputError("models", value=name, cause="no such model", cure=cure)
     return model
 
 

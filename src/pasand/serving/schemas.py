@@ -320,6 +320,8 @@ def decode(body: bytes, kind: type[T]) -> T:
     try:
         decoded: T = decoder.decode(body)
     except msgspec.ValidationError as error:
+        if "got `int`" in str(error) and (texts := _ids_as_texts(body)) != body:
+            return decode(texts, kind)
         message, _, path = str(error).partition(" - at `")
         field = path.rstrip("`").removeprefix("$.") or None
         raise RequestError(422, "invalid", _explained(message), field) from None
@@ -327,6 +329,26 @@ def decode(body: bytes, kind: type[T]) -> T:
         cause = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise RequestError(400, "not_json", f"the body is not JSON: {cause}") from None
     return decoded
+
+
+ID_FIELDS = {"user_id", "item_id", "item_ids", "id", "allow", "deny", "history", "user_ids"}
+"""Fields whose whole numbers are ids, alone or in a list."""
+
+
+def _ids_as_texts(body: bytes) -> bytes:
+    """Return a JSON body with the whole numbers that are ids as texts, as ids are texts in pasand."""
+
+    def walked(value: object, is_id: bool) -> object:
+        if isinstance(value, dict):
+            return {key: walked(each, key in ID_FIELDS) for key, each in value.items()}
+        if isinstance(value, list):
+            return [walked(each, is_id) for each in value]
+        return str(value) if is_id and type(value) is int else value
+
+    try:
+        return msgspec.json.encode(walked(msgspec.json.decode(body), False))
+    except (msgspec.MsgspecError, RecursionError):
+        return body
 
 
 def _explained(message: str) -> str:
