@@ -37,8 +37,7 @@ def application(only: str | None = None) -> typer.Typer:
         no_args_is_help=True,
         pretty_exceptions_enable=False,
         help=SUMMARY,
-        epilog="Begin with: pasand compare YOUR.csv --out bundle, then pasand serve bundle. Completion in your shell: "
-        "pasand --install-completion.",
+        epilog="Begin with: pasand compare YOUR.csv --out bundle\n\nThen: pasand serve bundle",
         name="pasand",
         context_settings={"help_option_names": ["-h", "--help"]},
     )
