@@ -27,7 +27,7 @@ LINES = [
     {"evaluation", "explanation"},
     {"bundle"},
     {"audit"},
-    {"off_policy"},
+    {"off_policy", "closed_loop"},
     {"serving"},
     {"client", "cli", "api"},
 ]

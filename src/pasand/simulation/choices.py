@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from pasand.simulation.choice_model import FATIGUE, LEAVE_UTILITY, MAX_CLICKS
+from pasand.simulation.counter_random import gumbel, normal
 from pasand.simulation.world import World
 from pasand.types import Mask, Rows, Scores
 
-BLOCK = 1024
-"""Users whose random numbers are drawn at once."""
+FILM, LEAVING, RATING = 8, 9, 10
+"""Counters of the random numbers of each purpose."""
 
 
 def choices(world: World, users: Rows, items: Rows, visit: int) -> tuple[Mask, Scores]:
@@ -20,22 +21,14 @@ def choices(world: World, users: Rows, items: Rows, visit: int) -> tuple[Mask, S
     visit, the user and the film alone, so differences between two recommenders are those of their lists. Row -1, a user
     or a film that the world does not have, is not clicked.
     """
-    n, clicked, noise = items.shape[1], np.zeros(items.shape, np.bool_), np.zeros((2, *items.shape))
-    leaving = np.full(len(users), np.inf)
-    rng = np.random.default_rng([world.seed, 8, visit])
-    for first in range(0, world.n_users, BLOCK):
-        size = min(BLOCK, world.n_users - first), world.n_items
-        gumbel, normal, leave = rng.gumbel(size=size), rng.standard_normal(size), rng.gumbel(size=size[0])
-        rows = np.flatnonzero((users >= first) & (users < first + size[0]))
-        local, films = users[rows] - first, np.maximum(items[rows], 0)
-        noise[0, rows], noise[1, rows] = gumbel[local[:, None], films], normal[local[:, None], films]
-        leaving[rows] = LEAVE_UTILITY + leave[local]
+    of_film = world.seed, visit, users[:, None], items
+    leaving = np.where(users >= 0, LEAVE_UTILITY + gumbel(LEAVING, world.seed, visit, users), np.inf)
     preference = np.clip(np.nan_to_num(world.preference(users, items).astype(np.float64)), 1e-7, 1 - 1e-7)
-    utility = np.log(preference / (1 - preference)) - world.position_bias * np.log(np.arange(n) + 1.0)
-    drawn = np.where(items >= 0, utility + noise[0], -np.inf)
-    stays, every = np.ones(len(users), np.bool_), np.arange(len(users))
+    utility = np.log(preference / (1 - preference)) - world.position_bias * np.log(np.arange(items.shape[1]) + 1.0)
+    drawn = np.where(items >= 0, utility + gumbel(FILM, *of_film), -np.inf)
+    clicked, stays, every = np.zeros(items.shape, np.bool_), np.ones(len(users), np.bool_), np.arange(len(users))
     for step, column in enumerate(np.argsort(-drawn, axis=1, kind="stable")[:, :MAX_CLICKS].T):
         stays &= drawn[every, column] >= leaving + FATIGUE * step
         clicked[every, column] = stays & (items[every, column] >= 0)
-    rating = np.clip(np.round(1 + 4 * preference + 0.7 * noise[1]), 1, 5).astype(np.float32)
+    rating = np.clip(np.round(1 + 4 * preference + 0.7 * normal(RATING, *of_film)), 1, 5).astype(np.float32)
     return clicked, rating
