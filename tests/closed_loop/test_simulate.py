@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pasand.closed_loop import page, simulate as module
+from pasand.closed_loop import page
+from pasand.closed_loop import simulate as module
 from pasand.closed_loop.contenders import Contender, contenders
 from pasand.closed_loop.loop import run, with_choices
 from pasand.closed_loop.measures import MEASURES

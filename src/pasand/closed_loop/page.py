@@ -1,4 +1,4 @@
-"""The closed loops as one self-contained HTML page: what the loop does, what recipes change, and charts of the rounds."""
+"""The closed loops as one self-contained HTML page: what the loop does, what recipes change, charts of the rounds."""
 
 from __future__ import annotations
 

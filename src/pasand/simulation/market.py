@@ -164,7 +164,7 @@ class Market:
         )
 
     def visitors(self, round_: int, active: Mask) -> Rows:
-        """Return the viewers who visit in a round, in order, out of those who have not left, (U,)."""
+        """Return the viewers who visit in a round, in order, of the `active` viewers, who have not left, (U,)."""
         people = self.world.viewers
         chance = 1 - np.exp(-people.visits.astype(np.float64) * self.round_days)
         drawn = uniform(VISIT, self.seed, round_, np.arange(self.n_users)) < chance
