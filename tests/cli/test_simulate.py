@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from pasand.closed_loop.simulate import LABEL
+from pasand.progress import Listener, listening
 from tests.cli.test_commands import Output, pasand
 from tests.closed_loop.test_simulate import POPULAR, RANDOM
 
@@ -36,6 +38,31 @@ def test_loops_are_printed_and_written(tmp_path: Path, recipes: list[str], capsy
     assert pasand("simulate", *recipes, *SMALL, "--json", "-") == 0
     again = json.loads(capsys.readouterr().out)
     assert again == found
+
+
+def test_ctrl_c_keeps_what_is_done_and_the_same_command_resumes(
+    tmp_path: Path, recipes: list[str], capsys: Output
+) -> None:
+    def interrupting(at: int) -> Listener:
+        def interrupt(label: str, done: int, _: int | None) -> None:
+            if label == LABEL and done == at:
+                raise KeyboardInterrupt
+
+        return interrupt
+
+    out = tmp_path / "loops.json"
+    arguments = ("simulate", *recipes, *SMALL, "--json", out)
+    for at, written in ((4, False), (10, True)):
+        with listening(interrupting(at)):
+            assert pasand(*arguments) == 130
+        assert "stopped" in capsys.readouterr().err
+        assert out.exists() == written
+    assert json.loads(out.read_text())["complete"] is False
+    assert json.loads(out.read_text())["seeds"] == [0]
+    assert pasand(*arguments) == 0
+    assert "resuming from the finished runs in" in capsys.readouterr().err.replace("\n", " ")
+    assert json.loads(out.read_text())["complete"] is True
+    assert not (tmp_path / "loops.json.training").exists()
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ class Difference:
         scale, form = (100.0, ".1f") if self.measure.percent else (1.0, ".3f")
         mean, low, high = (f"{scale * number:{'+' if sign else ''}{form}}" for number in value.span)
         bounds = "" if math.isnan(value.low) else f" [{low}, {high}]"
-        unit = ("" if not self.measure.percent else " points" if sign else " %") if not sign or bounds else ""
+        unit = "" if not self.measure.percent else " points" if sign else " %"
         return f"{mean}{bounds}{unit}"
 
     @property
