@@ -80,4 +80,4 @@ def test_viewers_leave_with_the_stated_probability() -> None:
 @pytest.mark.parametrize("field", ["n_users", "rounds", "n_studios", "patience_days"])
 def test_what_is_too_small_is_named(field: str) -> None:
     with pytest.raises(ValueError, match=f"{field} must be at least"):
-        Market(**{field: 0})  # type: ignore[arg-type]
+        Market(**{field: 0})

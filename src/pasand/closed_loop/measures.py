@@ -159,7 +159,7 @@ def _gap(group: Callable[[Market], Rows]) -> Callable[[Round], float]:
 
 
 def _main_language(market: Market) -> Rows:
-    return market.world.viewers.languages.argmax(axis=1).astype(np.int32)
+    return np.asarray(market.world.viewers.languages.argmax(axis=1), np.int32)
 
 
 MEASURES = (

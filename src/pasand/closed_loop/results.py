@@ -40,7 +40,7 @@ class Difference:
     @property
     def verdict(self) -> Literal["higher", "lower", "equal", "not shown"]:
         """Whether a difference is shown; "equal" where all seeds are exactly equal."""
-        if self.difference.span == (0, 0, 0):
+        if not any(self.difference.span):
             return "equal"
         if not self.p_holm < LEVEL:
             return "not shown"

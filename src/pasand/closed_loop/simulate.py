@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from pasand.evaluation.memory_estimate import training_memory
 from pasand.progress import listening, step
 from pasand.simulation.market import Market
 from pasand.training.checkpoints import SUFFIX, Checkpoint
+from pasand.types import Array
 
 logger = logging.getLogger(__name__)
 LABEL = "simulating rounds"
@@ -47,13 +48,14 @@ def simulate(
         cause = f"seeds, k and retrain_every must be at least 1, got {seeds}, {k} and {retrain_every}"
         raise InputError("pasand simulate", cause=cause, cure="give larger numbers")
     require_memory(memory_needed(market, k))
+    runs: dict[int, dict[str, Mapping[str, Array]]] = {market.seed + number: {} for number in range(seeds)}
     result = Simulation(
         market=market,
         names=[one.name for one in contenders],
         k=k,
         retrain_every=retrain_every,
         n_seeds=seeds,
-        runs=(runs := {market.seed + number: {} for number in range(seeds)}),
+        runs=runs,
         notes=notes(contenders, market, seeds, retrain_every),
     )
     total = seeds * len(contenders) * market.rounds

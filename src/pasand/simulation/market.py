@@ -137,7 +137,7 @@ class Market:
         parts, world, end = [], self.world, self.time(0)
         for events in world.events():
             before = int(np.searchsorted(events.time, end))
-            parts.append(Events(*(np.asarray(column)[:before] for column in events)))
+            parts.append(Events._make(np.asarray(column)[:before] for column in events))
             if before < len(events.time):
                 break
         columns = [np.concatenate([np.asarray(part[column]) for part in parts]) for column in range(4)]
