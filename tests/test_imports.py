@@ -13,6 +13,7 @@ SOURCE = Path(pasand.__file__).parent
 
 LINES = [
     {"types", "errors", "progress", "renamed"},
+    {"python_cures"},
     {"heap", "mapped", "growable", "bundle_files"},
     {"data", "layouts"},
     {"simulation"},

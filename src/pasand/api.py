@@ -20,6 +20,7 @@ from pasand.data.dataset import Dataset
 from pasand.data.encoding.encode import encode
 from pasand.data.log import Options
 from pasand.errors import InputError
+from pasand.python_cures import in_python, speaks_python
 from pasand.sources import frames
 from pasand.types import Queries, Rows
 
@@ -32,6 +33,7 @@ PLAIN: dict[str, Any] = {"tbl_hide_dataframe_shape": True, "tbl_hide_column_data
 """How a leaderboard is shown."""
 
 
+@speaks_python
 def load(source: Any, *, items: Any = None, users: Any = None, **options: Any) -> Dataset:
     """Return the dataset of a path, a database URL, the name of a data set, or a data frame with a row for each event.
 
@@ -54,7 +56,8 @@ def load(source: Any, *, items: Any = None, users: Any = None, **options: Any) -
         log = sources.described(frames.read(source, chosen), chosen)
     else:
         log = sources.open_log(str(source), chosen)
-    return encode(frames.with_tables(log, tables["items"], tables["users"]), chosen)
+    data = encode(frames.with_tables(log, tables["items"], tables["users"]), chosen)
+    return replace(data, notes=tuple(map(in_python, data.notes)))
 
 
 @dataclass(frozen=True, repr=False)
@@ -111,6 +114,7 @@ class Leaderboard:
             return f"{self._short()._repr_html_()}<p>{html.escape(self.verdict)}</p>"
 
 
+@speaks_python
 def compare(
     data: Dataset,
     models: Sequence[str] | None = None,
@@ -239,6 +243,7 @@ class Fitted:
         return f"<pasand recommender fitted to {data.name}: {sizes}>"
 
 
+@speaks_python
 def fit(data: Dataset, what: str | Path | Leaderboard | None = None, *, seed: int = 0) -> Fitted:
     """Return a recommender fitted to all events: a model or recipe by name, a recipe file, or a leaderboard's best.
 
@@ -253,6 +258,7 @@ def fit(data: Dataset, what: str | Path | Leaderboard | None = None, *, seed: in
     return Fitted(bundles.Bundle(assembly, data, {"seed": seed, "files": {}}))
 
 
+@speaks_python
 def open(path: str | Path) -> Fitted:
     """Return the recommender of a bundle; raises InputError where the folder is none."""
     return Fitted(bundles.read(path))

@@ -11,12 +11,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from shlex import quote
 from urllib.parse import unquote
 
 import polars as pl
 import polars.exceptions
 
-from pasand.data.encoding.column_roles import infer_roles, with_id
+from pasand.data.encoding.column_roles import NAMES, infer_roles, normalised, with_id
 from pasand.data.encoding.text_encodings import as_utf8
 from pasand.data.encoding.text_files import broken_row_error, check_lines
 from pasand.data.encoding.unpacking import inner_name, uncompressed
@@ -44,6 +45,9 @@ FORMATS = {
 
 MAX_FILES = 10_000
 """Largest number of tables in a folder."""
+
+ID_NAMES = 30
+"""Names of the columns of a role that are compared for a table of features."""
 
 PROSE = re.compile(r"(read_?me|licen[cs]e|copying|changelog)\b", re.IGNORECASE)
 """Names of text files that are often beside tables but are not tables themselves."""
@@ -143,10 +147,28 @@ def open_tables(path: Path, paths: list[Path], options: Options, what: str = "ev
     tables = [_open(file, options, partition(file, path)) for file in paths]
     for file, table in zip(paths[1:], tables[1:], strict=True):
         if table.sample.columns != tables[0].sample.columns:
+            if what == "events":
+                _explain(path, paths, tables, options)
             columns = ", ".join(table.sample.columns[:8])
             cause = f"its columns ({columns}) are not those of {paths[0].name}"
             raise InputError(file, cause=cause, cure="name one of the files, not the folder")
     return tables
+
+
+def _explain(path: Path, paths: list[Path], tables: list[Table], options: Options) -> None:
+    """Raise InputError with the line to type if one of the tables holds events and the others describe them."""
+    events, lines = [], []
+    for file, table in zip(paths, tables, strict=True):
+        names = {normalised(name) for name in table.sample.columns}
+        has = {role for role in ("user", "item") if names & set(NAMES[role].split()[:ID_NAMES])}
+        try:
+            infer_roles(table.sample, options, str(file), has_header=table.has_header)
+            events.append(file)
+        except InputError:
+            lines += [f"--{min(has)}s {quote(str(file))}"] if len(has) == 1 else []
+    if len(events) == 1:
+        cause = f"the folder holds {len(paths)} tables, of which {events[0].name} has events"
+        raise InputError(path, cause=cause, cure=" ".join(["give", quote(str(events[0])), *lines]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from shlex import quote
 
 import polars as pl
 
@@ -20,13 +21,13 @@ NAMES = {
     "personid person accountid account profileid listenerid sessionid session",
     "item": "itemid iid item movieid filmid productid asin parentasin sku songid trackid bookid isbn articleid videoid "
     "titleid businessid contentid showid gameid artistid movie film product song track book article video business "
-    "content show game artist title",
+    "content show game artist stockcode title",
     "time": "time timestamp ts date datetime unixreviewtime eventtime createdat created watchedat ratedat at day when "
-    "unixtime",
+    "unixtime tdat dateadded dateupdated readat startedat playedat purchasedate orderdate invoicedate",
     "rating": "rating ratings overall stars star score rate",
     "label": "label isclick click clicked islike isliked like liked feedback thumbsup",
-    "strength": "strength weight count plays playcount play listens listencount watched watchedseconds seconds "
-    "watchtime duration quantity qty amount clicks click views hours minutes value",
+    "strength": "watchratio strength weight count plays playcount play listens listencount watched watchedseconds "
+    "seconds watchtime playduration playtime duration quantity qty amount clicks click views hours minutes value",
 }
 """Column names by role, best first, ids before names; only letters and digits are compared.
 
@@ -139,10 +140,10 @@ def infer_roles(sample: pl.DataFrame, options: Options, where: str, *, has_heade
         free = [name for name in free if name != time]
     if not has_header and value is None and options.values != "none" and free and is_numeric(sample[free[0]]):
         value = free.pop(0)
-    for role, name in (("user", user), ("item", item)):
-        if name is None:
-            cause = f"no column looks like the {role}; there are {', '.join(sample.columns)}"
-            raise InputError(where, cause=cause, cure=f"name the column: --column {role}=NAME")
+    if missing := [role for role, name in (("user", user), ("item", item)) if name is None]:
+        cause = f"no column looks like the {' or the '.join(missing)}; there are {', '.join(sample.columns)}"
+        line = " ".join(_typed(role, name, sample, free) for role, name in (("user", user), ("item", item)))
+        raise InputError(where, cause=cause, cure=f"name the columns: {line}")
     assert user is not None
     assert item is not None
     values: Values = "none"
@@ -194,6 +195,21 @@ def infer_roles(sample: pl.DataFrame, options: Options, where: str, *, has_heade
         weights=options.events,
         conditions=tuple(condition(text, sample.columns, where) for text in options.where),
     )
+
+
+def _typed(role: str, name: str | None, sample: pl.DataFrame, free: list[str]) -> str:
+    """Return the option that names the column of a role; where it is not found, a free column with repeated ids."""
+    if name is None:
+        repeated = [
+            one for one in free if 1 < sample[one].n_unique() < len(sample) and not sample[one].dtype.is_float()
+        ]
+        names = repeated or free
+        name = (
+            (names[0] if role == "user" else names[-1] if len(names) == 1 else names[min(1, len(names) - 1)])
+            if names
+            else "NAME"
+        )
+    return f"--column {role}={quote(name)}"
 
 
 def _weighted_column(sample: pl.DataFrame, kind: str | None, options: Options, where: str) -> str:

@@ -21,6 +21,9 @@ from pasand.errors import InputError
 from pasand.progress import step
 from pasand.types import Array, Mask, Rows, Scores, Times
 
+MIN_EVENTS, MOST_USERS = 50, 0.98
+"""Events from which on, and users as a share of them above which, the user may be the number of a row or a visit."""
+
 
 class EventEncoder(BatchEncoder):
     """Encodes the batches of one log of events, and keeps only numbers."""
@@ -133,6 +136,12 @@ def read(log: Log, options: Options) -> tuple[Dataset, ReadSummary]:
         time //= SECOND
     else:
         time = np.zeros(len(user), np.int64)
+    if len(user) >= MIN_EVENTS and len(np.unique(user)) > MOST_USERS * len(user):
+        encoder.notes.append(
+            f"warning: {len(np.unique(user)):,} users in {len(user):,} events, so hardly any user has a history: is "
+            f"column {encoder.column_name('user')!r} the number of a row, an order or a visit? Name the user: --column "
+            "user=NAME"
+        )
     positive_from, scale_notes = positive_threshold(log, options, value)
     kinds: dict[str, Kind] = {**log.kinds, **options.kinds}
     user_features, user_notes = features_of(users, log.users, kinds, "users", set(options.kinds), log.name)

@@ -38,9 +38,9 @@ def positive_threshold(log: Log, options: Options, value: Scores | None) -> tupl
         cause = "all ratings or labels are 0, so no event is positive"
         cure = "name another column, --column value=NAME, or count all events as positive: --positive-from 0"
         raise InputError(log.name, column=log.column_names.get("value", "value"), value="0", cause=cause, cure=cure)
-    outliers = outlying(value)
+    outliers, zeros = outlying(value), _zeros(value, log.column_names.get("value", "value"))
     if not len(outliers):
-        return default_positive_threshold(value), []
+        return default_positive_threshold(value), zeros
     inside = value[~np.isin(value, outliers)]
     count = len(value) - len(inside)
     named = ", ".join(f"{outlier:g}" for outlier in outliers[:5]) + ", ..." * (len(outliers) > 5)
@@ -50,7 +50,19 @@ def positive_threshold(log: Log, options: Options, value: Scores | None) -> tupl
         f"{inside.max():g}: {named} in column {column!r}; the scale ignores them, but they remain in the log: "
         "delete these rows if the values are codes or typing errors"
     )
-    return default_positive_threshold(inside), [warning]
+    return default_positive_threshold(inside), [warning, *zeros]
+
+
+def _zeros(value: Scores, column: str) -> list[str]:
+    """Return a warning if zeros lie beside a scale that begins at 1, where they often mean that no rating was given."""
+    values = np.unique(value)
+    if values[0] != 0 or len(values) < 4 or values[1] < 1:
+        return []
+    count = int((value == 0).sum())
+    return [
+        f"warning: {count:,} of {len(value):,} ratings are 0, beside {values[1]:g} to {values[-1]:g}: "
+        f"is 0 'not rated'? Then leave these out: --where '{column} > 0'"
+    ]
 
 
 def _smallest_strength(log: Log, value: Scores) -> tuple[float, list[str]]:
