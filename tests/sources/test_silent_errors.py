@@ -40,7 +40,9 @@ def test_zeros_beside_a_scale_are_a_warning(tmp_path: Path, ratings: list[float]
 
 def typed(text: str) -> list[str]:
     """Return the options after the cure of a message."""
-    return shlex.split(text.partition("Cure: ")[2].removesuffix(".").partition(": ")[2])
+    line, _, other = text.partition("Cure: ")[2].partition(": ")[2].partition("; ")
+    assert "--no-header" in other
+    return shlex.split(line)
 
 
 def test_columns_that_are_not_recognised_give_the_line_to_type(tmp_path: Path, capsys: Output) -> None:

@@ -143,7 +143,9 @@ def infer_roles(sample: pl.DataFrame, options: Options, where: str, *, has_heade
     if missing := [role for role, name in (("user", user), ("item", item)) if name is None]:
         cause = f"no column looks like the {' or the '.join(missing)}; there are {', '.join(sample.columns)}"
         line = " ".join(_typed(role, name, sample, free) for role, name in (("user", user), ("item", item)))
-        raise InputError(where, cause=cause, cure=f"name the columns: {line}")
+        is_text = has_header and where.lower().partition(".gz")[0].endswith((".csv", ".tsv", ".txt"))
+        hint = "; or, if the first line is an event, add --no-header" if is_text else ""
+        raise InputError(where, cause=cause, cure=f"name the columns: {line}{hint}")
     assert user is not None
     assert item is not None
     values: Values = "none"
