@@ -1,6 +1,7 @@
 """Command line: `python -m benchmarks` lists the benchmarks, `python -m benchmarks NAME [--json FILE]` runs one.
 
-`--results` prints the committed results as the table of the README: the rows that are marked as comparable.
+`--results` prints the committed results as a table: the rows that are marked as comparable. `--tables` writes it into
+docs/benchmarks.md, and the figures that matter most into the README.
 `--stale` lists the committed results whose code has changed since, and exits with status 1 if there are any.
 
 A benchmark is a file of this folder with a docstring and a function `run() -> list[Row]`. Its result carries hashes of
@@ -21,7 +22,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import provenance
+from benchmarks import provenance, tables
 from benchmarks.rows import Row
 
 
@@ -50,21 +51,6 @@ def show(rows: list[Row]) -> None:
     Console(width=None if sys.stdout.isatty() else 180).print(table)
 
 
-def results(folder: Path = provenance.RESULTS) -> str:
-    """Return the results of a folder as a Markdown table, with a row for each figure that is marked as comparable."""
-    lines = ["| benchmark | what | figure | limit | holds |", "|---|---|---:|---:|---|"]
-    for file in sorted(folder.glob("*.json")):
-        for row in json.loads(file.read_text())["rows"]:
-            if not row.get("comparable"):
-                continue
-            what = f"{row['target']}{', synthetic data' if row.get('synthetic') else ''}"
-            peer = f" ({row['peer']}: {row['peer_value']:.4g})" if row["peer"] and row["peer_value"] else ""
-            limit = "" if row["limit"] is None else f"{row['limit']:.4g}"
-            holds = {None: "", True: "yes", False: "**no**"}[row["holds"]]
-            lines.append(f"| `{file.stem}` | {what}{peer} | {row['value']:.4g} | {limit} | {holds} |")
-    return "\n".join(lines)
-
-
 def main() -> None:
     """Run the command line described above."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
@@ -74,9 +60,12 @@ def main() -> None:
     parser.add_argument(
         "--stale", action="store_true", help="list the committed results that are older than their code"
     )
+    parser.add_argument("--tables", action="store_true", help="write the tables of docs/benchmarks.md and the README")
     options = parser.parse_args()
     if options.results:
-        print(results())
+        print(tables.results())
+    elif options.tables:
+        print(*tables.write(), sep="\n")
     elif options.stale:
         found = provenance.stale()
         for name, why in found.items():

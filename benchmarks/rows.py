@@ -33,8 +33,8 @@ class Row:
     peer_value: float | None = None
     detail: str = ""
     comparable: bool = False
-    """Whether README's table shows the row. Limit and peer are then of the same data, protocol and work; a limit
-    without a peer is an absolute one."""
+    """Whether the table of docs/benchmarks.md shows the row. Limit and peer are then of the same data, protocol and
+    work; a limit without a peer is an absolute one."""
     reason: str = ""
     """Why a row with a limit or a peer's value is not comparable; "" for all other rows."""
     synthetic: bool = False

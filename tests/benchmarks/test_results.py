@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.__main__ import names, results
+from benchmarks.__main__ import names
 from benchmarks.provenance import RESULTS
 from benchmarks.rows import ROOT, Row
+from benchmarks.tables import KEY, key_results, results, write
 
 
 @pytest.mark.parametrize("file", sorted(RESULTS.glob("*.json")), ids=lambda file: file.stem)
@@ -41,5 +42,17 @@ def test_an_unmarked_row_shows() -> None:
     assert not Row(target="x", value=1.0, limit=1.0, better="lower", comparable=True, reason="why not").is_marked
 
 
-def test_the_readme_has_the_table() -> None:
-    assert results() in (ROOT / "README.md").read_text(), "put the output of `python -m benchmarks --results` there"
+def test_the_documents_have_the_tables() -> None:
+    cure = "run python -m benchmarks --tables"
+    assert f"{results()}\n" in (ROOT / "docs" / "benchmarks.md").read_text(), cure
+    assert f"{key_results()}\n\n" in (ROOT / "README.md").read_text(), cure
+
+
+def test_writing_replaces_the_tables_alone(tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    for name, table in (("docs/benchmarks.md", results()), ("README.md", key_results())):
+        old = f"# Title\n\n{table.splitlines()[0]}\n|---|\n| old |\n\n## Next\n"
+        (tmp_path / name).write_text(old)
+    assert write(tmp_path) == [tmp_path / "docs" / "benchmarks.md", tmp_path / "README.md"]
+    assert (tmp_path / "README.md").read_text() == f"# Title\n\n{key_results()}\n\n## Next\n"
+    assert len(key_results().splitlines()) == 2 + len(KEY) == 12
