@@ -27,7 +27,7 @@ LINES = [
     {"recipe", "default_recipe", "attribution"},
     {"evaluation", "explanation"},
     {"bundle"},
-    {"audit"},
+    {"audit", "attacks"},
     {"off_policy", "closed_loop"},
     {"serving"},
     {"client", "cli", "api"},

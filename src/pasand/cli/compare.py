@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from pasand.evaluation.compare import Comparison
     from pasand.evaluation.funnel import Funnel
+    from pasand.evaluation.protocols import SplitsData
     from pasand.evaluation.significance import PairedComparison
 
 GROUP_COLUMNS = {
@@ -70,6 +71,12 @@ def command(
         "RECIPE.TABLE.OPTION=VALUE; may be repeated.",
     ),
     parts: bool = typer.Option(False, "--parts", help="Compare each recipe with each of its parts alone as well."),
+    robust: bool = typer.Option(
+        False,
+        "--robust",
+        help="Find profiles in train that seem to push an item, and let their events count less in training; see "
+        "docs/attacks.md.",
+    ),
     isolate: bool = typer.Option(
         False,
         "--isolate",
@@ -116,10 +123,13 @@ def command(
         chosen = contenders(data, named, console.assignments(set_, "--set"), seed, parts=parts)
         components = [component for contender in chosen for component in contender.components]
         console.errors.print(str(training_memory(data, components)))
+        splits = log.protocol(data, protocol, histories)
+        if robust:
+            splits = weighing(splits, components)
         comparison = compare(
             data,
             chosen,
-            log.protocol(data, protocol, histories),
+            splits,
             ks=ks,
             seed=seed,
             n_seeds=seeds,
@@ -139,13 +149,24 @@ def command(
         raise KeyboardInterrupt
     if out is not None:
         won = winner(comparison.as_json(), data.name)
-        fit_winner(won, data, out, seed=seed)
+        fit_winner(won, data, out, seed=seed, robust=robust)
         if not console.quiet(json):
             console.output.print(f"{won.name}: {won.sentence}", markup=False, soft_wrap=True)
             show_written(out, data)
     elif not console.quiet(json):
-        line = f"fit it: {console.program()} fit {log.typed()} {fitting_options(comparison, json)} --out bundle"
+        options = fitting_options(comparison, json) + " --robust" * robust
+        line = f"fit it: {console.program()} fit {log.typed()} {options} --out bundle"
         console.output.print(line, markup=False, soft_wrap=True)
+
+
+def weighing(protocol: SplitsData, components: Sequence[object]) -> SplitsData:
+    """Return the protocol with training weights, and warn of the models that do not use them."""
+    from pasand.attacks.weighing import RobustSplits, without_weights
+
+    if ignoring := without_weights(components):
+        text = f"warning: these models count every event fully: {', '.join(ignoring)}"
+        console.errors.print(text, markup=False, soft_wrap=True, style="yellow")
+    return RobustSplits(protocol)
 
 
 def fitting_options(comparison: Comparison, json: Path | None) -> str:

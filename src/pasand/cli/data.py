@@ -34,13 +34,19 @@ def check(
     log: Reading,
     json: Path | None = typer.Option(None, help='Write the report as JSON to a file; "-": standard output.'),
 ) -> None:
-    """Report the size and contents of a log, and suspicious values in it."""
+    """Report the size and contents of a log, suspicious values in it, and items that fake profiles seem to push."""
+    from dataclasses import replace
+
+    from pasand.attacks.detection import detect
     from pasand.data import check as checks
+    from pasand.data.encoding.encode import read
     from pasand.sources import open_log
 
     chosen = log.options()
     with console.progress():
-        report = checks.check(open_log(log.source, chosen), chosen)
+        data, summary = read(open_log(log.source, chosen), replace(chosen, bad_rows=1))
+        report, attacks = checks.report(data, summary), detect(data)
     if not console.quiet(json):
         console.output.print(report.text(), markup=False)
-    console.write_json(json, report.as_json())
+        console.output.print("\n".join(attacks.lines()), markup=False)
+    console.write_json(json, {**report.as_json(), "attacks": attacks.as_json()})

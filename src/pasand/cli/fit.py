@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from shlex import quote
 from time import perf_counter
@@ -57,6 +58,12 @@ def command(
         help="Estimate the quality to expect by a second fit to the earlier events, tested on the later ones; by "
         "default where a fit takes less than a minute.",
     ),
+    robust: bool = typer.Option(
+        False,
+        "--robust",
+        help="Find profiles that seem to push an item, and let their events count less in training; see "
+        "docs/attacks.md.",
+    ),
     json: Path | None = typer.Option(None, help='Write the manifest as JSON to a file; "-": standard output.'),
 ) -> None:
     """Fit a recipe, or a single model, to all events of SOURCE and save the recommender as a bundle.
@@ -96,6 +103,9 @@ def command(
             name, cause = default_recipe.for_data(data)
             console.errors.print(f"recipe {name}: {cause}", markup=False, soft_wrap=True)
             assembly = recipes.read(name)
+        about: dict[str, object] = {} if state_upto is None else {"state_upto": state_upto}
+        if robust:
+            data, about["robust"] = with_weights(data, assembly.fitted.values())
         memory = training_memory(data, assembly.fitted.values())
         console.errors.print(str(memory), markup=False)
         check_memory(memory, "pasand fit")
@@ -103,7 +113,6 @@ def command(
         with checkpoints.saving_to(kept):
             assembly.fit(data, seed=seed)
         seconds = perf_counter() - began
-        about: dict[str, object] = {} if state_upto is None else {"state_upto": state_upto}
         if won is not None:
             expected = of_report(won, data)
         elif quality or (quality is None and seconds < QUICK):
@@ -141,14 +150,19 @@ def estimated(data: Dataset, name: str, recipe: str, seed: int) -> tuple[winner.
     return found, f"{name}: {found.sentence}"
 
 
-def fit_winner(won: winner.Winner, data: Dataset, out: Path, *, seed: int) -> None:
-    """Fit the best recommender of a comparison to all events, and save it as a bundle that knows its quality."""
+def fit_winner(won: winner.Winner, data: Dataset, out: Path, *, seed: int, robust: bool = False) -> None:
+    """Fit the best recommender of a comparison to all events, and save it as a bundle that knows its quality.
+
+    With `robust` suspicious events count less, and the bundle knows that too.
+    """
     from pasand import bundle
     from pasand import recipe as recipes
 
     with console.progress():
-        assembly = recipes.build(won.recipe).fit(data, seed=seed)
-        bundle.write(out, assembly, data, seed=seed, about={"quality": won.as_json()})
+        assembly, about = recipes.build(won.recipe), {"quality": won.as_json()}
+        if robust:
+            data, about["robust"] = with_weights(data, assembly.fitted.values())
+        bundle.write(out, assembly.fit(data, seed=seed), data, seed=seed, about=about)
 
 
 def show_written(out: Path, data: Dataset) -> None:
@@ -159,6 +173,18 @@ def show_written(out: Path, data: Dataset) -> None:
         f"try: {console.program()} recommend {folder} --user {user} --why", markup=False, soft_wrap=True
     )
     console.output.print(f"serve it: {console.program()} serve {folder}", markup=False, soft_wrap=True)
+
+
+def with_weights(data: Dataset, components: Iterable[object]) -> tuple[Dataset, dict[str, object]]:
+    """Return the data with training weights and what the manifest records of them, and print both."""
+    from pasand.attacks.weighing import weighed, without_weights
+
+    robust, ignoring = weighed(data), without_weights(components)
+    console.errors.print(str(robust), markup=False, soft_wrap=True)
+    if robust.events and ignoring:
+        text = f"warning: these models count every event fully: {', '.join(ignoring)}"
+        console.errors.print(text, markup=False, soft_wrap=True, style="yellow")
+    return robust.data, {**robust.as_json(), "models_without_weights": ignoring}
 
 
 def earlier(data: Dataset, until: str) -> Dataset:

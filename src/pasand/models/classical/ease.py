@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 from numba import njit, prange
@@ -14,10 +14,14 @@ from pasand.contracts import Reason
 from pasand.data.dataset import Dataset
 from pasand.data.memory_estimate import require_memory
 from pasand.errors import InputError
+from pasand.features.training_weights import pair_weights, weighted
 from pasand.layouts import Entry, check
 from pasand.models.classical import positive_definite
 from pasand.models.classical.neighbours import distinct_liked
 from pasand.types import Array, Arrays, Mask, Offsets, Queries, Rows, Scores, within
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 LAYOUT = {
     "weights": Entry("float32", "M M"),
@@ -36,6 +40,7 @@ class EASE:
     weights depend on the number of threads of the linear algebra (`OPENBLAS_NUM_THREADS`): its sums have another order.
     """
 
+    uses_training_weights: ClassVar[bool] = True
     l2: float = 200.0
     """Ridge penalty, in positives: larger for more users per item."""
     _learnt: dict[str, Array] = field(default_factory=dict, init=False, repr=False, compare=False)
@@ -52,16 +57,7 @@ class EASE:
         n = int(np.count_nonzero(known))
         require_memory("ease", data, self.memory_needed(data), "use item_knn or ials, or drop rare items", n)
         by_user = data.matrix()[:, np.flatnonzero(known)] if n < data.n_items else data.matrix()
-        by_item = by_user.T.tocsr()
-        # numbers of users are whole in single precision
-        gram = np.zeros((n, n), np.float32 if data.n_users < 2**24 else np.float64)
-        _gram(
-            by_user.indptr.astype(np.int64),
-            by_user.indices.astype(np.int32),
-            by_item.indptr.astype(np.int64),
-            by_item.indices.astype(np.int32),
-            gram,
-        )
+        gram = _user_sums(by_user) if pair_weights(data) is None else _weighted_sums(data, np.flatnonzero(known))
         try:
             weights = _weights(gram, self.l2)
         except np.linalg.LinAlgError:
@@ -138,6 +134,29 @@ def _has_positive(data: Dataset) -> Mask:
     """Return whether each item has a positive event; (N,)."""
     known: Mask = np.bincount(data.item[data.is_positive], minlength=data.n_items) > 0
     return known
+
+
+def _user_sums(by_user: sparse.csr_array) -> Array:
+    """Return X'X, (M, M), of a matrix (U, M) of zeros and ones."""
+    n = by_user.shape[1]
+    by_item = by_user.T.tocsr()
+    # numbers of users are whole in single precision
+    gram = np.zeros((n, n), np.float32 if by_user.shape[0] < 2**24 else np.float64)
+    _gram(
+        by_user.indptr.astype(np.int64),
+        by_user.indices.astype(np.int32),
+        by_item.indptr.astype(np.int64),
+        by_item.indices.astype(np.int32),
+        gram,
+    )
+    return gram
+
+
+def _weighted_sums(data: Dataset, known: Array) -> Array:
+    """Return X'WX, (M, M), of the known items with the training weights W."""
+    by_user = weighted(data.matrix(), data, root=True)[:, known]
+    gram: Array = (by_user.T @ by_user).toarray()
+    return gram
 
 
 def _single_precision(largest_sum: float, l2: float) -> bool:

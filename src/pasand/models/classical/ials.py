@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 from numba import njit, prange
@@ -13,6 +13,7 @@ from pasand.contracts import Reason
 from pasand.data.dataset import Dataset
 from pasand.errors import InputError
 from pasand.features.strengths import Weighting, check_weighting, median, of_histories, summed, weights
+from pasand.features.training_weights import pair_weights, weighted
 from pasand.layouts import Entry, check
 from pasand.models.classical.neighbours import distinct_liked
 from pasand.models.dimensions import chosen_dimensions
@@ -40,6 +41,7 @@ class IALS:
     stored: each query is folded in exactly, so that new users and new events are treated like those of training.
     """
 
+    uses_training_weights: ClassVar[bool] = True
     dimensions: int | None = None
     """Number of factors; None: a default by the number of items (see `models.dimensions`)."""
     epochs: int = 16
@@ -83,10 +85,13 @@ class IALS:
         if strength is not None and self.weighting != "none":
             unit, by_user = median(strength.data), strength
             by_user.data = weights(strength.data, unit, self.weighting)
+        by_user, is_weighted = weighted(by_user, data, root=False), pair_weights(data) is not None
         by_item = by_user.T.tocsr()
         sides = [(m.indptr.astype(np.int64), m.indices.astype(np.int32), m.data) for m in (by_user, by_item)]
         counts = [np.diff(start) for start, _, _ in sides]
         totals = counts if unit == 0 else [np.asarray(by_user.sum(axis=axis)) for axis in (1, 0)]
+        if is_weighted:
+            totals = [np.asarray(by_user.sum(axis=axis, dtype=np.float64)) for axis in (1, 0)]
         active = [int((count > 0).sum()) for count in counts]
         dimensions = chosen_dimensions(self.dimensions, active[1])
         users = np.zeros((data.n_users, dimensions), np.float32)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 import numpy as np
 from numba import get_num_threads, njit, prange
@@ -15,6 +15,7 @@ from pasand.data.dataset import Dataset
 from pasand.errors import InputError
 from pasand.features.strengths import Weighting, check_weighting, median, of_histories, summed
 from pasand.features.strengths import weights as event_weights
+from pasand.features.training_weights import weighted
 from pasand.layouts import Entry, check
 from pasand.models.classical.neighbours import (
     Pairs,
@@ -55,6 +56,7 @@ class ItemKNN:
     the nearer neighbour.
     """
 
+    uses_training_weights: ClassVar[bool] = True
     neighbours: int = 50
     """Number of neighbours kept for each item, at least 1."""
     similarity: Literal["cosine", "pearson", "adjusted"] = "cosine"
@@ -94,7 +96,9 @@ class ItemKNN:
             unit = median(strength.data)
             strength.data = event_weights(strength.data, unit, self.weighting)
         if self.similarity == "cosine":
-            rows, weights = self._by_positives(data.matrix() if unit == 0 or strength is None else strength)
+            rows, weights = self._by_positives(
+                weighted(data.matrix() if unit == 0 or strength is None else strength, data, root=True)
+            )
         else:
             rows, weights = self._by_ratings(data)
         item_mean, mean = np.zeros(data.n_items, np.float32), 0.0

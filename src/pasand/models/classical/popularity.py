@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.random import Generator
@@ -13,6 +13,7 @@ from pasand.data.dataset import Dataset
 from pasand.data.features import Feature
 from pasand.errors import InputError
 from pasand.features.strengths import Weighting, check_weighting, median, weights
+from pasand.features.training_weights import training_weights
 from pasand.layouts import Entry, check
 from pasand.models.classical.followed_counts import DAY, FollowedCounts
 from pasand.models.hyperparameters import check_numbers
@@ -34,6 +35,7 @@ class Popularity:
     the present. After `follow` they depend on the events strictly before the query, and its time is the present.
     """
 
+    uses_training_weights: ClassVar[bool] = True
     window_days: float | None = None
     """Days before the present from which positives are counted; None: all of them."""
     half_life_days: float | None = None
@@ -65,9 +67,9 @@ class Popularity:
         positives = data.positives()
         weight = self._weights(positives, newest=int(data.time[-1]) if len(data) else 0)
         n_items = data.n_items
-        by_strength = self._strength_weights(positives)
-        weight = weight if by_strength is None else weight * by_strength
-        all_time = _share(np.bincount(positives.item, by_strength, minlength=n_items), 1 / max(n_items, 1), prior=0)
+        weighted = self._event_weights(positives)
+        weight = weight if weighted is None else weight * weighted
+        all_time = _share(np.bincount(positives.item, weighted, minlength=n_items), 1 / max(n_items, 1), prior=0)
         overall = _share(np.bincount(positives.item, weights=weight, minlength=n_items), all_time, prior=1)
         if self.window_days is None and self.half_life_days is None:
             overall = all_time
@@ -83,7 +85,7 @@ class Popularity:
                 count = np.bincount(positives.item[inside], weights=weight[inside], minlength=n_items)
                 segments[code] = _share(count, overall, prior=self.shrinkage)
         self._learnt = {"overall": overall.astype(np.float32), "segments": segments}
-        if by_strength is not None and positives.value is not None:
+        if self._strength_weights(positives) is not None and positives.value is not None:
             self._learnt["strength_unit"] = np.array(median(positives.value))
         return self
 
@@ -123,7 +125,7 @@ class Popularity:
         """
         if self._followed is not None:
             new = data.positives()
-            self._followed.add(new.time, new.item, new.user, self._strength_weights(new))
+            self._followed.add(new.time, new.item, new.user, self._event_weights(new))
 
     def compact(self) -> None:
         """Hold only those followed events that queries after the last of them need, as a server does.
@@ -132,6 +134,11 @@ class Popularity:
         """
         if self._followed is not None:
             self._followed.compact()
+
+    def _event_weights(self, positives: Dataset) -> Scores | None:
+        """Return the weight of each positive by its strength and `training_weights`, (E,); None: all weigh 1."""
+        strength, weight = self._strength_weights(positives), training_weights(positives)
+        return weight if strength is None else strength if weight is None else strength * weight
 
     def _strength_weights(self, positives: Dataset) -> Scores | None:
         """Return the weight of each positive by its strength, (E,); None for data without strengths."""
