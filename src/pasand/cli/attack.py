@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from pasand.data.dataset import Dataset
     from pasand.types import Rows
 
+EXAMPLES = (
+    "pasand attack ml-100k --model ease --kind bandwagon --share 0.03 --filler 0.05 --robust",
+    "pasand attack ml-100k --kind average --target 1235 --out attacked.csv",
+)
+
 
 @reads_log
 def command(
