@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pasand.closed_loop import page
+from pasand.closed_loop import page, results
 from pasand.closed_loop import simulate as module
 from pasand.closed_loop.contenders import Contender, contenders
 from pasand.closed_loop.loop import run, with_choices
@@ -57,6 +57,25 @@ def test_a_twin_differs_by_exactly_nothing(done: Simulation) -> None:
             assert np.array_equal(rounds, done.runs[seed]["twin"][name], equal_nan=True)
 
 
+def test_verdicts_name_what_gets_better_and_worse(done: Simulation) -> None:
+    assert done.verdicts["twin"] == "Exactly the same in every measure."
+    changes = {"retention": 0.1, "overlap of lists": 0.2, "Gini of sales": -0.1, "exposure of metros": -0.3}
+    names = ["popular", "changed", "noisy"]
+    runs = {}
+    for seed, found in done.runs.items():
+        changed = {name: values + changes.get(name, 0.0) for name, values in found["popular"].items()}
+        changed["retention"] = changed["retention"] + seed * 1e-6
+        noisy = {**found["popular"], "retention": found["popular"]["retention"] + (seed - 1.0)}
+        runs[seed] = {"popular": found["popular"], "changed": changed, "noisy": noisy}
+    shown = replace(done, names=names, runs=runs)
+    assert shown.verdicts == {
+        "changed": "Better: retention (+10.0 points), Gini of sales (-0.100). Worse: overlap of lists (+20.0 points). "
+        "Changed: exposure of metros (-30.0 points).",
+        "noisy": "No difference is shown.",
+    }
+    assert shown.as_json()["verdicts"] == shown.verdicts
+
+
 def test_the_popular_get_more_popular(done: Simulation) -> None:
     """Lists by popularity are nearly the same for all, and concentrate exposure; random ones do neither."""
     popular, of_random = (done.values(name, BY_NAME["Gini of exposure"]) for name in ("popular", "random"))
@@ -80,6 +99,7 @@ def test_the_paired_interval_is_that_of_students_t(done: Simulation) -> None:
     bounds = stats.ttest_1samp(difference, 0).confidence_interval(0.95)
     one = next(one for one in done.differences if (one.contender, one.measure) == ("random", measure))
     assert one.difference.span == pytest.approx((difference.mean(), bounds.low, bounds.high))
+    assert results._p(difference) == pytest.approx(stats.ttest_1samp(difference, 0).pvalue)
     assert np.isnan(over_seeds(np.array([0.3, np.nan])).low)
     assert over_seeds(np.array([0.0])).span == (0, 0, 0)
 

@@ -110,6 +110,7 @@ def show(done: Simulation) -> None:
     for name in names[1:]:
         out.print(table(done, name))
         out.print(f"What {name} changes, compared with {names[0]}", style="bold")
+        out.print(f"  {done.verdicts[name]}", soft_wrap=True)
         for line in done.sentences[name]:
             out.print(f"  {line}", soft_wrap=True)
 

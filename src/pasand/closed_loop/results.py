@@ -142,6 +142,11 @@ class Simulation:
         return {name: [one.sentence for one in self.differences if one.contender == name] for name in self.names[1:]}
 
     @property
+    def verdicts(self) -> dict[str, str]:
+        """Which measures each recipe but the first betters and worsens, as a sentence, by recipe."""
+        return {name: _verdict([one for one in self.differences if one.contender == name]) for name in self.names[1:]}
+
+    @property
     def loop_sentences(self) -> list[str]:
         """What the loop of the first recipe does over its rounds, in words; none without a finished seed."""
         if not self.seeds:
@@ -180,6 +185,7 @@ class Simulation:
                 }
                 for name in (self.names if self.seeds else ())
             },
+            "verdicts": self.verdicts if self.seeds else {},
             "sentences": self.sentences if self.seeds else {},
         }
 
@@ -201,10 +207,26 @@ def over_seeds(values: Array) -> Interval:
     return Interval(mean, mean - half, mean + half)
 
 
+def _verdict(found: Sequence[Difference]) -> str:
+    """Return which measures get better, get worse, or change without a better direction, as a sentence."""
+    if all(one.verdict == "equal" or math.isnan(one.difference.mean) for one in found):
+        return "Exactly the same in every measure."
+    parts: dict[str, list[str]] = {"Better": [], "Worse": [], "Changed": []}
+    for one in found:
+        if one.verdict in ("higher", "lower"):
+            kind = "Changed" if not one.measure.better else "Better" if one.verdict == one.measure.better else "Worse"
+            change = one.text(Interval(one.difference.mean), sign=True)
+            parts[kind].append(f"{one.measure.name} ({change})")
+    shown = [f"{kind}: {', '.join(names)}." for kind, names in parts.items() if names]
+    return " ".join(shown) or "No difference is shown."
+
+
 def _p(difference: Array) -> float:
+    """Return the two-sided p value of Student's t of paired differences, (S,); nan with fewer than two of them."""
     known = difference[np.isfinite(difference)]
     if len(known) and not known.any():
         return 1.0
     if len(known) < 2:
         return math.nan
-    return 0.0 if np.ptp(known) == 0 else float(stats.ttest_1samp(known, 0).pvalue)
+    error = float(known.std(ddof=1)) / math.sqrt(len(known))
+    return float(2 * stats.t.sf(abs(known.mean()) / error, len(known) - 1)) if error > 0 else 0.0
