@@ -93,6 +93,13 @@ def test_rules_hold_in_every_round() -> None:
     assert found["exposure of metros"].max() > 0.3
 
 
+def test_counters_follow_the_log_between_two_fits(done: Simulation) -> None:
+    """Popularity that is fitted once and follows the log recommends what popularity fitted in each round does."""
+    found = run("popular", POPULAR.text, MARKET, MARKET.log(), k=10, retrain_every=MARKET.rounds)
+    for name, rounds in done.runs[0]["popular"].items():
+        assert np.array_equal(rounds, found[name], equal_nan=True)
+
+
 def test_the_paired_interval_is_that_of_students_t(done: Simulation) -> None:
     measure = BY_NAME["true satisfaction of a visit"]
     difference = done.values("random", measure) - done.values("popular", measure)

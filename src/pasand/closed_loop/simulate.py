@@ -134,8 +134,8 @@ def kept_file(
 
 def memory_needed(market: Market, k: int, model: int = 0) -> Estimate:
     """Return an estimate of the peak memory of one loop, of which `model` bytes are those of a fit."""
-    films, world_days = market.n_items, market.warm_days + market.rounds * market.round_days
-    events = market.n_users * market.visits * world_days * 1.2
+    films, visits = market.n_items, market.rounds * min(1.0, market.visits * market.round_days)
+    events = market.n_users * (market.visits * market.warm_days + 1.5 * visits)  # up to three clicks in a visit
     of_users = market.n_users * (700 + 4 * 32 + 30 * k)
     of_batch = BATCH * (films * 16 + 200 * 40)
     return Estimate(data=int(events * 90 + of_users + of_batch), model=model, free=free_bytes())
