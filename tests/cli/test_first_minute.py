@@ -146,15 +146,19 @@ def shown(text: str) -> list[str]:
     [
         (["comapre", "bollywood"], "compare"),
         (["compare", "bollywood", "--report-file", "x"], "--report"),
-        (["compare", "bollywood:n_users=20,n_items=20", "--models", "item-knn"], "did you mean item_knn?"),
-        (["compare", "bollywood:n_users=20,n_items=20", "--models", "clasic"], "did you mean classic?"),
+        (["compare", "LOG", "--models", "item-knn"], "did you mean item_knn?"),
+        (["compare", "LOG", "--models", "clasic"], "did you mean classic?"),
         (["fit", "bollywood", "--recipe", "clasic", "--out", "b"], "did you mean classic?"),
         (["fit", "bollywood", "--model", "iALS", "--out", "b"], "did you mean ials?"),
         (["tune", "bollywood", "--model", "popularty"], "did you mean popularity?"),
     ],
 )
-def test_a_name_that_is_nearly_right_is_suggested(arguments: list[str], suggested: str, capsys: Output) -> None:
-    assert pasand(*arguments) == 2
+def test_a_name_that_is_nearly_right_is_suggested(
+    arguments: list[str], suggested: str, tmp_path: Path, capsys: Output
+) -> None:
+    log = tmp_path / "log.csv"
+    log.write_text("user,item,time\n" + "".join(f"u{e % 5},i{e % 7},{1_700_000_000 + e}\n" for e in range(40)))
+    assert pasand(*(log if word == "LOG" else word for word in arguments)) == 2
     assert suggested in " ".join(capsys.readouterr().err.split())
 
 

@@ -36,7 +36,7 @@ def test_compare_saves_what_won_with_its_settings_and_its_quality(compared: Path
     assert best["name"] == KNN
     saved = bundles.read(compared / "bundle")
     assert saved.assembly.text == best["recipe"]
-    assert saved.assembly.components["model"].neighbours == 7  # type: ignore[attr-defined]
+    assert saved.assembly.components["model"].neighbours == 7
     kept = saved.manifest["quality"]
     assert (kept["name"], kept["verdict"], kept["compared"]) == (KNN, "better", len(results["models"]))
     assert kept["low"] < kept["mean"] == best["metrics"]["ndcg@10"]["mean"] < kept["high"]
@@ -77,7 +77,7 @@ def test_the_printed_command_of_tune_fits_what_won(log: Path, tmp_path: Path, ca
     words[words.index("bundle")] = str(tmp_path / "bundle")
     assert pasand(*words, "--no-quality") == 0
     l2 = float(next(word for word in words if word.startswith("l2=")).removeprefix("l2="))
-    assert bundles.read(tmp_path / "bundle").assembly.components["model"].l2 == l2  # type: ignore[attr-defined]
+    assert bundles.read(tmp_path / "bundle").assembly.components["model"].l2 == l2
 
 
 def result(name: str, mean: float, verdict: str | None) -> dict[str, object]:

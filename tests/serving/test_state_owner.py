@@ -118,8 +118,8 @@ def test_the_start_prints_bundle_state_report_and_keys(
     folder = write(tmp_path / "a", tastes())
     Path("pasand-state").mkdir()
     open_state("pasand-state/state.sqlite").close()
-    given = (Path("a"), [], None, None, None, 0.0, True, 1, False, None, "real", False)
-    lines = serve.described(serve.settings_of(*given))
+    settings = serve.settings_of(Path("a"), [], None, None, None, 0.0, True, 1, False, None, "real", False)
+    lines = serve.described(settings)
     assert lines == [
         f"bundle: {folder} (data set test, 540 events)",
         f"state: {tmp_path / 'a-state'}",

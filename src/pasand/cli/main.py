@@ -78,7 +78,7 @@ def run(arguments: Sequence[str] | None = None) -> None:
     if not any(isinstance(handler, _Printed) for handler in logger.handlers):
         logger.addHandler(_Printed())
     try:
-        code = application(next(iter(words), None))(args=arguments, standalone_mode=False)
+        code = application(next(iter(words), None) or _completed())(args=arguments, standalone_mode=False)
     except InputError as error:
         _print_error(str(error))
         code = WRONG_INPUT
@@ -104,6 +104,12 @@ def run(arguments: Sequence[str] | None = None) -> None:
     if code == INTERRUPTED:  # typer turns Ctrl-C into this code before it is seen here
         _print("stopped; files saved before are intact")
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _completed() -> str | None:
+    """Return the command whose words the shell completes; None where it completes the command or nothing."""
+    words = os.environ.get("COMP_WORDS", "").split() if "_PASAND_COMPLETE" in os.environ else []
+    return words[1] if len(words) > 1 else None
 
 
 class _Printed(logging.Handler):
