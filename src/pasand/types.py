@@ -60,6 +60,9 @@ class Queries:
     """(B, S) items that the user has seen, if `history` does not hold them all; padded with -1; None: it does."""
     allowed: Mask | None = None
     """(1, N) or (B, N) items that may be returned; None: all."""
+    draw: Array | None = None
+    """(B,) number from 0 by which stages draw for the query, such as a hash of a request's id; -1 or None: they draw by
+    its user, history and time."""
     k: int
     """Number of items to return, at least 1. List length is set here only, never inside a component."""
 
@@ -87,6 +90,7 @@ class Queries:
             exclude=None if self.exclude is None else self.exclude[which],
             seen=None if self.seen is None else self.seen[which],
             allowed=self.allowed if self.allowed is None or len(self.allowed) == 1 else self.allowed[which],
+            draw=None if self.draw is None else self.draw[which],
         )
 
     def within(self, n_items: int) -> Queries:
@@ -112,6 +116,8 @@ class Candidates:
     """(B, K) non-increasing within a list; -inf at padding."""
     propensity: Array | None = None
     """(B, K) probability of the item at this position, given the positions above, if a stage randomises the list."""
+    slot_propensity: Array | None = None
+    """(B, K) the same whatever the positions above show, if a stage knows it; nan where it does not."""
 
     def __len__(self) -> int:
         return len(self.items)
@@ -122,4 +128,5 @@ class Candidates:
             items=self.items[:, :k],
             scores=self.scores[:, :k],
             propensity=None if self.propensity is None else self.propensity[:, :k],
+            slot_propensity=None if self.slot_propensity is None else self.slot_propensity[:, :k],
         )

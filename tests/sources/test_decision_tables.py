@@ -52,6 +52,23 @@ def test_duplicates_are_dropped_and_noted_the_rewarded_one_stays(tmp_path: Path)
     assert any(note.startswith("1 rows dropped") for note in log.notes)
 
 
+def test_of_a_list_that_was_shown_again_the_last_one_stays(tmp_path: Path) -> None:
+    log = read(tmp_path, [*ROWS, "r1,u,a,2000000009,1,0,1", "r1,u,z,2000000009,2,0,0.25"])
+    assert sorted(log.items) == sorted({*"az", *(row.split(",")[2] for row in ROWS if row.startswith("r2"))})
+    assert any("2 rows dropped: the list was shown again with other items" in note for note in log.notes)
+
+
+def test_slot_propensities_are_read(tmp_path: Path) -> None:
+    header = HEADER + ",slot_propensity"
+    log = read(
+        tmp_path, [f"{row},{1 if row.split(',')[4] == '1' else '0.125'}" for row in ROWS[:3]] + [ROWS[3] + ","], header
+    )
+    assert log.slot_propensity is not None
+    np.testing.assert_array_equal(log.slot_propensity, [1, 0.125, 1, np.nan])
+    with pytest.raises(InputError, match=r"slot_propensity.*above 0 and at most 1"):
+        read(tmp_path, [f"{ROWS[0]},0"], header)
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [

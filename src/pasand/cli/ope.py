@@ -43,6 +43,10 @@ def command(
     column: list[str] = typer.Option(
         [], help="Name a column: user=NAME, item, time, list, position, reward or propensity; may be repeated."
     ),
+    events: str | None = typer.Option(
+        None,
+        help="Events of the service that LOG is of, from which bundles recommend as well: a file, or redis://HOST:PORT/0.",
+    ),
     floor: float | None = typer.Option(None, help="Least propensity of a list that the logging policy admits."),
     max_reward: float | None = typer.Option(None, help="Largest possible reward of a list."),
     seed: int = typer.Option(0, help="Seed of the bootstrap and of the folds of the reward model."),
@@ -65,7 +69,7 @@ def command(
         cause = f"two policies are compared, and {len(policy) + len(policy_column)} are given"
         raise InputError("--compare", cause=cause, cure="give --policy or --policy-column twice")
     with console.progress():
-        bundles = {one: bundle for one in policy if (bundle := read_bundle(one)) is not None}
+        bundles = {one: bundle for one in policy if (bundle := read_bundle(one, events)) is not None}
         features = {name for one in bundles.values() for name in (*one.data.user_features, *one.data.item_features)}
         texts = {name: "text" for name in by if name not in features}
         also = texts | dict.fromkeys(policy_column, "probability")
@@ -92,12 +96,30 @@ def command(
         raise typer.Exit(1)
 
 
-def read_bundle(path: str) -> Bundle | None:
-    """Return the bundle in a folder; None if it is not one."""
+def read_bundle(path: str, events: str | None = None) -> Bundle | None:
+    """Return the bundle in a folder, with the events of a state after its own; None if it is not one."""
+    from dataclasses import replace
+
     from pasand import bundle
     from pasand.bundle_files import MANIFEST
+    from pasand.errors import InputError
+    from pasand.serving.refresh.training_data import gather
+    from pasand.serving.states import open_state
 
-    return bundle.read(Path(path)) if (Path(path) / MANIFEST).exists() else None
+    if not (Path(path) / MANIFEST).exists():
+        return None
+    read = bundle.read(Path(path))
+    if events is None:
+        return read
+    if "://" not in events and not Path(events).exists():
+        raise InputError(
+            "--events", value=events, cause="no such state", cure="give state.sqlite of the service's folder"
+        )
+    state = open_state(events)
+    try:
+        return replace(read, data=gather(read, state).data)
+    finally:
+        state.close()
 
 
 def policies_of(

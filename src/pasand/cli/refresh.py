@@ -42,6 +42,12 @@ def command(
         "--publish-inconclusive",
         help="Publish, with a note, if there are too few test queries to show that the new bundle is no worse.",
     ),
+    by_impressions: bool = typer.Option(
+        False,
+        "--by-impressions",
+        help="Publish only if the service's impressions show, by their random slots, that clicks fall by less than the "
+        "margin.",
+    ),
     max_shrinkage: float = typer.Option(
         0.2, min=0, max=1, help="Share by which the number of items or of users may decrease."
     ),
@@ -71,6 +77,7 @@ def command(
         margin=margin,
         min_queries=min_queries,
         publish_inconclusive=publish_inconclusive,
+        by_impressions=by_impressions,
         max_shrinkage=max_shrinkage,
         max_list_change=max_list_change,
         max_popularity_shift=max_popularity_shift,

@@ -245,8 +245,12 @@ def with_model(log: Decisions, policy: Policy, joint: Logged, seed: int = 0) -> 
 
 
 def _slates(log: Decisions, policy: Policy) -> Slates:
-    weight = log.padded(policy.probability / log.propensity, 1.0)
-    return Slates(reward=log.padded(log.reward, 0.0), weight=weight, user=log.user[log.first])
+    weight, marginal = log.padded(policy.probability / log.propensity, 1.0), None
+    if policy.slot_probability is not None and log.slot_propensity is not None:
+        alone = policy.slot_probability / log.slot_propensity
+        if not np.isnan(alone).any():
+            marginal = log.padded(alone, 1.0)
+    return Slates(reward=log.padded(log.reward, 0.0), weight=weight, user=log.user[log.first], marginal=marginal)
 
 
 def _never_logged(log: Decisions, policy: Policy) -> float:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from pasand.bundle import Bundle
 from pasand.errors import InputError
+from pasand.following import following
 from pasand.reranking.explore import Explore
 from pasand.sources.decision_tables import Decisions
 from pasand.types import Array, Rows
@@ -21,6 +22,8 @@ class Policy:
     name: str
     probability: Array
     """(n,) probability of the shown item in its slot, given the slots above."""
+    slot_probability: Array | None = None
+    """(n,) the same whatever the slots above show, nan where it is not known; None: unknown for all."""
     mean: Callable[[Array, Array], Array] | None = None
     """Returns the mean, (n,), over what the policy puts into each slot, of the values in a table (G, P, N + 2), given
     the row of G for each decision, (n,). The columns after those of the log's N items are for an item that the log
@@ -71,7 +74,7 @@ def of_log(log: Decisions, other: Decisions) -> Policy:
 def of_bundle(log: Decisions, bundle: Bundle, name: str) -> Policy:
     """Return the policy of a bundle: its list for the user and time of each list, which is certain but for exploration.
 
-    Histories are those of the bundle's data before the time of the list. Raises InputError if the log has no users or
+    Histories, and counts that follow the log, are those of the bundle's data before the time of the list. Raises InputError if the log has no users or
     no item of the bundle, or if the bundle draws whole lists at random.
     """
     if log.users is None:
@@ -96,31 +99,36 @@ def of_bundle(log: Decisions, bundle: Bundle, name: str) -> Policy:
     shown = np.full((len(users), int(length.max())), -1, np.int32)
     logged = shown.copy()
     logged[log.list, log.slot] = own[log.item]
+    live = data if log.time is not None and data.order == "time" else None
     drawn: dict[tuple[int, int], tuple[Rows, Array]] = {}
-    for begin in range(0, len(users), 512):
-        part = slice(begin, begin + 512)
-        queries = data.queries(
-            users[part],
-            k=min(shown.shape[1], data.n_items),
-            time=None if time is None else time[part],
-            upto=None if upto is None else upto[part],
-        )
-        recommender = bundle.assembly.recommender
-        queries = recommender.narrowed(queries)
-        *earlier, (last, found) = recommender.steps(queries)
-        final = found.top(queries.k)
-        shown[part, : final.items.shape[1]] = final.items
-        if isinstance(last, Explore):
-            for b, slot, pool, chance in last.distributions(queries, earlier[-1][1], logged[part]):
-                drawn[begin + b, slot] = pool, chance
-        elif found.propensity is not None and (found.propensity < 1).any():
-            cause = "it draws items at random, so one list is not all that it shows"
-            cure = "give a bundle without it, or its probabilities as a column: --policy-column NAME"
-            raise InputError(name, cause=cause, cure=cure)
+    alone = np.full(shown.shape, np.nan)
+    with following(bundle.assembly.recommender, live):
+        for begin in range(0, len(users), 512):
+            part = slice(begin, begin + 512)
+            queries = data.queries(
+                users[part],
+                k=min(shown.shape[1], data.n_items),
+                time=None if time is None else time[part],
+                upto=None if upto is None else upto[part],
+            )
+            recommender = bundle.assembly.recommender
+            queries = recommender.narrowed(queries)
+            *earlier, (last, found) = recommender.steps(queries)
+            final = found.top(queries.k)
+            shown[part, : final.items.shape[1]] = final.items
+            alone[part] = shown[part] == logged[part]
+            if isinstance(last, Explore):
+                alone[part] = last.slot_probabilities(queries, earlier[-1][1], logged[part])
+                for b, slot, pool, chance in last.distributions(queries, earlier[-1][1], logged[part]):
+                    drawn[begin + b, slot] = pool, chance
+            elif found.propensity is not None and (found.propensity < 1).any():
+                cause = "it draws items at random, so one list is not all that it shows"
+                cure = "give a bundle without it, or its probabilities as a column: --policy-column NAME"
+                raise InputError(name, cause=cause, cure=cure)
     number = np.full(data.n_items + 1, -1, np.int32)  # of the log's items, by row of the bundle
     number[:-1] = len(log.items)
     number[own[own >= 0]] = np.flatnonzero(own >= 0)
-    return _of_slots(log, name, number, shown, drawn, tuple(notes))
+    return replace(_of_slots(log, name, number, shown, drawn, tuple(notes)), slot_probability=alone[log.list, log.slot])
 
 
 def _of_slots(

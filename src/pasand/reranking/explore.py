@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from typing import Literal
 
 import numpy as np
 
 from pasand.contracts import Retriever
 from pasand.reranking.counted_search import Values
-from pasand.reranking.random_slots import drawn, mixture, softmax, uniform_number
+from pasand.reranking.exploration import softmax, uniform
+from pasand.reranking.exploration.random_list import RandomList
+from pasand.reranking.exploration.retrieved import Retrieved
+from pasand.reranking.random_slots import drawn, mixture, uniform_number
 from pasand.reranking.retrieval import both
 from pasand.reranking.rules.groups import Groups
 from pasand.reranking.rules.rules import Rules, finite
-from pasand.reranking.scale import spread
 from pasand.types import Array, Candidates, Mask, Queries, Rows
 
-Slots: TypeAlias = Generator[tuple[int, Rows, Values], int, None]
 Method = Literal["uniform", "softmax", "greedy"]
 
 
@@ -26,16 +27,18 @@ class Explore:
     """Returns the list with the items of some slots replaced by items drawn from a pool.
 
     The pool of a list are the best items of the retriever that are not in it, `pool` of them, or with `groups` the best
-    of that group. One after the other the slots draw from what is left of it: a mixture of the uniform distribution, by
-    the share `uniform`, and that of the method. So no probability is below uniform / pool, and weights of an off-policy
-    evaluation are at most pool / uniform. The other items never move: their `propensity` is 1, and that of a drawn one
-    is its probability in this slot given the slots above; the product of a list is the probability of the whole list.
+    of that group. One after the other the slots draw from what is left of it, by weights that are a mixture of those of
+    the method and, by the share `uniform`, of equal ones; "greedy" mixes in each slot. So no probability is below
+    uniform / pool, and weights of an off-policy evaluation are at most pool / uniform for each slot. The other items
+    never move: their `propensity` is 1, and that of a drawn one is its probability in this slot given the slots above;
+    the product of a list is the probability of the whole list. `slot_propensity` is the probability of an item in its
+    slot whatever the other slots show.
 
     With `rules`, an item is in the pool only if the list keeps every rule with it that it keeps now, so rules hold for
     all that can be drawn. A slot with an empty pool, and one beyond the end of the list, keeps its item.
 
-    The draw depends on `seed`, the user, or for an anonymous one the history, and the time of the query in seconds: the
-    same query gets the same list in any batch and process.
+    The draw depends on `seed`, the user and the `draw` of the query, or if it has none on the time in seconds and, of an
+    anonymous user, the history: the same query gets the same list in any batch and process.
     """
 
     retriever: Retriever
@@ -70,16 +73,23 @@ class Explore:
             raise ValueError(f"groups must be one group, got {len(self.groups.rules)}")
 
     def __call__(self, queries: Queries, candidates: Candidates) -> Candidates:
-        """Return the lists, (B, min(k, K)), with the propensity of each item."""
+        """Return the lists, (B, min(k, K)), with the propensity of each item in its slot and whatever is in others."""
         final = candidates.top(queries.k)
         items, propensity = final.items.copy(), np.where(final.items >= 0, 1.0, np.nan)
-        for b, slots in enumerate(self._lists(queries, items)):
-            chosen: int | None = None
-            while (step := _next(slots, chosen)) is not None:
-                slot, pool, probability = step
-                number = drawn(probability, uniform_number(queries, b, self.seed, slot))
-                chosen, propensity[b, slot] = int(pool[number]), probability[number]
-        return Candidates(items=items, scores=final.scores, propensity=propensity)
+        alone = propensity.copy()
+        for b, one in enumerate(self._lists(queries, items)):
+            numbers = []
+            for s, slot in enumerate(one.slots):
+                chance, number = one.distribution(s), -1
+                if chance is not None:
+                    number = drawn(chance, uniform_number(queries, b, self.seed, slot + 1))
+                    propensity[b, slot] = chance[number]
+                    one.put(s, number)
+                numbers.append(number)
+            alone[b, one.slots] = one.marginals(numbers)
+            if one.slots and numbers[0] >= 0:
+                alone[b, one.slots[0]] = propensity[b, one.slots[0]]
+        return Candidates(items=items, scores=final.scores, propensity=propensity, slot_propensity=alone)
 
     def distributions(
         self, queries: Queries, candidates: Candidates, shown: Rows
@@ -89,78 +99,102 @@ class Explore:
         `candidates` are those that the stage would be called with; `shown` are items, (B, K) padded with -1, of which
         only those in random slots count.
         """
-        items = candidates.top(queries.k).items.copy()
-        for b, slots in enumerate(self._lists(queries, items)):
-            chosen: int | None = None
-            while (step := _next(slots, chosen)) is not None:
-                slot, pool, probability = step
-                yield b, slot, pool, probability
-                chosen = int(shown[b, slot]) if slot < shown.shape[1] else -1
+        for b, one in enumerate(self._lists(queries, candidates.top(queries.k).items.copy())):
+            for s, slot in enumerate(one.slots):
+                chance = one.distribution(s)
+                if chance is None:
+                    continue
+                possible = chance > 0
+                yield b, slot, one.pool[possible], chance[possible]
+                number = one.number_of(s, int(shown[b, slot])) if slot < shown.shape[1] else -2
+                if number >= 0:
+                    one.put(s, number)
 
-    def _lists(self, queries: Queries, items: Rows) -> Iterator[Slots]:
-        """Yield for each list the generator of its random slots, which changes the list, (K,), in `items`."""
+    def slot_probabilities(self, queries: Queries, candidates: Candidates, shown: Rows) -> Values:
+        """Return the probability of each item of `shown`, (B, K), in its slot, whatever the other slots show, (B, K).
+
+        1 or 0 in slots that are not random, nan where it is not known. See `distributions` for the parameters.
+        """
+        items = candidates.top(queries.k).items.copy()
+        width = min(items.shape[1], shown.shape[1])
+        out = np.zeros(shown.shape)
+        out[:, :width] = items[:, :width] == shown[:, :width]
+        for b, one in enumerate(self._lists(queries, items)):
+            slots = np.array([slot for slot in one.slots if slot < width], np.int64)
+            numbers = [
+                one.number_of(s, int(shown[b, slot]) if slot < width else -1) for s, slot in enumerate(one.slots)
+            ]
+            out[b, slots] = one.marginals(numbers)[: len(slots)]
+        return out
+
+    def _lists(self, queries: Queries, items: Rows) -> Iterator[RandomList]:
+        """Yield the random slots of each list, which change the list, (K,), in `items`."""
         if not items.shape[1] or not len(queries):
             return
-        found = self.retriever(replace(queries, k=self.pool + items.shape[1], allowed=self._allowed(queries)))
+        found = self._found(queries, self.pool + items.shape[1])
+        new = (found.items >= 0) & (found.items[:, :, None] != items[:, None, :]).all(axis=2)
+        void = rule_bits = list_bits = None
+        if self.rules is not None:
+            void, rule_bits = self.rules.void(queries), self.rules.member(queries, found.items)
+            list_bits = self.rules.member(queries, items)
         for b in range(len(queries)):
-            new = (found.items[b] >= 0) & ~np.isin(found.items[b], items[b])
-            pool = found.items[b][new][: self.pool]
-            yield self._random_slots(queries, b, items[b], pool, finite(found.scores[b][new][: self.pool]))
+            which = np.flatnonzero(new[b])[: self.pool]
+            length = int(np.count_nonzero(items[b] >= 0))
+            slots = [slot - 1 for slot in sorted(self.slots) if slot <= length]
+            weights, ranked = self._weights(finite(found.scores[b, which]))
+            one = RandomList(
+                items=items[b],
+                slots=slots,
+                pool=found.items[b, which],
+                weights=weights,
+                ranked=ranked,
+                uniform=self.uniform,
+                cell=np.zeros(len(which), np.int64),
+                cells=np.zeros(1, np.int64),
+                leaving=np.zeros(len(slots), np.int64),
+            )
+            if self.rules is not None and void is not None and rule_bits is not None and list_bits is not None:
+                self._within_rules(one, queries, b, int(void[b]), rule_bits[b, which], list_bits[b, :length])
+            yield one
 
-    def _random_slots(self, queries: Queries, b: int, items: Rows, pool: Rows, scores: Values) -> Slots:
-        """Yield each slot that is drawn, from 0, its items and their probabilities; it is sent the drawn item."""
-        for slot in sorted(self.slots):
-            if slot > np.count_nonzero(items >= 0):
-                return
-            kept = self._kept(queries, b, items, pool, slot)
-            if kept.any():
-                items[slot - 1] = yield slot - 1, pool[kept], mixture(self._weights(scores[kept]), self.uniform)
-                left = pool != items[slot - 1]
-                pool, scores = pool[left], scores[left]
+    def _found(self, queries: Queries, k: int) -> Candidates:
+        if isinstance(self.retriever, Retrieved) and self.groups is None:
+            return self.retriever.again(queries, k)
+        return self.retriever(replace(queries, k=k, allowed=self._allowed(queries)))
 
     def _allowed(self, queries: Queries) -> Mask | None:
         if self.groups is None:
             return queries.allowed
         return both(queries.allowed, self.groups.mask(0, queries.time, queries.features))
 
-    def _weights(self, scores: Values) -> Values:
-        if self.method == "softmax":
-            unit = spread(scores)
-            return softmax(scores, self.temperature * (unit if unit > 0 else 1.0))
-        if self.method == "greedy":
-            return np.asarray(np.arange(len(scores)) == 0, np.float64)
-        return np.ones(len(scores))
+    def _weights(self, scores: Values) -> tuple[Values, bool]:
+        """Return the weights of a pool, (n,), with the floor of the uniform distribution, and whether they are ranked."""
+        if self.method == "greedy" or not len(scores):
+            return -np.argsort(np.argsort(-scores, kind="stable")).astype(np.float64), True
+        weights = (
+            uniform.weights(len(scores)) if self.method == "uniform" else softmax.weights(scores, self.temperature)
+        )
+        return mixture(weights, self.uniform), False
 
-    def _kept(self, queries: Queries, b: int, items: Rows, pool: Rows, slot: int) -> Array:
-        """Return which items of the pool keep, in this slot, every rule that the list keeps now; (n,)."""
-        kept = np.ones(len(pool), np.bool_)
-        if self.rules is None or not len(pool):
-            return kept
-        one, n = queries.take(np.array([b])), int((items >= 0).sum())
-        bounds = self.rules.bounds(n).without(int(self.rules.void(one)[0]))
+    def _within_rules(self, one: RandomList, queries: Queries, b: int, void: int, pool: Array, shown: Array) -> None:
+        """Let a list keep the rules, given the groups of its pool, (n,), and of its items, as bits."""
+        assert self.rules is not None
+        bounds = self.rules.bounds(len(shown)).without(void)
         if bounds.prefix or bounds.weighted or self.rules.capped:
-            return self._kept_one_by_one(queries, b, items, pool, slot)
-        rules = np.arange(len(bounds.low))
-        inside = self.rules.member(one, items[None, :n])[0][:, None] >> rules & 1
-        entering = self.rules.member(one, pool[None])[0][:, None] >> rules & 1
-        count = inside.sum(axis=0)
-        after = count - inside[slot - 1] + entering
-        low, high = bounds.low[:, -1], bounds.high[:, -1]
-        missed = np.maximum(low - count, count - high).clip(min=0)
-        better: Array = (np.maximum(low - after, after - high).clip(min=0) <= missed).all(axis=1)
-        return better
+            query = queries.take(np.array([b]))
+            one.kept = lambda items, pool, slot: self._kept(query, items, pool, slot)
+            return
+        one.cells, one.cell = np.unique(pool.astype(np.int64), return_inverse=True)
+        one.leaving = shown[one.slots].astype(np.int64)
+        one.low, one.high = bounds.low[:, -1].astype(np.int64), bounds.high[:, -1].astype(np.int64)
+        one.count = (shown[:, None] >> np.arange(len(one.low)) & 1).sum(axis=0).astype(np.int64)
+        one.first_count = one.count.copy()
 
-    def _kept_one_by_one(self, queries: Queries, b: int, items: Rows, pool: Rows, slot: int) -> Array:
+    def _kept(self, query: Queries, items: Rows, pool: Rows, slot: int) -> Mask:
+        """Return which items of a pool, (n,), keep in a slot from 0 every rule that the list keeps now."""
+        assert self.rules is not None
         lists = np.tile(items, (len(pool) + 1, 1))
-        lists[1:, slot - 1] = pool
-        same, scores = queries.take(np.full(len(lists), b)), np.zeros(lists.shape, np.float32)
-        now, *others = self.rules.broken(same, Candidates(items=lists, scores=scores)) if self.rules else [[]]
+        lists[1:, slot] = pool
+        same, scores = query.take(np.zeros(len(lists), np.int64)), np.zeros(lists.shape, np.float32)
+        now, *others = self.rules.broken(same, Candidates(items=lists, scores=scores))
         return np.array([set(other) <= set(now) for other in others], np.bool_)
-
-
-def _next(slots: Slots, chosen: int | None) -> tuple[int, Rows, Values] | None:
-    """Return the next random slot of a list after the item chosen in the one before; None after the last."""
-    try:
-        return next(slots) if chosen is None else slots.send(chosen)
-    except StopIteration:
-        return None

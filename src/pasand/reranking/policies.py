@@ -20,7 +20,7 @@ STAGES: dict[str, str] = {
     "dpp": "pasand.reranking.diversity.dpp:DPP",
 }
 """Class of each kind of table that is one stage; the fields of a table are the parameters of its class."""
-EXPLORE = "explore"
+EXPLORE, RETRIEVED = "explore", "policy_retrieved"
 KINDS = ("rule", "calibration", OVER_REQUESTS, EXPECTED, *STAGES, EXPLORE)
 """Kinds of tables; a table without a kind is a rule."""
 CALIBRATION_FIELDS = ("attributes", "strength", "shrinkage")
@@ -48,11 +48,14 @@ def expanded(tables: dict[str, Any], *, where: str) -> dict[str, Any]:
     by_kind = _by_kind(policy, where)
     exposure = by_kind[OVER_REQUESTS], by_kind[EXPECTED]
     followed = [repr(kind) for kind in KINDS if by_kind[kind] and kind not in (OVER_REQUESTS, EXPECTED)]
+    n_candidates = recommender.get("n_candidates") or N_CANDIDATES
+    retrieved = _retrieved(by_kind[EXPLORE], recommender["retriever"], n_candidates)
+    plain = f"@{RETRIEVED}" if retrieved else recommender["retriever"]
     components, retriever, names = exposure_policies.compiled(
-        *exposure, recommender["retriever"], followed=followed, where=f"{where}, [[policy]]"
+        *exposure, plain, followed=followed, where=f"{where}, [[policy]]"
     )
     single = _of_stages(policy)
-    components |= single
+    components = {**retrieved, **components, **single}
     stages = [*recommender.get("stages", []), *(f"@{name}" for name in (*names, *single))]
     if by_kind["rule"]:
         components |= _of_rules(by_kind["rule"], retriever)
@@ -63,7 +66,7 @@ def expanded(tables: dict[str, Any], *, where: str) -> dict[str, Any]:
     elif by_kind["rule"]:
         stages.append(f"@{STAGE}")
     if by_kind[EXPLORE]:
-        components |= _of_exploration(by_kind[EXPLORE][0], recommender["retriever"], bool(by_kind["rule"]))
+        components |= _of_exploration(by_kind[EXPLORE][0], plain, bool(by_kind["rule"]))
         stages.append(f"@{STAGE}_{EXPLORE}")
     if clashing := [name for name in components if name != STAGE and name in tables]:
         cause = "the policy is compiled to a table of that name"
@@ -72,7 +75,7 @@ def expanded(tables: dict[str, Any], *, where: str) -> dict[str, Any]:
         **recommender,
         "retriever": retriever,
         "stages": stages,
-        "n_candidates": recommender.get("n_candidates") or N_CANDIDATES,
+        "n_candidates": n_candidates,
     }
     others = {name: table for name, table in tables.items() if name not in (STAGE, "recommender")}
     return {**others, **components, "recommender": changed}
@@ -120,6 +123,14 @@ def _of_rules(rules: list[dict[str, Any]], retriever: Any) -> dict[str, dict[str
         },
         STAGE: {"class": "pasand.reranking.rules.rules:Rules", "groups": f"@{GROUPS}"},
     }
+
+
+def _retrieved(exploration: list[dict[str, Any]], retriever: Any, n_candidates: int) -> dict[str, dict[str, Any]]:
+    """Return the component that keeps the candidates for an exploration of all items; none otherwise."""
+    if not exploration or "where" in exploration[0]:
+        return {}
+    options = {"retriever": retriever, "at_least": n_candidates}
+    return {RETRIEVED: {"class": "pasand.reranking.exploration.retrieved:Retrieved", **options}}
 
 
 def _of_exploration(table: dict[str, Any], retriever: Any, within_rules: bool) -> dict[str, dict[str, Any]]:

@@ -38,12 +38,20 @@ def softmax(scores: Values, temperature: float) -> Values:
 def uniform_number(queries: Queries, b: int, *numbers: int) -> float:
     """Return a number in [0, 1) that a query and some numbers, such as a seed, determine, in any batch and process.
 
-    It depends on the user, or for an anonymous one on the history, and on the time of the query in seconds.
+    It depends on the user and the `draw` of the query; without one on the time in seconds and, of an anonymous user, on
+    the history.
     """
     user = int(queries.users[b])
+    if queries.draw is not None and queries.draw[b] >= 0:
+        key = " ".join(map(str, ("draw", *numbers, user, int(queries.draw[b]))))
+        return _fraction(key.encode())
     history = queries.history[b][queries.history[b] >= 0].tobytes() if user < 0 else b""
     key = " ".join(map(str, (*numbers, user, int(queries.time[b]), "")))
-    digest = hashlib.blake2b(key.encode() + history, digest_size=8).digest()
+    return _fraction(key.encode() + history)
+
+
+def _fraction(key: bytes) -> float:
+    digest = hashlib.blake2b(key, digest_size=8).digest()
     return (int.from_bytes(digest, "big") >> 11) / 2**53
 
 

@@ -105,6 +105,9 @@ class RecommendRequest(Struct, forbid_unknown_fields=True, frozen=True, kw_only=
     """Conditions on item features, by name; an item must meet all of them."""
     explain: bool = False
     exclude_seen: bool = True
+    request_id: Id | None = None
+    """An id that the client makes, so that a request that it sends again draws the same random items; it becomes that
+    of the response. None: the service makes one."""
 
 
 class BatchRequest(Struct, forbid_unknown_fields=True, frozen=True):
@@ -132,7 +135,10 @@ class Recommended(Struct, omit_defaults=True):
     reason: list[ItemName] | None = None
     """Items of the history that support the recommendation, strongest first; present if `explain` was requested."""
     propensity: float | None = None
-    """Probability with which the item is at this position, where a stage of the recommender drew it at random."""
+    """Probability with which the item is at this position given those above, where a stage draws items at random; 1 of
+    an item that was not drawn."""
+    slot_propensity: float | None = None
+    """The same whatever the positions above show; absent where it is not known."""
 
 
 class RecommendResponse(Struct):
@@ -150,6 +156,8 @@ class RecommendResponse(Struct):
     items: list[Recommended]
     notes: list[str] = []
     """Parts of the request that were ignored, such as unknown items."""
+    list_propensity: float | UnsetType = UNSET
+    """Probability of all drawn items of the list together, where a stage draws items at random."""
 
 
 class BatchResponse(Struct):

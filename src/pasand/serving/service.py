@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from time import time
 
+from msgspec import UNSET
+
 from pasand.bundle import Bundle
 from pasand.bundle_files import MANIFEST, read_manifest
 from pasand.contracts import Index
@@ -249,8 +251,9 @@ class Service:
             if response.degraded:
                 self.metrics.degraded.inc()
             if self.impressions is not None and user is not None:
+                joint = None if response.list_propensity is UNSET else response.list_propensity
                 shown = ImpressionList(
-                    response.request_id, now, user, response.items, response.variant, response.bundle
+                    response.request_id, now, user, response.items, response.variant, response.bundle, joint
                 )
                 self.impressions.add(shown)
 

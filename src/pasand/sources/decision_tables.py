@@ -27,6 +27,7 @@ NAMES: Mapping[str, str] = {
     "position": IMPRESSION_NAMES["position"],
     "reward": "reward " + IMPRESSION_NAMES["clicked"],
     "propensity": IMPRESSION_NAMES["propensity"] + " actionprob",
+    "slot_propensity": "slotpropensity marginalpropensity",
 }
 """Column names of each role, best first, compared by letters and digits alone."""
 NEEDED = ("item", "reward", "propensity")
@@ -53,6 +54,8 @@ class Decisions:
     """(n,) at least 0."""
     propensity: Array
     """(n,) probability of the item in its slot given the slots above, in (0, 1]; 1: not drawn."""
+    slot_propensity: Array | None
+    """(n,) the same whatever the slots above show, nan where unknown; None: unknown for all."""
     items: tuple[str, ...]
     users: tuple[str, ...] | None
     """Ids of users; None: unknown."""
@@ -82,8 +85,9 @@ class Decisions:
             name: getattr(self, name)[which] for name in ("slot", "position", "user", "item", "reward", "propensity")
         }
         time = None if self.time is None else self.time[which]
+        alone = None if self.slot_propensity is None else self.slot_propensity[which]
         number = np.unique(self.list[which], return_inverse=True)[1]
-        return replace(self, list=number, time=time, columns=columns, **rows)
+        return replace(self, list=number, time=time, slot_propensity=alone, columns=columns, **rows)
 
 
 def decisions(
@@ -211,11 +215,16 @@ def _encoded(cells: _Cells, also: Mapping[str, str]) -> Decisions:
         cells.refuse(
             "propensity", propensity > 1, "a probability is at most 1", "name another: --column propensity=NAME"
         )
+    alone = cells.cells("slot_propensity")
+    if alone is not None:
+        alone = as_values(alone)
+        wrong = ((alone <= 0) | (alone > 1)).fill_null(False)
+        cells.refuse("slot_propensity", wrong, "a probability is above 0 and at most 1", "mend or remove the column")
     item, user, time, of = cells.ids("item"), cells.ids("user"), cells.times(), cells.ids("list")
     assert item is not None
     position = cells.numbers("position").cast(pl.Int64) if "position" in cells.names else None
     frame = pl.DataFrame({"item": item, "reward": reward, "propensity": propensity})
-    optional = {"user": user, "time": time, "list": of, "position": position}
+    optional = {"user": user, "time": time, "list": of, "position": position, "alone": alone}
     frame = frame.with_columns(**{name: column for name, column in optional.items() if column is not None})
     for name, kind in also.items():
         frame = frame.with_columns(_further(cells, name, kind).alias(f"also {name}"))
@@ -227,6 +236,10 @@ def _encoded(cells: _Cells, also: Mapping[str, str]) -> Decisions:
     frame = frame.with_columns(number=pl.struct(keys).rank("dense").cast(pl.Int64) - 1 if keys else pl.col("row"))
     slots = ["number", "position"] if position is not None else ["number", "row"]
     if keys:
+        if of is not None and time is not None and position is not None:
+            frame, n_earlier = _last_shown(frame)
+            cause = "the list was shown again with other items, after a retry of its request"
+            notes += [f"{n_earlier:,} rows dropped: {cause}"] * bool(n_earlier)
         frame, n_duplicates = _without_duplicates(frame, position is not None)
         notes += [f"{n_duplicates:,} rows dropped: the item is in the list twice, at one position"] * bool(n_duplicates)
         _check_slots(cells, frame, position is not None)
@@ -253,6 +266,7 @@ def _encoded(cells: _Cells, also: Mapping[str, str]) -> Decisions:
         time=None if time is None else frame["time"].to_numpy() // SECOND,
         reward=frame["reward"].to_numpy(),
         propensity=frame["propensity"].to_numpy(),
+        slot_propensity=None if alone is None else frame["alone"].fill_null(np.nan).to_numpy(),
         items=tuple(items.tolist()),
         users=users,
         positions=tuple(positions.tolist()),
@@ -275,6 +289,13 @@ def _further(cells: _Cells, name: str, kind: str) -> pl.Series:
             cells.location, row=cells.first_row + row, column=name, value=column[row], cause=cause, cure=cure
         )
     return values
+
+
+def _last_shown(frame: pl.DataFrame) -> tuple[pl.DataFrame, int]:
+    """Return the rows without lists that were shown again later with other items, and how many are left out."""
+    differs = (pl.col("item").n_unique().over("number", "position") > 1).any().over("number")
+    kept = frame.filter(~differs | (pl.col("time") == pl.col("time").max().over("number")))
+    return kept, len(frame) - len(kept)
 
 
 def _without_duplicates(frame: pl.DataFrame, has_position: bool) -> tuple[pl.DataFrame, int]:

@@ -25,6 +25,10 @@ NAMES = {
 """Column names of each role, best first, compared by letters and digits alone."""
 
 
+OF_EVALUATION = ("slot_propensity", "list_propensity")
+"""Columns that counterfactual evaluation alone reads."""
+
+
 def impression_table(location: str, options: Options) -> ImpressionTable:
     """Return the impressions at a path; raises InputError for an invalid table, or one without user, item or time.
 
@@ -44,7 +48,7 @@ def impression_table(location: str, options: Options) -> ImpressionTable:
         )
     column_names = _columns_by_role(first.sample, options, location)
     free = [name for name in columns if name not in column_names.values()]
-    extra = [name for name in free if is_numeric(first.sample[name])]
+    extra = [name for name in free if name not in OF_EVALUATION and is_numeric(first.sample[name])]
     unused = [name for name in free if name not in extra]
     notes = [f"impressions: {warning}" for table in tables for warning in table.warnings]
     notes += ["impressions: " + ", ".join(f"{role} is column {name!r}" for role, name in column_names.items())]

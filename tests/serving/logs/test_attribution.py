@@ -11,6 +11,7 @@ import pytest
 from pasand.errors import InputError
 from pasand.serving.logs.attribution import attribute
 from pasand.serving.logs.impressions import ImpressionList, ImpressionLog, hash_user
+from pasand.serving.logs.segments import log_files
 from pasand.serving.schemas import Recommended
 from pasand.serving.states.contract import Event
 from pasand.sources import load
@@ -115,6 +116,21 @@ def test_load_reads_it_back(tmp_path: Path) -> None:
     assert impressions.watched_seconds is not None
     np.testing.assert_array_equal(impressions.watched_seconds, [0, 0, np.nan, 60, 0])
     assert list(impressions.features) == ["score"]
+
+
+def test_files_of_earlier_versions_are_read(tmp_path: Path) -> None:
+    folder, out = logged(tmp_path / "log", [shown("r1", "u", "i1", 90, 1, 0.1)]), tmp_path / "shown.parquet"
+    new = log_files(folder)[0]
+    old = (
+        pl.read_parquet(new)
+        .drop("slot_propensity", "list_propensity")
+        .with_columns(pl.col("propensity").cast(pl.Float32))
+    )
+    old.with_columns(request_id=pl.lit("r0")).write_parquet(new.with_name("shown-00000000000000001.parquet"))
+    attribute(folder, [], out)
+    table = pl.read_parquet(out).sort("request_id")
+    assert table["propensity"].to_list() == [float(np.float32(0.1)), 0.1]
+    assert table["slot_propensity"].to_list() == [None, None]
 
 
 def test_columns_without_known_values_are_left_out(tmp_path: Path) -> None:

@@ -47,13 +47,14 @@ def until(done: Callable[[], bool]) -> None:
 def test_impressions_are_written(tmp_path: Path) -> None:
     log = ImpressionLog(tmp_path)
     log.add(impressions(1, "ü"))
-    log.add(impressions(2, "v", propensity=0.25, k=1))
+    item = Recommended("i1", "", 1, 1.0, propensity=0.1, slot_propensity=0.3)
+    log.add(ImpressionList("r2", 1000, "v", [item], "main", "digest", 0.1))
     log.close()
     assert read(tmp_path).rows() == [
-        ("r1", 1000, "ü", "i1", 1, 1.0, None, "main", "digest"),
-        ("r1", 1000, "ü", "i2", 2, 0.5, None, "main", "digest"),
-        ("r1", 1000, "ü", "i3", 3, pytest.approx(1 / 3), None, "main", "digest"),
-        ("r2", 1000, "v", "i1", 1, 1.0, 0.25, "main", "digest"),
+        ("r1", 1000, "ü", "i1", 1, 1.0, None, None, None, "main", "digest"),
+        ("r1", 1000, "ü", "i2", 2, 0.5, None, None, None, "main", "digest"),
+        ("r1", 1000, "ü", "i3", 3, pytest.approx(1 / 3), None, None, None, "main", "digest"),
+        ("r2", 1000, "v", "i1", 1, 1.0, 0.1, 0.3, 0.1, "main", "digest"),
     ]
     assert dict(read(tmp_path).schema) == SCHEMA
     assert log.written == 4

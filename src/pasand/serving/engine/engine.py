@@ -13,6 +13,7 @@ from time import perf_counter
 
 from pasand.serving.engine.bundle_check import check_bundle
 from pasand.serving.engine.catalogue_changes import follow_changes
+from pasand.serving.engine.propensities import list_propensity
 from pasand.serving.engine.seen import SeenItems
 from pasand.serving.engine.variant import NO_RECENT_EVENTS, Observe, Variant, ignore_step
 from pasand.serving.forgotten import ForgottenUsers
@@ -144,8 +145,17 @@ class Engine:
             half = len(requests) // 2
             return [*self._recommend_group(variant, group[:half]), *self._recommend_group(variant, group[half:])]
         return [
-            RecommendResponse(secrets.token_hex(8), variant.name, variant.digest, known, degraded, items, notes)
-            for (known, items, notes), (_, degraded) in zip(results, recent, strict=True)
+            RecommendResponse(
+                request.request_id or secrets.token_hex(8),
+                variant.name,
+                variant.digest,
+                known,
+                degraded,
+                items,
+                notes,
+                list_propensity(items),
+            )
+            for request, (known, items, notes), (_, degraded) in zip(requests, results, recent, strict=True)
         ]
 
     def _read_alone(self, variant: Variant, user: str | None) -> tuple[RecentEvents, bool]:

@@ -23,6 +23,7 @@ from pasand.serving.engine.feature_values import feature_to_json, filter_mask, p
 from pasand.serving.engine.followed_events import FollowedEvents
 from pasand.serving.engine.histories import add_events
 from pasand.serving.engine.padding import groups_by_size, padded
+from pasand.serving.engine.propensities import draws, known
 from pasand.serving.engine.releases import released
 from pasand.serving.engine.scale import Scale
 from pasand.serving.schemas import HistoryItem, ItemName, Recommended, RecommendRequest, RequestError
@@ -162,8 +163,8 @@ class Variant:
         responses = []
         for row, request in enumerate(requests):
             row_reasons = all_reasons[row] if all_reasons is not None and request.explain else None
-            known = bool(queries.users[row] >= 0)
-            responses.append((known, self._recommended(candidates, row, row_reasons, notes[row]), notes[row]))
+            is_known = bool(queries.users[row] >= 0)
+            responses.append((is_known, self._recommended(candidates, row, row_reasons, notes[row]), notes[row]))
         return responses
 
     def _sizes(self, requests: Sequence[RecommendRequest], recent_events: Sequence[RecentEvents]) -> list[int]:
@@ -197,14 +198,15 @@ class Variant:
             notes.append(f"left out, since their scores are not finite: {n_left_out} items")
         items = items[shown]
         ids, scores = data.items.ids(items), candidates.scores[row, shown].tolist()
-        propensities = None if candidates.propensity is None else candidates.propensity[row, shown].tolist()
+        propensities = known(candidates.propensity, row, shown)
+        alone = known(candidates.slot_propensity, row, shown)
         recommended = []
         for i, (item_id, item) in enumerate(zip(ids, items.tolist(), strict=True)):
             reason = None
             if row_reasons is not None:
                 reason = [self.item_name(one.item) for one in row_reasons[int(shown[i])][:MAX_REASONS]]
-            propensity = None if propensities is None or propensities[i] != propensities[i] else propensities[i]
-            recommended.append(Recommended(item_id, data.title(item), i + 1, scores[i], reason, propensity))
+            title = data.title(item)
+            recommended.append(Recommended(item_id, title, i + 1, scores[i], reason, propensities[i], alone[i]))
         return recommended
 
     def queries(
@@ -242,7 +244,8 @@ class Variant:
         exclude = padded([self.bundle.data.items.rows(request.deny) if request.deny else None for request in requests])
         seen = padded([recent.seen for recent in recent_events]) if requests[0].exclude_seen else None
         allowed = self.allowed(requests[0], now)
-        return replace(queries, features=features, exclude=exclude, seen=seen, allowed=allowed), notes
+        queries = replace(queries, features=features, exclude=exclude, seen=seen, allowed=allowed)
+        return replace(queries, draw=draws(requests)), notes
 
     def _features(self, requests: Sequence[RecommendRequest], users: Rows, notes: list[list[str]]) -> dict[str, Array]:
         """Return the user features of the bundle, replaced by those of the requests."""

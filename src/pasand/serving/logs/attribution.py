@@ -49,7 +49,9 @@ def attribute(
         raise ValueError(f"window must be at least 0, got {window}")
     part = Path(out).with_name(f"{Path(out).name}.part")
     try:
-        log = pl.scan_parquet(files, glob=False).rename({"time": "shown"})
+        # files of earlier versions lack columns, and have propensities in single precision
+        scans = [pl.scan_parquet(path, glob=False) for path in files]
+        log = pl.concat(scans, how="diagonal_relaxed").rename({"time": "shown"})
         clicked = _clicked(log, _event_table(events, secret), window)
         table = _with_labels(log, clicked).rename({"shown": "time"})
         table.sink_parquet(part, compression="zstd")
@@ -108,9 +110,9 @@ def _clicked(log: pl.LazyFrame, events: pl.DataFrame, window: int) -> pl.DataFra
 
 
 def _with_labels(log: pl.LazyFrame, clicked: pl.DataFrame) -> pl.LazyFrame:
-    """Return the log with the columns `clicked`, `watched_seconds` and `propensity`.
+    """Return the log with the columns `clicked`, `watched_seconds` and those of propensities.
 
-    The last two are missing if none of their values is known.
+    All but the first are missing if none of their values is known.
     """
     marked = clicked.with_columns(clicked=pl.lit(True)).lazy()
     table = log.join(marked, on=KEY, how="left", maintain_order="left").with_columns(pl.col("clicked").fill_null(False))
@@ -120,4 +122,10 @@ def _with_labels(log: pl.LazyFrame, clicked: pl.DataFrame) -> pl.LazyFrame:
     else:
         table = table.drop("watched_seconds")
     drawn = log.select(pl.col("propensity").is_not_null().any()).collect().item()
-    return table.with_columns(pl.col("propensity").fill_null(1.0)) if drawn else table.drop("propensity")
+    further = ["slot_propensity", "list_propensity"]
+    if not drawn:
+        return table.drop("propensity", *further, strict=False)
+    if "slot_propensity" in log.collect_schema().names():
+        certain = pl.col("propensity").is_null()  # nothing of the list was drawn
+        table = table.with_columns(pl.when(certain).then(1.0).otherwise(pl.col(*further)).name.keep())
+    return table.with_columns(pl.col("propensity").fill_null(1.0))

@@ -58,12 +58,20 @@ SCHEMA = {
     "item": pl.String,
     "position": pl.Int32,
     "score": pl.Float32,
-    "propensity": pl.Float32,
+    "propensity": pl.Float64,
+    "slot_propensity": pl.Float64,
+    "list_propensity": pl.Float64,
     "variant": pl.String,
     "bundle": pl.String,
 }
 """Columns of the files."""
-ITEM_COLUMNS = {"item": "item_id", "position": "rank", "score": "score", "propensity": "propensity"}
+ITEM_COLUMNS = {
+    "item": "item_id",
+    "position": "rank",
+    "score": "score",
+    "propensity": "propensity",
+    "slot_propensity": "slot_propensity",
+}
 """Columns that differ between the items of a response, and the fields of `Recommended` that fill them."""
 RECEIVED = "received"
 """Column of impressions that wait to be written: when they were added, by `segments.uptime`."""
@@ -81,6 +89,8 @@ class ImpressionList(NamedTuple):
     variant: str
     bundle: str
     """Digest of the bundle that responded."""
+    list_propensity: float | None = None
+    """Probability of the drawn items together, if a stage drew any."""
 
 
 class ImpressionLog:

@@ -44,6 +44,8 @@ class Limits:
     """Test queries below which nothing is compared, and the comparison is inconclusive."""
     publish_inconclusive: bool = False
     """Whether to publish, with a note, a bundle that is neither shown to be no worse nor shown to be worse."""
+    by_impressions: bool = False
+    """Whether the impressions must show, by their random slots, that the new bundle earns no less by `margin`."""
     max_shrinkage: float = 0.2
     """Share by which the available items, or the users, may decrease."""
     max_list_change: float = 0.8

@@ -24,6 +24,7 @@ from pasand.serving.engine.bundle_check import check_bundle
 from pasand.serving.engine.variant import Variant
 from pasand.serving.forgotten import ForgottenUsers
 from pasand.serving.refresh.acceptance import METRIC, Limits, drift, ranking_quality, size
+from pasand.serving.refresh.shown_value import shown_value
 from pasand.serving.refresh.training_data import Gathered, gather
 from pasand.serving.schemas import RequestError
 from pasand.serving.states import open_state
@@ -31,6 +32,9 @@ from pasand.serving.states.contract import State, StateUnavailable
 
 LOCK = "refresh.lock"
 """File in the service's folder that is locked during a refresh."""
+
+IMPRESSIONS = "impressions"
+"""Folder in the service's folder that holds its impressions."""
 
 STAMP = "%Y%m%d-%H%M%S"
 """Format of the time in the name of a bundle, UTC."""
@@ -62,6 +66,8 @@ class Outcome(msgspec.Struct, omit_defaults=True):
     note: str = ""
     """What was not shown of a bundle that was published all the same."""
     quality: dict[str, Any] = {}
+    shown_value: dict[str, Any] = {}
+    """What the new bundle would have earned in the impressions, if that is to be tested."""
     size: dict[str, Any] = {}
     drift: dict[str, Any] = {}
     seconds: float = 0.0
@@ -159,6 +165,16 @@ class Refresh:
                 outcome.outcome, outcome.reason = "inconclusive", reason
                 return outcome
             outcome.note, reason = reason, ""
+        if self.limits.by_impressions and not reason:
+            report("evaluating the recipe on the impressions")
+            impressions = self.folder / IMPRESSIONS
+            outcome.shown_value, reason = shown_value(impressions, state, gathered, text, seed, self.limits.margin)
+            if outcome.shown_value["verdict"] == "inconclusive":
+                reason = f"not shown that clicks fall by less than {100 * self.limits.margin:g} %: {reason}"
+                if not self.limits.publish_inconclusive:
+                    outcome.outcome, outcome.reason = "inconclusive", reason
+                    return outcome
+                outcome.note, reason = "; ".join(filter(None, [outcome.note, reason])), ""
         if reason:
             return _rejected(outcome, reason)
         report(f"fitting to all {len(gathered.data):,} events")
