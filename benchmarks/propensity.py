@@ -1,4 +1,4 @@
-"""Exactness and speed of the probabilities of random slots: against enumeration, a million draws a world, and the clock.
+"""Exactness and speed of the probabilities of random slots: against enumeration, a million draws a world, the clock.
 
 Enumeration goes over all permutations of up to 8 items. A world of the chi-square test is a pool of 4 to 8 items with
 random weights, random groups under two rules on counts (in half of the worlds) and a random method, from whose 2 or 3

@@ -18,6 +18,11 @@ from tests.logs import tastes
 
 POPULAR = default_recipe.of_model("ease", {})
 LOG = tastes()
+RULES = {
+    "set": '\n[[policy]]\nname = "a"\nwhere = { group = "a" }\nmin_count = 3\nmax_count = 4\n',
+    "prefix": '\n[[policy]]\nname = "a"\nwhere = { group = "a" }\nmax_share = 0.5\nevery_prefix = true\n',
+    "values": '\n[[policy]]\nname = "each"\neach = "group"\nmax_count = 4\n',
+}
 
 
 def built(policy: str) -> recipe.Assembly:
@@ -56,6 +61,37 @@ def test_draws_have_the_probabilities_that_are_logged(method: str) -> None:
     assert (np.sort(found.items, axis=1)[:, 1:] != np.sort(found.items, axis=1)[:, :-1]).all()
 
 
+@pytest.mark.parametrize("rules", ["", RULES["set"]], ids=["free", "rules"])
+def test_slot_propensities_are_the_frequencies_of_an_item_in_its_slot(rules: str) -> None:
+    explored = built(rules + '\n[[policy]]\nkind = "explore"\nslots = [1, 4]\npool = 6\nuniform = 0.4\n')
+    found = explored.recommender(queries(4_000))
+    assert found.slot_propensity is not None
+    assert found.propensity is not None
+    np.testing.assert_array_equal(found.slot_propensity[:, 0], found.propensity[:, 0])
+    assert (found.slot_propensity[:, [1, 2, 4, 5]] == 1).all()
+    alone = dict(zip(found.items[:, 3].tolist(), found.slot_propensity[:, 3].tolist(), strict=True))
+    assert sum(alone.values()) == pytest.approx(1)
+    counts = np.array([(found.items[:, 3] == item).sum() for item in alone])
+    assert chisquare(counts, np.array(list(alone.values())) * counts.sum()).pvalue > 1e-3
+    stage: Any = explored.components["policy_explore"]
+    *_, (_, before), (_, _) = explored.recommender.steps(asked := explored.recommender.narrowed(queries(50)))
+    again = stage.slot_probabilities(asked, before, found.items[:50])
+    np.testing.assert_allclose(again, found.slot_propensity[:50], rtol=1e-12)
+    other = found.items[:50].copy()
+    other[:, 1], other[:, 3] = other[:, 0], other[:, 2]
+    assert (stage.slot_probabilities(asked, before, other)[:, [1, 3]] == 0).all()
+
+
+def test_the_pool_is_that_of_the_list_whether_its_candidates_are_kept_or_not() -> None:
+    explored = built('\n[[policy]]\nkind = "explore"\nslots = [2]\npool = 6\n')
+    kept: Any = explored.components["policy_retrieved"]
+    asked = explored.recommender.narrowed(queries(10))
+    found = kept(replace(asked, k=200))
+    assert kept.again(asked, 12) is found
+    assert kept.again(replace(asked, time=asked.time + 1), 12) is not found
+    np.testing.assert_array_equal(kept.again(replace(asked, time=asked.time.copy()), 12).items, found.items)
+
+
 def test_a_retry_shows_the_same_list_in_any_batch() -> None:
     recommender = built('\n[[policy]]\nkind = "explore"\nslots = [1, 3]\npool = 8\nuniform = 1.0\n').recommender
     together, again = recommender(queries(20)), recommender(queries(20))
@@ -63,13 +99,6 @@ def test_a_retry_shows_the_same_list_in_any_batch() -> None:
     alone = recommender(queries(20).take(np.array([7])))
     np.testing.assert_array_equal(alone.items[0], together.items[7])
     assert len({tuple(row) for row in together.items.tolist()}) > 10
-
-
-RULES = {
-    "set": '\n[[policy]]\nname = "a"\nwhere = { group = "a" }\nmin_count = 3\nmax_count = 4\n',
-    "prefix": '\n[[policy]]\nname = "a"\nwhere = { group = "a" }\nmax_share = 0.5\nevery_prefix = true\n',
-    "values": '\n[[policy]]\nname = "each"\neach = "group"\nmax_count = 4\n',
-}
 
 
 @pytest.mark.parametrize("rules", RULES.values(), ids=RULES)

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pasand.reranking.counted_search import Values
-from pasand.reranking.random_slots import drawn, mixture, slot_probabilities, softmax
+from pasand.reranking.random_slots import drawn, mixture, slot_probabilities, softmax, uniform_number
+from pasand.types import Queries
 
 
 def enumerated(weights: Values, slots: int) -> Values:
@@ -62,3 +63,24 @@ def test_inversion_draws_in_proportion() -> None:
     counts = np.bincount([drawn(probability, (n + 0.5) / 1000) for n in range(1000)], minlength=4)
     assert counts.tolist() == [200, 0, 500, 300]
     assert drawn(np.array([0.5, 0.5]), 1 - 2**-53) == 1
+
+
+def test_numbers_follow_the_draw_of_a_query_or_its_user_history_and_time() -> None:
+    def query(user: int, time: int, history: list[int], draw: int | None) -> Queries:
+        return Queries(
+            users=np.array([user], np.int32),
+            history=np.array([history], np.int32),
+            history_time=np.zeros((1, len(history)), np.int64),
+            history_value=np.ones((1, len(history)), np.float32),
+            time=np.array([time], np.int64),
+            draw=None if draw is None else np.array([draw]),
+            k=1,
+        )
+
+    assert uniform_number(query(3, 10, [1], 7), 0, 5) == uniform_number(query(3, 99, [1, 2], 7), 0, 5)
+    assert query(3, 10, [1], 7).take(np.array([0, 0])).draw is not None
+    drawn_by = [(3, 10, [1], 7), (3, 10, [1], 8), (4, 10, [1], 7), (3, 10, [1], None), (3, 11, [1], None)]
+    drawn_by += [(-1, 10, [1], None), (-1, 10, [2], None)]
+    numbers = {uniform_number(query(*each), 0, 5) for each in drawn_by}
+    assert len(numbers) == len(drawn_by)
+    assert uniform_number(query(3, 10, [1], -1), 0, 5) == uniform_number(query(3, 10, [1, 2], None), 0, 5)

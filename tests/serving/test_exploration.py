@@ -1,4 +1,4 @@
-"""Exploration over real HTTP: exact propensities from response to evaluation, retries, and the documented round trip."""
+"""Exploration over real HTTP: exact propensities up to the evaluation, retries, and the documented round trip."""
 
 from __future__ import annotations
 

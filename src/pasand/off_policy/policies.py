@@ -74,8 +74,8 @@ def of_log(log: Decisions, other: Decisions) -> Policy:
 def of_bundle(log: Decisions, bundle: Bundle, name: str) -> Policy:
     """Return the policy of a bundle: its list for the user and time of each list, which is certain but for exploration.
 
-    Histories, and counts that follow the log, are those of the bundle's data before the time of the list. Raises InputError if the log has no users or
-    no item of the bundle, or if the bundle draws whole lists at random.
+    Histories, and counts that follow the log, are those of the bundle's data before the time of the list. Raises
+    InputError if the log has no users or no item of the bundle, or if the bundle draws whole lists at random.
     """
     if log.users is None:
         cause = "a bundle recommends to users, and the log has no column of users"

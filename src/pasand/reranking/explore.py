@@ -37,8 +37,8 @@ class Explore:
     With `rules`, an item is in the pool only if the list keeps every rule with it that it keeps now, so rules hold for
     all that can be drawn. A slot with an empty pool, and one beyond the end of the list, keeps its item.
 
-    The draw depends on `seed`, the user and the `draw` of the query, or if it has none on the time in seconds and, of an
-    anonymous user, the history: the same query gets the same list in any batch and process.
+    The draw depends on `seed`, the user and the `draw` of the query, or if it has none on the time in seconds and the
+    history of an anonymous user: the same query gets the same list in any batch and process.
     """
 
     retriever: Retriever
@@ -168,7 +168,7 @@ class Explore:
         return both(queries.allowed, self.groups.mask(0, queries.time, queries.features))
 
     def _weights(self, scores: Values) -> tuple[Values, bool]:
-        """Return the weights of a pool, (n,), with the floor of the uniform distribution, and whether they are ranked."""
+        """Return the weights of a pool, (n,), with the share `uniform` of equal ones, and whether they are ranked."""
         if self.method == "greedy" or not len(scores):
             return -np.argsort(np.argsort(-scores, kind="stable")).astype(np.float64), True
         weights = (

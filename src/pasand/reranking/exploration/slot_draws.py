@@ -185,7 +185,7 @@ def _chance(
 
     For i = -1: that nothing can be drawn; for i = -2, which stands for any other item, 0.
     """
-    if i < -1 or (i >= 0 and (i == j or i == k or not kept[cell[i]])):
+    if i < -1 or (i >= 0 and (i in (j, k) or not kept[cell[i]])):
         return 0.0
     weight, n = 0.0, 0
     for c in range(len(kept)):

@@ -8,6 +8,6 @@ from pasand.reranking.scale import spread
 
 
 def weights(scores: Values, temperature: float) -> Values:
-    """Return the weights of items, (n,), given their scores, non-increasing; the temperature is in units of `spread`."""
+    """Return the weights of items, (n,), given non-increasing scores; the temperature is in units of `spread`."""
     unit = spread(scores)
     return softmax(scores, temperature * (unit if unit > 0 else 1.0))

@@ -201,6 +201,8 @@ def card(variant: Variant, item: Recommended, reason: str) -> Card:
 
 
 def _reason(variant: Variant, plan: _Plan, item: Recommended) -> str:
+    if item.propensity is not None and item.propensity < 1:
+        return f"Discovery, shown by a chance of {item.propensity:.1%}"
     if plan.kind == "because_you_watched":
         return plan.title
     if plan.kind == "new":
@@ -233,7 +235,7 @@ def view(engine: Engine, user: str) -> dict[str, Any]:
     positions = [
         {int(row): i for i, row in enumerate(candidates.items[0].tolist()) if row >= 0} for _, candidates in steps
     ]
-    final = steps[-1][1].items[0]
+    final, propensity = steps[-1][1].items[0], steps[-1][1].propensity
     items = []
     for rank, row in enumerate(final[final >= 0][:MAX_VIEWED].tolist(), 1):
         item_steps = [
@@ -241,7 +243,8 @@ def view(engine: Engine, user: str) -> dict[str, Any]:
             for (name, candidates), position in zip(steps, positions, strict=True)
             if row in position
         ]
-        items.append({**named(data, row), "rank": rank, "steps": item_steps})
+        chance = {} if propensity is None else {"propensity": float(propensity[0, rank - 1])}
+        items.append({**named(data, row), "rank": rank, "steps": item_steps, **chance})
     wide = replace(narrowed, k=max(recommender.n_candidates, queries.k))
     components = variant.bundle.assembly.components
     return {

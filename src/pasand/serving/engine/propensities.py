@@ -24,7 +24,7 @@ def _hash(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
 
 
-def known(propensity: Array | None, row: int, shown: Array) -> list[float | None]:
+def known_of(propensity: Array | None, row: int, shown: Array) -> list[float | None]:
     """Return the propensities of the shown positions of a list, as float64; None where there is none."""
     if propensity is None:
         return [None] * len(shown)

@@ -23,7 +23,7 @@ from pasand.serving.engine.feature_values import feature_to_json, filter_mask, p
 from pasand.serving.engine.followed_events import FollowedEvents
 from pasand.serving.engine.histories import add_events
 from pasand.serving.engine.padding import groups_by_size, padded
-from pasand.serving.engine.propensities import draws, known
+from pasand.serving.engine.propensities import draws, known_of
 from pasand.serving.engine.releases import released
 from pasand.serving.engine.scale import Scale
 from pasand.serving.schemas import HistoryItem, ItemName, Recommended, RecommendRequest, RequestError
@@ -198,8 +198,8 @@ class Variant:
             notes.append(f"left out, since their scores are not finite: {n_left_out} items")
         items = items[shown]
         ids, scores = data.items.ids(items), candidates.scores[row, shown].tolist()
-        propensities = known(candidates.propensity, row, shown)
-        alone = known(candidates.slot_propensity, row, shown)
+        propensities = known_of(candidates.propensity, row, shown)
+        alone = known_of(candidates.slot_propensity, row, shown)
         recommended = []
         for i, (item_id, item) in enumerate(zip(ids, items.tolist(), strict=True)):
             reason = None

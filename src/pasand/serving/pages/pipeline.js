@@ -171,6 +171,7 @@ function line(film, at, sources, steps) {
   const tags = film.sources.map(({ name, rank }) =>
     h("span", { class: `tag s${colours.get(name) ?? 0}` }, rank ? `${readable(name)} ${rank}` : readable(name)),
   );
+  if (film.propensity < 1) tags.push(h("span", { class: "tag" }, `discovery, chance ${figure(film.propensity)}`));
   const cells = steps.map((name) => {
     const step = film.steps.find((each) => each.name === name);
     return h(

@@ -39,7 +39,7 @@ def shown_value(
         new = evaluate(log, of_bundle(log, served, "the new recipe"), seed=seed)
         shown = evaluate(log, Policy(name="what was shown", probability=log.propensity), seed=seed)
     except InputError as error:
-        return {"verdict": "inconclusive"}, f"the impressions cannot be used: {error.cause}"
+        return {"verdict": "inconclusive"}, f"the impressions cannot be used: {error}"
     return _judged(new, shown, margin)
 
 

@@ -1,0 +1,98 @@
+"""Acceptance by impressions: a recipe that would have earned more is published, one that would earn less is not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pasand import bundle, recipe
+from pasand.serving.engine.engine import Engine
+from pasand.serving.engine.variant import Variant
+from pasand.serving.logs.impressions import ImpressionList, ImpressionLog
+from pasand.serving.refresh.acceptance import Limits
+from pasand.serving.refresh.refresh import Outcome, Refresh
+from pasand.serving.refresh.shown_value import shown_value
+from pasand.serving.refresh.training_data import gather
+from pasand.serving.schemas import RecommendRequest
+from pasand.serving.states import open_state
+from pasand.serving.states.contract import Event
+from pasand.sources import load
+
+ONE_SLOT = """
+[popular]
+class = "pasand.models.classical.popularity:Popularity"
+
+[retrieve]
+class = "pasand.stages.retrieval:FromModel"
+model = "@popular"
+
+[recommender]
+class = "pasand.recommender:Recommender"
+filters = []
+retriever = "@retrieve"
+
+[[policy]]
+kind = "explore"
+slots = [1]
+pool = 4
+"""
+LIMITS = Limits(by_impressions=True, publish_inconclusive=False, min_queries=1, margin=0.05)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A service's folder: 600 lists of one random film each, clicked if it is one of the most popular."""
+    folder = tmp_path_factory.mktemp("service")
+    data = load("bollywood:n_users=150,days=30", impressions="none")
+    text = ONE_SLOT + 'method = "uniform"\n'
+    bundle.write(folder / "bundle", recipe.build(text).fit(data, seed=0), data, seed=0)
+    (folder / "state").mkdir()
+    state, now = open_state(str(folder / "state" / "state.sqlite")), int(data.time[-1]) + 10
+    variant = Variant.read("main", str(folder / "bundle"))
+    log = ImpressionLog(folder / "state" / "impressions")
+    users = data.users.ids(range(data.n_users))
+    popular = data.items.ids(np.argsort(-np.bincount(data.item, minlength=data.n_items), kind="stable")[:3])
+    events = []
+    for n in range(600):
+        engine = Engine([variant], state, lambda time=now + n: time)
+        (shown,) = engine.responses([RecommendRequest(user_id=users[n % len(users)], k=1, request_id=f"r{n}")])
+        log.add(ImpressionList(shown.request_id, now + n, users[n % len(users)], shown.items, "main", shown.bundle))
+        (item,) = shown.items
+        assert item.propensity == pytest.approx(0.25)
+        if item.item_id in popular:
+            events.append(Event(f"e{n}", users[n % len(users)], item.item_id, now + n + 2000, None, shown.request_id))
+    log.close()
+    state.append(events)
+    state.close()
+    return folder
+
+
+def refreshed(folder: Path, text: str, name: str) -> Outcome:
+    path = folder / f"{name}.toml"
+    path.write_text(text)
+    return Refresh(bundle=folder / "bundle", folder=folder / "state", recipe=path, limits=LIMITS).run(lambda _: None)
+
+
+def test_impressions_decide(folder: Path) -> None:
+    """A recipe that shows what could not be logged stays out; one that shows more of what is clicked is published."""
+    certain = refreshed(folder, ONE_SLOT.partition("[[policy]]")[0], "certain")
+    assert (certain.outcome, certain.running) == ("inconclusive", str(folder / "bundle"))
+    assert "could not have been logged" in certain.reason
+    assert certain.shown_value["verdict"] == "inconclusive"
+    better = refreshed(folder, ONE_SLOT + 'method = "softmax"\n', "softmax")
+    assert better.outcome == "published", better
+    found = better.shown_value
+    assert (found["verdict"], found["status"]) == ("no worse", "ok")
+    assert found["lists"] == pytest.approx(300, abs=2)
+    assert found["new"]["low"] > found["shown"]["high"]
+
+
+def test_without_impressions_nothing_is_shown(folder: Path) -> None:
+    state = open_state(str(folder / "state" / "state.sqlite"))
+    gathered = gather(bundle.read(folder / "bundle"), state)
+    report, reason = shown_value(folder / "nothing", state, gathered, ONE_SLOT, 0, 0.05)
+    state.close()
+    assert report == {"verdict": "inconclusive"}
+    assert "it holds no impressions" in reason
