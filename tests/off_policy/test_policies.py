@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from pasand import default_recipe, recipe
 from pasand.bundle import Bundle
+from pasand.off_policy.evaluate import evaluate
 from pasand.off_policy.policies import of_bundle
 from pasand.sources.decision_tables import Decisions, decisions
 from tests.logs import tastes
@@ -29,6 +31,7 @@ def served(bundle: Bundle, path: Path) -> Decisions:
     time = np.arange(2_000_000_000, 2_000_000_000 + N)
     found = bundle.assembly.recommender(LOG.queries(users, k=5, time=time))
     assert found.propensity is not None
+    assert found.slot_propensity is not None
     b, slot = np.nonzero(found.items >= 0)
     rng = np.random.default_rng(0)
     pl.DataFrame(
@@ -39,6 +42,7 @@ def served(bundle: Bundle, path: Path) -> Decisions:
             "time": time[b],
             "position": slot + 1,
             "propensity": found.propensity[b, slot],
+            "slot_propensity": found.slot_propensity[b, slot],
             "clicked": rng.random(len(b)) < 0.3,
         }
     ).write_parquet(path)
@@ -83,3 +87,30 @@ def test_the_reward_model_is_averaged_over_what_can_be_drawn(tmp_path: Path, slo
     found = policy.mean(values, np.zeros(len(log), np.int64))[log.slot == slot - 1]
     seen = log.item[log.slot == slot - 1]
     assert abs(found.mean() - seen.mean()) < 4 * seen.std() / np.sqrt(N)
+
+
+def test_slots_alone_have_weights_of_their_own(tmp_path: Path) -> None:
+    """The weights of single slots are those of marginal probabilities, with a mean of 1 whatever is above."""
+    bundle = exploring("uniform = 0.3")
+    log = served(bundle, tmp_path / "log.parquet")
+    assert log.slot_propensity is not None
+    own = of_bundle(log, bundle, "itself").slot_probability
+    np.testing.assert_allclose(own, log.slot_propensity, rtol=1e-9)
+    other = of_bundle(log, exploring('uniform = 0.5\nmethod = "greedy"'), "greedy")
+    assert other.slot_probability is not None
+    lower = other.slot_probability[log.slot == 3] / log.slot_propensity[log.slot == 3]
+    assert abs(lower.mean() - 1) < 4 * lower.std() / np.sqrt(N)
+    whole = evaluate(log, other)
+    iips = next(one for one in whole.valuations if one.estimator == "iips")
+    weight = other.slot_probability / log.slot_propensity
+    assert iips.value.mean == pytest.approx(float((weight * log.reward).sum()) / N)
+
+
+def test_lists_from_before_the_last_event_of_a_bundle_are_noted(tmp_path: Path) -> None:
+    """As where a clock is wrong: the bundle may have learnt from the clicks of the log."""
+    bundle = exploring("")
+    log = served(bundle, tmp_path / "log.parquet")
+    assert log.time is not None
+    early = replace(log, time=log.time - 10**9)
+    assert any("a clock is wrong" in note for note in of_bundle(early, bundle, "itself").notes)
+    assert not any("clock" in note for note in of_bundle(log, bundle, "itself").notes)

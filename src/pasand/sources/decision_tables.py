@@ -54,7 +54,7 @@ class Decisions:
     """(n,) at least 0."""
     propensity: Array
     """(n,) probability of the item in its slot given the slots above, in (0, 1]; 1: not drawn."""
-    slot_propensity: Array | None
+    slot_propensity: Array | None = None
     """(n,) the same whatever the slots above show, nan where unknown; None: unknown for all."""
     items: tuple[str, ...]
     users: tuple[str, ...] | None
