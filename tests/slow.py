@@ -45,6 +45,7 @@ SLOW = (
     "reranking/rules/test_prefix_rules.py::test_the_best_order",
     "reranking/test_explore.py::test_rules_hold_for_all",
     "serving/test_full_disk.py::test_a_full_disk",
+    "serving/test_exploration.py::test_the_documented",
     "stages/test_augmenting.py::test_towers_learn",
     "test_bundle.py::test_a_deep_bundle",
     "test_export.py::test_graphs_embed_items",

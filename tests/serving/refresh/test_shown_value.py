@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +57,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     popular = data.items.ids(np.argsort(-np.bincount(data.item, minlength=data.n_items), kind="stable")[:3])
     events = []
     for n in range(600):
-        engine = Engine([variant], state, lambda time=now + n: time)
+        engine = Engine([variant], state, partial(int, now + n))
         (shown,) = engine.responses([RecommendRequest(user_id=users[n % len(users)], k=1, request_id=f"r{n}")])
         log.add(ImpressionList(shown.request_id, now + n, users[n % len(users)], shown.items, "main", shown.bundle))
         (item,) = shown.items

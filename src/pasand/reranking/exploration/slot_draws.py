@@ -183,7 +183,7 @@ def _chance(
 ) -> float:
     """Return the probability that item i is drawn after j and k, which are -1 for none.
 
-    For i = -1: that nothing can be drawn; for i = -2, which stands for any other item, 0.
+    For i = -1: that nothing can be drawn; for i = -2, any other item, 0.
     """
     if i < -1 or (i >= 0 and (i in (j, k) or not kept[cell[i]])):
         return 0.0

@@ -1,4 +1,4 @@
-"""What a response says of the probabilities of its random items, and the number by which a request draws them."""
+"""Propensities of the items of a response, and the number by which a request draws its random items."""
 
 from __future__ import annotations
 
