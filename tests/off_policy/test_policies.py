@@ -95,6 +95,7 @@ def test_slots_alone_have_weights_of_their_own(tmp_path: Path) -> None:
     log = served(bundle, tmp_path / "log.parquet")
     assert log.slot_propensity is not None
     own = of_bundle(log, bundle, "itself").slot_probability
+    assert own is not None
     np.testing.assert_allclose(own, log.slot_propensity, rtol=1e-9)
     other = of_bundle(log, exploring('uniform = 0.5\nmethod = "greedy"'), "greedy")
     assert other.slot_probability is not None
