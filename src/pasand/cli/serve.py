@@ -52,6 +52,9 @@ def command(
     hash_users: bool = typer.Option(False, help=f"Log user ids as hashes, made with the secret in {HASH}."),
     report: Path | None = typer.Option(None, help="Report of `pasand compare` to link from the page."),
     audit: Path | None = typer.Option(None, help="Audit of `pasand audit --json` to show on the page."),
+    noun: str | None = typer.Option(
+        None, help="What the page calls an item, and what users do with it: song, or song/play."
+    ),
     clock: str = typer.Option("real", help='"log" starts the clock at the end of the log, for data of the past.'),
     log: bool = typer.Option(True, "--log/--no-log", help="Log every request as a line of JSON."),
 ) -> None:
@@ -74,6 +77,7 @@ def command(
         allow_host,
         trusted_proxy,
         audit,
+        noun,
     )
     serve(settings, host, port, workers)
 
@@ -94,12 +98,14 @@ def settings_of(
     hosts: Sequence[str] = (),
     trusted_proxies: Sequence[str] = (),
     audit: Path | None = None,
+    noun: str | None = None,
 ) -> object:
     """Return the settings of a service; raises InputError for options that are invalid or contradict each other."""
     check_installed()
     from pasand.serving.http.security import Keys
     from pasand.serving.service import Settings
     from pasand.serving.state_owner import folder_of, of_earlier_version
+    from pasand.serving.wording import parsed
 
     if clock not in ("real", "log"):
         raise InputError("--clock", value=clock, cause="no such clock", cure="write real or log")
@@ -134,6 +140,7 @@ def settings_of(
         clock=clock,
         report=None if report is None else str(report.absolute()),
         audit=None if audit is None else str(audit.absolute()),
+        wording=None if noun is None else parsed(noun),
         log_requests=log,
         hosts=[_host(name) for name in hosts],
         trusted_proxies=[_proxy(text) for text in trusted_proxies],

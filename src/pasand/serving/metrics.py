@@ -49,7 +49,7 @@ class Metrics:
             "pasand_batch_requests", "Requests in a batch.", registry=registry, buckets=(1, 2, 4, 8, 16, 32, 64)
         )
         self.responses = counter("pasand_responses_total", "Responses with recommendations.", "variant")
-        self.fallback = counter("pasand_fallback_total", "Responses to users that the log does not have.", "variant")
+        self.fallback = counter("pasand_fallback_total", "Responses to users without any history.", "variant")
         self.degraded = counter("pasand_degraded_total", "Responses made while the state was unavailable.")
         self.events = counter("pasand_events_total", "Events received.", "outcome")
         self.impressions = counter("pasand_impressions_total", "Impressions, by whether they were logged.", "outcome")

@@ -150,7 +150,7 @@ class RecommendResponse(Struct):
     bundle: str
     """Digest of the bundle that made the list."""
     known: bool
-    """Whether the user is in the log that the bundle was fitted to."""
+    """Whether the log, the state or the request holds a history of the user."""
     degraded: bool
     """Whether the state could not be read, so that older recent events were used, or none."""
     items: list[Recommended]
@@ -180,6 +180,11 @@ class Event(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     request_id: Id | None = None
     """The response in which the item was recommended."""
     watched_seconds: Annotated[float, Meta(ge=0, le=1e7)] | None = None
+    disliked: bool = False
+    """Whether the user rejects the item: with ratings the lowest one unless `value` is given, else it is only kept out
+    of the user's lists."""
+    undoes: Id | None = None
+    """Id of an earlier event of the user that no longer counts, such as one sent by mistake."""
 
 
 class Events(Struct, forbid_unknown_fields=True, frozen=True):

@@ -34,6 +34,7 @@ from pasand.serving.schemas import RecommendRequest, RecommendResponse, RequestE
 from pasand.serving.states import contract, guarded, older, open_state
 from pasand.serving.states.older import OlderState
 from pasand.serving.states.writer import Busy, EventWriter
+from pasand.serving.wording import Wording
 from pasand.types import Rows
 
 logger = logging.getLogger(__name__)
@@ -79,6 +80,8 @@ class Settings:
     """Leaderboard report that the page links to."""
     audit: str | None = None
     """Audit as JSON that the page shows."""
+    wording: Wording | None = None
+    """What the page calls the items; None: as the recipe or the data have it."""
     log_requests: bool = True
     """Whether a line of JSON is written for every request."""
 
@@ -109,6 +112,7 @@ class Service:
         self.older_state = OlderState(self.state, users, folder / older.NAME)
         self._check_state()
         self.engine = Engine(variants, self.state, _clock(settings, variants[0], wall), self._observe, users)
+        self.engine.wording = settings.wording
         for variant in variants:
             catch_up(variant.followed, self.state)
             check_bundle(variant, self.state, self.engine.clock())
@@ -274,9 +278,11 @@ class Service:
                 event.user_id,
                 event.item_id,
                 now if event.time is None else event.time,
-                event.value,
+                scale.lowest if event.disliked and event.value is None else event.value,
                 event.request_id,
                 event.watched_seconds,
+                event.disliked,
+                event.undoes,
             )
             for event in received
         ]

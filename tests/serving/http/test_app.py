@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import httpx
@@ -83,7 +84,7 @@ def test_unknown_items_and_categories_are_ignored_and_noted(shared: Served) -> N
     response = shared.request(
         "POST", "/v1/recommend", json={"user_id": "not in the log", "history": ["no film", "Sholay"]}
     )
-    assert not response["known"]
+    assert response["known"]
     assert response["notes"] == ["not in the catalogue, and ignored: no film"]
     assert len(response["items"]) == 10
     notes = shared.request("POST", "/v1/recommend", json={"features": {"state": "Atlantis"}})["notes"]
@@ -168,6 +169,23 @@ def test_explain_similar_and_home(shared: Served) -> None:
     assert all(card["reason"] for row in home["rows"] for card in row["items"])
     visitor = shared.request("POST", "/v1/home", json={"history": ["Sholay", "Deewaar", "PK"]})
     assert visitor["rows"][1]["reason_item"]["item_id"] == "PK"
+
+
+def test_languages_that_a_visitor_chose_decide_about_the_home(shared: Served) -> None:
+    for name, titles in (
+        ("Tamil", ["Recommended for you in Tamil", "Popular now"]),
+        ("Hindi", ["Recommended for you in Hindi", "In Hindi", "Popular in Hindi"]),
+    ):
+        chosen: dict[str, Any] = {"features": {"languages": [name]}}
+        home = shared.request("POST", "/v1/home", json=chosen)
+        assert [row["title"] for row in home["rows"]] == titles
+        named = [row for row in home["rows"] if name in row["title"]]
+        assert {card["language"] for row in named for card in row["items"]} == {name}
+    chosen["history"] = ["Sholay"]
+    for body in (chosen, {"user_id": "new"}, {"user_id": "user 00001"}):
+        recommended = shared.request("POST", "/v1/recommend", json=body)
+        assert recommended["known"] is shared.request("POST", "/v1/home", json=body)["known"]
+    assert recommended["known"]
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from pasand.serving.engine.variant import Variant
+from pasand.serving.engine.viewer_names import is_simulated, names_of
 from pasand.serving.service import Service
 
 
@@ -37,8 +39,12 @@ def about(service: Service) -> dict[str, Any]:
             }
             for variant in service.engine.variants
         ],
+        "ratings": _ratings(service.engine.variants[0]),
+        "words": (service.engine.wording or service.engine.variants[0].wording).as_json(),
         "languages": list(languages),
-        "examples": data.users.ids(rows),
+        "examples": (examples := data.users.ids(rows)),
+        "names": names_of(data, examples),
+        "simulated": is_simulated(data),
         "last": [data.title(int(row)) or data.items.ids([row])[0] for row in last],
         "user_features": {
             name: {"kind": feature.kind, "names": list(feature.names[:200])}
@@ -50,3 +56,12 @@ def about(service: Service) -> dict[str, Any]:
         "report": service.settings.report is not None,
         "audit": service.settings.audit is not None,
     }
+
+
+def _ratings(variant: Variant) -> list[float]:
+    """Return the ratings that the page offers, lowest first: those of the scale if it has few, else five; or none."""
+    low, high = variant.scale
+    if not (np.isfinite(low) and np.isfinite(high)) or low < 0:
+        return []
+    steps = high - max(low, 1)
+    return [high * n / 5 for n in range(1, 6)] if steps > 9 or steps < 1 else [n + 1.0 for n in range(int(high))]

@@ -19,6 +19,7 @@ from pasand.serving.engine.variant import NO_RECENT_EVENTS, Observe, Variant, ig
 from pasand.serving.forgotten import ForgottenUsers
 from pasand.serving.schemas import RecommendRequest, RecommendResponse, RequestError
 from pasand.serving.states.contract import Counters, RecentEvents, State, StateUnavailable, digest
+from pasand.serving.wording import Wording
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +43,8 @@ class Engine:
     observe: Observe = ignore_step
     forgotten: ForgottenUsers = field(default_factory=ForgottenUsers)
     """Users whose history in the bundles must be ignored, even if the state has lost that they were deleted."""
+    wording: Wording | None = None
+    """What the items are called; None: as the recipe or the data of a variant have it."""
     degraded: bool = field(default=False, init=False)
     """Whether the state could not be reached at the last access."""
     _recent_events: OrderedDict[tuple[str, str], RecentEvents] = field(

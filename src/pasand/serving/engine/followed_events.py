@@ -37,9 +37,13 @@ class FollowedEvents:
         """Count events, given with their numbers, except those of items outside of the bundle's data.
 
         Call it on the thread that recommends. Stored ratings outside of the log's scale count as its nearest end, as in
-        histories.
+        histories. Neither an event that undoes another nor, without ratings, one of a rejected item is counted. An
+        event stays counted when it is undone.
         """
         data = self._data
+        self.upto = max([self.upto, *(number for number, _ in events)])
+        rates = self._scale.lowest is not None
+        events = [each for each in events if each[1].undoes is None and (rates or not each[1].disliked)]
         item = data.items.rows([event.item_id for _, event in events])
         known = [event for (_, event), row in zip(events, item.tolist(), strict=True) if row >= 0]
         values = [self._scale.nearest(event.value) for event in known]
@@ -54,4 +58,3 @@ class FollowedEvents:
         )
         for part in self.components:
             part.add_events(new)
-        self.upto = max([self.upto, *(number for number, _ in events)])

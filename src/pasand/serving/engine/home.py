@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -11,10 +10,12 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from pasand.data.features import TIME_UNKNOWN, Feature
-from pasand.explanation import explain, named, sources
+from pasand.data.features import TIME_UNKNOWN
+from pasand.explanation import explain, sources
+from pasand.explanation import named as item_named
 from pasand.serving.engine.engine import Engine
 from pasand.serving.engine.feature_values import feature_to_json
+from pasand.serving.engine.languages import NAMES, chosen_languages, languages_of, named, own_languages
 from pasand.serving.engine.policy import calibrated, outcomes, rules_of
 from pasand.serving.engine.variant import Variant
 from pasand.serving.schemas import (
@@ -29,6 +30,7 @@ from pasand.serving.schemas import (
     RequestError,
     Row,
 )
+from pasand.serving.wording import Wording
 from pasand.types import Candidates, Queries
 
 DAY = 86_400
@@ -41,6 +43,10 @@ WEEKS = (1, 2, 4, 13)
 """Ages, in weeks, up to which an item counts as new: the first of these that fills a row is used."""
 MAX_REASON_ROWS, MAX_LANGUAGES = 2, 3
 """Rows for watched items, and for languages, at most."""
+ENOUGH = 3 * MAX_CARDS
+"""Items of the languages of a user from which on these are enough for a row of popular ones beside the other rows."""
+CATEGORIES = ("genres", "genre", "categories", "category")
+"""Names of features that are shown beside the title of an item, in order of preference."""
 MAX_VIEWED, MAX_HISTORY = 50, 50
 """Candidates, and events of the history, that a view shows at most."""
 
@@ -66,6 +72,7 @@ class HomePlan:
     plans: list[_Plan]
     time: int
     """When the page is made, in seconds since 1970."""
+    words: Wording
 
     @property
     def requests(self) -> list[RecommendRequest]:
@@ -92,7 +99,7 @@ class HomePlan:
             if len(items) < MIN_CARDS:
                 continue
             shown |= {item.item_id for item in items}
-            cards = [card(self.variant, item, _reason(self.variant, plan, item)) for item in items]
+            cards = [card(self.variant, item, _reason(self, plan, item)) for item in items]
             done = outcomes(self.variant, [self.variant.row(item.item_id) for item in items], self.time)
             rows.append(Row(plan.kind, plan.title, cards, plan.reason_item, plan.language, done))
         return msgspec.structs.replace(self.empty, rows=rows)
@@ -107,7 +114,8 @@ def home_plan(engine: Engine, visitor: HomeRequest) -> HomePlan:
     queries, _ = variant.queries([request], recent_events, engine.clock())
     known = bool(queries.users[0] >= 0) or bool((queries.history >= 0).any())
     empty = Home(visitor.user_id, known, variant.name, variant.digest, degraded, [])
-    return HomePlan(variant, empty, _plans(variant, request, queries), int(queries.time[0]))
+    words = engine.wording or variant.wording
+    return HomePlan(variant, empty, _plans(variant, request, queries, words), int(queries.time[0]), words)
 
 
 def home(engine: Engine, visitor: HomeRequest) -> Home:
@@ -121,18 +129,23 @@ def home(engine: Engine, visitor: HomeRequest) -> Home:
     return plan.page(responses)
 
 
-def _plans(variant: Variant, request: RecommendRequest, queries: Queries) -> list[_Plan]:
+def _plans(variant: Variant, request: RecommendRequest, queries: Queries, words: Wording) -> list[_Plan]:
+    """Return the rows of a page. Languages that the request names decide about all rows but those of watched items."""
     data = variant.bundle.data
-    general = msgspec.structs.replace(request, k=N_CANDIDATES, explain=True)
+    general, for_you = msgspec.structs.replace(request, k=N_CANDIDATES, explain=True), "Recommended for you"
+    language = next(iter(named(data.item_features, NAMES)), None)
+    chosen = [] if language is None else chosen_languages(language[1], request)
+    own = chosen or ([] if language is None else own_languages(variant, language[1], queries))
+    if language is not None and _n_items(variant, {language[0]: chosen}, int(queries.time[0])) >= MIN_CARDS:
+        general = msgspec.structs.replace(general, filters={language[0]: chosen})
+        for_you += f" in {_joined(chosen)}"
     seen = queries.history[0] if queries.seen is None else np.append(queries.history[0], queries.seen[0])
     seen = np.unique(seen[seen >= 0])
     deny = data.items.ids(seen)
-    plans = (
-        [_Plan("for_you", "Recommended for you", general)] if len(seen) or request.features or request.user_id else []
-    )
+    plans = [_Plan("for_you", for_you, general)] if len(seen) or request.features or request.user_id else []
     for row in _liked(variant, queries)[:MAX_REASON_ROWS]:
         item = variant.item_name(row)
-        title = f"Because you watched {item.title or item.item_id}"
+        title = f"Because you {words.past} {item.title or item.item_id}"
         alike = RecommendRequest(history=[item.item_id], deny=deny, k=N_CANDIDATES)
         plans.append(_Plan("because_you_watched", title, alike, reason_item=item))
     released = next((name for name, feature in data.item_features.items() if feature.kind == "time"), None)
@@ -142,16 +155,31 @@ def _plans(variant: Variant, request: RecommendRequest, queries: Queries) -> lis
             since = now - 7 * weeks * DAY
             if ((times >= since) & (times <= now)).sum() >= MAX_CARDS or weeks == WEEKS[-1]:
                 title = "New this week" if weeks == 1 else f"New in the last {weeks} weeks"
-                filters = {released: Between(min=since, max=now)}
+                filters = {**general.filters, released: Between(min=since, max=now)}
                 plans.append(_Plan("new", title, msgspec.structs.replace(general, filters=filters)))
                 break
-    language = _category_feature(variant, "language")
     if language is not None:
-        for name in _languages(language[1], request, queries)[:MAX_LANGUAGES]:
+        for name in languages_of(language[1], chosen, queries)[:MAX_LANGUAGES]:
             filtered = msgspec.structs.replace(general, filters={language[0]: name})
             plans.append(_Plan("language", f"In {name}", filtered, language=name))
-    plans.append(_Plan("popular", "Popular now", RecommendRequest(k=N_CANDIDATES, deny=deny)))
+    popular, title = RecommendRequest(k=N_CANDIDATES, deny=deny), "Popular now"
+    if language is not None and _n_items(variant, {language[0]: own}, int(queries.time[0])) >= ENOUGH + len(seen):
+        popular, title = msgspec.structs.replace(popular, filters={language[0]: own}), f"Popular in {_joined(own)}"
+    plans.append(_Plan("popular", title, popular))
     return plans
+
+
+def _n_items(variant: Variant, filters: dict[str, Any], now: int) -> int:
+    """Return how many available items pass filters; 0 for a filter by no value."""
+    if not all(filters.values()):
+        return 0
+    allowed = variant.allowed(RecommendRequest(filters=filters), now)
+    return variant.bundle.data.n_items if allowed is None else int(np.count_nonzero(allowed))
+
+
+def _joined(names: Sequence[str]) -> str:
+    """Return names as a phrase: Tamil, Hindi and Telugu."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def _liked(variant: Variant, queries: Queries) -> list[int]:
@@ -160,39 +188,13 @@ def _liked(variant: Variant, queries: Queries) -> list[int]:
     return list(dict.fromkeys(liked[liked >= 0][::-1].tolist()))
 
 
-def _languages(language: Feature, request: RecommendRequest, queries: Queries) -> list[str]:
-    """Return languages: those named in the request, then those of its history, or else the most frequent ones."""
-    values = [one for value in request.features.values() for one in (value if isinstance(value, list) else [value])]
-    requested = [str(value) for value in values if str(value) in language.names]
-
-    def by_frequency(rows: Any) -> list[str]:
-        codes = replace(language, values=language.values[rows]).members()[1]
-        return [language.names[code] for code, _ in Counter(codes.tolist()).most_common()]
-
-    history = queries.history[0]
-    watched = by_frequency(history[(history >= 0) & (history < len(language))])
-    others = [] if requested or watched else by_frequency(slice(None))
-    return list(dict.fromkeys([*requested, *watched, *others]))
-
-
-def _category_feature(variant: Variant, name: str) -> tuple[str, Feature] | None:
-    """Return the name and values of a categorical or bag feature of this name, singular or plural."""
-    for own, feature in variant.bundle.data.item_features.items():
-        if own.lower() in (name, f"{name}s") and feature.kind in ("categorical", "bag"):
-            return own, feature
-    return None
-
-
 def card(variant: Variant, item: Recommended, reason: str) -> Card:
     """Return an item as a page shows it, with its language, genres and year if known."""
     row = variant.row(item.item_id)
-    values: dict[str, Any] = {}
-    for name in ("language", "genre"):
-        feature = _category_feature(variant, name)
-        values[name] = None if feature is None or row < 0 else feature_to_json(feature[1], row)
+    shown = (next(iter(named(variant.bundle.data.item_features, names)), None) for names in (NAMES, CATEGORIES))
+    language, genres = (None if one is None or row < 0 else feature_to_json(one[1], row) for one in shown)
     years = variant.bundle.data.item_features.get("year")
     year = None if years is None or years.kind != "number" or row < 0 else feature_to_json(years, row)
-    language, genres = values["language"], values["genre"]
     if isinstance(language, list):
         language = language[0] if language else None
     genres = [genres] if isinstance(genres, str) else genres or []
@@ -200,17 +202,19 @@ def card(variant: Variant, item: Recommended, reason: str) -> Card:
     return Card(item.item_id, item.title or item.item_id, reason, item.score, language, genres, year)
 
 
-def _reason(variant: Variant, plan: _Plan, item: Recommended) -> str:
+def _reason(page: HomePlan, plan: _Plan, item: Recommended) -> str:
     if item.propensity is not None and item.propensity < 1:
         return f"Discovery, shown by a chance of {item.propensity:.1%}"
     if plan.kind == "because_you_watched":
         return plan.title
     if plan.kind == "new":
-        since = _release_day(variant, item.item_id)
+        since = _release_day(page.variant, item.item_id)
         return f"Added on {since}" if since else "New"
     if item.reason:
-        return f"Because you watched {item.reason[0].title or item.reason[0].item_id}"
-    return f"Popular in {plan.language}" if plan.language else "Popular now"
+        return f"Because you {page.words.past} {item.reason[0].title or item.reason[0].item_id}"
+    if plan.language:
+        return f"Popular in {plan.language}"
+    return plan.title if plan.kind == "popular" else "Popular now"
 
 
 def _release_day(variant: Variant, item: str) -> str:
@@ -244,12 +248,12 @@ def view(engine: Engine, user: str) -> dict[str, Any]:
             if row in position
         ]
         chance = {} if propensity is None else {"propensity": float(propensity[0, rank - 1])}
-        items.append({**named(data, row), "rank": rank, "steps": item_steps, **chance})
+        items.append({**item_named(data, row), "rank": rank, "steps": item_steps, **chance})
     wide = replace(narrowed, k=max(recommender.n_candidates, queries.k))
     components = variant.bundle.assembly.components
     return {
         "user_id": user,
-        "known": bool(queries.users[0] >= 0),
+        "known": bool(queries.users[0] >= 0) or bool((queries.history >= 0).any()),
         "variant": variant.name,
         "bundle": variant.digest,
         "degraded": degraded,
@@ -267,7 +271,7 @@ def view(engine: Engine, user: str) -> dict[str, Any]:
 def _candidates(variant: Variant, candidates: Candidates) -> list[dict[str, Any]]:
     """Return the first candidates of a single query, with rank and score."""
     return [
-        {**named(variant.bundle.data, int(row)), "rank": i + 1, "score": float(candidates.scores[0, i])}
+        {**item_named(variant.bundle.data, int(row)), "rank": i + 1, "score": float(candidates.scores[0, i])}
         for i, row in enumerate(candidates.items[0][:MAX_VIEWED].tolist())
         if row >= 0
     ]
@@ -281,7 +285,9 @@ def _history(variant: Variant, queries: Queries) -> list[dict[str, Any]]:
         if row < 0 or len(events) == MAX_HISTORY:
             break
         time = int(queries.history_time[0, i])
-        events.append({**named(variant.bundle.data, row), "time": time, "value": None if np.isnan(value) else value})
+        events.append(
+            {**item_named(variant.bundle.data, row), "time": time, "value": None if np.isnan(value) else value}
+        )
     return events
 
 

@@ -32,6 +32,11 @@ class Scale(NamedTuple):
             return cls(-max(-low, high), max(-low, high))
         return cls(min(low, 1.0), next((end for end in ENDS if high <= end), high))
 
+    @property
+    def lowest(self) -> float | None:
+        """The lowest rating; None where the values are not ratings."""
+        return float(self.low) if np.isfinite(self.low) else None
+
     def check(self, value: float | None, where: str) -> None:
         """Raise RequestError, at the field `where`, for a rating that is not on the scale."""
         if value is not None and not self.low <= value <= self.high:

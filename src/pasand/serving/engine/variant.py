@@ -28,6 +28,8 @@ from pasand.serving.engine.releases import released
 from pasand.serving.engine.scale import Scale
 from pasand.serving.schemas import HistoryItem, ItemName, Recommended, RecommendRequest, RequestError
 from pasand.serving.states.contract import Change, RecentEvents
+from pasand.serving.states.undone import without_undone
+from pasand.serving.wording import Wording, of_bundle
 from pasand.stages.filtering import DropSeen
 from pasand.types import Array, Candidates, Mask, Queries, Rows
 
@@ -81,6 +83,8 @@ class Variant:
     """Components that count the stored events."""
     counters: list[CountsShown] = field(init=False, repr=False)
     """Stages that choose by what was shown; see `ShownLists`."""
+    wording: Wording = field(init=False)
+    """What the items are called."""
     digest: str = field(init=False)
     """Identifies the bundle, 16 hexadecimal digits."""
 
@@ -94,6 +98,7 @@ class Variant:
         filters = [one for one in recommender.filters if not isinstance(one, DropSeen)]
         self._with_seen = replace(recommender, filters=filters)
         components = self.bundle.assembly.components
+        self.wording = of_bundle(components.values(), data)
         self._names = {id(component): name for name, component in components.items()}
         self._explains = any(isinstance(component, Explains) for component in components.values())
 
@@ -163,7 +168,7 @@ class Variant:
         responses = []
         for row, request in enumerate(requests):
             row_reasons = all_reasons[row] if all_reasons is not None and request.explain else None
-            is_known = bool(queries.users[row] >= 0)
+            is_known = bool(queries.users[row] >= 0) or bool((queries.history[row] >= 0).any())
             responses.append((is_known, self._recommended(candidates, row, row_reasons, notes[row]), notes[row]))
         return responses
 
@@ -215,7 +220,8 @@ class Variant:
         """Return requests of one `group_key` as queries, with notes on what was ignored of each.
 
         A history consists of the bundle's events of the user, unless the user was forgotten, then the recent events,
-        then the history of the request; it is sorted by time, as in evaluation, if it is not in that order. Stored
+        then the history of the request; it leaves out events that were undone and, in a log without ratings, rejected
+        items, which are excluded. It is sorted by time, as in evaluation, if it is not in that order. Stored
         ratings outside the log's scale count as its nearest end. Raises RequestError as `parse_features` and `allowed`
         do, and for a rating of a request that is outside the scale.
         """
@@ -224,10 +230,15 @@ class Variant:
         users = data.users.rows([request.user_id or "" for request in requests])
         pairs = list(zip(requests, recent_events, strict=True))
         users[[request.user_id is None or recent.forgotten for request, recent in pairs]] = -1
+        counted = [without_undone(recent.events) for recent in recent_events]
+        rejected: list[list[str]] = [[] for _ in requests]
+        if self.scale.lowest is None:  # a history without ratings cannot hold what a user rejects
+            rejected = [[event.item_id for event in events if event.disliked] for events in counted]
+            counted = [[event for event in events if not event.disliked] for events in counted]
         new_events = [
-            [(event.item_id, event.time, self.scale.nearest(event.value)) for event in recent.events]
+            [(event.item_id, event.time, self.scale.nearest(event.value)) for event in events]
             + [(item.item_id, item.time, item.value) for item in map(_history_item, request.history)]
-            for request, recent in pairs
+            for request, events in zip(requests, counted, strict=True)
         ]
         for request in requests:
             for i, item in enumerate(request.history):
@@ -241,7 +252,8 @@ class Variant:
         queries = data.queries(users, k=min(requests[0].k, data.n_items), time=time, features={})
         queries = add_events(queries, new_events, rows, notes, sort=data.order == "time")
         features = self._features(requests, users, notes)
-        exclude = padded([self.bundle.data.items.rows(request.deny) if request.deny else None for request in requests])
+        denied = [[*request.deny, *items] for request, items in zip(requests, rejected, strict=True)]
+        exclude = padded([data.items.rows(items) if items else None for items in denied])
         seen = padded([recent.seen for recent in recent_events]) if requests[0].exclude_seen else None
         allowed = self.allowed(requests[0], now)
         queries = replace(queries, features=features, exclude=exclude, seen=seen, allowed=allowed)

@@ -65,8 +65,11 @@ def attribute(
 
 
 def _event_table(events: Iterable[Event], secret: bytes | None) -> pl.DataFrame:
-    """Return the events as a table with one row each, their users hashed if there is a secret."""
-    rows = [msgspec.structs.astuple(event) for event in events]
+    """Return the events as a table with one row each, without rejections and events that undo others.
+
+    Users are hashed if there is a secret.
+    """
+    rows = [msgspec.structs.astuple(event)[:7] for event in events if event.undoes is None and not event.disliked]
     names = ("id", "user", "item", "time", "value", "request_id", "watched_seconds")
     types = (pl.String, pl.String, pl.String, pl.Int64, pl.Float64, pl.String, pl.Float32)
     table = pl.DataFrame(rows, schema=dict(zip(names, types, strict=True)), orient="row").drop("value")

@@ -84,7 +84,7 @@ const filmsOf = (response) => (response.items ?? []).map(film);
 
 // Returns an item of the catalogue in the form of a card: language, year and genres beside the title.
 export function film({ features = {}, ...item }) {
-  const genres = features.genres ?? features.genre;
+  const genres = features.genres ?? features.genre ?? features.categories ?? features.category;
   const language = [features.language ?? features.languages].flat()[0];
   return { language, year: features.year, genres: genres && [genres].flat(), ...item };
 }

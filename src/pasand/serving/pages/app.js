@@ -1,12 +1,13 @@
-// The application: maps the address to a page, stores watched films, and reconnects to a server that went away.
+// The application: maps the address to a page, loads it again after events, and reconnects to a server that went away.
 
+import * as actions from "./actions.js";
 import { ServerUnreachable } from "./api.js";
 import * as audit from "./audit.js";
 import * as details from "./details.js";
 import { $, h, plural } from "./dom.js";
 import * as home from "./home.js";
 import * as latency from "./latency.js";
-import { announce, drawError, messageOf, notice, toast } from "./messages.js";
+import { announce, drawError, notice } from "./messages.js";
 import * as onboarding from "./onboarding.js";
 import * as pipeline from "./pipeline.js";
 import { portrait } from "./poster.js";
@@ -15,6 +16,7 @@ import * as report from "./report.js";
 import { enableArrowKeys } from "./rows.js";
 import * as search from "./search.js";
 import * as viewer from "./viewer.js";
+import { nItems } from "./words.js";
 
 const main = $("#main");
 const dialog = $("#film-dialog");
@@ -33,8 +35,22 @@ function pageOf(address) {
   if (name === "fairness") return { name, page: audit };
   if (name === "search") return { name, page: search, id: id ?? "" };
   if (name === "" && current) return { name: "home", page: home, id: current };
-  return { name: "profiles", page: profiles };
+  return { name: "profiles", page: ["", "profiles", "u", "pipeline"].includes(name) ? profiles : unknownPage };
 }
+
+const unknownPage = {
+  titleOf: () => "Not found",
+  draw: async (holder) =>
+    holder.replaceChildren(
+      h(
+        "div",
+        { class: "error" },
+        h("h1", { tabindex: "-1" }, "There is no such page"),
+        h("p", {}, `Nothing is at ${location.hash}. The address may be mistyped.`),
+        h("a", { class: "main", href: "#/" }, "Home"),
+      ),
+    ),
+};
 
 function decoded(text) {
   try {
@@ -65,7 +81,7 @@ async function show(address) {
   main.setAttribute("aria-busy", "true");
   notice("");
   try {
-    const refresh = await page.draw(holder, id, watch);
+    const refresh = await page.draw(holder, id);
     if (number !== shown.visits) return;
     if (page === home || page === pipeline) viewer.setCurrent(id);
     Object.assign(shown, { address, refresh: refresh ?? null });
@@ -107,7 +123,7 @@ async function openDialog(id) {
       dialog.replaceChildren();
       dialog.showModal();
     }
-    await details.draw(dialog, id, viewer.currentId(), watch, leaveDialog);
+    await details.draw(dialog, id, viewer.currentId(), leaveDialog);
     $("#film-title", dialog)?.focus({ preventScroll: true });
   } catch (error) {
     drawError(dialog, error, () => openDialog(id));
@@ -126,23 +142,11 @@ function closeDialog() {
   opener = null;
 }
 
-// Called when a poster is clicked: stores the event, then loads the rows again.
-async function watch(film) {
-  const id = viewer.currentId();
-  if (!id) {
-    location.hash = "#/profiles";
-    return;
-  }
-  try {
-    await viewer.watch(id, film.item_id);
-    toast(`Watched ${film.title || film.item_id}`);
-    if (dialog.open) leaveDialog();
-    if (shown.refresh) await shown.refresh(film);
-    else announce(`Watched ${film.title || film.item_id}.`);
-  } catch (error) {
-    notice(messageOf(error));
-    if (error instanceof ServerUnreachable) waitForServer();
-  }
+// Called after every stored event: loads what is shown again, and closes the dialog of an item that was marked.
+async function refreshed(text) {
+  if (dialog.open) leaveDialog();
+  if (shown.refresh) await shown.refresh(text);
+  else announce(`${text}.`);
 }
 
 let waiting = null;
@@ -181,7 +185,7 @@ async function drawAbout() {
   const [variant] = about?.variants ?? [];
   if (!variant) return;
   $("#about").textContent =
-    `${about.name}: ${plural(variant.items, "film")}, ${plural(variant.users, "user")}, ${plural(variant.events, "event")} in the training data. Posters are drawn from titles, languages and genres.`;
+    `${about.name}: ${nItems(variant.items)}, ${plural(variant.users, "user")}, ${plural(variant.events, "event")} in the training data. Pictures are drawn from titles and features.`;
 }
 
 $(".skip").addEventListener("click", (event) => {
@@ -199,4 +203,9 @@ enableArrowKeys(dialog);
 startTheme();
 latency.start();
 drawProfileLink();
-visit().then(drawAbout);
+actions.start(refreshed, waitForServer);
+viewer
+  .serviceInfo()
+  .catch(() => null)
+  .then(visit)
+  .then(drawAbout);

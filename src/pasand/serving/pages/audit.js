@@ -3,6 +3,7 @@
 import * as api from "./api.js";
 import { figure, h, plural, readable, svg } from "./dom.js";
 import * as viewer from "./viewer.js";
+import { words } from "./words.js";
 
 const MAIN = /^ndcg@/;
 const SHARES = ["exposure", "share", "discovery rate", "association"];
@@ -61,7 +62,7 @@ function page(audit, about) {
       tables.length === 0 && h("p", {}, "The recipe has no policy, so no rule changes a list."),
       h("div", { class: "cards" }, tables.map((section, at) => price(section, audit.policy[at], audit.k))),
     ),
-    charts(of("exposure"), "Who is seen", seen, () => true),
+    charts(of("exposure"), "Who is seen", seen(), () => true),
     charts(of("users"), "Who is served", served, ({ measure }) => MAIN.test(measure)),
     drift(of("drift")),
     h(
@@ -94,7 +95,7 @@ function facts(audit, shown) {
   const pairs = [
     ["test users", audit.users],
     ["test queries", audit.queries],
-    ["films in a list", audit.k],
+    [`${words.plural} in a list`, audit.k],
     ["tests", audit.tests],
     ["differences shown", shown.length],
   ];
@@ -151,7 +152,7 @@ function priceOf({ value, reference, verdict, minimum_detectable_difference: det
 // Returns two lines: the figure with the table of the policy, and without it.
 function effect({ measure, value, reference, compared_with: other }) {
   if (!reference.mean && measure.startsWith("share of the slots"))
-    return h("p", {}, `It replaces ${text(measure, value.mean)} of the films in the lists.`);
+    return h("p", {}, `It replaces ${text(measure, value.mean)} of the ${words.plural} in the lists.`);
   const most = Math.max(value.mean ?? 0, reference.mean ?? 0) || 1;
   const line = (name, figures, colour) =>
     h(
@@ -164,19 +165,20 @@ function effect({ measure, value, reference, compared_with: other }) {
   return h(
     "div",
     { class: "pair" },
-    h("p", {}, capital(measure.replace("its group", "its films"))),
+    h("p", {}, capital(measure.replace("its group", `its ${words.plural}`))),
     h("ul", {}, line("with it", value, "s2"), line(other, reference, "s1")),
   );
 }
 
-const seen = {
+const seen = () => ({
   about:
-    "The dot is the share of the exposure that a group of films gets; the line through it is the 95\u00a0% interval. The " +
+    "The dot is the share of the exposure that a group of " +
+    `${words.plural} gets; the line through it is the 95\u00a0% interval. The ` +
     "mark is its merit: the share of what the users chose next. Merit was measured under the exposure of the past and " +
     "may repeat its bias.",
   higher: "more than chosen",
   lower: "less than chosen",
-};
+});
 const served = {
   about:
     "The dot is the ranking quality for a group of users (NDCG, higher is better), with its 95\u00a0% interval. The mark is " +

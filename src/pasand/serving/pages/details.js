@@ -1,5 +1,6 @@
-// The dialog about a film: its features, why it is recommended, and similar films.
+// The dialog about an item: its features, what a viewer can do with it, why it is recommended, and similar ones.
 
+import { buttons } from "./actions.js";
 import * as api from "./api.js";
 import { completed, load } from "./catalogue.js";
 import { day, figure, h, icon, ordinal, readable } from "./dom.js";
@@ -7,16 +8,17 @@ import { messageOf } from "./messages.js";
 import { art, heading, paletteOf, poster, scriptOf } from "./poster.js";
 import { card, hrefOf, metaOf } from "./rows.js";
 import * as viewer from "./viewer.js";
+import { words } from "./words.js";
 
 const IN_COVER = new Set(["title", "name", "language", "languages", "genre", "genres", "year"]);
 
 // Fills the dialog with the film; explanation and similar films follow when their responses arrive.
-export async function draw(dialog, id, userId, watch, close) {
-  const item = await api.item(id);
+export async function draw(dialog, id, userId, close) {
+  const [item, about] = await Promise.all([api.item(id), viewer.serviceInfo()]);
   const film = api.film(item);
   const { ground, ink } = paletteOf(film);
-  const why = h("section", { class: "why", "aria-label": "Why this film" });
-  const alike = h("section", { class: "similar", "aria-label": "Similar films" });
+  const why = h("section", { class: "why", "aria-label": `Why this ${words.noun}` });
+  const alike = h("section", { class: "similar", "aria-label": `Similar ${words.plural}` });
   const cover = h(
     "div",
     { class: "cover", vars: { "--ground": ground, "--ink": ink } },
@@ -28,19 +30,6 @@ export async function draw(dialog, id, userId, watch, close) {
       h("p", { class: "meta" }, scriptOf(film.language), metaOf(film)),
     ),
   );
-  const watchButton =
-    userId &&
-    h(
-      "button",
-      {
-        type: "button",
-        class: "main",
-        "aria-label": `Watch ${film.title || film.item_id}`,
-        on: { click: () => watch(film) },
-      },
-      icon("play"),
-      "Watch",
-    );
   const closeButton = h(
     "button",
     { type: "button", class: "round close-button", "aria-label": "Close", on: { click: close } },
@@ -49,10 +38,10 @@ export async function draw(dialog, id, userId, watch, close) {
   dialog.replaceChildren(
     cover,
     closeButton,
-    h("div", { class: "body" }, h("div", { class: "facts" }, watchButton, facts(item)), why, alike),
+    h("div", { class: "body" }, h("div", { class: "facts" }, userId && buttons(film, about.ratings), facts(item)), why, alike),
   );
   dialog.scrollTop = 0;
-  await Promise.all([userId ? drawExplanation(why, id, userId) : null, drawSimilar(alike, id, watch)]);
+  await Promise.all([userId ? drawExplanation(why, id, userId) : null, drawSimilar(alike, id)]);
 }
 
 function facts({ features = {} }) {
@@ -76,7 +65,7 @@ function textOf(name, value) {
 }
 
 async function drawExplanation(section, id, userId) {
-  const title = h("h3", {}, "Why this film?");
+  const title = h("h3", {}, `Why this ${words.noun}?`);
   try {
     const [explanation] = await Promise.all([api.explain(userId, id), load()]);
     section.replaceChildren(title, ...parts(explanation));
@@ -99,11 +88,16 @@ function parts(explanation) {
   return [
     h("p", { class: "verdict" }, verdict(explanation)),
     ...(explanation.moves ?? []).map(({ text }) => h("p", { class: "soft move" }, sentence(text))),
-    reason.length > 0 && h("p", { class: "soft" }, "Because you watched:"),
+    reason.length > 0 && h("p", { class: "soft" }, `Because you ${words.past}:`),
     reason.length > 0 && h("ul", { class: "reasons" }, films),
-    path(explanation),
-    ...(explanation.influences ?? []).map(influence),
+    behind(path(explanation), (explanation.influences ?? []).map(influence)),
   ].filter(Boolean);
+}
+
+// Returns the figures of the models behind a switch.
+function behind(...children) {
+  const shown = children.flat().filter(Boolean);
+  return shown.length > 0 && h("details", {}, h("summary", {}, "Details"), shown);
 }
 
 /** Returns a part of a sentence as a sentence. */
@@ -112,13 +106,13 @@ const sentence = (text) => `${text[0].toUpperCase()}${text.slice(1)}.`;
 function verdict({ rank, k, excluded_by: filters = [], reason = [], steps = [], moves = [] }) {
   if (filters.length)
     return filters.includes("seen") || filters.includes("DropSeen")
-      ? "Already watched, so it is not recommended again."
+      ? `Already marked as ${words.done}, so it is not recommended again.`
       : `Excluded by ${filters.join(", ")}.`;
   if (rank)
     return `Ranked ${ordinal(rank)}${k ? ` in the list of ${k}` : ""}${reason.length || moves.length ? "" : ", because it is popular"}.`;
   const last = steps.findLast((step) => step.rank);
-  if (last) return `Ranked ${ordinal(last.rank)} of ${last.of ?? "all"}, below the first ${k ?? "films"} that are shown.`;
-  return "No source proposed this film.";
+  if (last) return `Ranked ${ordinal(last.rank)} of ${last.of ?? "all"}, below the first ${k ?? words.plural} that are shown.`;
+  return `No source proposed this ${words.noun}.`;
 }
 
 function path({ sources = [], steps = [] }) {
@@ -128,7 +122,7 @@ function path({ sources = [], steps = [] }) {
     line(
       kind ?? readable(name),
       !rank
-        ? "did not propose this film"
+        ? `did not propose this ${words.noun}`
         : isCandidate === false
           ? `ranked it ${ordinal(rank)}, too low to be a candidate`
           : `proposed it, ranked ${ordinal(rank)} of ${of}`,
@@ -166,14 +160,14 @@ function bar(value, most) {
   );
 }
 
-async function drawSimilar(section, id, watch) {
+async function drawSimilar(section, id) {
   const [films] = await Promise.all([api.similar(id).catch(() => []), load()]);
   if (!films.length) return;
   const list = h(
     "ul",
-    { "aria-label": "Similar films", "aria-describedby": "keys" },
-    films.map((film) => card(completed(film), watch)),
+    { "aria-label": `Similar ${words.plural}`, "aria-describedby": "keys" },
+    films.map((film) => card(completed(film))),
   );
-  for (const part of list.firstElementChild.querySelectorAll(".press, .details")) part.tabIndex = 0;
-  section.replaceChildren(h("h3", {}, "Similar films"), list);
+  for (const part of list.firstElementChild.querySelectorAll(".press, .mark")) part.tabIndex = 0;
+  section.replaceChildren(h("h3", {}, `Similar ${words.plural}`), list);
 }

@@ -2,11 +2,22 @@
 
 import { KeyNeeded, RequestFailed, ServerUnreachable, useKey } from "./api.js";
 import { $, h, icon } from "./dom.js";
+import { capital, words } from "./words.js";
 
-export function toast(text) {
-  const shown = h("div", { class: "toast" }, icon("check"), text);
+const [SHORT_MS, LONG_MS] = [3200, 12_000];
+
+// Shows a text for some seconds, with a button Undo if `undo` is given; it stays while it has the focus or the pointer.
+export function toast(text, undo) {
+  const button =
+    undo && h("button", { type: "button", class: "undo", "aria-label": `Undo. ${text}` }, "Undo");
+  const shown = h("div", { class: "toast" }, icon("check"), h("span", {}, text), button);
+  button?.addEventListener("click", () => {
+    shown.remove();
+    undo();
+  });
   $("#toasts").replaceChildren(shown);
-  setTimeout(() => shown.remove(), 3200);
+  const end = () => (shown.matches(":hover, :focus-within") ? setTimeout(end, 1000) : shown.remove());
+  setTimeout(end, undo ? LONG_MS : SHORT_MS);
 }
 
 export function announce(text) {
@@ -19,8 +30,7 @@ export function notice(text, ...children) {
 
 // Shows a notice while responses are degraded: made without the latest events.
 export function noticeDegraded(response) {
-  const text =
-    "The films you watched last cannot be read right now, so these recommendations may be out of date. They update automatically.";
+  const text = `What you ${words.past} last cannot be read right now, so these recommendations may be out of date. They update automatically.`;
   notice(response.degraded ? text : "");
 }
 
@@ -34,6 +44,14 @@ export function drawError(container, error, retry) {
       "The server does not respond",
       "It may be starting up or unreachable. This page keeps trying.",
       button("Try now"),
+    );
+  }
+  if (error instanceof RequestFailed && error.code === "unknown_item") {
+    return errorPage(
+      container,
+      `There is no such ${words.noun}`,
+      `${capital(error.message)}. It may have been removed from the catalogue, or the address may be wrong.`,
+      h("a", { class: "main", href: "#/search" }, `Search the ${words.plural}`),
     );
   }
   if (error instanceof RequestFailed && error.status === 404) {

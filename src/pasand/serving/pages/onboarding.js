@@ -1,4 +1,4 @@
-// The page for a new visitor: choose languages, then three films, then see recommendations.
+// The page for a new visitor: choose languages, then three items, then see recommendations.
 
 import * as api from "./api.js";
 import { $, h, icon } from "./dom.js";
@@ -6,6 +6,7 @@ import { announce } from "./messages.js";
 import { poster, scriptOf } from "./poster.js";
 import { metaOf } from "./rows.js";
 import * as viewer from "./viewer.js";
+import { aNoun, capital, words } from "./words.js";
 
 const WANTED = 3;
 const SHOWN = 24;
@@ -16,11 +17,11 @@ export async function draw(main) {
   const about = await viewer.serviceInfo();
   const state = { languages: new Set(), films: new Map(), search: "", requests: 0 };
   const parts = {
-    found: h("ul", { class: "picks", "aria-label": "Films to choose from" }),
-    tray: h("div", { class: "tray", role: "group", "aria-label": "Chosen films" }),
+    found: h("ul", { class: "picks", "aria-label": `${capital(words.plural)} to choose from` }),
+    tray: h("div", { class: "tray", role: "group", "aria-label": `Chosen ${words.plural}` }),
   };
   const show = () => list(state, parts);
-  const search = h("input", { id: "find", type: "search", autocomplete: "off", placeholder: "Film title" });
+  const search = h("input", { id: "find", type: "search", autocomplete: "off", placeholder: `Title of ${aNoun()}` });
   let waiting;
   search.addEventListener("input", () => {
     clearTimeout(waiting);
@@ -34,15 +35,15 @@ export async function draw(main) {
     h(
       "div",
       { class: "new" },
-      h("h1", { tabindex: "-1" }, "Welcome. What do you like to watch?"),
+      h("h1", { tabindex: "-1" }, `Welcome. What do you like to ${words.verb}?`),
       languages.length > 0 &&
         h(
           "fieldset",
           { class: "languages" },
-          h("legend", {}, "Languages you watch films in"),
+          h("legend", {}, "Languages you like"),
           languages.map((language) => chip(language, state, show)),
         ),
-      h("div", { class: "finder" }, h("label", { for: "find" }, "Three films you like"), search),
+      h("div", { class: "finder" }, h("label", { for: "find" }, `Three ${words.plural} you like`), search),
       parts.found,
       parts.tray,
     ),
@@ -66,7 +67,7 @@ function chip(language, state, show) {
   );
 }
 
-// Shows films of the chosen languages in turn, or those whose titles contain the search text.
+// Shows films of the chosen languages in turn, or those that the search text finds.
 async function list(state, parts) {
   const number = ++state.requests;
   const languages = state.languages.size ? [...state.languages] : [""];
@@ -76,14 +77,14 @@ async function list(state, parts) {
   } catch {
     if (number === state.requests)
       parts.found.replaceChildren(
-        h("li", { class: "none" }, "The films could not be loaded. Please try again shortly."),
+        h("li", { class: "none" }, `The ${words.plural} could not be loaded. Please try again shortly.`),
       );
     return;
   }
   if (number !== state.requests) return;
   const films = interleaved(lists).slice(0, SHOWN);
   parts.found.replaceChildren(...films.map((film) => pick(film, state, parts)));
-  if (!films.length) parts.found.append(h("li", { class: "none" }, `No title contains “${state.search}”.`));
+  if (!films.length) parts.found.append(h("li", { class: "none" }, `Nothing was found for “${state.search}”.`));
 }
 
 function interleaved(lists) {
@@ -114,14 +115,14 @@ function pick(film, state, parts) {
 function choose(film, state, parts) {
   const removed = state.films.delete(film.item_id);
   if (!removed && state.films.size === WANTED) {
-    announce("Three films are chosen already. Remove one first.");
+    announce(`Three ${words.plural} are chosen already. Remove one first.`);
     parts.tray.animate?.([{ translate: "0" }, { translate: "6px" }, { translate: "0" }], 180);
     return;
   }
   if (!removed) state.films.set(film.item_id, film);
   for (const button of parts.found.querySelectorAll(".pick"))
     button.setAttribute("aria-pressed", state.films.has(button.dataset.item));
-  announce(`${state.films.size} of ${WANTED} films chosen.`);
+  announce(`${state.films.size} of ${WANTED} ${words.plural} chosen.`);
   tray(state, parts);
 }
 

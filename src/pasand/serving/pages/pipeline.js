@@ -4,10 +4,12 @@ import * as api from "./api.js";
 import { completed, load } from "./catalogue.js";
 import { day, figure, h, plural, readable } from "./dom.js";
 import { noticeDegraded } from "./messages.js";
+import { inPlainWords } from "./plain-words.js";
 import { poster } from "./poster.js";
 import { rankChart } from "./rank-chart.js";
 import { hrefOf, rules } from "./rows.js";
 import * as viewer from "./viewer.js";
+import { capital, nItems, words } from "./words.js";
 
 const FIRST = 20;
 
@@ -30,16 +32,22 @@ export async function draw(main, id) {
         "header",
         {},
         h("h1", { tabindex: "-1" }, titleOf(id)),
-        h("p", { class: "lead" }, "From the watch history, through candidate sources and ranking stages, to the list."),
+        h("p", { class: "lead" }, "From the history, through candidates and their order, to the list."),
         back,
       ),
       h(
         "div",
         { class: "flow" },
-        stages(view, sources, steps, films),
+        inPlainWords(view, sources, steps, films.filter(({ rank }) => rank).length),
         policy(view),
-        chart(films, sources, steps),
-        table(films, sources, steps),
+        h(
+          "details",
+          { class: "jargon" },
+          h("summary", {}, "Details: models, stages, ranks and scores"),
+          stages(view, sources, steps, films),
+          chart(films, sources, steps),
+          table(films, sources, steps),
+        ),
       ),
       h("div", { class: "side" }, history(view.history ?? [])),
     ),
@@ -66,7 +74,7 @@ function stages(view, sources, steps, films) {
   return h(
     "ol",
     { class: "stages", "aria-label": "Steps from the history to the list" },
-    box("History", plural(view.history?.length ?? 0, "film")),
+    box("History", nItems(view.history?.length ?? 0)),
     h(
       "li",
       { class: "sources" },
@@ -88,10 +96,10 @@ function stages(view, sources, steps, films) {
     steps.map((name) =>
       box(
         readable(name),
-        plural(films.filter((film) => film.steps.some((step) => step.name === name && step.rank)).length, "film"),
+        nItems(films.filter((film) => film.steps.some((step) => step.name === name && step.rank)).length),
       ),
     ),
-    box("List", plural(listed, "film")),
+    box("List", nItems(listed)),
   );
 }
 
@@ -104,8 +112,8 @@ function policy({ rules: outcomes = [], calibration = [] }) {
       whole: `${name} ${share(list)} of the list and ${share(history)} of the history`,
       short: `${name} ${share(list)} and ${share(history)}`,
     }));
-    const words = [first?.whole, ...others.map(({ short }) => short)].filter(Boolean).join("; ");
-    return h("p", {}, h("b", {}, `Calibrated by ${readable(feature)}`), ` to all films watched: ${words}.`);
+    const text = [first?.whole, ...others.map(({ short }) => short)].filter(Boolean).join("; ");
+    return h("p", {}, h("b", {}, `Calibrated by ${readable(feature)}`), ` to the whole history: ${text}.`);
   });
   return h(
     "section",
@@ -121,7 +129,7 @@ function chart(films, sources, steps) {
   const element = h(
     "figure",
     { class: "rank-chart" },
-    h("figcaption", {}, "The first twelve films of the list and their ranks after each stage"),
+    h("figcaption", {}, `The first twelve ${words.plural} of the list and their ranks after each stage`),
   );
   element.append(rankChart(films, steps, colours));
   return element;
@@ -143,7 +151,7 @@ function table(films, sources, steps) {
   const head = h(
     "tr",
     {},
-    ["", "film", "sources", ...steps].map((name, at) =>
+    ["", words.noun, "sources", ...steps].map((name, at) =>
       h("th", { scope: "col", class: at > 2 ? "number" : "" }, readable(name) || h("span", { class: "quiet" }, "rank")),
     ),
   );
@@ -214,12 +222,12 @@ function history(events) {
   );
   return h(
     "section",
-    { class: "history", "aria-label": "Watch history" },
-    h("h2", {}, "Watch history"),
+    { class: "history", "aria-label": "History" },
+    h("h2", {}, "History"),
     h(
       "ol",
-      { tabindex: "0", "aria-label": "Films watched, latest first" },
-      lines.length ? lines : h("li", {}, "No films watched yet."),
+      { tabindex: "0", "aria-label": `${capital(words.plural)} of the history, latest first` },
+      lines.length ? lines : h("li", {}, "Nothing yet."),
     ),
   );
 }

@@ -3,10 +3,11 @@
 import { h, icon } from "./dom.js";
 import { portrait } from "./poster.js";
 import * as viewer from "./viewer.js";
+import { nItems, words } from "./words.js";
 
 const EXAMPLES = 8;
 
-export const titleOf = () => "Who is watching?";
+export const titleOf = () => "Who are you?";
 
 export async function draw(main) {
   const about = await viewer.serviceInfo();
@@ -17,14 +18,14 @@ export async function draw(main) {
     { class: "tile", href: "#/new" },
     h("span", { class: "portrait empty", "aria-hidden": "true" }, icon("plus")),
     h("b", {}, "New visitor"),
-    h("small", {}, "Choose languages and three films"),
+    h("small", {}, about.languages?.length ? `Choose languages and three ${words.plural}` : `Choose three ${words.plural}`),
   );
   main.replaceChildren(
     h(
       "div",
       { class: "profiles" },
       h("h1", { tabindex: "-1" }, titleOf()),
-      h("p", { class: "lead" }, "Every profile gets its own recommendations, based on the films it watched."),
+      h("p", { class: "lead" }, introduction(about)),
       h(
         "ul",
         { class: "tiles" },
@@ -35,13 +36,25 @@ export async function draw(main) {
   );
 }
 
+// Returns what this page is, in two sentences.
+function introduction({ name, variants: [variant] = [], simulated }) {
+  const data = variant ? ` of ${nItems(variant.items)}` : "";
+  return (
+    `This page shows what a recommender${data} suggests to each viewer, and why. ` +
+    (simulated
+      ? "The viewers of this demonstration are simulated; choose one, or be a new visitor, and every click counts."
+      : `Choose a user of ${name}, or be a new visitor, and every click counts.`)
+  );
+}
+
 function tile(id, last) {
   return h(
     "a",
     { class: "tile", href: `#/u/${encodeURIComponent(id)}`, "data-user": id },
     portrait(id),
     h("b", {}, viewer.nameOf(id)),
-    h("small", {}, viewer.visitor(id)?.languages.join(", ") ?? (last ? `Last watched ${last}` : "")),
+    viewer.nameOf(id) !== id && !viewer.visitor(id) && h("small", { class: "id" }, id),
+    h("small", {}, viewer.visitor(id)?.languages.join(", ") ?? (last ? `Last ${words.past} ${last}` : "")),
   );
 }
 

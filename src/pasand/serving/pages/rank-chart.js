@@ -1,6 +1,7 @@
 // A chart of ranks: each line is a film, from its source through the stages to its position in the final list.
 
 import { h, svg } from "./dom.js";
+import { words } from "./words.js";
 
 const FILMS = 12;
 const LINE = 30;
@@ -76,7 +77,7 @@ function drawn(shown, columns, colours, width) {
       width,
       height,
       role: "img",
-      "aria-label": "Ranks of the first films after each stage; the table below has the numbers",
+      "aria-label": `Ranks of the first ${words.plural} after each stage; the table below has the numbers`,
     },
     rails,
     heads,

@@ -19,12 +19,11 @@ export async function draw(main) {
         h(
           "p",
           {},
-          "This server was started without a report. Write one with ",
-          h("code", {}, "pasand compare --report FILE"),
-          " and start the server with ",
-          h("code", {}, "--report FILE"),
-          ".",
+          "The leaderboard compares recommenders on your data, and this server was started without one. Write it with",
         ),
+        h("pre", {}, h("code", {}, "pasand compare LOG --report report.html")),
+        h("p", {}, "and start the server again with it:"),
+        h("pre", {}, h("code", {}, "pasand serve BUNDLE --report report.html")),
       ),
     );
     return;

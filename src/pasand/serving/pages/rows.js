@@ -1,5 +1,6 @@
-// Rows of film cards: drawn, animated when the recommendations change, and navigated with the arrow keys.
+// Rows of cards: drawn, animated when the recommendations change, and navigated with the arrow keys.
 
+import { markButton } from "./actions.js";
 import { $, $$, h, icon } from "./dom.js";
 import { poster } from "./poster.js";
 
@@ -15,38 +16,32 @@ export function metaOf(film) {
   return [film.year, film.language, (film.genres ?? []).slice(0, 3).join(", ")].filter(Boolean).join(" · ");
 }
 
-// Returns a card; a click on its poster calls `watch(film)`.
-export function card(film, watch) {
-  const meta = metaOf(film);
-  const label = [`Watch ${nameOf(film)}`, meta, film.reason].filter(Boolean).join(". ");
-  const face = poster(film);
-  const chip = h(
-    "span",
-    { class: `watch-label ${face.classList.contains("above") ? "low" : "high"}`, "aria-hidden": "true" },
-    icon("play"),
-    "Watch",
+// Returns the reason of an item where it adds to the title of its row.
+function reasonOf(film, row) {
+  const own = film.reason && film.reason !== row?.title && !(row && film.reason.startsWith("Popular"));
+  return own ? film.reason : "";
+}
+
+// Returns a card: its poster opens the item, and a button marks it.
+export function card(film, row = null) {
+  const [meta, reason] = [metaOf(film), reasonOf(film, row)];
+  const label = [nameOf(film), meta, reason].filter(Boolean).join(". ");
+  const link = h("a", { class: "press", href: hrefOf(film), tabindex: "-1", "aria-label": label }, poster(film));
+  return h(
+    "li",
+    { class: "card", "data-item": film.item_id },
+    link,
+    h("p", { class: "reason" }, reason || meta),
+    markButton(film),
   );
-  const button = h("button", { type: "button", class: "press", tabindex: "-1", "aria-label": label }, chip, " ", face);
-  button.addEventListener("click", async () => {
-    button.classList.add("loading");
-    await watch(film);
-    button.classList.remove("loading");
-  });
-  const details = h(
-    "a",
-    { class: "round details", href: hrefOf(film), tabindex: "-1", "aria-label": `About ${nameOf(film)}` },
-    icon("info"),
-  );
-  const words = h("p", { class: "reason" }, film.reason || meta);
-  return h("li", { class: "card", "data-item": film.item_id }, button, words, details);
 }
 
 // Draws rows into a container: cards that were there before move, new ones appear, and the focus stays.
-export function drawRows(container, rows, watch) {
+export function drawRows(container, rows) {
   const before = positions(container);
   const scrolled = new Map($$(".row", container).map((row) => [row.dataset.key, $("ul", row).scrollLeft]));
   const focus = focused(container);
-  container.replaceChildren(...rows.filter((row) => row.items?.length).map((row) => drawn(row, watch)));
+  container.replaceChildren(...rows.filter((row) => row.items?.length).map((row) => drawn(row)));
   for (const row of $$(".row", container)) {
     $("ul", row).scrollLeft = scrolled.get(row.dataset.key) ?? 0;
     makeTabStop($(".card", row));
@@ -55,11 +50,11 @@ export function drawRows(container, rows, watch) {
   if (before.size) animate(container, before);
 }
 
-function drawn(row, watch) {
+function drawn(row) {
   const list = h(
     "ul",
     { "aria-label": row.title, "aria-describedby": "keys" },
-    row.items.map((film) => card(film, watch)),
+    row.items.map((film) => card(film, row)),
   );
   const arrow = (name, way) => {
     const slide = () =>
@@ -93,14 +88,14 @@ export function rules(outcomes = [], above = false) {
     "ul",
     { class: "rules", "aria-label": "What the policy did" },
     outcomes.map((rule) => h("li", { class: rule.holds ? "" : "broken" }, h("b", {}, rule.name), did(rule))),
-    above && h("li", {}, "counted with the large film above"),
+    above && h("li", {}, "counted with the large one above"),
   );
 }
 
 function did({ count, slots, low, high, holds }) {
   const bounds = [low > 0 && `at least ${low}`, high < slots && `at most ${high}`].filter(Boolean).join(" and ");
   const counted = `${count} of ${slots}`;
-  if (!holds) return `${counted}; the policy requires ${bounds}, and too few other films can be listed here`;
+  if (!holds) return `${counted}; the policy requires ${bounds}, and too few others can be listed here`;
   return bounds ? `${counted}, as the policy requires: ${bounds}` : counted;
 }
 
@@ -133,11 +128,12 @@ function focused(container) {
     row: $$(".row", container).indexOf(row),
     position: $$(".card", row).indexOf(current),
     item: current.dataset.item,
+    part: document.activeElement.classList.contains("mark") ? ".mark" : ".press",
   };
 }
 
 // Moves the focus to the same film, or else to the card at the old position, and keeps its row where it was on screen.
-function refocus(container, { key, top, row, position, item }) {
+function refocus(container, { key, top, row, position, item, part }) {
   const rows = $$(".row", container);
   const target = rows.find((each) => each.dataset.key === key) ?? rows[Math.min(row, rows.length - 1)];
   if (!target) return;
@@ -145,12 +141,12 @@ function refocus(container, { key, top, row, position, item }) {
   const next = cards.find((each) => each.dataset.item === item) ?? cards[Math.min(position, cards.length - 1)];
   scrollBy({ top: target.getBoundingClientRect().top - top, behavior: "instant" });
   makeTabStop(next);
-  $(".press", next).focus({ preventScroll: true });
+  $(part, next).focus({ preventScroll: true });
 }
 
 // Makes a card the one that Tab reaches in its row.
 function makeTabStop(card) {
-  for (const part of $$(".card .press, .card .details", card.closest("ul")))
+  for (const part of $$(".card .press, .card .mark", card.closest("ul")))
     part.tabIndex = card.contains(part) ? 0 : -1;
 }
 
@@ -207,11 +203,11 @@ function neighbour(card, key, element) {
 }
 
 // Returns a grid of cards: one tab stop, navigated with the arrow keys.
-export function grid(films, watch, label) {
+export function grid(films, label) {
   const list = h(
     "ul",
     { class: "grid", "aria-label": label, "aria-describedby": "keys" },
-    films.map((film) => card(film, watch)),
+    films.map((film) => card(film)),
   );
   if (films.length) makeTabStop(list.firstElementChild);
   return list;

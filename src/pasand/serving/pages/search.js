@@ -1,14 +1,29 @@
-// Search by title; popular films until something is typed.
+// Search by title, names and years; popular items until something is typed.
 
 import * as api from "./api.js";
-import { h, plural } from "./dom.js";
+import { h, readable } from "./dom.js";
 import { announce, messageOf } from "./messages.js";
 import { grid } from "./rows.js";
+import * as viewer from "./viewer.js";
+import { aNoun, capital, nItems, words } from "./words.js";
 
 export const titleOf = () => "Search";
 
-export async function draw(main, text, watch) {
-  const input = h("input", { id: "films", type: "search", autocomplete: "off", value: text });
+// Returns what a search reads: the title, and the features that hold names or a year.
+function fields({ item_features: kinds = {} }) {
+  const named = Object.entries(kinds).filter(([name, kind]) => ["categorical", "bag"].includes(kind) || name === "year");
+  return ["title", ...named.map(([name]) => readable(name))].slice(0, 7).join(", ");
+}
+
+export async function draw(main, text) {
+  const about = await viewer.serviceInfo();
+  const input = h("input", {
+    id: "finder",
+    type: "search",
+    autocomplete: "off",
+    value: text,
+    "aria-describedby": "finder-hint",
+  });
   const found = h("div", { class: "found" });
   let requests = 0;
   let waiting;
@@ -20,10 +35,10 @@ export async function draw(main, text, watch) {
       if (number !== requests) return;
       found.replaceChildren(
         films.length
-          ? grid(films, watch, search ? `Films with “${search}” in the title` : "Popular films")
-          : h("p", { class: "soft" }, `No title contains “${search}”.`),
+          ? grid(films, search ? `${capital(words.plural)} found for “${search}”` : `Popular ${words.plural}`)
+          : h("p", { class: "soft" }, `Nothing was found for “${search}”.`),
       );
-      if (search) announce(`${plural(films.length, "film")} found.`);
+      if (search) announce(`${nItems(films.length)} found.`);
     } catch (error) {
       if (number === requests) found.replaceChildren(h("p", { class: "soft", role: "alert" }, messageOf(error)));
     }
@@ -41,8 +56,9 @@ export async function draw(main, text, watch) {
       "div",
       { class: "finding" },
       h("h1", { class: "quiet", tabindex: "-1" }, "Search"),
-      h("label", { for: "films" }, "Search for a film"),
+      h("label", { for: "finder" }, `Search for ${aNoun()}`),
       input,
+      h("p", { class: "soft hint-below", id: "finder-hint" }, `By ${fields(about)}; other spellings and scripts are found, too.`),
       found,
     ),
   );

@@ -1,6 +1,7 @@
 // The current viewer: a user of the log, or a visitor who chose languages and films, kept in this browser.
 
 import * as api from "./api.js";
+import { learn } from "./words.js";
 
 const CURRENT = "pasand.viewer";
 const VISITORS = "pasand.visitors";
@@ -24,6 +25,7 @@ function write(name, value) {
 
 let allVisitors = read(VISITORS, []);
 let current = read(CURRENT, null);
+let info = null;
 
 export const visitors = () => allVisitors;
 export const currentId = () => current;
@@ -35,7 +37,7 @@ export function setCurrent(id) {
 
 export const visitor = (id) => allVisitors.find((each) => each.id === id);
 
-export const nameOf = (id) => visitor(id)?.name ?? id;
+export const nameOf = (id) => visitor(id)?.name ?? info?.names?.[id] ?? id;
 
 // Adds a visitor; the chosen films stay in `pending` until the server has stored them as events.
 export function addVisitor(languages, films) {
@@ -68,33 +70,44 @@ async function visitorHome({ id, pending, languages }) {
   return api.request("v1/home", { ...body, features: { [name]: several ? languages : languages[0] } });
 }
 
-// Stores a watch event, and before it a visitor's films that the server has not stored yet.
-export async function watch(id, itemId) {
+// Stores an event with further fields, and before it a visitor's films that the server has not stored yet; returns its id.
+export async function store(id, itemId, fields = {}) {
   const known = visitor(id);
-  const films = [...(known?.pending ?? []), itemId];
-  await storeEvents(id, films);
+  const pending = (known?.pending ?? []).map((film) => [film, {}]);
+  const ids = await storeEvents(id, [...pending, [itemId, fields]]);
   if (known) clearPending(known);
+  return ids.at(-1);
 }
+
+// Undoes a stored event.
+export const undo = (id, itemId, eventId) => storeEvents(id, [[itemId, { undoes: eventId }]]);
 
 // Stores the films that a visitor chose.
 export async function storePending(known) {
-  await storeEvents(known.id, known.pending);
+  await storeEvents(
+    known.id,
+    known.pending.map((film) => [film, {}]),
+  );
   clearPending(known);
 }
 
-// Events carry no time: the server's clock decides.
-const storeEvents = (userId, itemIds) =>
-  api.events(itemIds.map((itemId) => ({ id: api.newId(), user_id: userId, item_id: itemId })));
+// Stores pairs of an item and further fields, and returns their ids. They carry no time: the server's clock decides.
+async function storeEvents(userId, pairs) {
+  const list = pairs.map(([itemId, fields]) => ({ id: api.newId(), user_id: userId, item_id: itemId, ...fields }));
+  await api.events(list);
+  return list.map(({ id }) => id);
+}
 
 function clearPending(known) {
   known.pending = [];
   write(VISITORS, allVisitors);
 }
 
-let info = null;
-
 // Returns the server's description of itself; requested once, unless `again`.
 export async function serviceInfo(again = false) {
-  if (!info || again) info = await api.about();
+  if (!info || again) {
+    info = await api.about();
+    learn(info);
+  }
   return info;
 }

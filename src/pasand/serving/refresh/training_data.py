@@ -18,6 +18,7 @@ from pasand.serving.engine.feature_values import parse_value
 from pasand.serving.engine.scale import Scale
 from pasand.serving.schemas import RequestError
 from pasand.serving.states.contract import Change, Event, State
+from pasand.serving.states.undone import without_undone
 from pasand.types import Mask, Rows
 
 logger = logging.getLogger(__name__)
@@ -61,7 +62,7 @@ def gather(bundle: Bundle, state: State, forgotten_users: Container[str] = ()) -
 
     Of forgotten users, those of the state and the given ones, only their events since then are included. An item that
     was added with PUT is in the catalogue, together with its events that earlier bundles left out because they did not
-    know the item.
+    know the item. Events that were undone since are left out, and so are rejected items where the log has no ratings.
 
     Raises StateUnavailable if the state cannot be reached, InputError if it is not the state that the bundle was
     trained on.
@@ -82,6 +83,8 @@ def gather(bundle: Bundle, state: State, forgotten_users: Container[str] = ()) -
         if number <= after and event.item_id not in new_items and event.user_id not in gone:
             continue
         events.append(event)
+    rates = Scale.of(bundle.data).lowest is not None
+    events = [event for event in without_undone(events) if rates or not event.disliked]
     rows = data.items.rows([event.item_id for event in events])
     n_unknown = int((rows < 0).sum())
     return Gathered(

@@ -35,6 +35,10 @@ class Event(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, rename=ST
     value: float | None = None
     request_id: str | None = None
     watched_seconds: float | None = None
+    disliked: bool = False
+    """Whether the user rejected the item instead of choosing it."""
+    undoes: str | None = None
+    """Id of an earlier event of the user that no longer counts; such an event counts for nothing else."""
 
 
 class Change(msgspec.Struct, frozen=True):
