@@ -9,11 +9,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
-import polars as pl
 from numba import njit
 
 from pasand.data.features import AVAILABLE_FROM, TIME_UNKNOWN, Feature, Features
 from pasand.data.impressions import Impressions
+from pasand.data.search import CatalogueSearch
 from pasand.data.vocabulary import Vocabulary
 from pasand.types import Array, Mask, Offsets, Queries, Rows, Scores, Times
 
@@ -180,25 +180,17 @@ class Dataset:
         return self.item_features[names[0]] if names else None
 
     def search(self, text: str) -> Rows:
-        """Return the items whose title contains a text, ignoring case, (n,): titles that begin with it first."""
-        if self._titles is None:
-            return np.empty(0, np.int32)
-        lower = self._lower_titles
-        offset = lower.str.find(text.lower(), literal=True)
-        matches = offset.is_not_null().arg_true()
-        order = (
-            offset.gather(matches)
-            .to_frame("offset")
-            .with_columns(length=lower.gather(matches).str.len_chars())
-            .select(pl.arg_sort_by(pl.col("offset") > 0, "length"))
-        )
-        items: Rows = matches.gather(order.to_series()).to_numpy().astype(np.int32)
-        return items
+        """Return the items that have the words of a text in title, names or year, (n,), best first.
+
+        Spellings and scripts may differ; see `CatalogueSearch.find`.
+        """
+        return self._search.find(text)
 
     @cached_property
-    def _lower_titles(self) -> pl.Series:
+    def _search(self) -> CatalogueSearch:
         titles = self._titles
-        return pl.Series([] if titles is None else titles.values.tolist(), dtype=pl.String).str.to_lowercase()
+        texts = [""] * self.n_items if titles is None else titles.values.tolist()
+        return CatalogueSearch(texts, self.item_features)
 
     def with_items(self, ids: Iterable[str | int], features: Features) -> Dataset:
         """Return the data with items appended to the catalogue, which have no events yet.

@@ -350,7 +350,7 @@ class Service:
         return schemas.ChangeResult(message, known or removed > 0)
 
     async def search(self, text: str, language: str | None, k: int) -> list[schemas.CatalogueItem]:
-        """Return items whose title contains a text or, for "", popular items; raises RequestError as filters do."""
+        """Return the items that a text finds or, for "", popular items; raises RequestError as filters do."""
         self.engine.sync()
         variant = self.engine.variants[0]
         data = variant.bundle.data

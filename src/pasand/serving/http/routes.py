@@ -159,15 +159,19 @@ async def similar_items(service: Service, request: Request) -> schemas.SimilarIt
     Operation(
         "GET",
         "/v1/items",
-        "Search the catalogue by title, or get popular items.",
+        "Search the catalogue by title, names and year, or get popular items.",
         "read",
         None,
         schemas.SearchResult,
-        (K, ("search", str, "Text that the title contains."), ("language", str, "Only items in this language.")),
+        (
+            K,
+            ("search", str, "Words of the title, of names or a year; spelling and script may differ."),
+            ("language", str, "Only items in this language."),
+        ),
     )
 )
 async def items(service: Service, request: Request) -> schemas.SearchResult:
-    """Return items whose title contains a text, or popular items."""
+    """Return items that a text finds, or popular items."""
     given = query_parameters(request, {"k": int, "search": str, "language": str})
     found = await service.search(given.get("search", ""), given.get("language"), given.get("k", 20))
     return schemas.SearchResult(found)
