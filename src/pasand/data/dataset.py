@@ -82,6 +82,9 @@ class Dataset:
         if self.first_seen is not None and len(self.first_seen) != self.n_items:
             raise ValueError(f"first_seen must have a time for each of {self.n_items} items")
 
+    def __repr__(self) -> str:
+        return f"<dataset {self.name}: {len(self):,} events of {self.n_users:,} users and {self.n_items:,} items>"
+
     def __len__(self) -> int:
         return len(self.user)
 

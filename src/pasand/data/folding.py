@@ -45,6 +45,7 @@ SPELLINGS = (
     (r"(?<=..)a$", ""),
 )
 """Spellings that are written for one sound, and what stands for all of them, in order."""
+_COMPILED = [(re.compile(pattern), instead) for pattern, instead in SPELLINGS]
 
 
 def folded(text: str) -> str:
@@ -70,8 +71,8 @@ def skeleton(word: str) -> str:
     >>> skeleton("bachchan") == skeleton("bachan"), skeleton("deewar") == skeleton("diwaar")
     (True, True)
     """
-    for pattern, instead in SPELLINGS:
-        word = re.sub(pattern, instead, word)
+    for pattern, instead in _COMPILED:
+        word = pattern.sub(instead, word)
     return word
 
 

@@ -363,9 +363,10 @@ class Service:
             response = (await self.batcher.recommend([request]))[0]
             rows = [variant.row(item.item_id) for item in response.items]
         else:
+            matches = await asyncio.to_thread(data.search, text)  # the first one of a catalogue may need a second
 
             def matching() -> list[int]:
-                allowed, matches = variant.allowed(request, self.engine.clock()), data.search(text)
+                allowed = variant.allowed(request, self.engine.clock())
                 found: Rows = matches if allowed is None else matches[allowed[0, matches]]
                 return list(map(int, found[:k]))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import select
 import socket
 from collections.abc import Callable
@@ -284,6 +285,22 @@ def test_the_document_describes_every_route(shared: Served) -> None:
     assert "post" in document["paths"]["/v1/recommend"]
     assert set(document["paths"]["/v1/items/{id}"]) == {"get", "put", "delete"}
     assert "/v1/admin/rollback" in shared.client.get("/docs").text
+
+
+def test_the_documentation_has_types_and_a_command_for_every_route(shared: Served) -> None:
+    page = shared.client.get("/docs").text
+    document = shared.request("GET", "/openapi.json")
+    for path, methods in document["paths"].items():
+        for method in methods:
+            assert f"<b>{method.upper()}</b> <code>{path}</code>" in page
+    assert page.count("curl -s ") == sum(map(len, document["paths"].values()))
+    for name in document["components"]["schemas"]:
+        assert f'<section id="{name}">' in page
+    assert "integer from 1 to 1000" in page
+    for command in re.findall(r"<code>curl -s &#x27;http://127.0.0.1:8000(/[^&]*)&#x27;</code>", page):
+        if "{" not in command:
+            assert shared.client.get(command.replace("ITEM", "Sholay")).status_code in (200, 404)
+    assert shared.client.get("/favicon.ico").headers["content-type"] == "image/svg+xml"
 
 
 def test_metrics_for_prometheus(shared: Served) -> None:

@@ -373,6 +373,21 @@ def until(done: Callable[[], bool]) -> None:
         time.sleep(0.1)
 
 
+def test_what_does_not_exist_has_a_page_that_names_it(browser: Browser, served: str) -> None:
+    with browser.new_context() as context:
+        page = context.new_page()
+        open_at(page, served, "#/item/no%20film")
+        alert = page.locator("#film-dialog").get_by_role("alert")
+        expect(alert).to_contain_text("There is no such film", timeout=WAIT)
+        expect(alert).to_contain_text("There is no item 'no film'")
+        alert.get_by_role("link", name="Search the films").click()
+        page.get_by_label("Search for a film").fill("amitabh bachan 1975 शोले")
+        expect(page.locator(".card")).to_have_count(1, timeout=WAIT)
+        expect(page.locator(".card .lettering")).to_have_text("Sholay")
+        open_at(page, served, "#/nothing/here")
+        expect(page.get_by_role("heading", level=1)).to_have_text("There is no such page")
+
+
 def test_titles_are_never_parsed_as_html(page: Page, served: str) -> None:
     title = "<img src=x onerror=alert(1)> & <b>Zanjeer</b>"
     put = page.request.put(f"{served}/v1/items/a%20%2F%20b%3F", data={"features": {"title": title}})

@@ -1,10 +1,9 @@
-"""The OpenAPI document of the service and an HTML page that shows it, both generated from the table of routes."""
+"""The OpenAPI document of the service, generated from the table of routes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import Any
 
 import msgspec
@@ -120,53 +119,3 @@ def _query_parameters(operation: Operation) -> list[dict[str, Any]]:
 def _operation_id(operation: Operation) -> str:
     words = [word.strip("{}") for word in operation.path.split("/") if word and word != "v1"]
     return "_".join([operation.method.lower(), *words]).replace(".", "_")
-
-
-def page(operations: Sequence[Operation]) -> str:
-    """Return the documentation as one HTML page, which loads nothing but its style sheet."""
-    return PAGE.replace("<!-- operations -->", "\n".join(_section(operation) for operation in operations))
-
-
-def _section(operation: Operation) -> str:
-    """Return the HTML of one operation."""
-    query = "".join(
-        f"<li><code>{escape(name.removeprefix('*'))}</code> {escape(meaning)}</li>"
-        for name, _, meaning in operation.query
-    )
-    body = "" if operation.body is None else f"<p>Body: {_structure(operation.body)}</p>"
-    response = "" if operation.response is None else f"<p>Response: {_structure(operation.response)}</p>"
-    scope = f" <small>{operation.scope}</small>" if operation.scope else ""
-    return (
-        f"<section><h2><b>{operation.method}</b> <code>{escape(operation.path)}</code>{scope}</h2>"
-        f"<p>{escape(operation.summary)}</p>{body}{response}{f'<ul>{query}</ul>' if query else ''}</section>"
-    )
-
-
-def _structure(structure: Any) -> str:
-    """Return the names of a structure and of its fields as HTML."""
-    texts = []
-    for option in options(structure):
-        fields = ", ".join(f"<code>{field.encode_name}</code>" for field in msgspec.structs.fields(option))
-        texts.append(f"{option.__name__} {{ {fields} }}")
-    return " or ".join(texts)
-
-
-PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>pasand: HTTP API</title>
-<link rel="stylesheet" href="/static/docs.css">
-</head>
-<body>
-<main>
-<h1>HTTP API</h1>
-<p>The same as a document for programs: <a href="/openapi.json">openapi.json</a>. If the service uses API keys, send
-<code>Authorization: Bearer KEY</code>. Every error response has the body
-<code>{"error": {"code", "message", "field"}}</code>.</p>
-<!-- operations -->
-</main>
-</body>
-</html>
-"""

@@ -14,7 +14,7 @@ from starlette.staticfiles import StaticFiles
 from pasand.serving import schemas
 from pasand.serving.engine.about import about
 from pasand.serving.engine.home import HomePlan, explained, home_plan, similar, view
-from pasand.serving.http import openapi
+from pasand.serving.http import docs_page, openapi
 from pasand.serving.http.openapi import Operation
 from pasand.serving.http.parsing import JSON, JSON_LINES, media_type, path_id, query_parameters, read_body
 from pasand.serving.schemas import RecommendRequest, RequestError
@@ -316,7 +316,7 @@ async def openapi_document(service: Service, request: Request) -> dict[str, Any]
 @route(Operation("GET", "/docs", "Get this document as a page.", None, content="text/html"))
 async def docs(service: Service, request: Request) -> Response:
     """Return the documentation as a page."""
-    return HTMLResponse(openapi.page([operation for operation, _ in TABLE]))
+    return HTMLResponse(docs_page.page([operation for operation, _ in TABLE]))
 
 
 @route(Operation("GET", "/report", "Get the leaderboard report.", "read", content="text/html"))
@@ -335,6 +335,12 @@ async def audit(service: Service, request: Request) -> Response:
     if path is None or not Path(path).is_file():
         raise RequestError(404, "no_audit", "the service was started without an audit")
     return FileResponse(path, media_type="application/json")
+
+
+@route(Operation("GET", "/favicon.ico", "Get the icon of the page.", None, content="image/svg+xml"))
+async def icon(service: Service, request: Request) -> Response:
+    """Return the icon, which browsers request for pages that name none."""
+    return await FILES.get_response("icon.svg", request.scope)
 
 
 @route(Operation("GET", "/", "Get the web page.", None, content="text/html"))
