@@ -44,7 +44,7 @@ SPELLINGS = (
     (r"(.)\1+", r"\1"),
     (r"(?<=..)a$", ""),
 )
-"""Spellings that are written for one sound, and what stands for all of them, in order."""
+"""Spellings that are written for one sound, and the one that replaces them, in order."""
 _COMPILED = [(re.compile(pattern), instead) for pattern, instead in SPELLINGS]
 
 
