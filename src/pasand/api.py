@@ -17,7 +17,7 @@ from pasand import bundle as bundles
 from pasand import default_recipe, sources
 from pasand import recipe as recipes
 from pasand.data.dataset import Dataset
-from pasand.data.encoding.encode import encode
+from pasand.data.encoding.encode import encode as as_dataset
 from pasand.data.log import Options
 from pasand.errors import InputError
 from pasand.python_cures import in_python, speaks_python
@@ -34,12 +34,13 @@ PLAIN: dict[str, Any] = {"tbl_hide_dataframe_shape": True, "tbl_hide_column_data
 
 
 @speaks_python
-def load(source: Any, *, items: Any = None, users: Any = None, **options: Any) -> Dataset:
+def load(source: Any, *, items: Any = None, users: Any = None, encode: str = "", **options: Any) -> Dataset:
     """Return the dataset of a path, a database URL, the name of a data set, or a data frame with a row for each event.
 
     `items` and `users` are tables of features, paths or data frames. The other options are those of `Options`, such as
-    `user="customer"` for the name of a column; what is left out is inferred and noted in `notes`. Raises InputError
-    where it cannot be read.
+    `user="customer"` for the name of a column; what is left out is inferred and noted in `notes`. `encode` names
+    columns of items that become vectors, such as "plot=text,poster=image"; see docs/content.md. Raises InputError where
+    it cannot be read.
     """
     tables = {"items": items, "users": users}
     for name, table in tables.items():
@@ -56,7 +57,16 @@ def load(source: Any, *, items: Any = None, users: Any = None, **options: Any) -
         log = sources.described(frames.read(source, chosen), chosen)
     else:
         log = sources.open_log(str(source), chosen)
-    data = encode(frames.with_tables(log, tables["items"], tables["users"]), chosen)
+    log = frames.with_tables(log, tables["items"], tables["users"])
+    if encode:
+        from pasand.encoders import columns, own_vectors
+
+        requested = columns.parse([encode])
+        path = Path(chosen.items or ("." if frames.is_frame(source) else str(source)))
+        folder = path if path.is_dir() else path.parent
+        data = columns.encode(as_dataset(own_vectors.prepared(log, requested), chosen), requested, folder)
+    else:
+        data = as_dataset(log, chosen)
     return replace(data, notes=tuple(map(in_python, data.notes)))
 
 

@@ -39,6 +39,7 @@ from pasand.bundle_files import (
     write_manifest,
 )
 from pasand.contracts import AddsItems, Model, SavesFile, TowerModel
+from pasand.data import encodings
 from pasand.data.dataset import Dataset, Order, Values
 from pasand.data.features import Feature, Features, pack, unpack
 from pasand.data.vocabulary import Vocabulary
@@ -88,18 +89,23 @@ class Bundle:
             raise InputError(MANIFEST, column=name, value=value, cause="not a whole number from 0", cure=cure)
         return value
 
-    def add_items(self, ids: Sequence[str], features: Features) -> Bundle:
+    def add_items(self, ids: Sequence[str], features: Features, *, files: Path | None = None) -> Bundle:
         """Return the bundle with items appended to its catalogue; models that accept new items recommend them at once.
 
         `features` have the names of the dataset's item features and one row per id; categories may be in an order of
         their own. Names and categories that the dataset does not have are ignored, with a warning. Another warning
-        counts the items that no model can score. Components are not copied: they are changed in place, so use only the
-        returned bundle from here on.
+        counts the items that no model can score. Texts and names of files in columns that the dataset encoded get
+        vectors from the same encoders (`pasand.encoders.columns`); `files` is the folder of the files. Components are
+        not copied: they are changed in place, so use only the returned bundle from here on.
 
         Raises InputError, before anything changes, for an id that is in the catalogue already or is given twice, and
         for a feature whose kind, width or number of rows does not fit.
         """
         encoded: dict[str, Feature] = {}
+        if self.data.encodings:
+            from pasand.encoders.columns import encode_new  # slow to import
+
+            features = encode_new(self.data.encodings, features, files)
         unknown = [name for name in features if name not in self.data.item_features]
         if unknown:
             logger.warning("ignored: the dataset has no item features of these names: %s", ", ".join(unknown))
@@ -311,6 +317,9 @@ def _contents(assembly: Assembly, data: Dataset) -> dict[str, bytes]:
     for side, features in (("user_features", data.user_features), ("item_features", data.item_features)):
         packed, about[side] = pack(features)
         arrays |= {f"{side}.{name}": values for name, values in packed.items()}
+    if data.encodings:
+        packed, about["encodings"] = encodings.pack(data.encodings)
+        arrays |= {f"encodings.{name}": values for name, values in packed.items()}
     contents = {
         "recipe.toml": assembly.text.encode(),
         "data.json": json.dumps(about, ensure_ascii=False).encode(),
@@ -343,6 +352,7 @@ def _dataset(arrays: dict[str, Array], about: dict[str, Any]) -> Dataset:
         item_features=unpack(under("item_features."), about["item_features"]),
         columns=under("columns."),
         notes=tuple(about["notes"]),
+        encodings=encodings.unpack(under("encodings."), about.get("encodings", [])),
     )
     _check_data(data)
     return data

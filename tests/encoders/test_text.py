@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from math import log, sqrt
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from pasand.encoders import Encoder, vector_cache
+from pasand.encoders import Encoder
 from pasand.encoders.text import SentenceText, TfidfText, words
 from pasand.errors import InputError
-from pasand.types import Vectors
 
 PLOTS = ["a dacoit meets a policeman", "the policeman loves the dacoit, the dacoit runs", "a love story in Shimla", ""]
 
@@ -90,49 +87,3 @@ def test_a_missing_library_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)
     with pytest.raises(InputError, match="not installed"):
         SentenceText().encode(["a"])
-
-
-class RecordingText(TfidfText):
-    encoded: list[str]
-
-    def encode(self, texts: Sequence[str]) -> Vectors:
-        self.encoded = list(texts)
-        return super().encode(texts)
-
-
-def test_only_new_texts_are_encoded(tmp_path: Path) -> None:
-    encoder = RecordingText(min_texts=1)
-    encoder.fit(PLOTS)
-    first = vector_cache.encode(encoder, PLOTS[:2], tmp_path)
-    np.testing.assert_array_equal(first, TfidfText.encode(encoder, PLOTS[:2]))
-    second = vector_cache.encode(encoder, [PLOTS[2], PLOTS[0], PLOTS[2]], tmp_path)
-    assert encoder.encoded == [PLOTS[2]]
-    np.testing.assert_allclose(second, TfidfText.encode(encoder, [PLOTS[2], PLOTS[0], PLOTS[2]]), atol=1e-6)
-    assert [file.suffix for file in tmp_path.iterdir()] == [".npz"]
-
-
-@pytest.mark.parametrize("keep", [0, 30, -30])
-def test_a_damaged_file_is_rebuilt(tmp_path: Path, keep: int) -> None:
-    encoder = RecordingText(min_texts=1)
-    encoder.fit(PLOTS)
-    first = vector_cache.encode(encoder, PLOTS, tmp_path)
-    (file,) = tmp_path.iterdir()
-    file.write_bytes(file.read_bytes()[:keep])
-    np.testing.assert_array_equal(vector_cache.encode(encoder, PLOTS, tmp_path), first)
-    assert encoder.encoded == PLOTS
-    encoder.encoded = []
-    vector_cache.encode(encoder, PLOTS, tmp_path)
-    assert encoder.encoded == []
-
-
-def test_a_changed_byte_is_detected(tmp_path: Path) -> None:
-    encoder = RecordingText(min_texts=1)
-    encoder.fit(PLOTS)
-    first = vector_cache.encode(encoder, PLOTS, tmp_path)
-    (file,) = tmp_path.iterdir()
-    data = bytearray(file.read_bytes())
-    at = data.find(first[0].tobytes())
-    assert at > 0
-    data[at] ^= 255
-    file.write_bytes(data)
-    np.testing.assert_array_equal(vector_cache.encode(encoder, PLOTS, tmp_path), first)

@@ -112,6 +112,7 @@ def with_items(bundle: Bundle, table: Path) -> Bundle:
     from pasand.data import ids
     from pasand.data.encoding.cells import as_ids
     from pasand.data.encoding.feature_kinds import features_of
+    from pasand.data.encodings import with_columns
     from pasand.data.log import Options
     from pasand.data.vocabulary import Vocabulary
     from pasand.errors import InputError
@@ -122,9 +123,10 @@ def with_items(bundle: Bundle, table: Path) -> Bundle:
     for item in new.series:
         if (found := ids.fault(item)) is not None:
             raise InputError(table, value=item, cause=f"an id of an item is invalid: {found}", cure=ids.RULE)
-    kinds = {name: feature.kind for name, feature in bundle.data.item_features.items()}
+    accepted = with_columns(bundle.data.item_features, bundle.data.encodings)
+    kinds = {name: feature.kind for name, feature in accepted.items()}
     features, _ = features_of(new, lines, kinds, "items", list(kinds), str(table))
-    return bundle.add_items(new.series.to_list(), features)
+    return bundle.add_items(new.series.to_list(), features, files=table.parent)
 
 
 def user_features(data: Dataset, texts: list[str]) -> dict[str, Array]:

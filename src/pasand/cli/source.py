@@ -83,6 +83,10 @@ class Reading:
         help="Lowest rating that counts as positive; by default three quarters of the rating scale."
     )
     query: str | None = _option(help="SQL query that returns the events, for a database.")
+    encode: list[str] = _repeated(
+        help="Encode columns of the items as vectors: plot=text,poster=image; COLUMN=KIND or COLUMN=KIND:FILE "
+        "of the kinds text, tfidf, image, audio, chroma, video, and vector for vectors that you have"
+    )
     impressions: str | None = _option(
         help='Table of impressions, a file or a folder; "none" ignores those that belong to SOURCE.'
     )
@@ -123,7 +127,14 @@ class Reading:
         from pasand.sources import open_log
 
         chosen = self.options()
-        data = encode(open_log(self.source, chosen), chosen)
+        log = open_log(self.source, chosen)
+        if self.encode:
+            from pasand.encoders import columns, own_vectors
+
+            requested = columns.parse(self.encode)
+            data = columns.encode(encode(own_vectors.prepared(log, requested), chosen), requested, self.folder())
+        else:
+            data = encode(log, chosen)
         if not quiet:
             sizes = f"{len(data):,} events of {data.n_users:,} users and {data.n_items:,} items"
             name = console.printable(data.name, lines=False)
@@ -132,6 +143,11 @@ class Reading:
                 style = "yellow" if note.startswith("warning") else None
                 console.output.print(f"  {console.printable(note, lines=False)}", style=style, soft_wrap=bool(style))
         return data
+
+    def folder(self) -> Path:
+        """Return the folder that names of files are relative to: that of the table of items, or else of the source."""
+        path = Path(self.items or self.source)
+        return path if path.is_dir() else path.parent
 
     def typed(self) -> str:
         """Return SOURCE and the options as they are typed, for commands that are printed."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 from numba import njit
 
+from pasand.data.encodings import Encoding
 from pasand.data.features import AVAILABLE_FROM, TIME_UNKNOWN, Feature, Features
 from pasand.data.impressions import Impressions
 from pasand.data.search import CatalogueSearch
@@ -69,6 +70,8 @@ class Dataset:
     first_seen: Times | None = None
     """(N,) time of each item's first event or impression in the whole log, of which this may be a part; `TIME_UNKNOWN`
     where it has none. None: this is the whole log."""
+    encodings: tuple[Encoding, ...] = ()
+    """How item features of kind vector were computed from texts and files, for items that are added later."""
 
     def __post_init__(self) -> None:
         for column in (self.item, self.time, self.value, *self.columns.values()):

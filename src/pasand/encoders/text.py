@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from scipy import sparse
@@ -56,6 +56,7 @@ class TfidfText:
     """Minimum number of texts that contain a word, for the word to be kept."""
     max_words: int = 50_000
     """Maximum number of words: those in the most texts are kept."""
+    reads_files: ClassVar[bool] = False
     _learnt: dict[str, Array] = field(default_factory=dict, init=False, repr=False, compare=False)
     _column: dict[str, int] = field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -144,6 +145,7 @@ class SentenceText:
 
     model: str = "sentence-transformers/all-MiniLM-L6-v2"
     """Folder of the model, or the name under which it was downloaded before."""
+    reads_files: ClassVar[bool] = False
     _loaded: Any = field(default=None, init=False, repr=False, compare=False)
 
     def fit(self, texts: Sequence[str]) -> Self:
@@ -175,7 +177,7 @@ class SentenceText:
             try:
                 from sentence_transformers import SentenceTransformer
             except ImportError as error:
-                cure = "install sentence-transformers, or use TfidfText"
+                cure = "pip install sentence-transformers, or use the default model of text, or tfidf"
                 raise InputError("encoders.text", cause="sentence-transformers is not installed", cure=cure) from error
             try:
                 self._loaded = SentenceTransformer(self.model, device="cpu", local_files_only=True)

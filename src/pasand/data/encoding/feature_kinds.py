@@ -120,7 +120,7 @@ def _vector(cells: pl.Series) -> Feature:
     width = max((len(vector) for vector in cells.to_list() if vector is not None), default=1)
     values: Array = np.full((len(cells), max(1, width)), np.nan, np.float32)
     for row, vector in enumerate(cells.to_list()):
-        if vector is not None and len(vector) == width:
+        if vector is not None and len(vector) == width > 0:
             values[row] = [np.nan if number is None else number for number in vector]
     return Feature(kind="vector", values=values)
 

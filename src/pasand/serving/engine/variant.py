@@ -15,6 +15,7 @@ import numpy as np
 from pasand import bundle as bundles
 from pasand.bundle import Bundle
 from pasand.contracts import CountsShown, Explains, KeepsRules, Notes
+from pasand.data.encodings import with_columns
 from pasand.data.features import AVAILABLE_FROM, Feature
 from pasand.following import counters
 from pasand.growable import extended
@@ -372,12 +373,16 @@ class Variant:
 
     def check_features(self, features: dict[str, Any]) -> list[str]:
         """Return notes on what of an item's features would be ignored; raises RequestError as `parse_features` does."""
-        return parse_features(features, self.bundle.data.item_features, "features")[1]
+        return parse_features(features, self._accepted(), "features")[1]
 
     def _add_items(self, changes: Sequence[Change]) -> None:
         items = [self._readable_features(change.features or {}) for change in changes]
         table: dict[str, Feature] = {}
-        for name, known in self.bundle.data.item_features.items():
+        given = {name for features in items for name in features}
+        computed = {one.feature for one in self.bundle.data.encodings} - given
+        for name, known in self._accepted().items():
+            if name in computed:
+                continue
             feature = replace(known, values=known.values[:0])
             for features in items:
                 feature = feature.extended(features.get(name), 1)
@@ -385,12 +390,16 @@ class Variant:
         self.bundle = self.bundle.add_items([change.item_id for change in changes], table)
         self._removed = extended(self._removed, np.zeros(len(changes), np.bool_))
 
+    def _accepted(self) -> dict[str, Feature]:
+        """Return the features that an item may have: those of the data, and columns of files that were encoded."""
+        return with_columns(self.bundle.data.item_features, self.bundle.data.encodings)
+
     def _readable_features(self, features: dict[str, Any]) -> dict[str, Feature]:
         """Return the features that this bundle can read; another variant's may differ."""
         readable: dict[str, Feature] = {}
         for name, value in features.items():
             try:
-                readable |= parse_features({name: value}, self.bundle.data.item_features, "features")[0]
+                readable |= parse_features({name: value}, self._accepted(), "features")[0]
             except RequestError as error:
                 logger.warning("variant %s ignores feature %s of an item: %s", self.name, name, error)
         return readable
@@ -404,7 +413,8 @@ class Variant:
         for row, features in updates.items():
             for name, feature in self._readable_features(features).items():
                 values.setdefault(name, {})[row] = feature
-        changed = {name: data.item_features[name].replaced(by_row) for name, by_row in values.items()}
+        kept = {name: by_row for name, by_row in values.items() if name in data.item_features}
+        changed = {name: data.item_features[name].replaced(by_row) for name, by_row in kept.items()}
         self.bundle = replace(self.bundle, data=replace(data, item_features={**data.item_features, **changed}))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from pasand.bundle import Bundle
 from pasand.data.dataset import Dataset
 from pasand.data.features import Feature
 from pasand.data.updates import NewEvents, append_events, remove_users
+from pasand.encoders.columns import encode_new
 from pasand.errors import InputError
 from pasand.serving.engine.feature_values import parse_value
 from pasand.serving.engine.scale import Scale
@@ -148,7 +149,23 @@ def apply_to_catalogue(data: Dataset, changes: Sequence[Change]) -> Dataset:
     for name, feature in table.items():
         values = {row: features[name] for row, (_, features) in zip(rows, puts, strict=True) if name in features}
         table[name] = _with_values(name, feature, values)
-    return replace(extended, item_features=table)
+    return replace(extended, item_features=_encoded(table, data, rows, [features for _, features in puts]))
+
+
+def _encoded(
+    table: dict[str, Feature], data: Dataset, rows: Sequence[int], given: Sequence[Mapping[str, Any]]
+) -> dict[str, Feature]:
+    """Return the features with vectors of the texts and files that changes gave, by the encoders of the data."""
+    for one in data.encodings:
+        texts = {row: str(values[one.column]) for row, values in zip(rows, given, strict=True) if one.column in values}
+        if not texts or one.feature not in table:
+            continue
+        column = Feature(kind="text", values=np.array(list(texts.values()), np.dtypes.StringDType()))
+        vectors = encode_new([one], {one.column: column}).get(one.feature)
+        if vectors is not None:
+            by_row = {row: vectors.select(np.array([at], np.int32)) for at, row in enumerate(texts)}
+            table[one.feature] = table[one.feature].replaced(by_row)
+    return table
 
 
 def _with_values(name: str, feature: Feature, values: dict[int, Any]) -> Feature:
