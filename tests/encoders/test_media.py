@@ -183,7 +183,7 @@ def test_a_film_has_frames_and_a_sound(models: Path, tmp_path: Path) -> None:
 
 def test_the_contract(models: Path) -> None:
     image, audio = str(models / "image.onnx"), str(models / "audio.onnx")
-    encoders = [ImageOnnx(model=image), AudioOnnx(model=audio), VideoOnnx(image=image, audio=audio)]
+    encoders: list[Encoder] = [ImageOnnx(model=image), AudioOnnx(model=audio), VideoOnnx(image=image, audio=audio)]
     for encoder in encoders:
         assert isinstance(encoder, Encoder)
         assert encoder.reads_files

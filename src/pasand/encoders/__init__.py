@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, Self, runtime_checkable
+from typing import ClassVar, Protocol, Self, runtime_checkable
 
 from pasand.types import Arrays, Vectors
 
@@ -16,7 +16,7 @@ class Encoder(Protocol):
     InputError where they are missing. None downloads anything: `pasand fetch` prepares weights beforehand.
     """
 
-    reads_files: bool
+    reads_files: ClassVar[bool]
     """Whether the inputs are paths of files; else they are the texts themselves."""
 
     def fit(self, texts: Sequence[str]) -> Self:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -29,6 +29,12 @@ logger = logging.getLogger(__name__)
 
 KINDS = ("text", "tfidf", "image", "audio", "chroma", "video", "vector")
 """Kinds of encoders; "vector" reads vectors that the user has."""
+PRETRAINED: dict[str, Callable[..., Encoder]] = {
+    "text": SentenceOnnx,
+    "image": ImageOnnx,
+    "audio": AudioOnnx,
+    "chroma": Chroma,
+}
 SHOWN = 3
 """Faulty inputs that a warning names."""
 HOW = "write it as COLUMN=KIND or COLUMN=KIND:FILE, such as plot=text or poster=image:model.onnx"
@@ -52,7 +58,7 @@ def parse(texts: Sequence[str]) -> list[Requested]:
     >>> parse(["plot=text,poster=image:model.onnx"])
     [Requested(column='plot', kind='text', model=''), Requested(column='poster', kind='image', model='model.onnx')]
     """
-    requested = []
+    requested: list[Requested] = []
     for text in ",".join(texts).split(","):
         column, equals, how = text.strip().partition("=")
         kind, _, model = how.partition(":")
@@ -79,9 +85,8 @@ def encoder_of(kind: str, model: str, threads: int = 1) -> Encoder:
                 "model", value=model, cause="there is no such folder", cure="give a sentence model's folder"
             )
         return SentenceText(model=model)
-    made = {"text": SentenceOnnx, "image": ImageOnnx, "audio": AudioOnnx, "chroma": Chroma}[kind]
-    encoder: Encoder = made(model=model, threads=threads) if model else made(threads=threads)  # type: ignore[call-arg]
-    return encoder
+    made = PRETRAINED[kind]
+    return made(model=model, threads=threads) if model else made(threads=threads)
 
 
 def encode(data: Dataset, requested: Sequence[Requested], folder: Path, cache: Path | None = None) -> Dataset:

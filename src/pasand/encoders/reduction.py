@@ -46,5 +46,4 @@ def reduced(vectors: Vectors, learnt: Arrays) -> Vectors:
 
 def given(vectors: Vectors) -> Mask:
     """Return which vectors are neither missing nor all zeros, (n,)."""
-    mask: Mask = np.isfinite(vectors).all(axis=1) & vectors.any(axis=1)
-    return mask
+    return np.asarray(np.isfinite(vectors).all(axis=1) & vectors.any(axis=1))

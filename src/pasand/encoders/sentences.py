@@ -52,7 +52,7 @@ class SentenceOnnx(Pretrained):
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         """Return vectors of length 1, (n, D); zeros for an empty text."""
-        network, tokenizer = self.network(), self._tokens()
+        network, tokenizer = self.network(), self.tokenizer()
         prompt = self._prompt(network)
         plain = [text.translate(self._characters).strip() for text in texts]
         filled = [row for row, text in enumerate(plain) if text]
@@ -71,7 +71,7 @@ class SentenceOnnx(Pretrained):
 
     def token_counts(self, texts: Sequence[str]) -> list[int]:
         """Return the number of tokens that the network reads of each text, with its prompt and its ends."""
-        tokenizer, prompt = self._tokens(), self._prompt(self.network())
+        tokenizer, prompt = self.tokenizer(), self._prompt(self.network())
         return [len(one.ids) for one in tokenizer.encode_batch([prompt + text for text in texts])]
 
     def _run(self, network: OnnxModel, tokens: Sequence[list[int]]) -> Vectors:
@@ -87,7 +87,7 @@ class SentenceOnnx(Pretrained):
             output = output[:, 0] if isinstance(kept, int) else (output * kept).sum(axis=1) / kept.sum(axis=1)
         return normalised(output)
 
-    def _tokens(self) -> Any:
+    def tokenizer(self) -> Any:
         """Return the tokenizer, read once; raises InputError where the package or its file is missing."""
         if self._tokenizer is None:
             try:

@@ -90,8 +90,11 @@ class VideoOnnx:
             return np.zeros(encoder.encode([]).shape[1], np.float32)
 
     def _width(self) -> int:
-        images = self._pictures.encode([]).shape[1]
-        return 2 * images + (self._sounds.encode([]).shape[1] if self._sounds else 0)
+        images, sound = (
+            self._pictures.encode([]).shape[1],
+            0 if self._sounds is None else self._sounds.encode([]).shape[1],
+        )
+        return int(2 * images + sound)
 
 
 def _frames(path: str, n: int) -> Iterator[Any]:

@@ -48,7 +48,7 @@ def graph(weights: dict[str, Array]) -> bytes:
         side = out
         pads = [missing // 2] * 2 + [missing - missing // 2] * 2
         y = g.convolution(x, kernel, bias, strides=[stride] * 2, pads=pads, group=groups)
-        limits = (g.weight(np.float32(0)), g.weight(np.float32(6)))
+        limits = (g.weight(np.array(0, np.float32)), g.weight(np.array(6, np.float32)))
         return str(g.node("Clip", y, *limits)) if active else y
 
     x = layer(x, "_conv_stem", "_bn0", stride=2)

@@ -32,7 +32,7 @@ def prepare(name: str, source: Path | None = None) -> Path:
         raise InputError("model", value=name, cause="there is no such model", cure=f"choose one of {', '.join(MODELS)}")
     module, package = MODELS[name]
     conversion = importlib.import_module(f"pasand.encoders.conversion.{module}")
-    files = conversion.files(source or _installed(conversion.PACKAGE, conversion.FILE, package))
+    files = conversion.files(source or installed(conversion.PACKAGE, conversion.FILE, package))
     folder = models_folder() / name
     folder.parent.mkdir(parents=True, exist_ok=True)
     made = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f"{name}."))
@@ -49,7 +49,7 @@ def prepare(name: str, source: Path | None = None) -> Path:
     return folder
 
 
-def _installed(package: str, file: str, install: str) -> Path:
+def installed(package: str, file: str, install: str) -> Path:
     """Return a file of an installed package, without importing it; raises InputError where there is none."""
     found = importlib.util.find_spec(package)
     for folder in (found.submodule_search_locations or []) if found else []:
