@@ -19,6 +19,9 @@ from pasand.data.features import Feature
 from pasand.encoders import columns
 from pasand.encoders.columns import Requested
 from pasand.errors import InputError
+from pasand.serving.engine.variant import Variant
+from pasand.serving.refresh.training_data import apply_to_catalogue
+from pasand.serving.states.contract import Change
 from tests.encoders.graphs import mean_colour, mean_word
 
 pytest.importorskip("onnx")
@@ -106,6 +109,34 @@ def test_new_items_are_encoded_by_the_same_code(folder: Path, data: Dataset, tmp
     new = extended.data.items.rows(["new"])[0]
     assert new in lists[0]
     assert new not in lists[1]
+
+
+def test_a_server_and_its_refresh_encode_new_items(
+    folder: Path, data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files are read in PASAND_MEDIA only; a refresh encodes added and changed items for the next fit."""
+    monkeypatch.setenv("PASAND_MEDIA", str(folder))
+    bundles.write(
+        tmp_path / "b", recipe.build(default_recipe.of_model("popularity", {})).fit(data, seed=0), data, seed=0
+    )
+    variant = Variant.read("main", str(tmp_path / "b"))
+    put = {"plot": "red red", "poster": "red.png"}
+    assert variant.check_features(put) == []
+    changes = [
+        Change(1, "new", put, False),
+        Change(2, "away", {"poster": str(tmp_path / "b" / "manifest.json")}, False),
+        Change(3, "i01", {"plot": "red"}, False),
+    ]
+    variant.apply_changes(changes)
+    grown = apply_to_catalogue(data, changes)
+    for found in (variant.bundle.data, grown):
+        assert "poster" not in found.item_features
+        for name in ("plot_text", "poster_image"):
+            row = found.items.rows(["new", "away"])
+            assert cosines(found, name)["new"] == pytest.approx(1, abs=0.01)
+            assert found.item_features[name].is_missing()[row].tolist() == [False, True]
+    assert cosines(grown, "plot_text")["i01"] == pytest.approx(1, abs=0.01)
+    assert cosines(variant.bundle.data, "plot_text")["i01"] == cosines(data, "plot_text")["i01"]
 
 
 def test_another_model_gives_new_items_no_vector(
