@@ -6,6 +6,7 @@ import importlib.util
 import json
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
+from typing import Any
 
 from pasand import models
 from pasand.data.dataset import Dataset
@@ -73,7 +74,7 @@ def of_configured(name: str, model: object) -> str:
     """
     if not is_dataclass(model):
         return ""
-    own = type(model)
+    own: Any = type(model)
     try:
         default = own()
         settings = {

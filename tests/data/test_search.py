@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pasand.data.features import Feature
-from pasand.data.folding import BLOCKS, folded, skeleton
+from pasand.data.scripts import INDIAN, romanised
 from pasand.data.search import CatalogueSearch, is_near, plain_words
+from pasand.data.spellings import skeleton
 
 TITLES = ["Sholay", "शोले", "Deewaar", "Mughal-e-Azam", "Lagaan", "Bombay", "Amélie", "Sholay Returns", "The Lagoon", ""]
 CAST = Feature(
@@ -59,11 +60,36 @@ def test_titles_that_begin_with_the_text_come_first(catalogue: CatalogueSearch) 
     assert catalogue.find("lago").tolist() == [8]
 
 
-@pytest.mark.parametrize(
-    "written", ["शोले", "শোলে", "ਸ਼ੋਲੇ", "શોલે", "ଶୋଲେ", "ஷோலே", "షోలే", "ಶೋಲೇ", "ഷോലേ"], ids=[f"{block:x}" for block in BLOCKS]
-)
+@pytest.mark.parametrize("written", ["शोले", "শোলে", "ਸ਼ੋਲੇ", "શોલે", "ଶୋଲେ", "ஷோலே", "షోలే", "ಶೋಲೇ", "ഷോലേ"], ids=INDIAN)
 def test_a_title_is_found_in_every_indic_script(written: str) -> None:
-    assert skeleton(folded(written)) == skeleton("sholay")
+    assert skeleton(romanised(written)) == skeleton("sholay")
+
+
+FILMS = {
+    "Sholay": ("शोले", "ஷோலே", "షోలే", "শোলে"),
+    "Deewaar": ("दीवार", "தீவார்", "దీవార్", "দিওয়ার"),
+    "Mother India": ("मदर इंडिया", "மதர் இந்தியா", "మదర్ ఇండియా", "মাদার ইন্ডিয়া"),
+    "Lagaan": ("लगान", "லகான்", "లగాన్", "লগান"),
+    "Devdas": ("देवदास", "தேவதாஸ்", "దేవదాసు", "দেবদাস"),
+    "Guide": ("गाइड", "கைடு", "గైడ్", "গাইড"),
+    "Pakeezah": ("पाकीज़ा", "பாக்கீசா", "పాకీజా", "পাকিজা"),
+    "Zanjeer": ("ज़ंजीर", "சஞ்சீர்", "జంజీర్", "জঞ্জির"),
+    "Anand": ("आनंद", "ஆனந்த்", "ఆనంద్", "আনন্দ"),
+    "Roja": ("रोजा", "ரோஜா", "రోజా", "রোজা"),
+    "Nayakan": ("नायकन", "நாயகன்", "నాయకన్", "নায়কন"),
+    "Bombay": ("बॉम्बे", "பம்பாய்", "బొంబాయి", "বম্বে"),
+}
+
+
+@pytest.mark.parametrize("language", range(4))
+def test_films_are_found_in_any_script(language: int) -> None:
+    """Of twelve films at least eleven are found by their Latin title, and by their native one."""
+    names = list(FILMS)
+    native = CatalogueSearch([FILMS[name][language] for name in names], {})
+    latin = CatalogueSearch(names, {})
+    forth = [native.find(name).tolist()[:1] == [row] for row, name in enumerate(names)]
+    back = [latin.find(FILMS[name][language]).tolist()[:1] == [row] for row, name in enumerate(names)]
+    assert min(sum(forth), sum(back)) >= 11, (forth, back)
 
 
 @given(st.text(), st.text())

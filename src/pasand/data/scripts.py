@@ -1,16 +1,9 @@
-"""Script of a text by Unicode blocks, Indian scripts in Latin letters, and titles that match across scripts."""
+"""Script of a text by Unicode blocks, and Indian scripts in Latin letters."""
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
-from difflib import SequenceMatcher
-
-import numpy as np
-
-from pasand.types import Rows
 
 BLOCKS = {
     "Devanagari": (0x0900, 0x097F),
@@ -48,14 +41,6 @@ LABIAL = range(0x2A, 0x2F)
 FINALS = {0x7A: "n", 0x7B: "n", 0x7C: "r", 0x7D: "l", 0x7E: "l"}
 """Consonants of Malayalam without a vowel."""
 WITH_NUKTA = {"k": "q", "s": "sh", "j": "z", "ph": "f", "d": "r", "dh": "rh", "g": "g", "kh": "kh"}
-CLASSES = (
-    (re.compile(r"[cs]h+|ch|[cjzx]|s"), "s"),
-    (re.compile(r"[kgq]h?"), "k"),
-    (re.compile(r"[td]h?"), "t"),
-    (re.compile(r"[pbf]h?|[vw]"), "p"),
-    (re.compile(r"[aeiouyh]"), ""),
-)
-"""Sounds that scripts do not keep apart: Tamil writes k and g, t and d, p and b, s and ch alike, Bengali b and v."""
 BENGALI_W = unicodedata.normalize("NFC", "\u0993\u09df")
 """How Bengali writes w."""
 
@@ -114,41 +99,3 @@ def romanised(text: str) -> str:
 
 def _digit(letter: str) -> str:
     return str(unicodedata.digit(letter)) if letter.isdigit() else ""
-
-
-def skeleton(text: str) -> str:
-    """Return the classes of consonants of a text, which are equal for a title in different scripts and spellings.
-
-    >>> skeleton("शोले"), skeleton("Sholay"), skeleton("ஷோலே"), skeleton("షోలే")
-    ('sl', 'sl', 'sl', 'sl')
-    """
-    letters = re.sub(r"[^a-z0-9 ]", "", romanised(text))
-    for pattern, replacement in CLASSES:
-        letters = pattern.sub(replacement, letters)
-    return re.sub(r"(.)\1+", r"\1", letters.replace(" ", ""))
-
-
-class Titles:
-    """Finds titles by a text in another script or spelling, by their consonants and then by likeness of the sounds."""
-
-    def __init__(self, titles: Sequence[str]) -> None:
-        """Prepare titles; their positions are the rows that are returned."""
-        self._latin = [romanised(title) for title in titles]
-        self._keys = [skeleton(title) for title in titles]
-
-    def find(self, text: str, k: int = 10) -> Rows:
-        """Return up to k rows of titles whose consonants begin with those of a text, the most alike first, (n,).
-
-        A text without consonants finds those that are spelt as it is.
-        """
-        key, latin = skeleton(text), romanised(text)
-        rows = [row for row, other in enumerate(self._keys) if other.startswith(key)] if key else []
-        rows = rows or [row for row, other in enumerate(self._latin) if latin.strip() and other == latin]
-        matcher = SequenceMatcher(b=latin, autojunk=False)
-
-        def likeness(row: int) -> float:
-            matcher.set_seq1(self._latin[row])
-            return matcher.ratio()
-
-        order = sorted(rows, key=lambda row: (self._keys[row] != key, -likeness(row), row))
-        return np.array(order[:k], np.int32)

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 
 import numpy as np
 import polars as pl
 
 from pasand.data.features import Feature, Features
-from pasand.data.folding import folded, skeleton
+from pasand.data.scripts import romanised
+from pasand.data.spellings import consonants, skeleton
 from pasand.types import Array, Mask, Rows
 
-EXACT, ALIKE, NEAR = 4, 2, 1
-"""Scores of an item for a word: it has it, or one that is spelt for the same sound, or one with a slip of typing."""
+EXACT, ALIKE, ACROSS, NEAR = 8, 4, 2, 1
+"""Scores of an item for a word: it has it, one that is spelt for the same sound, one of another script with the same
+consonants, or one with a slip of typing."""
 CONTAINS, BEGINS = 100, 200
 """Scores of a title for the whole text."""
-PREFIX, SLIP = 4, 4
-"""Letters from which on another spelling may be a beginning, and a slip may be forgiven."""
+PREFIX, SLIP, CONSONANTS = 4, 4, 2
+"""Letters from which on another spelling may be a beginning, and a slip may be forgiven; consonants that a word of
+another script must have."""
 MAX_WORDS = 500
 """Words of the catalogue that one word of a text is looked for as, at most."""
 
@@ -29,7 +32,7 @@ def plain_words(text: str) -> str:
     >>> plain_words("Mughal-e-Azam (1960)")
     'mughal e azam 1960'
     """
-    return " ".join(re.findall(r"\w+", folded(text)))
+    return " ".join(re.findall(r"\w+", romanised(text)))
 
 
 class CatalogueSearch:
@@ -46,7 +49,7 @@ class CatalogueSearch:
         if not ascii_only.all():
             others = [None if simple else plain_words(text) for text, simple in zip(raw, ascii_only, strict=True)]
             plain = pl.Series(others, dtype=pl.String).zip_with(~ascii_only, plain)
-        self._titles = plain
+        self._titles, self._ascii = plain, ascii_only
         self._padded = " " + plain + " "
         self._n = len(titles)
         self._named = [feature for feature in features.values() if feature.kind in ("categorical", "bag")]
@@ -57,16 +60,17 @@ class CatalogueSearch:
     def find(self, text: str) -> Rows:
         """Return the items that have every word of a text, (n,), best first.
 
-        A word is found as the beginning of a word of the title or of a name, or as a year, or else in another spelling
-        or with a slip. Titles that begin with the text come first, then those that contain it, then items by how well
-        their words agree, and shorter titles first. Texts without letters or digits find nothing.
+        A word is found as the beginning of a word of the title or of a name, or as a year, or else in another
+        spelling, in another script by its consonants, or with a slip. Titles that begin with the text come first,
+        then those that contain it, then items by how well their words agree, and shorter titles first. Texts without
+        letters or digits find nothing.
         """
         wanted = plain_words(text)
         if not wanted:
             return np.empty(0, np.int32)
         position = self._titles.str.find(wanted, literal=True)
         whole = position.is_not_null().to_numpy() * CONTAINS + (position == 0).fill_null(False).to_numpy() * BEGINS
-        of_words = [self._scores(word) for word in wanted.split()]
+        of_words = [self._scores(word, text.isascii()) for word in wanted.split()]
         all_words = np.min(of_words, axis=0) > 0
         score = whole + all_words * np.sum(of_words, axis=0)
         found = np.flatnonzero(score)
@@ -74,14 +78,19 @@ class CatalogueSearch:
         items: Rows = found[np.lexsort((length, -score[found]))].astype(np.int32)
         return items
 
-    def _scores(self, word: str) -> Array:
-        """Return how well each item has a word, (N,), 0 if not at all."""
+    def _scores(self, word: str, latin: bool) -> Array:
+        """Return how well each item has a word of a text in Latin letters or not, (N,), 0 if not at all."""
         exact = self._having([f" {word}"])
         if self._years is not None and word.isdecimal():
             exact |= self._years == float(word)
         spelt = skeleton(word)
         alike = self._having(self._words(one for one in self._skeletons if self._is_alike(one, spelt)))
         scores = np.where(exact, EXACT, np.where(alike, ALIKE, 0))
+        if not scores.any():
+            sound = consonants(word)
+            across = self._native if latin else self._sounds
+            if len(sound) >= CONSONANTS:
+                scores = ACROSS * self._having([f" {one} " for one in across.get(sound, [])[:MAX_WORDS]])
         if scores.any() or len(word) < SLIP:
             return scores
         return NEAR * self._having(self._words(one for one in self._skeletons if is_near(one, spelt)))
@@ -107,12 +116,32 @@ class CatalogueSearch:
     @cached_property
     def _skeletons(self) -> dict[str, list[str]]:
         """The words of titles and names by their skeleton."""
-        words = set(self._titles.str.split(" ").explode().unique().drop_nulls().to_list())
-        words.update(word for names in self._names for name in names for word in name.split())
-        by_skeleton: dict[str, list[str]] = {}
-        for word in sorted(words - {""}):
-            by_skeleton.setdefault(skeleton(word), []).append(word)
-        return by_skeleton
+        return _by_key(self._every_word, skeleton)
+
+    @cached_property
+    def _sounds(self) -> dict[str, list[str]]:
+        """The words of titles and names by their consonants."""
+        return _by_key(self._every_word, consonants)
+
+    @cached_property
+    def _native(self) -> dict[str, list[str]]:
+        """The words of titles and names that are not in Latin letters by their consonants."""
+        names = [name for feature in self._named for name in feature.names if not name.isascii()]
+        texts = [*self._titles.filter(~self._ascii).to_list(), *map(plain_words, names)]
+        return _by_key((word for text in texts for word in text.split()), consonants)
+
+    @property
+    def _every_word(self) -> Iterable[str]:
+        yield from self._titles.str.split(" ").explode().unique().drop_nulls().to_list()
+        yield from (word for names in self._names for name in names for word in name.split())
+
+
+def _by_key(words: Iterable[str], key: Callable[[str], str]) -> dict[str, list[str]]:
+    """Return the different words by their key, sorted."""
+    found: dict[str, list[str]] = {}
+    for word in sorted(set(words) - {""}):
+        found.setdefault(key(word), []).append(word)
+    return found
 
 
 def _has_code(feature: Feature, codes: list[int], n: int) -> Mask:
