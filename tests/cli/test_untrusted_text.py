@@ -71,7 +71,7 @@ COMMANDS = [
     ["explain", "BUNDLE", "--user", "[/]", "--item", "[/]\x1b"],
     ["add", "BUNDLE", "NEW", "--out", "[/]\x1b[2J extended"],
     ["compare", "[/]\x1b[2J.csv"],
-    ["refresh", "bundle", "--folder", "[/]\x1b[2J", "--once"],
+    ["refresh", "BUNDLE", "--folder", "[/]\x1b[2J", "--once"],
     ["serve", "[/]\x1b[2J"],
 ]
 

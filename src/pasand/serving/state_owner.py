@@ -15,6 +15,7 @@ from pasand import bundle as bundles
 from pasand.bundle_files import read_manifest
 from pasand.data.dataset import Dataset
 from pasand.errors import InputError
+from pasand.serving.private_files import make_private_file
 
 logger = logging.getLogger(__name__)
 
@@ -90,6 +91,7 @@ def _read(file: Path) -> Owner | None:
 def _write(file: Path, owner: Owner) -> None:
     part = file.with_suffix(f".{secrets.token_hex(4)}.part")
     try:
+        make_private_file(part)
         part.write_text(json.dumps(msgspec.to_builtins(owner)), encoding="utf-8")
         part.replace(file)
     except OSError as error:
