@@ -192,21 +192,21 @@ def test_the_contract_of_stages(data: st.DataObject) -> None:
 def test_retrieval_finds_enough_of_each_group() -> None:
     assembly = recipe.build(default_recipe.of_model("popularity", {})).fit(DATA, seed=0)
     retriever = FromModel(assembly.components["model"])
-    groups = groups_of(Rule(name="c", where={"group": "c"}, min_count=1), A)
+    groups = groups_of(Rule(name="c", where={"group": "c"}, min_count=1))
     before, asked = retriever(queries(9, 5)), replace(queries(9, 5), exclude=np.full((9, 1), 2, np.int32))
-    found = WithGroups(retriever, groups, per_group=4)(asked)
+    found = WithGroups(retriever, groups, per_group=6)(asked)
     every = retriever(replace(asked, k=30))
     for b in range(9):
         items = found.items[b][found.items[b] >= 0].tolist()
-        best_of_group = [item for item in every.items[b].tolist() if item % 3 == 2][:4]
+        best_of_group = [item for item in every.items[b].tolist() if item % 3 == 2][:6]
         assert len(items) == len(set(items))
         assert set(best_of_group) <= set(items)
         assert 2 not in items
         assert (np.diff(found.scores[b][: len(items)]) <= 0).all()
-    assert before.items.shape[1] == 5 < found.items.shape[1] <= 9
+    assert before.items.shape[1] == 5 < found.items.shape[1] <= 11
     allowed = np.arange(30)[None, :] % 3 != 2
     np.testing.assert_array_equal(
-        WithGroups(retriever, groups_of(groups.rules[0]))(replace(asked, allowed=allowed)).items,
+        WithGroups(retriever, groups)(replace(asked, allowed=allowed)).items,
         retriever(replace(asked, allowed=allowed)).items,
     )
 
@@ -216,12 +216,23 @@ def test_retrieval_finds_enough_outside_a_group_with_a_maximum() -> None:
     retriever = FromModel(assembly.components["model"])
     groups = groups_of(Rule(name="two", where={"group": ["a", "b"]}, max_count=1))
     best = retriever(queries(3, 30)).items
-    found = WithGroups(retriever, groups, per_group=4)(queries(3, 5))
+    found = WithGroups(retriever, groups)(queries(3, 5))
     for items, every in zip(found.items, best, strict=True):
-        outside = [item for item in every.tolist() if item % 3 == 2][:4]
+        outside = [item for item in every.tolist() if item % 3 == 2]
         assert set(outside) | set(every[:5].tolist()) == set(items[items >= 0].tolist())
     shown = Rules(groups)(queries(3, 5), found).items
     assert (np.count_nonzero(shown % 3 != 2, axis=1) == 1).all()
+
+
+def test_candidates_that_suffice_are_left_alone() -> None:
+    assembly = recipe.build(default_recipe.of_model("popularity", {})).fit(DATA, seed=0)
+    retriever = FromModel(assembly.components["model"])
+    groups = groups_of(Rule(name="c", where={"group": "c"}, min_share=0.2))
+    every = retriever(queries(9, 30)).items
+    for k in range(1, 30):
+        wanted = WithGroups(retriever, groups, list_length=10)(queries(9, k)).items
+        enough = np.count_nonzero(every[:, :k] % 3 == 2, axis=1) >= 8  # .2 of 20 slots, twice
+        assert ((np.count_nonzero(wanted >= 0, axis=1) == k) == enough).all()
 
 
 # recipes
