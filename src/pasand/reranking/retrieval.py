@@ -41,18 +41,18 @@ class WithGroups:
     def __call__(self, queries: Queries) -> Candidates:
         """Return the candidates, (B, K), with K above k where items were added."""
         candidates = self.retriever(queries)
+        void = self.groups.void(queries.features, len(queries))
+        bits = self.groups.member(candidates.items, queries.time, queries.features)
         for r, rule in enumerate(self.groups.rules):
-            applies = ~self.groups.void(queries.features, len(queries)) >> r & 1
             for needed, inside in ((rule.has_minimum, True), (rule.has_maximum and not rule.each, False)):
                 if not needed:
                     continue
-                member = self.groups.member(candidates.items, queries.time, queries.features) >> r & 1
-                found = np.count_nonzero((member == inside) & (candidates.items >= 0), axis=1)
                 enough = max(2 * _needed(rule, inside, TWICE), _needed(rule, inside, self.list_length), FEWEST)
-                short = np.flatnonzero((found < enough) & (applies == 1))
+                found = np.count_nonzero(((bits >> r & 1) == inside) & (candidates.items >= 0), axis=1)
+                short = np.flatnonzero((found < enough) & ((void >> r & 1) == 0))
                 if len(short):
-                    wanted = max(enough, self.per_group)
-                    candidates = self._extended(queries, candidates, short, r, inside, wanted)
+                    candidates = self._extended(queries, candidates, short, r, inside, max(enough, self.per_group))
+                    bits = self.groups.member(candidates.items, queries.time, queries.features)
         return candidates
 
     def _extended(
