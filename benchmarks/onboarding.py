@@ -1,0 +1,102 @@
+"""Five items chosen by `Onboarding` for a new user to rate, against the five most popular: NDCG@10 of what follows.
+
+A fifth of the users is held out with all their events. The first half of a held-out user's events are what the user can
+respond with: an item among them gets its rating or click as the response, any other item is unknown to the user. EASE
+then recommends from the responses alone, and recently popular items where there is none; the positives of the second
+half are relevant. Both ways see the same users, models and targets, and differences are paired by user. The tree is
+grown on training users alone; no setting was chosen by the held-out users.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from benchmarks.rows import Row, data_folder
+from pasand.data.dataset import Dataset
+from pasand.evaluation.intervals import ratio_intervals
+from pasand.evaluation.protocols.strong_generalisation import StrongGeneralisation
+from pasand.metrics.accuracy import NDCG
+from pasand.models.classical.ease import EASE
+from pasand.models.classical.popularity import Popularity
+from pasand.sources import load
+from pasand.stages.onboarding import Onboarding
+from pasand.stages.retrieval import Fallback, FromModel
+from pasand.types import Array, Queries
+
+MEASURES = ("metrics/accuracy.py", "models/classical/ease.py", "models/classical/popularity.py", "stages/onboarding.py")
+N_ITEMS = 5
+SEED = 0
+SOURCES: dict[str, Callable[[], Dataset]] = {
+    "ml-1m-2999-users": lambda: load(data_folder("ml-1m-2999-users")),
+    "bollywood": lambda: load("bollywood:n_users=3000", impressions="none"),
+}
+
+Chosen = Callable[[dict[int, float], list[int]], int]
+"""Returns the next item to rate by the responses so far and the items that the user does not know."""
+
+
+def responses(queries: Queries, choose: Chosen) -> tuple[Queries, Array]:
+    """Return the queries with the responses to five items as the history, and the number of responses of each, (B,)."""
+    history = np.full((len(queries), N_ITEMS), -1, np.int32)
+    times, values = np.zeros(history.shape, np.int64), np.full(history.shape, np.nan, np.float32)
+    for user in range(len(queries)):
+        column = {int(item): at for at, item in enumerate(queries.history[user]) if item >= 0}
+        given: dict[int, float] = {}
+        skipped: list[int] = []
+        for _ in range(N_ITEMS):
+            item = choose(given, skipped)
+            if item in column:
+                given[item] = float(queries.history_value[user, column[item]])
+            else:
+                skipped.append(item)
+        for at, item in enumerate(sorted(given, key=column.__getitem__), N_ITEMS - len(given)):
+            history[user, at], values[user, at] = item, given[item]
+            times[user, at] = queries.history_time[user, column[item]]
+    changed = replace(queries, history=history, history_time=times, history_value=values, exclude=history)
+    return changed, (history >= 0).sum(axis=1)
+
+
+def row_of(name: str, data: Dataset) -> Row:
+    """Return the gain of one log."""
+    (split,) = StrongGeneralisation(holdout_share=0.2, fold_in_share=0.5, seed=SEED).split(data)
+    train, rng = split.train, np.random.default_rng(SEED)
+    popular = Popularity(half_life_days=30).fit(train, rng=rng)
+    retriever = Fallback([FromModel(EASE(l2=300.0).fit(train, rng=rng)), FromModel(popular)])
+    onboarding = Onboarding(retriever=retriever, depth=N_ITEMS).fit(train, rng=rng)
+    order = np.argsort(-np.bincount(train.item[train.is_positive], minlength=train.n_items), kind="stable").tolist()
+    ways: dict[str, Chosen] = {
+        "chosen": lambda given, skipped: int(onboarding.items(given, skipped, 1, None)[0]),
+        "popular": lambda given, skipped: order[len(given) + len(skipped)],
+    }
+    ndcg: dict[str, list[Array]] = {way: [] for way in ways}
+    n_responses = dict.fromkeys(ways, 0)
+    for batch in split.list_batches(10):
+        for way, choose in ways.items():
+            changed, count = responses(batch.queries, choose)
+            ndcg[way].append(NDCG(10)(retriever(changed), batch.relevant))
+            n_responses[way] += int(count.sum())
+    chosen, by_popularity = (np.concatenate(ndcg[way]) for way in ways)
+    defined = np.isfinite(chosen)
+    gain = (chosen - by_popularity)[defined][:, None]
+    mean, low, high = (float(end[0]) for end in ratio_intervals(gain, np.ones_like(gain), np.random.default_rng(SEED)))
+    means = {way: n / len(chosen) for way, n in n_responses.items()}
+    return Row(
+        target=f"{name}: low end of the 95 % interval of the gain in NDCG@10 of five chosen items over the five most "
+        "popular, as items that a new user rates first",
+        value=low,
+        limit=0.0,
+        better="higher",
+        comparable=True,
+        detail=f"gain {mean:.4f} [{low:.4f}, {high:.4f}]: {chosen[defined].mean():.4f} against "
+        f"{by_popularity[defined].mean():.4f}; {defined.sum()} users; {means['chosen']:.2f} responses a user against "
+        f"{means['popular']:.2f}",
+        synthetic=name == "bollywood",
+    )
+
+
+def run() -> list[Row]:
+    """Measure the gain on both logs."""
+    return [row_of(name, read()) for name, read in SOURCES.items()]
