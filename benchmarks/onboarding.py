@@ -1,10 +1,15 @@
 """Five items chosen by `Onboarding` for a new user to rate, against the five most popular: NDCG@10 of what follows.
 
 A fifth of the users is held out with all their events. The first half of a held-out user's events are what the user can
-respond with: an item among them gets its rating or click as the response, any other item is unknown to the user. EASE
-then recommends from the responses alone, and recently popular items where there is none; the positives of the second
-half are relevant. Both ways see the same users, models and targets, and differences are paired by user. The tree is
-grown on training users alone; no setting was chosen by the held-out users.
+respond with: an item among them gets its rating or click as the response, any other item is unknown to the user. The
+positives of the second half are relevant. Both ways see the same users, models and targets, and differences are paired
+by user. The tree is grown on training users alone. Two retrievers are measured on each log: EASE, with recently popular
+items where there is no response, and both fused by rank.
+
+A first run had EASE alone: a gain of 0.0082 [-0.0021, 0.0186] on MovieLens and of 0.0998 [0.0808, 0.1174] on
+`bollywood`. The latter came from items that few users know (0.08 responses a user): recently popular items were better
+lists than those of EASE by a response or two. So the lists without any response, and the fused retriever, were added
+after that run; nothing else was changed, and all rows are reported.
 """
 
 from __future__ import annotations
@@ -15,18 +20,20 @@ from dataclasses import replace
 import numpy as np
 
 from benchmarks.rows import Row, data_folder
+from pasand.contracts import Retriever
 from pasand.data.dataset import Dataset
 from pasand.evaluation.intervals import ratio_intervals
 from pasand.evaluation.protocols.strong_generalisation import StrongGeneralisation
+from pasand.evaluation.split import Split
 from pasand.metrics.accuracy import NDCG
 from pasand.models.classical.ease import EASE
 from pasand.models.classical.popularity import Popularity
 from pasand.sources import load
 from pasand.stages.onboarding import Onboarding
-from pasand.stages.retrieval import Fallback, FromModel
+from pasand.stages.retrieval import Fallback, FromModel, Merge
 from pasand.types import Array, Queries
 
-MEASURES = ("metrics/accuracy.py", "models/classical/ease.py", "models/classical/popularity.py", "stages/onboarding.py")
+MEASURES = ("metrics/accuracy.py", "models/classical/ease.py", "models/classical/popularity.py", "stages")
 N_ITEMS = 5
 SEED = 0
 SOURCES: dict[str, Callable[[], Dataset]] = {
@@ -59,21 +66,30 @@ def responses(queries: Queries, choose: Chosen) -> tuple[Queries, Array]:
     return changed, (history >= 0).sum(axis=1)
 
 
-def row_of(name: str, data: Dataset) -> Row:
-    """Return the gain of one log."""
+def rows_of(name: str, data: Dataset) -> list[Row]:
+    """Return the gain of one log with each retriever."""
     (split,) = StrongGeneralisation(holdout_share=0.2, fold_in_share=0.5, seed=SEED).split(data)
     train, rng = split.train, np.random.default_rng(SEED)
     popular = Popularity(half_life_days=30).fit(train, rng=rng)
-    retriever = Fallback([FromModel(EASE(l2=300.0).fit(train, rng=rng)), FromModel(popular)])
-    onboarding = Onboarding(retriever=retriever, depth=N_ITEMS).fit(train, rng=rng)
+    sources = [FromModel(EASE(l2=300.0).fit(train, rng=rng)), FromModel(popular)]
+    retrievers = {"EASE": Fallback(sources), "EASE and popularity": Merge(sources)}
+    return [row_of(name, split, way, retriever) for way, retriever in retrievers.items()]
+
+
+def row_of(name: str, split: Split, way_of_lists: str, retriever: Retriever) -> Row:
+    """Return the gain of one log with one retriever."""
+    train = split.train
+    onboarding = Onboarding(retriever=retriever, depth=N_ITEMS).fit(train, rng=np.random.default_rng(SEED))
     order = np.argsort(-np.bincount(train.item[train.is_positive], minlength=train.n_items), kind="stable").tolist()
     ways: dict[str, Chosen] = {
         "chosen": lambda given, skipped: int(onboarding.items(given, skipped, 1, None)[0]),
         "popular": lambda given, skipped: order[len(given) + len(skipped)],
     }
     ndcg: dict[str, list[Array]] = {way: [] for way in ways}
-    n_responses = dict.fromkeys(ways, 0)
+    n_responses, without = dict.fromkeys(ways, 0), []
     for batch in split.list_batches(10):
+        none, _ = responses(batch.queries, lambda given, skipped: -1)
+        without.append(NDCG(10)(retriever(none), batch.relevant))
         for way, choose in ways.items():
             changed, count = responses(batch.queries, choose)
             ndcg[way].append(NDCG(10)(retriever(changed), batch.relevant))
@@ -84,14 +100,15 @@ def row_of(name: str, data: Dataset) -> Row:
     mean, low, high = (float(end[0]) for end in ratio_intervals(gain, np.ones_like(gain), np.random.default_rng(SEED)))
     means = {way: n / len(chosen) for way, n in n_responses.items()}
     return Row(
-        target=f"{name}: low end of the 95 % interval of the gain in NDCG@10 of five chosen items over the five most "
+        target=f"{name}, {way_of_lists}: low end of the 95 % interval of the gain in NDCG@10 of five chosen items over the five most "
         "popular, as items that a new user rates first",
         value=low,
         limit=0.0,
         better="higher",
         comparable=True,
         detail=f"gain {mean:.4f} [{low:.4f}, {high:.4f}]: {chosen[defined].mean():.4f} against "
-        f"{by_popularity[defined].mean():.4f}; {defined.sum()} users; {means['chosen']:.2f} responses a user against "
+        f"{by_popularity[defined].mean():.4f}, and {np.concatenate(without)[defined].mean():.4f} without responses; "
+        f"{defined.sum()} users; {means['chosen']:.2f} responses a user against "
         f"{means['popular']:.2f}",
         synthetic=name == "bollywood",
     )
@@ -99,4 +116,4 @@ def row_of(name: str, data: Dataset) -> Row:
 
 def run() -> list[Row]:
     """Measure the gain on both logs."""
-    return [row_of(name, read()) for name, read in SOURCES.items()]
+    return [row for name, read in SOURCES.items() for row in rows_of(name, read())]

@@ -235,6 +235,26 @@ class SearchResult(Struct):
     items: list[CatalogueItem]
 
 
+class OnboardingRequest(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """A request for the items that a new user should rate next; responses are the user's events or the history."""
+
+    user_id: GivenId | None = None
+    history: Annotated[list[GivenId | HistoryItem], Meta(max_length=MAX_HISTORY)] = []
+    """Items rated so far, in addition to the user's events."""
+    skipped: Ids = []
+    """Items that were shown and that the user does not know."""
+    languages: Annotated[list[Name], Meta(max_length=MAX_NAMES)] = []
+    """Only items in one of these languages; none: all."""
+    k: Count = 5
+
+
+class OnboardingItems(Struct):
+    """Items to rate: the first `n_chosen` by the gain expected of the responses, the others by popularity."""
+
+    items: list[CatalogueItem]
+    n_chosen: int
+
+
 class Card(Struct, omit_defaults=True):
     """An item of a home page."""
 

@@ -1,4 +1,4 @@
-"""Onboarding: which items a new user should rate first, by the gain in NDCG@10 that the responses are expected to bring."""
+"""Onboarding: the items that a new user should rate first, by the gain in NDCG@10 expected of the responses."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ LAYOUT = {
 class Onboarding:
     """Chooses the items that a new user should rate, one after the other, each by the responses so far.
 
-    The choice is a tree: a node is an item, its branches are the three responses (Golbandi, Koren and Lempel, WSDM 2011,
-    Adaptive Bootstrapping of Recommender Systems Using Decision Trees). They choose by the error of predicted ratings;
-    here an item is chosen by the mean gain in NDCG@10 of the retriever's lists, over users of the training data who gave
-    the same responses. The first half of such a user's events are what the user can respond with, and the positives of
-    the second half are the targets. An item that few users know gains little, as does one whose response changes no
-    list. The users of a node are few, so its gains are shrunk towards those of the users of the node above.
+    The choice is a tree: a node is an item, its branches are the three responses (Golbandi, Koren and Lempel, WSDM
+    2011, Adaptive Bootstrapping of Recommender Systems Using Decision Trees). They choose by the error of predicted
+    ratings; here an item is chosen by the mean gain in NDCG@10 of the retriever's lists, over the users of the training
+    data with the same responses. The first half of such a user's events are what the user can respond with, and the
+    positives of the second half are the targets. An item that few users know gains little, as does one whose response
+    changes no list. The users of a node are few, so its gains are shrunk towards those of the users of the node above.
     """
 
     retriever: Retriever
@@ -48,7 +48,7 @@ class Onboarding:
     depth: int = 5
     """Items that are chosen by the responses to the items before them; further ones follow by their gain alone."""
     n_users: int = 1000
-    """Users of the training data by whom gains are measured, at most."""
+    """Users of the training data on which gains are measured, at most."""
     n_candidates: int = 100
     """Items among which the choice is made: those that most of these users know."""
     shrinkage: float = 50.0

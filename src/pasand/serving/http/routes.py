@@ -14,6 +14,7 @@ from starlette.staticfiles import StaticFiles
 from pasand.serving import schemas
 from pasand.serving.engine.about import about
 from pasand.serving.engine.home import HomePlan, explained, home_plan, similar, view
+from pasand.serving.engine.onboarding import items_to_rate
 from pasand.serving.http import docs_page, openapi
 from pasand.serving.http.openapi import Operation
 from pasand.serving.http.parsing import JSON, JSON_LINES, media_type, path_id, query_parameters, read_body
@@ -123,6 +124,22 @@ async def _rows(service: Service, plan: HomePlan) -> list[schemas.RecommendRespo
     for _ in plan.plans:
         responses += await service.batcher.recommend([plan.request_after(responses)])
     return responses
+
+
+@route(
+    Operation(
+        "POST",
+        "/v1/onboarding",
+        "Get the items that a new user should rate next.",
+        "read",
+        schemas.OnboardingRequest,
+        schemas.OnboardingItems,
+    )
+)
+async def onboarding(service: Service, request: Request) -> schemas.OnboardingItems:
+    """Return the next items to rate, given the responses so far."""
+    visitor = schemas.decode(await read_body(service, request), schemas.OnboardingRequest)
+    return await service.batcher.compute(lambda: items_to_rate(service.engine, visitor))
 
 
 @route(Operation("GET", "/v1/users/{id}/view", "Get the history, candidates and stages behind a user's list.", "read"))

@@ -98,6 +98,7 @@ export const item = (itemId) => request(`v1/items/${segment(itemId)}`);
 export const similar = (itemId, k = 12) => request(`v1/items/${segment(itemId)}/similar?k=${k}`).then(filmsOf);
 export const explain = (userId, itemId) =>
   request(`v1/explain?user_id=${segment(userId)}&item_id=${segment(itemId)}`);
+export const onboarding = (body) => request("v1/onboarding", body).then(filmsOf);
 export const events = (list) => request("v1/events", { events: list });
 
 export function items({ search = "", language = "", k = 24 } = {}) {

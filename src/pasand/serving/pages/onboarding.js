@@ -73,7 +73,7 @@ async function list(state, parts) {
   const languages = state.languages.size ? [...state.languages] : [""];
   let lists;
   try {
-    lists = await Promise.all(languages.map((language) => api.items({ search: state.search, language, k: SHOWN })));
+    lists = await Promise.all(languages.map((language) => offered(state.search, language)));
   } catch {
     if (number === state.requests)
       parts.found.replaceChildren(
@@ -86,6 +86,9 @@ async function list(state, parts) {
   parts.found.replaceChildren(...films.map((film) => pick(film, state, parts)));
   if (!films.length) parts.found.append(h("li", { class: "none" }, `Nothing was found for “${state.search}”.`));
 }
+
+const offered = (search, language) =>
+  search ? api.items({ search, language, k: SHOWN }) : api.onboarding({ languages: language ? [language] : [], k: SHOWN });
 
 function interleaved(lists) {
   const longest = Math.max(...lists.map((each) => each.length));
