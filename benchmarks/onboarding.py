@@ -100,8 +100,8 @@ def row_of(name: str, split: Split, way_of_lists: str, retriever: Retriever) -> 
     mean, low, high = (float(end[0]) for end in ratio_intervals(gain, np.ones_like(gain), np.random.default_rng(SEED)))
     means = {way: n / len(chosen) for way, n in n_responses.items()}
     return Row(
-        target=f"{name}, {way_of_lists}: low end of the 95 % interval of the gain in NDCG@10 of five chosen items over the five most "
-        "popular, as items that a new user rates first",
+        target=f"{name}, {way_of_lists}: low end of the 95 % interval of the gain in NDCG@10 of five "
+        "chosen items over the five most popular, as items that a new user rates first",
         value=low,
         limit=0.0,
         better="higher",
