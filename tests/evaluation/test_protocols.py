@@ -264,7 +264,15 @@ def test_test_queries_are_valid_for_any_log(name: str, seed: int) -> None:
 
 
 def test_protocols_are_found_by_name_and_list_their_options() -> None:
-    expected = {"temporal", "leave-last-out", "strong-generalisation", "folds", "sampled-negatives"}
+    expected = {
+        "temporal",
+        "leave-last-out",
+        "strong-generalisation",
+        "folds",
+        "sampled-negatives",
+        "cold-items",
+        "newest-items",
+    }
     assert set(names()) == expected
     with pytest.raises(InputError, match="leave-last-out"):
         protocol("random")

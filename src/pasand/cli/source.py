@@ -28,7 +28,7 @@ ROLES = ("user", "item", "time", "value", "event")
 PROTOCOL = typer.Option(
     None,
     help="Evaluation protocol: temporal (default for logs with timestamps), leave-last-out, strong-generalisation, "
-    "folds or sampled-negatives.",
+    "folds, sampled-negatives, cold-items or newest-items.",
 )
 HISTORIES = typer.Option(
     None,
