@@ -1,9 +1,10 @@
-"""CiteULike: recall@20 and NDCG@20 of 2,378 articles that nobody has saved in train, on DropoutNet's split.
+"""CiteULike: recall@20 and NDCG@20 of 2,378 articles that no user has saved in train, on DropoutNet's split.
 
-Data: CiteULike-a (Wang et al., IJCAI 2013) with the split of DropoutNet and Heater (Zhu et al., SIGIR 2020): 5,551 users;
-no article of the test is in train, and all 2,378 are ranked. The validation articles are not used: weights are learnt on
-held-out articles of train. Features are citations in both directions, and tags. Abstracts are not in these files. Tags
-were written by the users whose libraries are predicted, so the figures with tags are flattered, and stand apart.
+Data: CiteULike-a (Wang et al., IJCAI 2013) with the split of DropoutNet and Heater (Zhu et al., SIGIR 2020): 5,551
+users; no article of the test is in train, and all 2,378 are ranked. The validation articles are not used: weights are
+learnt on held-out articles of train. Features are citations in both directions, and tags. Abstracts are not in these
+files. Tags were written by the users whose libraries are predicted, so the figures with tags are flattered, and are
+reported apart.
 """
 
 from __future__ import annotations

@@ -2,11 +2,11 @@
 
 Protocol: 20 % of the listed films are cold, with all their ratings; half of these are tested, and lists rank all cold
 films (Huang et al., SIGIR 2023; "LLM-InS", arXiv 2402.09176). Every rating is a positive. Features are genres, year,
-title, certificate, director, cast, plot and the abstract of DBpedia; no feature is written by users. Published figures of
-the same protocol have other features (vectors of 300 numbers), so they are no like-for-like comparison.
+title, certificate, director, cast, plot and the abstract of DBpedia; no feature is written by users. Published
+figures of the same protocol have other features (vectors of 300 numbers), so they are no like-for-like comparison.
 
-What cold films cost the others is measured on a tenth of the ratings of the other films, also held out: NDCG@20 of these
-in lists of the whole catalogue, against lists of the same fitted model without content.
+What cold films cost the others is measured on a tenth of the ratings of the other films, also held out: NDCG@20 of
+these in lists of the whole catalogue, against lists of the same fitted model without content.
 """
 
 from __future__ import annotations

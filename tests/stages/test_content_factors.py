@@ -175,7 +175,7 @@ def test_axes_of_full_rank_give_the_scores() -> None:
     np.testing.assert_allclose(products, axes.score(queries, None), atol=1e-4)
 
 
-def test_what_is_learnt_does_not_depend_on_withheld_events() -> None:
+def test_what_is_learnt_does_not_depend_on_held_out_events() -> None:
     """The vectors of cold items are not fitted to their events: other events of theirs give the same bits."""
     data = films()
     states = []

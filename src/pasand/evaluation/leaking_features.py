@@ -17,9 +17,9 @@ def followed_popularity(features: Features, count: Array) -> dict[str, float]:
     """Return the rank correlation of each suspicious feature with the number of hidden events of an item.
 
     `count` (n,) are the events of n items that a model must not know. A number is compared by its value, a bag by its
-    number of members, and any other feature by whether it is known. Suspicious is a correlation of at least `SUSPICIOUS`
-    above 0; of fewer than `FEWEST` items, and of features that are equal for all, nothing is known. Tags written by test
-    users are the known case (of MovieLens in MARec, Monteil et al., 2024; of CiteULike).
+    number of members, and any other feature by whether it is known. Suspicious is a correlation of at least
+    `SUSPICIOUS`; of fewer than `FEWEST` items, and of features equal for all, nothing is known. Tags written by test users
+    are the known case (of MovieLens in MARec, Monteil et al., 2024; of CiteULike).
     """
     if len(count) < FEWEST:
         return {}

@@ -47,9 +47,9 @@ class ContentFactors:
     who like them. Attribute-to-feature mapping of factor models is due to Gantner et al., ICDM 2010; the kernel of
     weighted fields to Pilászy & Tikk, RecSys 2009.
 
-    Scores of items with positives, and so the lists without cold items, are exactly those of the model. Works with every
-    model that has vectors (iALS, two-tower); `ScoreAxes` gives vectors to the others, such as EASE. An item without any
-    known feature has a vector of zeros. An item that is added to a running bundle has its vector at once.
+    Scores of items with positives, and so the lists without cold items, are exactly those of the model. Works with
+    every model that has vectors (iALS, two-tower); `ScoreAxes` gives vectors to the others, such as EASE. An item
+    without any known feature has a vector of zeros. An item added to a running bundle has its vector at once.
     """
 
     model: TowerModel

@@ -1,4 +1,4 @@
-"""Cold items: what is withheld and ranked, and that nothing of the withheld events reaches train or models."""
+"""Cold items: what is held out and ranked, and that nothing of the held-out events reaches train or models."""
 
 from __future__ import annotations
 
@@ -58,8 +58,7 @@ def test_guarantees_on_any_log(seed: int) -> None:
     for chosen in (ColdItems(share=0.4, seed=seed), NewestItems(share=0.4), ColdItems(share=0.3, warm_share=0.3)):
         try:
             (split,) = chosen.split(data)
-        except InputError as error:
-            assert "cold items" in str(error)
+        except InputError:  # no cold item has a positive of a user with other events
             continue
         liked = set(zip(data.user[data.is_positive].tolist(), data.item[data.is_positive].tolist(), strict=True))
         queries = split.test_queries
@@ -142,5 +141,5 @@ def test_bad_options_and_data() -> None:
             protocol("cold-items", **options)
     with pytest.raises(InputError, match="times"):
         protocol("newest-items").split(random_log(0, order="none"))
-    with pytest.raises(InputError, match="no|none"):
+    with pytest.raises(InputError, match="none of the"):
         protocol("cold-items").split(log([("ann", "a", 1, 5), ("bob", "b", 2, 5)]))

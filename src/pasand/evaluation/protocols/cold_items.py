@@ -1,4 +1,4 @@
-"""The protocols of cold items: a share of the items is withheld from train, with all their events, and recommended."""
+"""The protocols of cold items: a share of the items is held out with all their events, and ranked."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pasand.types import Mask, Rows
 
 @dataclass(frozen=True)
 class ColdItems:
-    """Withholds random items of the catalogue from train, and ranks them for the users who liked them.
+    """Holds random items of the catalogue out of train, and ranks them for the users who liked them.
 
     With `share` 0.2 and `test_share` 0.5 it is the protocol of the cold-start papers since Wei et al. (CLCRec), ACM MM
     2021, and Huang et al. (ALDI), SIGIR 2023: all cold items are ranked, and half of their events count.
@@ -109,7 +109,7 @@ class ColdItems:
 
 @dataclass(frozen=True)
 class NewestItems(ColdItems):
-    """Withholds the items that appeared last from train, by their first event, and ranks them as `ColdItems` does."""
+    """Holds out the items whose first event is latest, and ranks them as `ColdItems` does."""
 
     def split(self, data: Dataset) -> list[Split]:
         """Return the one split; raises InputError for a log without times, and as `ColdItems` does."""
