@@ -18,8 +18,8 @@ def followed_popularity(features: Features, count: Array) -> dict[str, float]:
 
     `count` (n,) are the events of n items that a model must not know. A number is compared by its value, a bag by its
     number of members, and any other feature by whether it is known. Suspicious is a correlation of at least
-    `SUSPICIOUS`; of fewer than `FEWEST` items, and of features equal for all, nothing is known. Tags written by test users
-    are the known case (of MovieLens in MARec, Monteil et al., 2024; of CiteULike).
+    `SUSPICIOUS`; of fewer than `FEWEST` items, and of features equal for all, nothing is known. Tags written by test
+    users are the known case (of MovieLens in MARec, Monteil et al., 2024; of CiteULike).
     """
     if len(count) < FEWEST:
         return {}

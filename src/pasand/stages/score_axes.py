@@ -26,8 +26,8 @@ class ScoreAxes:
     """Returns the scores of `model`, and has vectors whose inner products approximate them.
 
     With z(u) the scores of all items for user u, plus `history_weight` for each liked item of the history, and V the
-    eigenvectors of the sum of z(u) z(u)' with the largest eigenvalues, (N, D), an item's vector is its row of V and that
-    of a query is V'z. Their inner product is the best approximation of z(u) of rank D. A linear model such as EASE
+    eigenvectors of the sum of z(u) z(u)' with the largest eigenvalues, (N, D), an item's vector is its row of V, and
+    that of a query is V'z. Their inner product is the best approximation of z(u) of rank D. A linear model such as EASE
     thereby has factors of its own, which other components can read. This is the truncated singular value decomposition
     of PureSVD (Cremonesi et al., RecSys 2010), of scores in place of ratings, by a randomised range finder (Halko et
     al., SIAM Review 53, 2011, algorithm 4.4).
