@@ -51,4 +51,5 @@ def _ranks(values: Array) -> Array:
     """Return mean ranks less their mean; (n,)."""
     _, inverse, count = np.unique(values, return_inverse=True, return_counts=True)
     rank: Array = (np.cumsum(count) - (count + 1) / 2)[inverse]
-    return rank - rank.mean()
+    centred: Array = rank - rank.mean()
+    return centred

@@ -16,7 +16,6 @@ from pasand.data.features import Features
 from pasand.encoders.feature_blocks import FeatureBlocks
 from pasand.errors import InputError
 from pasand.layouts import Entry, check
-from pasand.models.hyperparameters import check_numbers
 from pasand.stages.field_ridge import FieldWeights, HeldOutItems, coefficients
 from pasand.types import Array, Arrays, Mask, Queries, Rows, Scores, Vectors, within
 
@@ -67,7 +66,6 @@ class ContentFactors:
             raise ValueError(f"holdout_share must be at least 0 and below 1, got {self.holdout_share}")
         if self.min_texts < 1:
             raise ValueError(f"min_texts must be at least 1, got {self.min_texts}")
-        check_numbers(self)
 
     @property
     def owned(self) -> tuple[object, ...]:

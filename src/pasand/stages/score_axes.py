@@ -11,7 +11,6 @@ from numpy.random import Generator
 from pasand.contracts import Explains, Model, Reason
 from pasand.data.dataset import Dataset
 from pasand.layouts import Entry, check
-from pasand.models.hyperparameters import check_numbers
 from pasand.types import Array, Arrays, Queries, Rows, Scores, Vectors, within
 
 MOST_USERS = 4096
@@ -47,7 +46,6 @@ class ScoreAxes:
             raise ValueError(f"dimensions must be at least 1, got {self.dimensions}")
         if not 0 <= self.history_weight < np.inf:
             raise ValueError(f"history_weight must not be negative or infinite, got {self.history_weight}")
-        check_numbers(self)
 
     @property
     def owned(self) -> tuple[object, ...]:
