@@ -215,7 +215,7 @@ class _Sample:
             position[mine] * width + targets[mine] % width,
             np.bincount(position[mine], minlength=len(users)),
         )
-        return cls(queries, retriever, candidates, response, value, time, np.sort(own), n_targets, data.n_items)
+        return cls(queries, retriever, candidates, response, value, time, np.sort(own), n_targets, data.n_items)  # type: ignore[arg-type]  # they are int32
 
     def ndcg(self, users: Array, history: Array) -> Values:
         """Return NDCG@10 of users, (B,), whose history is these candidates, (B, H) padded with -1."""
