@@ -43,6 +43,8 @@ SOURCES: dict[str, Callable[[], Dataset]] = {
 
 Chosen = Callable[[dict[int, float], list[int]], int]
 """Returns the next item to rate by the responses so far and the items that the user does not know."""
+FEW = 0.5
+"""Responses a user below which a gain does not come from the responses."""
 
 
 def responses(queries: Queries, choose: Chosen) -> tuple[Queries, Array]:
@@ -72,7 +74,7 @@ def rows_of(name: str, data: Dataset) -> list[Row]:
     train, rng = split.train, np.random.default_rng(SEED)
     popular = Popularity(half_life_days=30).fit(train, rng=rng)
     sources = [FromModel(EASE(l2=300.0).fit(train, rng=rng)), FromModel(popular)]
-    retrievers = {"EASE": Fallback(sources), "EASE and popularity": Merge(sources)}
+    retrievers: dict[str, Retriever] = {"EASE": Fallback(sources), "EASE and popularity": Merge(sources)}
     return [row_of(name, split, way, retriever) for way, retriever in retrievers.items()]
 
 
@@ -105,7 +107,8 @@ def row_of(name: str, split: Split, way_of_lists: str, retriever: Retriever) -> 
         value=low,
         limit=0.0,
         better="higher",
-        comparable=True,
+        comparable=means["chosen"] >= FEW,
+        reason="" if means["chosen"] >= FEW else "the chosen items get almost no responses, so that little changes",
         detail=f"gain {mean:.4f} [{low:.4f}, {high:.4f}]: {chosen[defined].mean():.4f} against "
         f"{by_popularity[defined].mean():.4f}, and {np.concatenate(without)[defined].mean():.4f} without responses; "
         f"{defined.sum()} users; {means['chosen']:.2f} responses a user against "

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from pasand.contracts import Model
 from pasand.data.dataset import Dataset
 from pasand.models.classical.ease import EASE
 from pasand.models.classical.popularity import Popularity
@@ -37,7 +38,7 @@ def data() -> Dataset:
 @pytest.fixture(scope="module")
 def fitted(data: Dataset) -> Onboarding:
     rng = np.random.default_rng(0)
-    models = [EASE(l2=5.0).fit(data, rng=rng), Popularity().fit(data, rng=rng)]
+    models: list[Model] = [EASE(l2=5.0).fit(data, rng=rng), Popularity().fit(data, rng=rng)]
     retriever = Fallback([FromModel(model) for model in models])
     return Onboarding(retriever=retriever, depth=3, shrinkage=5.0).fit(data, rng=rng)
 
