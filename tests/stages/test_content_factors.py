@@ -103,7 +103,14 @@ def test_the_gradient_of_the_weights_is_that_of_finite_differences() -> None:
         block = rows[:, np.flatnonzero(feature == i)].toarray().astype(np.float64)
         kernels.append(block @ block.T)
     x = np.array([0.3, -0.4, 0.2, 0.1])
-    error = check_grad(lambda y: held._loss(y, kernels)[0], lambda y: held._loss(y, kernels)[1], x, epsilon=1e-3)
+
+    def value(y: np.ndarray) -> float:
+        return held._loss(y, kernels)[0]
+
+    def gradient(y: np.ndarray) -> np.ndarray:
+        return held._loss(y, kernels)[1]
+
+    error = check_grad(value, gradient, x, epsilon=1e-3)
     assert error < 1e-2
 
 

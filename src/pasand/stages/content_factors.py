@@ -114,9 +114,10 @@ class ContentFactors:
         else:
             items = within(items, len(cold))
             scores = self.model.score(queries, items).copy()
-            at = np.nonzero((items >= 0) & cold[items]) if len(cold) else (np.zeros(0, int), np.zeros(0, int))
+            row, column = np.nonzero((items >= 0) & cold[items] if len(cold) else np.zeros(items.shape, np.bool_))
+            at = (row, column)
             scores[at] = np.einsum("nd,nd->n", vectors[at[0]], self.embed_items(items[at]))
-        without = ~vectors.any(axis=1)
+        without: Mask = np.asarray(~vectors.any(axis=1))
         if without.any():
             scores[at] = np.where(without[at[0]], -np.inf, scores[at])
         return scores
@@ -199,7 +200,7 @@ class ContentFactors:
         table = data.matrix()[:, held_out]
         users = np.flatnonzero(np.diff(table.indptr) > 0)
         users = np.sort(rng.permutation(users)[:MOST_USERS]).astype(np.int32)
-        queries = model.embed_queries(reduced.queries(users, k=1))
+        queries = model.embed_queries(reduced.queries(users.astype(np.int32), k=1))
         able = queries.any(axis=1)
         if not able.any():
             return FieldWeights.default(n_features)

@@ -80,15 +80,19 @@ class HeldOutItems:
         """
         from scipy.optimize import minimize  # slow to import, and not needed for serving
 
-        kernels = []
+        kernels: list[Array] = []
         for i in range(n_features):
             block = self.rows[:, np.flatnonzero(feature == i)]
             kernels.append((block @ block.T).toarray().astype(np.float32))
         start = np.append(np.zeros(n_features), [np.log(n_features), np.log(self._sharpness())])
-        bounds = [SEARCHED] * (n_features + 1) + [(None, None)]
-        options = {"maxiter": steps}
+        bounds = [*[SEARCHED] * (n_features + 1), (-np.inf, np.inf)]
         found = minimize(
-            self._loss, start, args=(kernels,), jac=True, method="L-BFGS-B", bounds=bounds, options=options
+            lambda x: self._loss(x, kernels),
+            start,
+            jac=True,
+            method="L-BFGS-B",
+            bounds=bounds,
+            options={"maxiter": steps},
         )
         return FieldWeights(weight=np.exp(found.x[:n_features]), l2=float(np.exp(found.x[n_features])))
 
@@ -97,7 +101,7 @@ class HeldOutItems:
         spread = float(np.std(self.queries @ self.target.T))
         return 1 / spread if spread > 0 else 1.0
 
-    def _loss(self, x: Floats, kernels: list[NDArray[np.float32]]) -> tuple[float, Floats]:
+    def _loss(self, x: Floats, kernels: list[Array]) -> tuple[float, Floats]:
         """Return the negative log likelihood and its gradient with respect to x.
 
         x holds the logarithms of the weights, of the penalty, and of the factor of the inner products in the softmax.

@@ -12,7 +12,7 @@ from pasand.errors import InputError
 from pasand.evaluation.leaking_features import followed_popularity
 from pasand.evaluation.protocols.temporal import one_query_per_user
 from pasand.evaluation.split import Split, event_counts, hidden_positives
-from pasand.types import Mask, Rows
+from pasand.types import Mask, Offsets
 
 
 @dataclass(frozen=True)
@@ -93,10 +93,10 @@ class ColdItems:
     def _chosen(self, percent: str) -> str:
         return f"{percent} of the items, drawn at random"
 
-    def _leakage(self, data: Dataset, event: Rows, cold: Mask) -> str | None:
+    def _leakage(self, data: Dataset, event: Offsets, cold: Mask) -> str | None:
         """Return what train or the features reveal; None: nothing that is known."""
         count = np.bincount(data.item[event], minlength=data.n_items)[cold]
-        features = {name: f.select(np.flatnonzero(cold)) for name, f in data.item_features.items()}
+        features = {name: f.select(np.flatnonzero(cold).astype(np.int32)) for name, f in data.item_features.items()}
         found = [f"{name} ({value:.2f})" for name, value in followed_popularity(features, count).items()]
         parts = ["train holds events that are later than the test events"] if data.order == "time" else []
         if found:
