@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,7 +87,8 @@ class HeldOutItems:
             kernels.append((block @ block.T).toarray().astype(np.float32))
         start = np.append(np.zeros(n_features), [np.log(n_features), np.log(self._sharpness())])
         bounds = [*[SEARCHED] * (n_features + 1), (-np.inf, np.inf)]
-        found = minimize(
+        search: Any = minimize  # its types do not infer a lambda
+        found = search(
             lambda x: self._loss(x, kernels),
             start,
             jac=True,
