@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import which
 from tempfile import TemporaryDirectory
 from urllib.request import urlopen
 
@@ -236,6 +237,8 @@ end
 
 def closed_loop(server: Server, connections: int, seconds: int) -> Load:
     """Measure with wrk, which sends the next request of a connection as soon as it has the response to the last."""
+    if which("wrk") is None:
+        sys.exit("wrk, which sends the requests, is not installed: apt-get install wrk")
     with TemporaryDirectory() as folder:
         script = Path(folder, "recommend.lua")
         script.write_text(SCRIPT.format(number=connections * 7919, users=USERS))

@@ -5,9 +5,9 @@ import { nItems, words } from "./words.js";
 
 // Plain words for what a source proposes, by a part of the name or of the class of its model.
 const PROPOSES = [
+  [/segment|language|group|local/, () => `${words.plural} that similar users like`],
   [/popular|trend|recent/, () => `${words.plural} that are popular now`],
   [/content|text|feature/, () => `${words.plural} whose features resemble those of the history`],
-  [/segment|language|group/, () => `${words.plural} that similar users like`],
   [/ease|knn|slim|cooccur|item/, () => `${words.plural} that others ${words.past} together with those of the history`],
   [/sequence|markov|sasrec|gru|next|session/, () => `${words.plural} that usually follow`],
   [/als|bpr|mf|tower|factor|graph|svd|user/, () => `${words.plural} that users of a similar taste ${words.past}`],
@@ -25,10 +25,12 @@ const found = (table, text) => table.find(([pattern]) => pattern.test(text.toLow
 // Returns the steps of a view as an ordered list of sentences.
 export function inPlainWords(view, sources, steps, listed) {
   const used = sources.filter((source) => source.used !== false);
-  const proposals = used.map(({ name, kind, count }) => {
+  const counts = new Map();
+  for (const { name, kind, count } of used) {
     const what = found(PROPOSES, name) ?? found(PROPOSES, kind ?? "") ?? `${words.plural} found by ${readable(name)}`;
-    return h("li", {}, `${what}${count ? ` (${count})` : ""}`);
-  });
+    counts.set(what, Math.max(counts.get(what) ?? 0, count ?? 0));
+  }
+  const proposals = [...counts].map(([what, count]) => h("li", {}, `${what}${count ? ` (${count})` : ""}`));
   const orders = steps.map((name) => found(ORDERS, name)).filter(Boolean);
   return h(
     "ol",
