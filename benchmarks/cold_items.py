@@ -97,7 +97,7 @@ def run() -> list[Row]:
     log = data()
     found: dict[str, list[list[float]]] = {"EASE": [], "iALS": []}
     for seed in SEEDS:
-        (split,) = ColdItems(test_share=0.5, seed=seed).split(log)
+        (split,) = ColdItems(events_share=0.5, seed=seed).split(log)
         models: dict[str, TowerModel] = {"EASE": ease()}
         if seed in IALS_SEEDS:
             models["iALS"] = IALS(dimensions=64)
@@ -124,7 +124,7 @@ def run() -> list[Row]:
 
 def loss(log: Dataset) -> Row:
     """Return the relative loss of NDCG@20 of films that are not cold, whose lists may now hold cold ones."""
-    (split,) = ColdItems(test_share=0.5, warm_share=0.1, seed=SEEDS[0]).split(log)
+    (split,) = ColdItems(events_share=0.5, warm_share=0.1, seed=SEEDS[0]).split(log)
     content, warm = fitted(ease(), split, SEEDS[0]), only_warm(split)
     with_content, without = (values(model, warm, ["ndcg@20"])[0] for model in (content, content.model))
     return Row(

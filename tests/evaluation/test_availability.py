@@ -129,7 +129,8 @@ def test_the_first_user_of_an_item_without_a_release_cannot_be_given_it() -> Non
 
 def test_protocols_that_offer_the_whole_catalogue_say_so() -> None:
     data = dated(3)
-    for name in set(names()) - {"sampled-negatives"}:
+    at_the_end = {"cold-items", "newest-items"}  # their queries are later than all events
+    for name in set(names()) - {"sampled-negatives"} - at_the_end:
         for split in protocol(name).split(data):
             whole = split.available_from is None
             assert whole == (name != "temporal")

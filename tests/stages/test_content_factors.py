@@ -63,7 +63,7 @@ def films() -> Dataset:
 @cache
 def fitted() -> tuple[Dataset, ContentFactors]:
     """A quarter of the items has no event in train."""
-    (split,) = ColdItems(share=0.25, seed=2).split(films())
+    (split,) = ColdItems(holdout_share=0.25, seed=2).split(films())
     return split.train, ContentFactors(model=IALS(dimensions=4, epochs=4)).fit(split.train, rng=RNG(0))
 
 
@@ -187,9 +187,9 @@ def test_what_is_learnt_does_not_depend_on_held_out_events() -> None:
     data = films()
     states = []
     for user in (0, 5):
-        of_cold = ColdItems(share=0.25, seed=2).split(data)[0].cold_items[data.item]
+        of_cold = ColdItems(holdout_share=0.25, seed=2).split(data)[0].cold_items[data.item]
         changed = replace(data, user=np.where(of_cold, user, data.user).astype(np.int32))
-        (split,) = ColdItems(share=0.25, seed=2).split(changed)
+        (split,) = ColdItems(holdout_share=0.25, seed=2).split(changed)
         states.append(ContentFactors(model=IALS(dimensions=3, epochs=2)).fit(split.train, rng=RNG(0)).state())
     for name, array in states[0].items():
         np.testing.assert_array_equal(array, states[1][name])

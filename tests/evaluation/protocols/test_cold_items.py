@@ -40,7 +40,7 @@ def test_newest_items_by_hand() -> None:
         ("bob", "a", 6, 5),
         ("bob", "d", 7, 4),
     ]
-    (split,) = NewestItems(share=0.5).split(log(events))
+    (split,) = NewestItems(holdout_share=0.5).split(log(events))
     assert np.flatnonzero(split.cold_items).tolist() == [2, 3]
     assert targets(split) == {"ann": {"c"}, "bob": {"d"}}  # bob dislikes c; cat has no other event
     assert sorted(split.train.time.tolist()) == [1, 2, 6]
@@ -55,7 +55,11 @@ def test_newest_items_by_hand() -> None:
 @settings(max_examples=25, deadline=None)
 def test_guarantees_on_any_log(seed: int) -> None:
     data = random_log(seed)
-    for chosen in (ColdItems(share=0.4, seed=seed), NewestItems(share=0.4), ColdItems(share=0.3, warm_share=0.3)):
+    for chosen in (
+        ColdItems(holdout_share=0.4, seed=seed),
+        NewestItems(holdout_share=0.4),
+        ColdItems(holdout_share=0.3, warm_share=0.3),
+    ):
         try:
             (split,) = chosen.split(data)
         except InputError:  # no cold item has a positive of a user with other events
@@ -74,7 +78,7 @@ def test_guarantees_on_any_log(seed: int) -> None:
 
 def test_half_of_the_events_of_cold_items_are_tested() -> None:
     data = tastes(n_users=200)
-    (whole,), (half,) = ColdItems().split(data), ColdItems(test_share=0.5).split(data)
+    (whole,), (half,) = ColdItems().split(data), ColdItems(events_share=0.5).split(data)
     assert whole.train.fingerprint == half.train.fingerprint
     assert 0.35 < len(half.test_queries.item) / len(whole.test_queries.item) < 0.65
     assert len(half.test) < len(whole.test)
@@ -128,7 +132,7 @@ def test_features_written_by_test_users_are_named() -> None:
     item = np.minimum(rng.geometric(0.02, 2000) - 1, 99)  # few items are popular
     user = rng.integers(0, 100, 2000)
     data = log([(f"u{u:03}", f"i{i:03}", t, 5.0) for t, (u, i) in enumerate(zip(user, item, strict=True))])
-    (split,) = ColdItems(share=0.4).split(with_tags(data))
+    (split,) = ColdItems(holdout_share=0.4).split(with_tags(data))
     assert split.leakage is not None
     assert "tags (" in split.leakage
     assert "n_ratings (" in split.leakage
@@ -136,7 +140,7 @@ def test_features_written_by_test_users_are_named() -> None:
 
 
 def test_bad_options_and_data() -> None:
-    for options in ({"share": 0.0}, {"test_share": 1.5}, {"warm_share": 1.0}):
+    for options in ({"share": 0.0}, {"events_share": 1.5}, {"warm_share": 1.0}):
         with pytest.raises(InputError, match=next(iter(options))):
             protocol("cold-items", **options)
     with pytest.raises(InputError, match="times"):

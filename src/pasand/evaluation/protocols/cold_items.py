@@ -19,13 +19,14 @@ from pasand.types import Mask, Offsets
 class ColdItems:
     """Holds random items of the catalogue out of train, and ranks them for the users who liked them.
 
-    With `share` 0.2 and `test_share` 0.5 it is the protocol of the cold-start papers since Wei et al. (CLCRec), ACM MM
-    2021, and Huang et al. (ALDI), SIGIR 2023: all cold items are ranked, and half of their events count.
+    With `holdout_share` 0.2 and `events_share` 0.5 it is the protocol of the cold-start papers since Wei et al.
+    (CLCRec), ACM MM 2021, and Huang et al. (ALDI), SIGIR 2023: all cold items are ranked, and half of their events
+    count.
     """
 
-    share: float = 0.2
+    holdout_share: float = 0.2
     """Share of the items of the catalogue, with and without events, that are cold."""
-    test_share: float = 1.0
+    events_share: float = 1.0
     """Share of the events of cold items that are test events, drawn at random; the others are not used."""
     warm_share: float = 0.0
     """Share of the events of the other items that are test events as well, drawn at random. Above 0, lists rank the
@@ -33,10 +34,10 @@ class ColdItems:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not 0 < self.share < 1:
-            raise ValueError(f"share must be between 0 and 1, got {self.share}")
-        if not 0 < self.test_share <= 1:
-            raise ValueError(f"test_share must be above 0 and at most 1, got {self.test_share}")
+        if not 0 < self.holdout_share < 1:
+            raise ValueError(f"holdout_share must be between 0 and 1, got {self.holdout_share}")
+        if not 0 < self.events_share <= 1:
+            raise ValueError(f"events_share must be above 0 and at most 1, got {self.events_share}")
         if not 0 <= self.warm_share < 1:
             raise ValueError(f"warm_share must be at least 0 and below 1, got {self.warm_share}")
 
@@ -47,7 +48,7 @@ class ColdItems:
         of_cold = cold[data.item]
         hidden = of_cold | (rng.random(len(data)) < self.warm_share)
         train = _without(data, hidden, cold)
-        tested = ~of_cold | (rng.random(len(data)) < self.test_share)
+        tested = ~of_cold | (rng.random(len(data)) < self.events_share)
         event = hidden_positives(data, hidden)
         event = event[tested[event] & (event_counts(train)[data.user[event]] > 0)]
         if not cold[data.item[event]].any():
@@ -58,7 +59,7 @@ class ColdItems:
         if not self.warm_share:
             rows = np.flatnonzero(cold).astype(np.int32)
             queries = replace(queries, candidates=np.broadcast_to(rows, (len(queries), len(rows))))
-        percent = f"{100 * self.share:g} %"
+        percent = f"{100 * self.holdout_share:g} %"
         return [
             Split(
                 name=f"{self._name(percent)}, {int(cold.sum()):,} of {data.n_items:,} items cold",
@@ -67,7 +68,7 @@ class ColdItems:
                     "cold": f"{self._chosen(percent)}; train holds none of their events and impressions",
                     "candidates": "all items" if self.warm_share else "all cold items, and no others",
                     "relevant": "every liked item among the test events: "
-                    f"{100 * self.test_share:g} % of the events of cold items"
+                    f"{100 * self.events_share:g} % of the events of cold items"
                     + (f", {100 * self.warm_share:g} % of the others" if self.warm_share else ""),
                     "seen": "every event of the user in train",
                     "test queries": "one per user with events in train; averages are over users",
@@ -85,7 +86,7 @@ class ColdItems:
         return cold
 
     def _number(self, n_items: int) -> int:
-        return min(max(1, round(self.share * n_items)), n_items)
+        return min(max(1, round(self.holdout_share * n_items)), n_items)
 
     def _name(self, percent: str) -> str:
         return f"cold-items, {percent} of the items, seed {self.seed}"

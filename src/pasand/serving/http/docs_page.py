@@ -12,6 +12,7 @@ from pasand.serving.http.openapi import Operation, document, options
 EXAMPLES: dict[tuple[str, str], Any] = {
     ("POST", "/v1/recommend"): {"user_id": "u1", "k": 5, "explain": True},
     ("POST", "/v1/home"): {"history": ["ITEM"], "features": {}},
+    ("POST", "/v1/onboarding"): {"user_id": "u1", "skipped": ["ITEM"], "k": 3},
     ("PUT", "/v1/items/{id}"): {"features": {"title": "A title"}},
     ("POST", "/v1/events"): {"id": "event-1", "user_id": "u1", "item_id": "ITEM"},
     ("POST", "/v1/admin/reload"): {},
@@ -62,8 +63,8 @@ def command(operation: Operation) -> str:
     path = operation.path.replace("/users/{id}", "/users/u1").replace("{id}", "ITEM")
     required = "&".join(f"{name[1:]}=ITEM" for name, _, _ in operation.query if name.startswith("*"))
     address = f"{ADDRESS}{path}{f'?{required}' if required else ''}"
-    method = "" if operation.method in ("GET", "POST") else f"-X {operation.method} "
     body = EXAMPLES.get((operation.method, operation.path))
+    method = "" if operation.method == ("GET" if body is None else "POST") else f"-X {operation.method} "
     key = " -H 'x-api-key: KEY'" if operation.scope == "admin" else ""
     return f"curl -s {method}'{address}'{key}" + ("" if body is None else f" --json '{json.dumps(body)}'")
 
