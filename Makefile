@@ -24,7 +24,7 @@ demo: .venv/core  ## the main job: train, compare, recommend, and a page at http
 	$(BIN)/pasand demo $(ARGS)
 
 test: .venv/dev  ## all tests
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 
 install: .venv/dev  ## everything, for developers
 

@@ -19,16 +19,8 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that `tests.slow` names, and those that share a process of xdist.
-
-    Tests of re-ranking compile the same kernels, and those of one file of serving use one server, in order.
-    """
+    """Mark the tests that `tests.slow` names."""
     for item in items:
-        if item.nodeid.startswith("tests/reranking/"):
-            item.add_marker(pytest.mark.xdist_group("reranking"))
-        elif item.nodeid.startswith("tests/serving/"):
-            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
         if item.nodeid.removeprefix("tests/").startswith(SLOW):
             item.add_marker(pytest.mark.slow)
