@@ -33,6 +33,7 @@ import numpy as np
 from pasand.data.dataset import Dataset
 from pasand.data.features import TIME_UNKNOWN, Features
 from pasand.features import encoding, predicted_ratings
+from pasand.features.training_weights import thinned_events
 from pasand.growable import extended
 from pasand.layouts import Entry
 from pasand.layouts import check as check_layout
@@ -145,12 +146,14 @@ def check(learnt: Arrays) -> dict[str, int]:
 def learn_counts(data: Dataset) -> dict[str, Array]:
     """Return when each item became available, and the days on which it was liked and rated.
 
-    The days of an item are consecutive and rise, so that a count up to any day is a search.
+    The days of an item are consecutive and rise, so that a count up to any day is a search. An event counts with the
+    probability of its training weight.
     """
-    liked = data.positives()
+    counted = thinned_events(data)
+    liked = counted.positives()
     order = np.lexsort((liked.time, liked.item))
     days = (liked.time[order] // DAY).astype(np.int32)
-    rated = _rating_days(data) if data.values == "rating" and data.value is not None else {}
+    rated = _rating_days(counted) if data.values == "rating" and data.value is not None else {}
     return rated | {
         "available": _available(data),
         "liked_day": days,

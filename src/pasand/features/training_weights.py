@@ -28,6 +28,17 @@ def training_weights(data: Dataset) -> Scores | None:
     return weights
 
 
+def thinned_events(data: Dataset) -> Dataset:
+    """Return the events, each kept with the probability of its weight; a log that grows keeps the same events.
+
+    For statistics that count whole events. Data without weights are returned as they are.
+    """
+    weights = training_weights(data)
+    if weights is None or (weights >= 1).all():
+        return data
+    return data.select(np.random.default_rng(0).random(len(weights)) < weights)
+
+
 def pair_weights(data: Dataset) -> sparse.csr_array | None:
     """Return the largest weight of the positive events of each pair of user and item, (U, N), as `Dataset.matrix`.
 

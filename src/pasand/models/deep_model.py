@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.random import Generator
@@ -66,6 +66,7 @@ class DeepModel(ABC):
     another number changes the order of sums, and so the last bits of the weights and, after epochs, more than these.
     """
 
+    uses_training_weights: ClassVar[bool] = True
     dimensions: int | None = None
     """Width of the vectors; None: a default by the number of items (see `models.dimensions`)."""
     epochs: int = 50

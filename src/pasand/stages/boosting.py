@@ -11,7 +11,7 @@ import logging
 import os
 from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.random import Generator
@@ -49,6 +49,7 @@ class Boosted:
     value.
     """
 
+    uses_training_weights: ClassVar[bool] = True
     models: Sequence[Model]
     """Base models, fitted before, in earlier tables of the recipe."""
     objective: Literal["binary", "lambdarank", "regression"] = "binary"

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.random import Generator
 
 from pasand.data.dataset import Dataset
+from pasand.features.training_weights import training_weights
 from pasand.types import Mask, Offsets, Queries, Rows
 
 
@@ -62,6 +63,7 @@ def holdout(
     With order "time" the log is cut at one time, and histories hold the events strictly before the held-out one, as in
     serving. Otherwise the last `share` of each user's events is held out, at least one where the user has two. Held out
     are positives of items that are new to the user, at most `per_user` per user; with `rated`, all events with a value.
+    An event is held out with the probability of its training weight.
     """
     grouped = data.by_user
     position = np.empty(len(data), np.int64)
@@ -77,6 +79,9 @@ def holdout(
         upto = position
     usable = np.isfinite(data.value) if rated and data.value is not None else data.is_positive & _first_with_item(data)
     event = np.flatnonzero(later & usable)
+    weight = training_weights(data)
+    if weight is not None and (weight < 1).any():
+        event = event[rng.random(len(event)) < weight[event]]
     if not len(event) or later.all():
         return None
     event = event[rng.permutation(len(event))]

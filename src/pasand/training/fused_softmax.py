@@ -42,15 +42,16 @@ def multi_positive_softmax(
     """Return the weighted mean of -log softmax of each positive's inner product among itself and the negatives.
 
     Vectors of states (T, D), of K positives each (T, K, D) and of negatives (M, D); the items of the positives,
-    `target` (T, K), with weights (T, K), not all 0, and of the negatives, `drawn` (M,), different and rising. A
-    negative that is a positive of the state, with a weight above 0, is left out there. Everything is computed in the
-    precision of the weights, under autocast too.
+    `target` (T, K), with weights (T, K), and of the negatives, `drawn` (M,), different and rising. A negative that is a
+    positive of the state, with a weight above 0, is left out there. The loss is 0 where all weights are. Everything is
+    computed in the precision of the weights, under autocast too.
     """
     at = torch.searchsorted(drawn, target).clamp(max=len(drawn) - 1)
     row, which = ((drawn[at] == target) & (weight > 0)).nonzero(as_tuple=True)
     with torch.autocast(states.device.type, enabled=False):
         vectors = (values.to(weight.dtype) for values in (states, positives, negatives))
-        loss: Tensor = _MultiPositive.apply(*vectors, weight / weight.sum(), row, at[row, which])
+        total = weight.sum().clamp(min=torch.finfo(weight.dtype).tiny)
+        loss: Tensor = _MultiPositive.apply(*vectors, weight / total, row, at[row, which])
     return loss
 
 

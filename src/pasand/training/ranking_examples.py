@@ -13,6 +13,7 @@ from numpy.random import Generator
 from pasand.data.dataset import Dataset
 from pasand.data.impressions import Impressions
 from pasand.errors import InputError
+from pasand.features.training_weights import training_weights
 from pasand.types import Array, Mask, Offsets, Queries, Rows, Scores
 
 logger = logging.getLogger(__name__)
@@ -43,6 +44,8 @@ class Examples:
     """(Q, K) minutes watched, 0 where not clicked."""
     position: Rows | None = None
     """(Q, K) position of the item in its list, from 1; 0: unknown."""
+    weight: Scores | None = None
+    """(Q,) training weights; None: all are 1."""
     shown_not_clicked: Rows | None = None
     """(Q, S) items shown before and not clicked, padded with -1."""
 
@@ -51,7 +54,7 @@ class Examples:
 
     def select(self, which: Mask | Offsets) -> Examples:
         """Return the queries at these indices."""
-        columns = ("user", "time", "upto", "items", "label", "minutes", "position", "shown_not_clicked")
+        columns = ("user", "time", "upto", "items", "label", "minutes", "position", "weight", "shown_not_clicked")
         arrays = {name: getattr(self, name) for name in columns}
         return replace(self, **{name: values[which] for name, values in arrays.items() if values is not None})
 
@@ -133,8 +136,8 @@ def _of_positives(data: Dataset, negatives: int, max_queries: int, rng: Generato
     items = np.column_stack([item, np.where(is_positive, np.int32(-1), drawn)]).astype(np.int32)
     label = np.zeros(items.shape, np.float32)
     label[:, 0] = 1
-    upto = _history_lengths(data, event)
-    return Examples(data=data, user=user, time=data.time[event], upto=upto, items=items, label=label)
+    upto, weight = _history_lengths(data, event), _of_events(training_weights(data), event)
+    return Examples(data=data, user=user, time=data.time[event], upto=upto, items=items, label=label, weight=weight)
 
 
 def _of_ratings(data: Dataset, objective: Objective, max_queries: int) -> Examples:
@@ -150,6 +153,7 @@ def _of_ratings(data: Dataset, objective: Objective, max_queries: int) -> Exampl
         upto=_history_lengths(data, event),
         items=data.item[event][:, None],
         label=label[:, None],
+        weight=_of_events(training_weights(data), event),
     )
 
 
@@ -187,8 +191,24 @@ def _of_impressions(data: Dataset, shown: Impressions, max_pairs: int, objective
         label=clicked,
         minutes=minutes,
         position=table(shown.position, 0, np.int32),
+        weight=_of_events(_of_users(data), user[first]),
         shown_not_clicked=not_clicked,
     )
+
+
+def _of_events(weight: Scores | None, which: Array) -> Scores | None:
+    return None if weight is None else weight[which]
+
+
+def _of_users(data: Dataset) -> Scores | None:
+    """Return the mean training weight of each user's events, (U,), 1 without events; None: the data have no weights."""
+    weight = training_weights(data)
+    if weight is None:
+        return None
+    count = np.bincount(data.user, minlength=data.n_users)
+    total = np.bincount(data.user, weights=weight, minlength=data.n_users)
+    mean: Scores = np.where(count, total / np.maximum(count, 1), 1).astype(np.float32)
+    return mean
 
 
 def _not_clicked_before(user: Rows, items: Rows, clicked: Scores) -> Rows:

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from pasand.data.dataset import Dataset
+from pasand.features.training_weights import training_weights
 from pasand.training.losses import bpr
 from pasand.training.negatives import Positives, Uniform
+from pasand.training.thinning import thinned, weight_tensor
 
 Pair: TypeAlias = tuple[Tensor, Tensor]
 """Users and items, (B,) each."""
@@ -29,6 +31,7 @@ class BPRTask:
         self.network, self._batch_size, self._negatives, self._device = network, batch_size, negatives, device
         self._user = torch.from_numpy(positives.user.astype("int64")).to(device)
         self._item = torch.from_numpy(positives.item.astype("int64")).to(device)
+        self._weight = weight_tensor(training_weights(positives), device)
         self._known = torch.unique(self._item)
         self._sampler = Uniform(max(len(self._known), 1), device)
         self._positives = Positives(self._user, self._item, data.n_items, device)
@@ -37,7 +40,7 @@ class BPRTask:
     def batches(self, generator: torch.Generator) -> Iterator[Pair]:
         """Yield the positives of one epoch in random order."""
         order = torch.randperm(len(self._user), generator=generator).to(self._device)
-        for chosen in order.split(self._batch_size):
+        for chosen in thinned(order, self._batch_size, self._weight, generator):
             yield self._user[chosen], self._item[chosen]
 
     def loss(self, batch: Pair, generator: torch.Generator) -> Tensor:

@@ -11,11 +11,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from pasand.data.dataset import Dataset
+from pasand.features.training_weights import training_weights
 from pasand.layers.attention import ClozeTower, HistoryTower
 from pasand.training.fused_softmax import multi_positive_softmax
+from pasand.training.thinning import weight_tensor
 
-Sequences: TypeAlias = tuple[Tensor, Tensor]
-"""Items (B, L + 1) padded on the right, and how many of them are real (B,)."""
+Sequences: TypeAlias = tuple[Tensor, ...]
+"""Items (B, L + 1) padded on the right, how many are real (B,), and, where not 1, the events' weights (B, L + 1)."""
 
 
 class NextItemTask:
@@ -24,7 +26,7 @@ class NextItemTask:
     The loss is a softmax over the next item and items drawn uniformly for the whole batch. With `horizon` above 1 the
     items after the next one are positives too, each with `horizon_decay` times the weight of the one before. Histories
     of similar length share a batch, so that there is little padding. Batches hold similar numbers of positions, so that
-    each position has the same weight.
+    each position has the same weight, times the training weight of its next item where the data have such weights.
     """
 
     def __init__(
@@ -53,6 +55,8 @@ class NextItemTask:
         self._count = torch.from_numpy(count[users])
         self._start = torch.from_numpy((histories.start[1:] - count)[users])
         self._item = torch.from_numpy(histories.item.astype(np.int64))
+        weight = training_weights(data.positives())
+        self._event_weight = weight_tensor(None if weight is None else weight[histories.event], torch.device("cpu"))
         self._known = known
         self._horizon = torch.arange(horizon, device=device)
         self._weight = torch.tensor(horizon_decay, device=device) ** self._horizon
@@ -70,11 +74,13 @@ class NextItemTask:
             count = self._count[chosen]
             position = torch.arange(int(count.max()))
             index = self._start[chosen, None] + position.clamp(max=count[:, None] - 1)
-            yield self._item[index].to(self._device), count.to(self._device)
+            tables = [self._item] if self._event_weight is None else [self._item, self._event_weight]
+            items, *weight = (table[index].to(self._device) for table in tables)
+            yield items, count.to(self._device), *weight
 
     def loss(self, batch: Sequences, generator: torch.Generator) -> Tensor:
         """Return the mean over all positions of -log softmax of the next item among itself and the drawn items."""
-        items, count = batch
+        items, count, *event_weight = batch
         longest = items.shape[1] - 1
         at = torch.arange(longest, device=items.device)
         following = count[:, None] - 1 - at  # (B, L) number of items after each position
@@ -85,6 +91,8 @@ class NextItemTask:
         states = self.network.states(read[:, :-1], (following - 1).clamp(min=0))
         targets = (position[:, None] + 1 + self._horizon).clamp(max=longest)  # (T, K) positions
         weight = self._weight * (self._horizon < following[history, position, None])
+        for of_events in event_weight:
+            weight = weight * of_events[history[:, None], targets]
         return multi_positive_softmax(
             functional.embedding(history * longest + position, states.flatten(0, 1)),
             functional.embedding(history[:, None] * items.shape[1] + targets, vectors),
@@ -119,7 +127,7 @@ class ClozeTask(NextItemTask):
 
     def loss(self, batch: Sequences, generator: torch.Generator) -> Tensor:
         """Return the mean over all masked positions of -log softmax of the item among itself and the drawn items."""
-        items, count = batch
+        items, count, *event_weight = batch
         following = count[:, None] - 1 - torch.arange(items.shape[1], device=items.device)
         real = following >= 0
         chance = torch.rand(items.shape, generator=generator).to(items.device)
@@ -137,5 +145,5 @@ class ClozeTask(NextItemTask):
             vectors[items.numel() :],
             items.flatten()[at],
             drawn,
-            torch.ones(at.shape, device=items.device),
+            event_weight[0].flatten()[at] if event_weight else torch.ones(at.shape, device=items.device),
         )

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pasand.data.dataset import Dataset
+from pasand.features.training_weights import training_weights
 from pasand.training.negatives import Positives, Uniform
+from pasand.training.thinning import thinned, weight_tensor
 from pasand.types import Array
 
 Example: TypeAlias = tuple[Tensor, Tensor, Tensor, Tensor]
@@ -54,6 +56,7 @@ class PointwiseTask:
         self._user = torch.from_numpy(chosen.user.astype(np.int64)).to(device)
         self._item = torch.from_numpy(chosen.item.astype(np.int64)).to(device)
         self._label = torch.from_numpy(label.astype(np.float32)).to(device)
+        self._weight = weight_tensor(training_weights(chosen), device)
         if self._negatives:
             self._known = torch.unique(self._item)
             self._sampler = Uniform(max(len(self._known), 1), device)
@@ -64,7 +67,7 @@ class PointwiseTask:
     def batches(self, generator: torch.Generator) -> Iterator[Example]:
         """Yield the examples of one epoch in random order, each positive together with its drawn items."""
         order = torch.randperm(len(self._user), generator=generator).to(self._device)
-        for chosen in order.split(self._size):
+        for chosen in thinned(order, self._size, self._weight, generator):
             user, item, label = self._user[chosen], self._item[chosen, None], self._label[chosen, None]
             counts = torch.ones_like(label)
             if self._negatives:

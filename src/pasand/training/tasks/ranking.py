@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pasand.training.ranking_examples import Examples, Objective
+from pasand.training.thinning import thinned, weight_tensor
 from pasand.types import Array
 
 
@@ -62,11 +63,13 @@ class RankingTask:
         self._label = tensor(label.astype(np.float32))
         position = examples.position if positions else None
         self._position = None if position is None else tensor(position[query, column].astype(np.int64))
+        self._weight = weight_tensor(None if examples.weight is None else examples.weight[query], device)
         self.n_batches = -(-len(query) // batch_size)
 
     def batches(self, generator: torch.Generator) -> Iterator[Tensor]:
         """Yield the indices of the pairs of one epoch, (B,) each, in random order."""
-        yield from torch.randperm(len(self._query), generator=generator).to(self._device).split(self._size)
+        order = torch.randperm(len(self._query), generator=generator).to(self._device)
+        yield from thinned(order, self._size, self._weight, generator)
 
     def inputs(self, chosen: Tensor) -> dict[str, Tensor]:
         """Return the network's inputs for the pairs with these indices, (n, ...) each."""

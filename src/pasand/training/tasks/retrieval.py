@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from pasand.data.dataset import Dataset
+from pasand.features.training_weights import training_weights
 from pasand.training import losses
 from pasand.training.fused_softmax import single_positive_softmax
 from pasand.training.negatives import (
@@ -24,6 +25,7 @@ from pasand.training.negatives import (
     StreamingFrequency,
     Uniform,
 )
+from pasand.training.thinning import thinned, weight_tensor
 from pasand.types import Array
 
 DAY = 86_400
@@ -74,6 +76,9 @@ class RetrievalExamples:
         self.age = torch.from_numpy(np.stack(scaled, axis=1)).float().to(device)
         """(E, 2) days from the example to the newest event and their logarithm, each divided by its maximum."""
         self._end = torch.from_numpy(chosen).to(device)
+        weight = training_weights(positives)
+        self.weight = weight_tensor(None if weight is None else weight[grouped.event][chosen], device)
+        """(E,) training weights; None: all are 1."""
         self._others_end = torch.from_numpy(others_upto[data.is_positive][grouped.event][chosen]).to(device)
 
     def __len__(self) -> int:
@@ -180,7 +185,7 @@ class RetrievalTask:
             share = torch.rand((self._objective.per_user, len(count)), generator=generator, dtype=torch.float64)
             drawn = (count.cumsum(0) - count + (share * count).long()).flatten()
             chosen = drawn[torch.randperm(len(drawn), generator=generator)]
-        yield from chosen.to(self._device).split(self._batch_size)
+        yield from thinned(chosen.to(self._device), self._batch_size, self._examples.weight, generator)
 
     def loss(self, batch: Tensor, generator: torch.Generator) -> Tensor:
         """Return the mean loss of examples, (B,)."""
