@@ -179,7 +179,12 @@ def best(scores: Scores, queries: Queries) -> Candidates:
     allowed = np.ones((1, n_items), np.bool_) if queries.allowed is None else queries.allowed[:, :n_items]
     if allowed.shape[1] < n_items:
         allowed = np.pad(allowed, ((0, 0), (0, n_items - allowed.shape[1])))
-    items, top = _best(scores, exclude, np.ascontiguousarray(allowed), min(queries.k, n_items))
+    k = min(queries.k, n_items)
+    if k * 8 > n_items:
+        items, top = _first_of_sorted(scores, exclude, allowed, k)
+    else:
+        items, top = np.full((len(queries), k), -1, np.int32), np.full((len(queries), k), -np.inf, np.float32)
+        _best(scores, exclude, np.ascontiguousarray(allowed), items, top)
     return Candidates(items=items, scores=top)
 
 
@@ -216,28 +221,30 @@ def _rescored(vectors: Vectors, embedded: Vectors, found: Rows) -> tuple[Rows, S
     return items, scores
 
 
+def _first_of_sorted(scores: Scores, exclude: Rows, allowed: Mask, k: int) -> tuple[Rows, Scores]:
+    """Return the k best allowed items per query and their scores, (B, k) each, where k is a large part of N."""
+    n_items = scores.shape[1]
+    held = np.full((len(scores), n_items + 1), np.inf, np.float32)  # the last column is that of padding
+    held[:, :n_items] = np.where(allowed, -scores, np.inf)
+    np.put_along_axis(held, np.where(exclude < 0, n_items, exclude).astype(np.int64), np.inf, axis=1)
+    order = np.argsort(held[:, :n_items], axis=1, kind="stable")[:, :k]
+    top: Scores = -np.take_along_axis(held, order, axis=1)
+    return np.where(top > -np.inf, order, -1).astype(np.int32), top
+
+
 @njit(cache=True)
-def _best(scores: Scores, exclude: Rows, allowed: Mask, k: int) -> tuple[Rows, Scores]:
-    """Return the k best allowed items per query and their scores, (B, k) each; by a sort if k is large, else a heap."""
+def _best(scores: Scores, exclude: Rows, allowed: Mask, items: Rows, top: Scores) -> None:
+    """Write the best allowed items per query and their scores, (B, k) each, which are padded with -1 and -inf."""
     n_queries, n_items = scores.shape
-    items = np.full((n_queries, k), -1, np.int32)
-    top = np.full((n_queries, k), -np.inf, np.float32)
+    k = items.shape[1]
     open_ = np.empty(n_items, np.bool_)
-    held = np.empty(n_items, np.float32)
     for b in range(n_queries):
-        open_[:] = allowed[b if allowed.shape[0] > 1 else 0]
+        row = b if allowed.shape[0] > 1 else 0
+        for i in range(n_items):
+            open_[i] = allowed[row, i]
         for j in range(exclude.shape[1]):
             if exclude[b, j] >= 0:
                 open_[exclude[b, j]] = False
-        if k * 8 > n_items:
-            for i in range(n_items):
-                held[i] = -scores[b, i] if open_[i] else np.inf
-            order = np.argsort(held, kind="mergesort")
-            for r in range(k):
-                if held[order[r]] == np.inf:
-                    break
-                items[b, r], top[b, r] = order[r], -held[order[r]]
-            continue
         # a heap with the worst kept item at the root; rows come in rising order, so an equal later one never enters
         size = 0
         for i in range(n_items):
@@ -260,7 +267,6 @@ def _best(scores: Scores, exclude: Rows, allowed: Mask, k: int) -> tuple[Rows, S
             score, item = top[b, last], items[b, last]
             top[b, last], items[b, last] = top[b, 0], items[b, 0]
             sink(top[b], items[b], last, score, item)
-    return items, top
 
 
 @njit(cache=True)

@@ -209,6 +209,7 @@ def _score(
     """Write the scores of each query; `window` and `half_life` are in seconds, 0: none."""
     all_time, weight, _, totals, _, cursors = counts
     n_items, is_recent = weight.shape[1], window > 0 or half_life > 0
+    share, mean = np.empty(n_items), np.empty(n_items)
     for b in order:
         _advance(times[b], events, counts, window, half_life)
         scale = 1.0
@@ -216,21 +217,25 @@ def _score(
             age = times[b] / half_life
             whole = math.floor(age)
             scale = math.ldexp(2.0 ** (whole - age), _bounded(cursors[2] - whole))
-        if catalogue:
-            share = _of_all(all_time if is_recent else weight[0], weight[0], totals, scale, is_recent)
         n_segments = 0
         for m in range(segments.shape[1]):
             n_segments += segments[b, m] >= 0
-        if catalogue and not n_segments:
-            out[b] = share
-            continue
         if catalogue:
-            mean = np.zeros(n_items)
+            _of_all(all_time if is_recent else weight[0], weight[0], totals, scale, is_recent, share)
+            if not n_segments:
+                for i in range(n_items):
+                    out[b, i] = share[i]
+                continue
+            for i in range(n_items):
+                mean[i] = 0.0
             for m in range(segments.shape[1]):
                 if segments[b, m] >= 0:
                     row = 1 + segments[b, m]
-                    mean += (weight[row] * scale + shrinkage * share) / (totals[row] * scale + shrinkage)
-            out[b] = mean / n_segments
+                    total = totals[row] * scale + shrinkage
+                    for i in range(n_items):
+                        mean[i] += (weight[row, i] * scale + shrinkage * share[i]) / total
+            for i in range(n_items):
+                out[b, i] = mean[i] / n_segments
             continue
         for k in range(items.shape[1]):
             i = items[b, k]
@@ -259,17 +264,18 @@ def _of_all(
     totals: NDArray[np.float64],
     scale: float,
     is_recent: bool,
-) -> NDArray[np.float64]:
-    """Return the shares of all items among all users, (N,); its loops have no branches."""
+    share: NDArray[np.float64],
+) -> None:
+    """Write the shares of all items among all users, (N,); its loops have no branches."""
     n_items, total, recent_total = len(recent), totals[-1], totals[0] * scale + 1.0
-    share = np.full(n_items, 1.0 / max(n_items, 1))
+    for i in range(n_items):
+        share[i] = 1.0 / n_items
     if total > 0:
         for i in range(n_items):
             share[i] = all_time[i] / total
     if is_recent:
         for i in range(n_items):
             share[i] = (recent[i] * scale + share[i]) / recent_total
-    return share
 
 
 @njit(cache=True, nogil=True)
@@ -317,8 +323,10 @@ def _enter(
             cursors[2] = whole
         elif whole - cursors[2] > MAX_SHIFT:
             factor = math.ldexp(1.0, _bounded(cursors[2] - whole))
-            weight *= factor
-            totals[:-1] *= factor
+            for row in range(len(weight)):
+                totals[row] *= factor
+                for i in range(weight.shape[1]):
+                    weight[row, i] *= factor
             cursors[2] = whole
         w = _decayed(plain, time[e], half_life, cursors[2])
     totals[-1] += plain
