@@ -168,5 +168,6 @@ def _ridge(
                 x[i] = item_vectors[item, i - 1]
             add_observation(left, right, x, y)
         solve(left, right)
-        out[b] = right
+        for i in range(n):
+            out[b, i] = right[i]
     return out

@@ -223,8 +223,10 @@ def _divide(inverse: Array, diagonal: Array, out: Scores) -> None:
 def _sum_rows(weights: Scores, liked: Rows, out: Scores) -> None:
     for b in range(liked.shape[0]):
         for t in range(liked.shape[1]):
-            if liked[b, t] >= 0:
-                out[b] += weights[liked[b, t]]
+            row = liked[b, t]
+            if row >= 0:
+                for i in range(out.shape[1]):
+                    out[b, i] += weights[row, i]
 
 
 @njit(cache=True, nogil=True)

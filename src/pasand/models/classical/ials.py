@@ -232,7 +232,8 @@ def _solve_all(
         for u in range(lane, len(out), lanes):
             liked, w = row[start[u] : start[u + 1]], weight[start[u] : start[u + 1]]
             if len(liked) == 0:
-                out[u] = 0
+                for a in range(width):
+                    out[u, a] = 0
             elif steps == 0:
                 if not _exact(liked, w, others, gram, penalty[u], square, out[u]):
                     failed += 1
@@ -264,8 +265,10 @@ def _exact(
 ) -> bool:
     """Solve (gram + sum of w y y' + penalty I) x = sum of w y by Cholesky; return whether it has a solution."""
     width = len(out)
-    square[:] = gram
-    out[:] = 0
+    for a in range(width):
+        out[a] = 0
+        for b in range(width):
+            square[a, b] = gram[a, b]
     n, at = len(liked), 0
     while at + 4 <= n:  # four at a time, or memory traffic on the square is the bound
         y0, y1, y2, y3 = others[liked[at]], others[liked[at + 1]], others[liked[at + 2]], others[liked[at + 3]]
