@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from pasand.encoders.native_script import NativeScript
 from pasand.encoders.pretrained import OnnxModel, Pretrained, find, normalised
 from pasand.errors import InputError
 from pasand.types import Array, Vectors
@@ -26,9 +27,11 @@ GRAPHS = ("model.onnx", "onnx/model.onnx", "onnx/model_quantized.onnx")
 class SentenceOnnx(Pretrained):
     """A sentence encoder in a folder with an ONNX graph and a `tokenizer.json`; the same meaning gives near vectors.
 
-    The default reads 100 languages, among them those of India, and Hindi in Latin letters: multilingual-e5-small
-    (Wang, Yang, Huang et al., "Multilingual E5 text embeddings", 2024) with 8-bit weights. Any sentence-transformers
-    model whose folder holds an ONNX graph is read, too, with its pooling (mean, or the first token) and default prompt.
+    The default reads 100 languages, among them those of India: multilingual-e5-small (Wang, Yang, Huang et al.,
+    "Multilingual E5 text embeddings", 2024) with 8-bit weights. Texts of Indian languages in Latin letters are first
+    written in their own script (`native_script`), where the tokenizer's vocabulary has frequencies. Any
+    sentence-transformers model whose folder holds an ONNX graph is read, too, with its pooling (mean, or the first
+    token) and default prompt.
 
     The 8-bit network quantises a batch as a whole, so a vector differs slightly with its neighbours (cosine about
     .995).
@@ -38,8 +41,10 @@ class SentenceOnnx(Pretrained):
     """"e5", which `pasand fetch e5` prepares, or the folder of a model."""
     names: ClassVar[Sequence[str]] = ("e5",)
     reads_files: ClassVar[bool] = False
+    version: ClassVar[int] = 2
     _tokenizer: Any = field(default=None, init=False, repr=False, compare=False)
     _characters: dict[int, str] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _native_script: NativeScript | None = field(default=None, init=False, repr=False, compare=False)
 
     def file(self) -> Path:
         """Return the ONNX graph; raises InputError where the folder has none."""
@@ -54,7 +59,8 @@ class SentenceOnnx(Pretrained):
         """Return vectors of length 1, (n, D); zeros for an empty text."""
         network, tokenizer = self.network(), self.tokenizer()
         prompt = self._prompt(network)
-        plain = [text.translate(self._characters).strip() for text in texts]
+        own_script = self._own_script()
+        plain = [own_script(text.translate(self._characters).strip()) for text in texts]
         filled = [row for row, text in enumerate(plain) if text]
         tokens = [one.ids for one in tokenizer.encode_batch([prompt + plain[row] for row in filled])]
         order = sorted(range(len(filled)), key=lambda at: len(tokens[at]))
@@ -105,6 +111,14 @@ class SentenceOnnx(Pretrained):
             self._tokenizer.no_padding()
             self._characters = {ord(key): value for key, value in self._settings("characters.json").items()}
         return self._tokenizer
+
+    def _own_script(self) -> NativeScript:
+        """Return the writer of texts in Latin letters; it changes none if the tokenizer's words have no probability."""
+        if self._native_script is None:
+            model = self._settings("tokenizer.json").get("model", {})
+            vocabulary = model.get("vocab", []) if model.get("type") == "Unigram" else []
+            self._native_script = NativeScript([(piece, score) for piece, score in vocabulary])
+        return self._native_script
 
     def _prompt(self, network: OnnxModel) -> str:
         settings = self._settings("config_sentence_transformers.json")
