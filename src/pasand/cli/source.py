@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pasand.evaluation.protocols import SplitsData
 
 SOURCE_HELP = "Log of events: a file, a folder, - for standard input, a database URL (with --query), or a name: " + (
-    "bollywood, ml-100k, ml-1m ..."
+    "bollywood, market, ml-100k, ml-1m ..."
 )
 PANEL = "How SOURCE is read"
 ROLES = ("user", "item", "time", "value", "event")

@@ -51,7 +51,7 @@ def sources() -> Mapping[str, Source]:
 def open_log(location: str, options: Options | None = None) -> Log:
     """Return the log at a path or database URL or of a named data set, not yet encoded, with the chosen impressions.
 
-    "-" is standard input, and a name that of the simulated world ("bollywood") or of a folder in `data_folder`.
+    "-" is standard input, and a name that of a simulated world ("bollywood", "market") or of a folder in `data_folder`.
     `options.impressions` replaces the impressions of the source by another table, or by none. Raises InputError where
     the location does not exist or no source recognises it.
     """
