@@ -38,6 +38,8 @@ from pasand.serving.schemas import (
     HomeRequest,
     Item,
     ItemName,
+    OnboardingItems,
+    OnboardingRequest,
     Recommended,
     RecommendRequest,
     RecommendResponse,
@@ -62,6 +64,8 @@ __all__ = [
     "Home",
     "HomeRequest",
     "ItemName",
+    "OnboardingItems",
+    "OnboardingRequest",
     "RecommendRequest",
     "RecommendResponse",
     "Recommended",
@@ -139,6 +143,10 @@ def _home(visitor: str | HomeRequest) -> _Call[Home]:
     if isinstance(visitor, str):
         return _Call("GET", f"/v1/users/{_escaped(visitor)}/home", Home)
     return _Call("POST", "/v1/home", Home, visitor)
+
+
+def _onboarding(visitor: OnboardingRequest) -> _Call[OnboardingItems]:
+    return _Call("POST", "/v1/onboarding", OnboardingItems, visitor)
 
 
 def _view(user_id: str) -> _Call[Json]:
@@ -314,6 +322,10 @@ class Client:
         """Return the rows of a home page, for a user's id or for a visitor with a history and features."""
         return self._send(_home(visitor))
 
+    def onboarding(self, visitor: OnboardingRequest | None = None) -> OnboardingItems:
+        """Return what a new user should rate next, given the responses so far; without a request, what is first."""
+        return self._send(_onboarding(visitor or OnboardingRequest()))
+
     def view(self, user_id: str) -> Json:
         """Return how a user's list was made: history, candidates of each source, rank and score after each stage."""
         return self._send(_view(user_id))
@@ -425,6 +437,10 @@ class AsyncClient:
     async def home(self, visitor: str | HomeRequest) -> Home:
         """See `Client.home`."""
         return await self._send(_home(visitor))
+
+    async def onboarding(self, visitor: OnboardingRequest | None = None) -> OnboardingItems:
+        """See `Client.onboarding`."""
+        return await self._send(_onboarding(visitor or OnboardingRequest()))
 
     async def view(self, user_id: str) -> Json:
         """See `Client.view`."""

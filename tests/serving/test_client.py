@@ -16,7 +16,17 @@ from typing import Any
 import msgspec
 import pytest
 
-from pasand.client import AsyncClient, Between, Client, Event, HistoryItem, HomeRequest, RecommendRequest, ServiceError
+from pasand.client import (
+    AsyncClient,
+    Between,
+    Client,
+    Event,
+    HistoryItem,
+    HomeRequest,
+    OnboardingRequest,
+    RecommendRequest,
+    ServiceError,
+)
 from tests.serving.conftest import Served, free_port, serving
 
 USER = "user 00001"
@@ -62,6 +72,10 @@ def test_requests_that_change_nothing(shared: Served) -> None:
         assert max(years) <= 1980
         assert client.home(USER).rows[0].kind == "for_you"
         assert client.home(HomeRequest(history=["Sholay"])).user_id is None
+        first = client.onboarding()
+        assert len(first.items) == 5
+        rest = OnboardingRequest(skipped=[item.item_id for item in first.items], languages=["Tamil"], k=3)
+        assert {item.features["language"] for item in client.onboarding(rest).items} == {"Tamil"}
         assert client.view(USER)["items"][0]["item_id"] == full.items[0].item_id
         assert len(client.similar("Sholay", k=2).items) == 2
         assert client.items("shol")[0].item_id == "Sholay"
@@ -123,6 +137,7 @@ def test_all_methods_of_the_asynchronous_client(server: Served) -> None:
             assert (await client.recommendations(USER, k=2)).known
             assert (await client.home(USER)).rows
             assert (await client.view(USER))["items"]
+            assert len((await client.onboarding()).items) == 5
             assert (await client.similar("Sholay")).items
             assert (await client.item("Sholay")).title == "Sholay"
             assert (await client.items("sholay"))[0].item_id == "Sholay"

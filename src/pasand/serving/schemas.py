@@ -30,9 +30,15 @@ MAX_GIVEN_ID = 8192
 MAX_VALUE = 1e9
 """Largest rating or strength of an event, and with a minus the smallest."""
 
-Id: TypeAlias = Annotated[str, Meta(min_length=1, max_length=ids.MAX_LENGTH, pattern=ids.PATTERN)]
+ID_EXAMPLES: dict[str, Any] = {"examples": ["u1", 42]}
+"""Part of the JSON schema of an id: a whole number is read as its digits."""
+
+Id: TypeAlias = Annotated[
+    str,
+    Meta(min_length=1, max_length=ids.MAX_LENGTH, pattern=ids.PATTERN, extra_json_schema=ID_EXAMPLES),
+]
 """An id that is stored."""
-GivenId: TypeAlias = Annotated[str, Meta(min_length=1, max_length=MAX_GIVEN_ID)]
+GivenId: TypeAlias = Annotated[str, Meta(min_length=1, max_length=MAX_GIVEN_ID, extra_json_schema=ID_EXAMPLES)]
 """An id that is only looked up: bundles and states of earlier versions hold some that are outside the rule for ids."""
 Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=MAX_NAME)]
 Count: TypeAlias = Annotated[int, Meta(ge=1, le=MAX_ITEMS)]
@@ -364,8 +370,10 @@ def decode(body: bytes, kind: type[T]) -> T:
     return decoded
 
 
-ID_FIELDS = {"user_id", "item_id", "item_ids", "id", "allow", "deny", "history", "user_ids"}
+ID_FIELDS = {"user_id", "item_id", "id", "request_id", "undoes", "allow", "deny", "history", "skipped"}
 """Fields whose whole numbers are ids, alone or in a list."""
+VALUE_FIELDS = {"features", "filters"}
+"""Fields that hold values by name, in which no name is that of an id."""
 
 
 def _ids_as_texts(body: bytes) -> bytes:
@@ -373,7 +381,8 @@ def _ids_as_texts(body: bytes) -> bytes:
 
     def walked(value: object, is_id: bool) -> object:
         if isinstance(value, dict):
-            return {key: walked(each, key in ID_FIELDS) for key, each in value.items()}
+            fields = value.items()
+            return {key: each if key in VALUE_FIELDS else walked(each, key in ID_FIELDS) for key, each in fields}
         if isinstance(value, list):
             return [walked(each, is_id) for each in value]
         return str(value) if is_id and type(value) is int else value

@@ -57,10 +57,21 @@ def document(operations: Sequence[Operation]) -> dict[str, Any]:
         },
         "paths": paths,
         "components": {
-            "schemas": components,
+            "schemas": _with_numbers(components),
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
         },
     }
+
+
+def _with_numbers(schema: Any) -> Any:
+    """Return a JSON schema whose ids are texts or whole numbers, as bodies may have them."""
+    if isinstance(schema, list):
+        return [_with_numbers(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    is_id = schema.get("examples") == schemas.ID_EXAMPLES["examples"]
+    changed = {key: _with_numbers(one) for key, one in schema.items()}
+    return {**changed, "type": ["string", "integer"]} if is_id else changed
 
 
 def options(structure: Any) -> tuple[type, ...]:

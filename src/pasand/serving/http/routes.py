@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
@@ -332,8 +333,13 @@ async def openapi_document(service: Service, request: Request) -> dict[str, Any]
 
 @route(Operation("GET", "/docs", "Get this document as a page.", None, content="text/html"))
 async def docs(service: Service, request: Request) -> Response:
-    """Return the documentation as a page."""
-    return HTMLResponse(docs_page.page([operation for operation, _ in TABLE]))
+    """Return the documentation as a page: its commands name an item of the catalogue, unless the service uses keys."""
+    data = service.engine.variants[0].bundle.data
+    item = data.items.ids([0])[0] if data.n_items and not service.settings.keys.scope else "ITEM"
+    address = str(request.base_url).rstrip("/")
+    plain = re.fullmatch(r"https?://[\w.:\[\]-]+(/[\w./-]*)?", address, re.ASCII)  # a shell reads it
+    operations = [operation for operation, _ in TABLE]
+    return HTMLResponse(docs_page.page(operations, item, address if plain else docs_page.ADDRESS))
 
 
 @route(Operation("GET", "/report", "Get the leaderboard report.", "read", content="text/html"))
