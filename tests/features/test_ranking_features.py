@@ -198,3 +198,20 @@ def test_unknown_things_and_wrong_features_when_serving() -> None:
     assert np.isfinite(model.score(far, np.array([[0], [1]], np.int32))).all()
     with pytest.raises(InputError, match="2 numbers, but 3 in training"):
         model.score(replace(queries, features={"taste": np.zeros((2, 2), np.float32)}), np.array([[0], [1]], np.int32))
+
+
+def test_shares_of_histories_are_inputs_of_queries() -> None:
+    """Of u's history before day 51, x is of genre "a"; two events of five are added. New items count as others do."""
+    data = small()
+    learnt = ranking_statistics.learn(data, ranking_statistics.FeatureSelection(history_shares=("genre",)))
+    assert ranking_statistics.input_sizes(learnt)["share.genre"] == -3
+    ranking_statistics.check(learnt)
+    queries = data.queries(np.array([0, -1], np.int32), k=1, time=np.array([51 * DAY] * 2), upto=np.array([2, 0]))
+    found = RankingFeatures(learnt).of_queries(queries)["share.genre"]
+    np.testing.assert_allclose(found, [[0, 0, 1], [0, 0, 0]], atol=1e-6)  # all positives with a genre are of "a"
+    new = {"genre": Feature(kind="bag", values=np.array([[1]], np.int32), names=("a", "b"))}
+    learnt |= ranking_statistics.extended_with_items(learnt, new, 1)
+    ranking_statistics.check(learnt)
+    with_new = replace(queries, history=np.where(queries.history == 1, 4, queries.history).astype(np.int32))
+    found = RankingFeatures(learnt).of_queries(with_new)["share.genre"]
+    np.testing.assert_allclose(found, [[-1 / 7, 1 / 7, 1], [0, 0, 0]], atol=1e-6)

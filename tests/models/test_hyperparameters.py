@@ -46,6 +46,7 @@ KNOWN = {
     "history_decay": "weight of a history item relative to the next later one",
     "history_decay_length": "history items over which a weight falls by the factor e",
     "history_length": "latest history items that are read",
+    "history_shares": "item features over whose categories the history is spread",
     "history_weight": "weight of a history item beside its score",
     "holdout_share": "share of events or users that are held out",
     "horizon": "next items to predict",

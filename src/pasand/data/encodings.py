@@ -1,4 +1,4 @@
-"""`Encoding`: how a feature of kind vector was computed from a column of items, for items that are added later."""
+"""`Encoding`: how a feature was computed from a column of items, for items that are added later."""
 
 from __future__ import annotations
 
@@ -10,26 +10,29 @@ from pasand.data.features import Feature
 from pasand.types import Array, Arrays
 
 FIELDS = ("column", "kind", "model", "fingerprint")
+CATEGORIES = ("language", "script")
+"""Kinds that make a categorical feature of a text, named after the kind; the others make vectors."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Encoding:
-    """A column of texts or of names of files, the encoder of its vectors, and what was learnt from the catalogue."""
+    """A column of texts or of names of files, the encoder that reads it, and what was learnt from the catalogue."""
 
     column: str
     kind: str
     """Kind of encoder, such as "text" or "image"; see `pasand.encoders.columns`."""
     model: str
-    """Model of the encoder, "" for its default."""
+    """Model of the encoder, "" for its default; of `CATEGORIES` "bag" where the feature is one."""
     fingerprint: str
     """Fingerprint of the encoder: another one on the machine that adds items gives them no vector."""
     state: Arrays = field(default_factory=dict)
-    """Arrays that the encoder learnt ("encoder....") and those of `pasand.encoders.reduction` ("mean", "axes")."""
+    """Arrays that the encoder learnt ("encoder....") and those of `pasand.encoders.reduction` ("mean", "axes"); of
+    `CATEGORIES` the names of the feature."""
 
     @property
     def feature(self) -> str:
-        """Name of the feature that holds the vectors."""
-        return f"{self.column}_{self.kind}"
+        """Name of the feature that holds what was computed."""
+        return self.kind if self.kind in CATEGORIES else f"{self.column}_{self.kind}"
 
 
 def pack(encodings: Sequence[Encoding]) -> tuple[dict[str, Array], list[dict[str, str]]]:

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from pasand.data.dataset import Dataset
-from pasand.data.encodings import Encoding
-from pasand.data.features import Feature
-from pasand.encoders import Encoder, UnreadableInput, reduction, vector_cache
+from pasand.data.encodings import CATEGORIES, Encoding
+from pasand.data.features import Feature, pack_strings, unpack_strings
+from pasand.encoders import Encoder, UnreadableInput, reduction, text_categories, vector_cache
 from pasand.encoders.audio import AudioOnnx
 from pasand.encoders.chroma import Chroma
 from pasand.encoders.image import ImageOnnx
@@ -27,8 +27,8 @@ from pasand.types import Vectors
 
 logger = logging.getLogger(__name__)
 
-KINDS = ("text", "tfidf", "image", "audio", "chroma", "video", "vector")
-"""Kinds of encoders; "vector" reads vectors that the user has."""
+KINDS = ("text", "tfidf", "image", "audio", "chroma", "video", "vector", *CATEGORIES)
+"""Kinds of encoders; "vector" reads vectors that the user has, those of `CATEGORIES` find a category in a text."""
 PRETRAINED: dict[str, Callable[..., Encoder]] = {
     "text": SentenceOnnx,
     "image": ImageOnnx,
@@ -101,15 +101,21 @@ def encode(data: Dataset, requested: Sequence[Requested], folder: Path, cache: P
     features, encodings, notes = dict(data.item_features), list(data.encodings), list(data.notes)
     for one in requested:
         feature = data.item_features.get(one.column)
+        if one.kind in CATEGORIES:
+            _require_text(data, one.column)
+            features, note = text_categories.added(features, one.column, one.kind, data.name)
+            packed, ends = pack_strings(list(features[one.kind].names))
+            state = {"names.bytes": packed, "names.ends": ends}
+            is_bag = "bag" if features[one.kind].kind == "bag" else ""
+            encodings.append(Encoding(column=one.column, kind=one.kind, model=is_bag, fingerprint="", state=state))
+            notes.append(note)
+            continue
         if one.kind == "vector":
             if feature is None or feature.is_missing().all():
                 cure = "write numbers between blanks or commas, as many in each cell"
                 raise InputError("items", column=one.column, cause="no vector can be read", cure=cure)
             continue
-        if feature is None or feature.kind != "text":
-            has = ", ".join(data.item_features) or "none"
-            cause = f"items have no such column of texts or names of files; they have: {has}"
-            raise InputError("--encode", value=one.column, cause=cause, cure="name a column of the table of items")
+        feature = _require_text(data, one.column)
         encoder = encoder_of(one.kind, one.model, threads=0)
         texts = [str(text) for text in feature.values.tolist()]
         known = data.known_items
@@ -127,7 +133,7 @@ def encode(data: Dataset, requested: Sequence[Requested], folder: Path, cache: P
         count, width = int((~features[name].is_missing()).sum()), features[name].values.shape[1]
         notes.append(f"items: {name} (vector): {count:,} of {data.n_items:,} encoded, {width} numbers each")
     for one in requested:
-        if one.kind not in ("text", "tfidf", "vector"):
+        if one.kind not in ("text", "tfidf", "vector", *CATEGORIES):
             features.pop(one.column, None)
     return replace(data, item_features=features, encodings=tuple(encodings), notes=tuple(notes))
 
@@ -143,6 +149,9 @@ def encode_new(
     out = dict(features)
     for one in encodings:
         column = features.get(one.column)
+        if one.kind in CATEGORIES:
+            out = out if column is None or column.kind != "text" else _with_category(out, one)
+            continue
         if one.feature in features or column is None or column.kind != "text":
             continue
         texts = [str(text) for text in column.values.tolist()]
@@ -157,9 +166,32 @@ def encode_new(
             logger.warning("no %s of a new item, %r: %s", one.feature, texts[at], cause)
         out[one.feature] = _feature(vectors, one)
     for one in encodings:
-        if one.kind not in ("text", "tfidf"):
+        if one.kind not in ("text", "tfidf", *CATEGORIES):
             out.pop(one.column, None)
     return out
+
+
+def _with_category(features: dict[str, Feature], one: Encoding) -> dict[str, Feature]:
+    """Return the features of new items with the language or script of their texts, in the names of the catalogue."""
+    n = len(features[one.column])
+    if one.model == "bag" and one.kind not in features:
+        features = {**features, one.kind: Feature(kind="bag", values=np.full((n, 1), -1, np.int32))}
+    try:
+        names = unpack_strings(one.state["names.bytes"], one.state["names.ends"])
+        return text_categories.added(features, one.column, one.kind, "new items", names)[0]
+    except InputError as error:
+        logger.warning("no %s of %d new items: %s", one.feature, n, error)
+        return features
+
+
+def _require_text(data: Dataset, column: str) -> Feature:
+    """Return a feature of kind text; raises InputError where items have none of that name."""
+    feature = data.item_features.get(column)
+    if feature is None or feature.kind != "text":
+        has = ", ".join(data.item_features) or "none"
+        cause = f"items have no such column of texts or names of files; they have: {has}"
+        raise InputError("--encode", value=column, cause=cause, cure="name a column of the table of items")
+    return feature
 
 
 def _vectors(

@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 
 from pasand.data.features import TIME_UNKNOWN
-from pasand.features import encoding, predicted_ratings, ranking_statistics
+from pasand.features import encoding, history_shares, predicted_ratings, ranking_statistics
 from pasand.features.encoding import MAX_DEVIATIONS
 from pasand.features.ranking_statistics import BASE, DAY, RATED, SHRINKAGE, WINDOW
 from pasand.growable import extended
@@ -74,6 +74,7 @@ class RankingFeatures:
     def of_queries(self, queries: Queries) -> dict[str, Array]:
         """Return the inputs that all pairs of a query share, (B, ...) each."""
         inputs = encoding.encode("user", self.learnt, queries.features, len(queries))
+        inputs |= history_shares.of_queries(self.learnt, queries)
         if self._ids:
             inputs["user"] = encoding.codes_of(queries.users, self.learnt["user_code"])[:, None]
         if self._length:

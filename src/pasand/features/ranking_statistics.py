@@ -32,7 +32,7 @@ import numpy as np
 
 from pasand.data.dataset import Dataset
 from pasand.data.features import TIME_UNKNOWN, Features
-from pasand.features import encoding, predicted_ratings
+from pasand.features import encoding, history_shares, predicted_ratings
 from pasand.features.training_weights import thinned_events
 from pasand.growable import extended
 from pasand.layouts import Entry
@@ -89,6 +89,10 @@ class FeatureSelection:
     """Number of the latest positives whose item codes are read; 0: none."""
     ids: bool = True
     """Whether the codes of the user and of the item are read."""
+    history_shares: Sequence[str] = ()
+    """Item features over whose categories the history is spread, as an input of each query (`history_shares`)."""
+    half_life_days: float | None = None
+    """Half-life of an event's weight in these shares, in days; None: no decay."""
     predicted_rating: bool = False
     """Whether "predicted_rating" is among the features of pairs, where the log has ratings."""
 
@@ -117,7 +121,7 @@ def learn(data: Dataset, selection: FeatureSelection) -> dict[str, Array]:
     for name in encoded:
         if f"item_codes.{name}" in learnt and len(of_items[name].names) <= MAX_CATEGORIES:
             learnt[f"shared.{name}"] = of_items[name].take(all_items).reshape(data.n_items, -1).astype(np.int32)
-    learnt |= learn_counts(data)
+    learnt |= learn_counts(data) | history_shares.learn(data, selection.history_shares, selection.half_life_days)
     if selection.predicted_rating and "rated_day" in learnt and len(learnt["rated_day"]):
         learnt |= predicted_ratings.learn(data)
     learnt["known"] = items | encoding.any_known(_encoded_items(learnt, all_items), data.n_items)
@@ -140,6 +144,7 @@ def check(learnt: Arrays) -> dict[str, int]:
     for name in shared_categories(learnt):
         codes = len(learnt[f"item_codes.{name}"])
         check_layout(learnt, {f"shared.{name}": Entry("int32", "N l", lowest=-1, below=codes)})
+    history_shares.check_learnt(learnt, sizes["N"])
     return sizes
 
 
@@ -196,7 +201,8 @@ def input_sizes(learnt: Arrays) -> dict[str, int]:
         sizes |= {"user": int(learnt["user_code"].max(initial=0)), "item": int(learnt["item_code"].max(initial=0))}
     if learnt["history_length"][0]:
         sizes["history"] = int(learnt["item_code"].max(initial=0))
-    return sizes | encoding.input_sizes("user", learnt) | encoding.input_sizes("item", learnt)
+    sizes |= encoding.input_sizes("user", learnt) | history_shares.input_sizes(learnt)
+    return sizes | encoding.input_sizes("item", learnt)
 
 
 def item_inputs(learnt: Arrays, rows: Rows) -> dict[str, Array]:
@@ -249,6 +255,7 @@ def extended_with_items(learnt: Arrays, features: Features, n_new: int) -> dict[
     for key in ("liked_start", "rated_start"):
         if key in learnt:
             arrays[key] = extended(learnt[key], np.full(n_new, learnt[key][-1]))
+    arrays |= history_shares.extended_with_items(learnt, features, n_new)
     since = features.get("available_from")
     available = since.values if since is not None and since.kind == "time" else np.full(n_new, TIME_UNKNOWN)
     if predicts_ratings(learnt):

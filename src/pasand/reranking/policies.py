@@ -23,7 +23,8 @@ STAGES: dict[str, str] = {
 EXPLORE, RETRIEVED = "explore", "policy_retrieved"
 KINDS = ("rule", "calibration", OVER_REQUESTS, EXPECTED, *STAGES, EXPLORE)
 """Kinds of tables; a table without a kind is a rule."""
-CALIBRATION_FIELDS = ("attributes", "strength", "shrinkage")
+OF_ATTRIBUTES = ("shrinkage", "half_life_days", "declared")
+CALIBRATION_FIELDS = ("attributes", "strength", *OF_ATTRIBUTES)
 
 
 def expanded(tables: dict[str, Any], *, where: str) -> dict[str, Any]:
@@ -156,14 +157,14 @@ def _of_calibration(table: dict[str, Any], within_rules: bool, where: str) -> di
     if not table.get("attributes"):
         cause = "a calibration without attributes"
         raise InputError(where, cause=cause, cure='name item features, as in attributes = ["genres"]')
-    shrinkage = {key: table[key] for key in ("shrinkage",) if key in table}
+    of_attributes = {key: table[key] for key in OF_ATTRIBUTES if key in table}
     strength = {key: table[key] for key in ("strength",) if key in table}
     rules = {"rules": f"@{STAGE}"} if within_rules else {}
     return {
         ATTRIBUTES: {
             "class": "pasand.reranking.calibration.attributes:Attributes",
             "names": table["attributes"],
-            **shrinkage,
+            **of_attributes,
         },
         CALIBRATION: {
             "class": "pasand.reranking.calibration.calibration:Calibration",

@@ -262,3 +262,21 @@ def test_a_tower_that_reads_nothing_is_refused() -> None:
 def test_features_by_name_must_be_there() -> None:
     with pytest.raises(InputError, match="choose from: taste"):
         model(user_features=("city",)).fit(genres(), rng=np.random.default_rng(0))
+
+
+def test_shares_of_the_history_alone_find_the_genre() -> None:
+    """The tower reads nothing else; scores follow a history that grows, and new items count in it."""
+    tower = model(
+        use_ids=False, use_history=False, user_features=(), history_shares=("genres",), epochs=12, half_life_days=3.0
+    ).fit(genres(), rng=np.random.default_rng(0))
+    for genre in range(GENRES):
+        queries = query_of([genre, genre + GENRES, genre + 2 * GENRES])
+        assert (genre_of(top(tower, queries, FRESH, NEW // GENRES)) == genre).all()
+    grown = query_of([0, 4, 8, 1, 5, 9, 13, 17, 21])
+    assert (genre_of(top(tower, grown, FRESH, 2)) == 1).all()
+    assert np.isneginf(tower.score(query_of([]), None)).all()
+    other = model(use_ids=False, use_history=False, user_features=(), history_shares=("genres",), half_life_days=3.0)
+    other.load_state(tower.state())
+    np.testing.assert_allclose(other.score(grown, None), tower.score(grown, None), atol=1e-6)
+    other.add_items({"genres": Feature(kind="bag", values=np.array([[2]], np.int32), names=tuple("abcd"))})
+    assert (genre_of(top(other, query_of([len(OLD) + NEW]), FRESH, 2)) == 2).all()

@@ -93,3 +93,54 @@ def test_what_cannot_be_calibrated_is_refused_by_name(caplog: pytest.LogCaptureF
             Attributes(**wrong)
     with pytest.raises(ValueError, match="shrinkage must be at least 0"):
         Attributes(["genres"], shrinkage=-1)
+
+
+def test_a_half_life_and_declared_languages_by_hand() -> None:
+    """Of u the Hindi event is 6 days old and the Tamil one 5; v declared Hindi, and w Tamil."""
+    day = 86_400
+    events = [(user, item, time * day, value) for user, item, time, value in [*EVENTS, ("w", "i4", 6, 2.0)]]
+    spoken = Feature(kind="bag", values=np.array([[-1, -1], [1, -1], [0, -1]], np.int32), names=("ta", "hi"))
+    made = replace(log(events), item_features=FEATURES, user_features={"languages": spoken})
+    known = Attributes(["language"], shrinkage=2, half_life_days=1, declared="languages").fit(made, rng=RNG)
+    queries = made.queries(np.array([0, 1, 2], np.int32), k=3, time=np.full(3, 7 * day))
+    hindi, tamil = 2.0**-6, 2.0**-5
+    v = np.array([2.0**-2, 2.0**-3])
+    expected = [
+        [(hindi + 1) / (hindi + tamil + 2), (tamil + 1) / (hindi + tamil + 2)],
+        [(v[0] + 2) / (v.sum() + 2), v[1] / (v.sum() + 2)],
+        [0, 1],
+    ]
+    np.testing.assert_allclose(known.target(queries), expected, atol=1e-9)
+    loaded = Attributes(["language"], shrinkage=2, half_life_days=1, declared="languages")
+    loaded.load_state(known.state())
+    np.testing.assert_array_equal(loaded.target(queries), known.target(queries))
+
+
+def test_a_user_of_two_languages_gets_both() -> None:
+    """80 % Tamil and 20 % Hindi in the history are 8 and 2 of 10, although all Tamil films have higher scores."""
+    from pasand.reranking.calibration.calibration import Calibration
+    from pasand.types import Candidates
+
+    events = [("u", f"i{at:02}", at, 5.0) for at in range(40)]
+    language = Feature(kind="categorical", values=np.repeat([0, 1], 20).astype(np.int32), names=("hi", "ta"))
+    made = replace(log(events), item_features={"language": language})
+    known = Attributes(["language"], shrinkage=0.0).fit(made, rng=RNG)
+    history = np.array([[20, 21, 0, 22, 23]], np.int32)
+    queries = made.queries(np.array([-1], np.int32), k=10)
+    queries = replace(
+        queries,
+        history=history,
+        history_time=np.zeros((1, 5), np.int64),
+        history_value=np.full((1, 5), 5, np.float32),
+    )
+    items = np.concatenate([np.arange(25, 40), np.arange(1, 20)]).astype(np.int32)[None]
+    scores = np.linspace(1, 0, items.shape[1], dtype=np.float32)[None]
+    lists = Calibration(known, strength=5.0)(queries, Candidates(items=items, scores=scores)).items[0]
+    assert np.bincount(language.values[lists]).tolist() == [2, 8]
+
+
+def test_an_unknown_declared_feature_is_refused() -> None:
+    with pytest.raises(InputError, match="users have no such feature"):
+        Attributes(["language"], declared="speaks").fit(data(), rng=RNG)
+    with pytest.raises(ValueError, match="half_life_days"):
+        Attributes(["language"], half_life_days=0)

@@ -14,7 +14,7 @@ from numpy.random import Generator
 from pasand.data.dataset import Dataset
 from pasand.data.features import Features
 from pasand.errors import InputError
-from pasand.features import ranking_statistics
+from pasand.features import history_shares, ranking_statistics
 from pasand.features.encoding import check_history_length
 from pasand.features.ranking_features import RankingFeatures
 from pasand.growable import extended
@@ -69,6 +69,11 @@ class ContextualRanker(DeepRanker, ABC):
     """Features of items that are read; None: all of a kind that can be read."""
     history_length: int = 20
     """Number of latest liked items whose vectors are averaged; 0: none."""
+    history_shares: tuple[str, ...] = ()
+    """Features of items, of kind categorical or bag, such as "language": the network reads how the history before the
+    query is spread over their categories (`pasand.features.history_shares`)."""
+    half_life_days: float | None = None
+    """Half-life of an event's weight in `history_shares`, in days before the query; None: no decay."""
     position_bias: bool = True
     """Whether training learns a bias of the logit for each position that items were shown at; scoring leaves it out."""
     id_dropout: float = 0.0
@@ -94,6 +99,7 @@ class ContextualRanker(DeepRanker, ABC):
         if self.history_length < 0:
             raise ValueError(f"history_length must not be negative, got {self.history_length}")
         check_history_length(self.history_length)
+        history_shares.check_options(self.history_shares, self.half_life_days)
         if self.objective == "ratings":  # an attribute, so that only this objective satisfies `PredictsRatings`
             self.predict = self._predict
         elif self.objective == "minutes":
@@ -184,6 +190,8 @@ class ContextualRanker(DeepRanker, ABC):
             item_features=self.item_features,
             history_length=self.history_length,
             ids=self.use_ids,
+            history_shares=self.history_shares,
+            half_life_days=self.half_life_days,
             predicted_rating=self.objective in ("liked", "ratings"),
         )
         learnt = ranking_statistics.learn(data, selection)

@@ -10,7 +10,7 @@ import numpy as np
 from pasand.data.dataset import Dataset
 from pasand.data.features import Features
 from pasand.errors import InputError
-from pasand.features import encoding
+from pasand.features import encoding, history_shares
 from pasand.growable import extended
 from pasand.models.dimensions import chosen_dimensions
 from pasand.models.towers.feature_tower import FeatureTower
@@ -87,13 +87,14 @@ class TwoTower(FeatureTower):
         elif not read:
             cure = "set use_ids, or give features"
             raise InputError(data.name, cause="neither ids nor features of items are read", cure=cure)
-        if not (self.use_ids or self.use_history or encoding.input_sizes("user", learnt)):
+        if not (self.use_ids or self.use_history or self.history_shares or encoding.input_sizes("user", learnt)):
             cure = "set use_ids or use_history, or give features"
             raise InputError(data.name, cause="neither ids nor histories nor features of users are read", cure=cure)
         return learnt | tables | {"known": known | self._has_features(learnt | tables, data.n_items)}
 
     def _inputs(self, queries: Queries) -> dict[str, Array]:
         inputs = self._user_feature_inputs(queries.features, len(queries))
+        inputs |= history_shares.of_queries(self._learnt, queries)
         if self.use_ids:
             inputs["user"] = encoding.codes_of(queries.users, self._learnt["user_code"])
         if self.use_history:
@@ -116,6 +117,7 @@ class TwoTower(FeatureTower):
         if not grown:
             return None
         new = {key: table[len(known) :] for key, table in grown.items()}
+        grown |= history_shares.extended_with_items(self._learnt, features, n_new)
         return grown | {"known": extended(known, self._has_features(self._learnt | new, n_new))}
 
     def _build(self) -> nn.Module:
@@ -130,8 +132,9 @@ class TwoTower(FeatureTower):
             item["item"] = embeddings.CodeEmbedding(codes, dimensions)
         if self.use_history:
             query["history"] = embeddings.MeanEmbedding(codes, dimensions)
-        for embedded, side in ((query, "user"), (item, "item")):
-            for name, size in encoding.input_sizes(side, self._learnt).items():
+        sizes = encoding.input_sizes("item", self._learnt)
+        for embedded, inputs in ((query, self._query_inputs_sizes()), (item, sizes)):
+            for name, size in inputs.items():
                 embedded[name] = embeddings.feature_embedding(size, dimensions)
         return towers.TwoTowers(
             towers.Tower(query, dimensions, self.layers),
@@ -140,7 +143,7 @@ class TwoTower(FeatureTower):
         )
 
     def _task(self, data: Dataset, network: nn.Module, device: torch.device) -> Task:
-        from pasand.training.tasks.retrieval import RetrievalExamples, RetrievalObjective, RetrievalTask
+        from pasand.training.tasks.retrieval import RetrievalObjective
 
         codes = self._learnt["item_code"]
         users = self._user_tables(data) | ({"user": self._learnt["user_code"]} if self.use_ids else {})
@@ -153,6 +156,5 @@ class TwoTower(FeatureTower):
             temperature=self.temperature,
             id_dropout=self.id_dropout,
         )
-        examples = RetrievalExamples(data, codes, self.history_length, device)
         history_inputs = {"history"} if self.use_history else set()
-        return RetrievalTask(examples, network, users, items, history_inputs, objective, self.batch_size, device)
+        return self._retrieval_task(data, network, users, items, history_inputs, objective, device)

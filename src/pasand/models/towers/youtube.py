@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pasand.data.dataset import Dataset
-from pasand.features import encoding
+from pasand.features import encoding, history_shares
 from pasand.models.dimensions import chosen_dimensions
 from pasand.models.towers.feature_tower import FeatureTower
 from pasand.types import Array, Queries, Rows
@@ -80,6 +80,7 @@ class YouTube(FeatureTower):
 
     def _inputs(self, queries: Queries) -> dict[str, Array]:
         inputs = self._user_feature_inputs(queries.features, len(queries)) | {"history": self._history(queries)}
+        inputs |= history_shares.of_queries(self._learnt, queries)
         if self._learnt["others"][0]:
             liked = queries.liked(float(self._learnt["positive_from"][0]))
             others = np.where(liked < 0, queries.history, -1)
@@ -101,7 +102,7 @@ class YouTube(FeatureTower):
             query["others"] = embeddings.MeanEmbedding(codes, dimensions)
         if self.example_age:
             query["age"] = embeddings.feature_embedding(-2, dimensions)
-        for name, size in encoding.input_sizes("user", self._learnt).items():
+        for name, size in self._query_inputs_sizes().items():
             query[name] = embeddings.feature_embedding(size, dimensions)
         layers = [int(units) for units in self._learnt["layers"]]
         return towers.TwoTowers(
@@ -111,7 +112,7 @@ class YouTube(FeatureTower):
         )
 
     def _task(self, data: Dataset, network: nn.Module, device: torch.device) -> Task:
-        from pasand.training.tasks.retrieval import RetrievalExamples, RetrievalObjective, RetrievalTask
+        from pasand.training.tasks.retrieval import RetrievalObjective
 
         codes = self._learnt["item_code"]
         history_inputs = {"history"}
@@ -126,7 +127,4 @@ class YouTube(FeatureTower):
             temperature=self.temperature,
             per_user=self.per_user,
         )
-        examples = RetrievalExamples(data, codes, self.history_length, device)
-        return RetrievalTask(
-            examples, network, self._user_tables(data), items, history_inputs, objective, self.batch_size, device
-        )
+        return self._retrieval_task(data, network, self._user_tables(data), items, history_inputs, objective, device)

@@ -11,6 +11,7 @@ import numpy as np
 
 from pasand.bundle import Bundle
 from pasand.data.dataset import Dataset
+from pasand.data.encodings import CATEGORIES
 from pasand.data.features import Feature
 from pasand.data.updates import NewEvents, append_events, remove_users
 from pasand.encoders.columns import encode_new
@@ -157,14 +158,24 @@ def _encoded(
 ) -> dict[str, Feature]:
     """Return the features with vectors of the texts and files that changes gave, by the encoders of the data."""
     for one in data.encodings:
-        texts = {row: str(values[one.column]) for row, values in zip(rows, given, strict=True) if one.column in values}
-        if not texts or one.feature not in table:
+        if one.feature not in table:
+            continue
+        old = table[one.feature]
+        is_filled = old.is_missing() < (one.kind in CATEGORIES)  # by a column of the items, which counts more
+        texts = {
+            row: str(values[one.column])
+            for row, values in zip(rows, given, strict=True)
+            if one.column in values and not is_filled[row]
+        }
+        if not texts:
             continue
         column = Feature(kind="text", values=np.array(list(texts.values()), np.dtypes.StringDType()))
-        vectors = encode_new([one], {one.column: column}).get(one.feature)
-        if vectors is not None:
-            by_row = {row: vectors.select(np.array([at], np.int32)) for at, row in enumerate(texts)}
-            table[one.feature] = table[one.feature].replaced(by_row)
+        found = encode_new([one], {one.column: column}).get(one.feature)
+        if found is not None:
+            old = replace(old, names=tuple(dict.fromkeys([*old.names, *found.names])))
+            found, _ = found.coded_as(old)
+            by_row = {row: found.select(np.array([at], np.int32)) for at, row in enumerate(texts)}
+            table[one.feature] = old.replaced(by_row)
     return table
 
 
