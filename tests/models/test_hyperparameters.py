@@ -15,6 +15,8 @@ import pytest
 import pasand.evaluation.protocols
 import pasand.models
 import pasand.stages
+from pasand.reranking.exploration.uncertainty import Uncertainty
+from pasand.reranking.explore import Explore
 
 KNOWN = {
     "alpha": "initial weight of NeuMF's product path",
@@ -36,10 +38,12 @@ KNOWN = {
     "events_share": "share of the events of held-out items that are tested",
     "example_age": "whether the age of an example is read",
     "examples": "examples to learn from, at most",
+    "features": "item features by which tastes generalise",
     "fine_tuning": "factor on the learning rate after pretraining",
     "fold_in_share": "share of a test user's events that the query holds",
     "folder": "folder with published splits",
     "gated": "whether attention blocks gate what they add",
+    "groups": "one group of items, or several with rules",
     "half_life_days": "half-life of a weight in days",
     "heads": "attention heads",
     "histories": "which events the histories of test queries hold",
@@ -70,6 +74,7 @@ KNOWN = {
     "loss": "training loss",
     "mask_last_share": "share of histories of which only the last item is masked",
     "mask_share": "share of history items that are masked",
+    "method": "distribution that random slots draw from",
     "min_events": "fewest events of a test user",
     "min_history": "fewest history items of a warm query",
     "min_leaf_examples": "fewest examples in a leaf",
@@ -87,6 +92,7 @@ KNOWN = {
     "objective": "target of the prediction",
     "patience": "epochs without improvement before training stops",
     "per_user": "examples of one user",
+    "pool": "items to draw from, at most",
     "position_bias": "whether training learns a bias of each position",
     "pretrain": "whether each path is first trained by itself",
     "pretrain_epochs": "passes of each path by itself",
@@ -96,16 +102,21 @@ KNOWN = {
     "refit": "whether to train again on all events",
     "retriever": "retriever of a component",
     "retrievers": "retrievers of a component",
+    "rules": "rules that lists keep",
     "samples": "posterior draws that are kept",
     "second_holdout": "whether the event before the last one is the test event",
-    "seed": "seed of a split",
+    "seed": "seed of a split, or of draws",
     "segment": "user feature that segments the users",
     "shrinkage": "events at which an estimate has half of its weight",
     "similarity": "similarity of users or items",
+    "slots": "positions that are drawn",
     "source": "model whose item vectors become a feature",
+    "strength": "weight of what a score does not hold, in differences between the first and the median score",
     "temperature": "divisor of the logits",
     "train_share": "share of events before the cut",
     "trees": "trees, at most",
+    "uncertainty": "what is little known of scores",
+    "uniform": "share of equal probabilities in a mixture",
     "unobserved_weight": "weight of a pair without interaction",
     "use_history": "whether the history is read",
     "use_ids": "whether ids have embeddings",
@@ -178,8 +189,9 @@ INSTEAD = {other: name for name, others in SPELLED.items() for other in others.s
 
 
 def components() -> Iterator[type]:
-    """Yield the classes of models, stages and protocols that recipes and commands configure."""
+    """Yield the classes of models, stages, exploration and protocols that recipes and commands configure."""
     yield from pasand.models.classes().values()
+    yield from (Explore, Uncertainty)
     for package in (pasand.stages, pasand.evaluation.protocols):
         for module in pkgutil.iter_modules(package.__path__):
             loaded = importlib.import_module(f"{package.__name__}.{module.name}")

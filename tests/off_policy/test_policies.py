@@ -49,8 +49,9 @@ def served(bundle: Bundle, path: Path) -> Decisions:
     return decisions(str(path))
 
 
-def test_a_bundle_that_logged_has_weights_of_1(tmp_path: Path) -> None:
-    bundle = exploring("uniform = 0.3")
+@pytest.mark.parametrize("fields", ["", 'method = "thompson"\nfeatures = ["group"]', 'method = "linucb"'])
+def test_a_bundle_that_logged_has_weights_of_1(tmp_path: Path, fields: str) -> None:
+    bundle = exploring(f"uniform = 0.3\n{fields}")
     log = served(bundle, tmp_path / "log.parquet")
     policy = of_bundle(log, bundle, "itself")
     np.testing.assert_allclose(policy.probability, log.propensity, rtol=1e-12)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ from scipy.stats import chisquare
 from pasand import bundle, default_recipe, recipe
 from pasand.contracts import Notes
 from pasand.errors import InputError
+from pasand.reranking.explore import Method
 from pasand.types import Candidates, Queries
 from tests.logs import tastes
 
@@ -35,7 +36,7 @@ def queries(n: int, k: int = 6) -> Queries:
     return LOG.queries(np.zeros(n, np.int32), k=k, time=time)
 
 
-@pytest.mark.parametrize("method", ["uniform", "softmax", "greedy"])
+@pytest.mark.parametrize("method", get_args(Method))
 def test_draws_have_the_probabilities_that_are_logged(method: str) -> None:
     explored = built(f'\n[[policy]]\nkind = "explore"\nslots = [2, 5]\nmethod = "{method}"\npool = 6\nuniform = 0.4\n')
     plain = built("").recommender(queries(1)).items[0]
@@ -61,9 +62,11 @@ def test_draws_have_the_probabilities_that_are_logged(method: str) -> None:
     assert (np.sort(found.items, axis=1)[:, 1:] != np.sort(found.items, axis=1)[:, :-1]).all()
 
 
+@pytest.mark.parametrize("method", get_args(Method))
 @pytest.mark.parametrize("rules", ["", RULES["set"]], ids=["free", "rules"])
-def test_slot_propensities_are_the_frequencies_of_an_item_in_its_slot(rules: str) -> None:
-    explored = built(rules + '\n[[policy]]\nkind = "explore"\nslots = [1, 4]\npool = 6\nuniform = 0.4\n')
+def test_slot_propensities_are_the_frequencies_of_an_item_in_its_slot(rules: str, method: str) -> None:
+    table = f'\n[[policy]]\nkind = "explore"\nslots = [1, 4]\npool = 6\nuniform = 0.4\nmethod = "{method}"\n'
+    explored = built(rules + table)
     found = explored.recommender(queries(4_000))
     assert found.slot_propensity is not None
     assert found.propensity is not None
@@ -92,8 +95,10 @@ def test_the_pool_is_that_of_the_list_whether_its_candidates_are_kept_or_not() -
     np.testing.assert_array_equal(kept.again(replace(asked, time=asked.time.copy()), 12).items, found.items)
 
 
-def test_a_retry_shows_the_same_list_in_any_batch() -> None:
-    recommender = built('\n[[policy]]\nkind = "explore"\nslots = [1, 3]\npool = 8\nuniform = 1.0\n').recommender
+@pytest.mark.parametrize("method", get_args(Method))
+def test_a_retry_shows_the_same_list_in_any_batch(method: str) -> None:
+    table = f'\n[[policy]]\nkind = "explore"\nslots = [1, 3]\npool = 8\nuniform = 1.0\nmethod = "{method}"\n'
+    recommender = built(table).recommender
     together, again = recommender(queries(20)), recommender(queries(20))
     np.testing.assert_array_equal(together.items, again.items)
     alone = recommender(queries(20).take(np.array([7])))
@@ -156,8 +161,11 @@ def test_short_lists_and_empty_pools_keep_their_items() -> None:
     assert none.propensity[0, :2].tolist() == [1, 1]
 
 
-def test_a_bundle_explores_as_the_recipe_does(tmp_path: Path) -> None:
-    explored = built(RULES["set"] + '\n[[policy]]\nkind = "explore"\nslots = [2]\n')
+@pytest.mark.parametrize(
+    "fields", ["", 'method = "thompson"\nfeatures = ["group"]\nstrength = 0.5', 'method = "linucb"\nshrinkage = 5.0']
+)
+def test_a_bundle_explores_as_the_recipe_does(fields: str, tmp_path: Path) -> None:
+    explored = built(f'{RULES["set"]}\n[[policy]]\nkind = "explore"\nslots = [2]\n{fields}\n')
     bundle.write(tmp_path / "bundle", explored, LOG, seed=0)
     before, after = (
         one(queries(30)) for one in (explored.recommender, bundle.read(tmp_path / "bundle").assembly.recommender)
@@ -174,7 +182,12 @@ def test_a_bundle_explores_as_the_recipe_does(tmp_path: Path) -> None:
         ("uniform = 0.0", "uniform must be above 0"),
         ("pool = 1", "pool must be at least 2"),
         ("temperature = -1.0", "temperature must be positive"),
-        ('method = "thompson"', "thompson"),
+        ('method = "ucb"', "ucb"),
+        ('method = "thompson"\nstrength = 0.0', "strength must be positive"),
+        ('method = "thompson"\nshrinkage = 0.0', "shrinkage must be positive"),
+        ('method = "linucb"\nhistory_length = 0', "history_length must be positive"),
+        ("shrinkage = 3.0", "of the uncertainty, which this method does not have"),
+        ('method = "thompson"\nuncertainty = "@popular"', "must be an Uncertainty, got Popularity"),
         ("speed = 3", "speed"),
         ('\n[[policy]]\nkind = "explore"', "a policy has one exploration"),
     ],

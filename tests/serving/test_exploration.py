@@ -32,6 +32,8 @@ max_count = 3
 [[policy]]
 kind = "explore"
 slots = [2, 4]
+method = "thompson"
+features = ["language"]
 pool = 30
 uniform = 0.5
 """
@@ -104,7 +106,8 @@ def test_the_documented_round_trip(
     call(ope)
     assert "softmax - exploring" in capsys.readouterr().out
     other, own = json.loads(Path("values.json").read_text())["values"]
-    assert (other["status"], own["status"]) == ("ok", "ok")
+    assert own["status"] == "ok"
+    assert other["status"] in ("ok", "wide")  # the counts that softmax draws by depend on how fast events arrive
     # an event may have been counted a little later than its second
     assert own["diagnosis"]["mean_weight"] == pytest.approx(1, abs=0.1)
     assert own["usual"]["mean"] == pytest.approx(own["logged"]["mean"], rel=0.1)

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
 from pasand.contracts import Retriever
 from pasand.reranking.counted_search import Values
-from pasand.reranking.exploration import softmax, uniform
+from pasand.reranking.exploration import linucb, softmax, thompson, uniform
 from pasand.reranking.exploration.random_list import RandomList
 from pasand.reranking.exploration.retrieved import Retrieved
+from pasand.reranking.exploration.uncertainty import Uncertainty
 from pasand.reranking.random_slots import drawn, mixture, uniform_number
 from pasand.reranking.retrieval import both
 from pasand.reranking.rules.groups import Groups
 from pasand.reranking.rules.rules import Rules, finite
+from pasand.reranking.scale import spread
 from pasand.types import Array, Candidates, Mask, Queries, Rows
 
-Method = Literal["uniform", "softmax", "greedy"]
+Method = Literal["uniform", "softmax", "greedy", "thompson", "linucb"]
+BY_UNCERTAINTY: tuple[Method, ...] = ("thompson", "linucb")
+RANKED: tuple[Method, ...] = ("greedy", "linucb")
+"""Methods that are certain of one item, so that each slot mixes in the share `uniform`."""
 
 
 @dataclass(frozen=True)
@@ -28,11 +33,16 @@ class Explore:
 
     The pool of a list are the best items of the retriever that are not in it, `pool` of them, or with `groups` the best
     of that group. One after the other the slots draw from what is left of it, by weights that are a mixture of those of
-    the method and, by the share `uniform`, of equal ones; "greedy" mixes in each slot. So no probability is below
-    uniform / pool, and weights of an off-policy evaluation are at most pool / uniform for each slot. The other items
-    never move: their `propensity` is 1, and that of a drawn one is its probability in this slot given the slots above;
-    the product of a list is the probability of the whole list. `slot_propensity` is the probability of an item in its
-    slot whatever the other slots show.
+    the method and, by the share `uniform`, of equal ones; "greedy" and "linucb" mix in each slot. So no probability is
+    below uniform / pool, and weights of an off-policy evaluation are at most pool / uniform for each slot. The other
+    items never move: their `propensity` is 1, and that of a drawn one is its probability in this slot given the slots
+    above; the product of a list is the probability of the whole list. `slot_propensity` is the probability of an item
+    in its slot whatever the other slots show.
+
+    "thompson" and "linucb" prefer items whose score is little known. The score of an item is normal, with the mean and
+    deviation of `uncertainty` in units of `strength` differences between the first score and the median of the pool.
+    The weight of "thompson" is the probability that an item has the largest of independent draws, by quadrature; later
+    slots draw by the same weights from what is left. "linucb" prefers the largest mean plus deviation.
 
     With `rules`, an item is in the pool only if the list keeps every rule with it that it keeps now, so rules hold for
     all that can be drawn. A slot with an empty pool, and one beyond the end of the list, keeps its item.
@@ -45,9 +55,13 @@ class Explore:
     slots: Sequence[int] = (5, 10)
     """Positions in the list, from 1."""
     method: Method = "softmax"
-    """Distribution that is mixed with the uniform one: "softmax" by score, "greedy" (the best item) or "uniform"."""
+    """Distribution that is mixed with the uniform one: "softmax" by score, "greedy" (the best item), "uniform", or by
+    score and uncertainty, "thompson" and "linucb"."""
     temperature: float = 0.5
     """Of "softmax", in differences between the first score and the median of the pool."""
+    strength: float = 1.0
+    """Of "thompson" and "linucb": standard deviation of the score of an item without any known response, in the same
+    unit."""
     uniform: float = 0.1
     """Share of the uniform distribution, above 0."""
     pool: int = 50
@@ -55,6 +69,8 @@ class Explore:
     groups: Groups | None = None
     """One group that the pool is of, such as new items; None: all items."""
     rules: Rules | None = None
+    uncertainty: Uncertainty | None = None
+    """Of "thompson" and "linucb"."""
     seed: int = 0
     """Number that changes all draws."""
 
@@ -67,8 +83,14 @@ class Explore:
             raise ValueError(f"temperature must be positive and finite, got {self.temperature}")
         if self.pool < 2:
             raise ValueError(f"pool must be at least 2, got {self.pool}")
-        if self.method not in ("uniform", "softmax", "greedy"):
-            raise ValueError(f"method must be uniform, softmax or greedy, got {self.method!r}")
+        if self.method not in get_args(Method):
+            raise ValueError(f"method must be one of {', '.join(get_args(Method))}, got {self.method!r}")
+        if not 0 < self.strength < np.inf:
+            raise ValueError(f"strength must be positive and finite, got {self.strength}")
+        if (self.uncertainty is not None) != (self.method in BY_UNCERTAINTY):
+            raise ValueError(f"uncertainty belongs to {' and '.join(BY_UNCERTAINTY)}, got method {self.method!r}")
+        if not isinstance(self.uncertainty, Uncertainty | None):
+            raise ValueError(f"uncertainty must be an Uncertainty, got {type(self.uncertainty).__name__}")
         if self.groups is not None and len(self.groups.rules) != 1:
             raise ValueError(f"groups must be one group, got {len(self.groups.rules)}")
 
@@ -141,7 +163,7 @@ class Explore:
             which = np.flatnonzero(new[b])[: self.pool]
             length = int(np.count_nonzero(items[b] >= 0))
             slots = [slot - 1 for slot in sorted(self.slots) if slot <= length]
-            weights, ranked = self._weights(finite(found.scores[b, which]))
+            weights, ranked = self._weights(queries, b, found.items[b, which], finite(found.scores[b, which]))
             one = RandomList(
                 items=items[b],
                 slots=slots,
@@ -167,14 +189,31 @@ class Explore:
             return queries.allowed
         return both(queries.allowed, self.groups.mask(0, queries.time, queries.features))
 
-    def _weights(self, scores: Values) -> tuple[Values, bool]:
-        """Return the weights of a pool, (n,), with the share `uniform` of equal ones, and whether they are ranked."""
-        if self.method == "greedy" or not len(scores):
-            return -np.argsort(np.argsort(-scores, kind="stable")).astype(np.float64), True
-        weights = (
-            uniform.weights(len(scores)) if self.method == "uniform" else softmax.weights(scores, self.temperature)
-        )
-        return mixture(weights, self.uniform), False
+    def _weights(self, queries: Queries, b: int, pool: Rows, scores: Values) -> tuple[Values, bool]:
+        """Return the weights of a pool, (n,), given its scores, best first, and whether they are ranked.
+
+        Ranked weights are different numbers; others have the share `uniform` of equal ones.
+        """
+        ranked = self.method in RANKED
+        if not len(scores):
+            return scores, ranked
+        if self.uncertainty is not None:
+            unit = self.strength * spread(scores)
+            mean, deviation = (unit * values for values in self.uncertainty.posterior(queries, b, pool))
+            mean += scores
+        if self.method == "greedy":
+            values = scores
+        elif self.method == "linucb":
+            values = linucb.bounds(mean, deviation)
+        elif self.method == "thompson":
+            values = thompson.weights(mean, deviation)
+        elif self.method == "softmax":
+            values = softmax.weights(scores, self.temperature)
+        else:
+            values = uniform.weights(len(scores))
+        if ranked:
+            return -np.argsort(np.argsort(-values, kind="stable")).astype(np.float64), True
+        return mixture(values, self.uniform), False
 
     def _within_rules(self, one: RandomList, queries: Queries, b: int, void: int, pool: Array, shown: Array) -> None:
         """Let a list keep the rules, given the groups of its pool, (n,), and of its items, as bits."""

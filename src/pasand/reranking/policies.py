@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pasand.errors import InputError
+from pasand.reranking.explore import BY_UNCERTAINTY
 from pasand.reranking.exposure import exposure_policies
 from pasand.reranking.exposure.exposure_policies import EXPECTED, OVER_REQUESTS
 
@@ -21,10 +22,13 @@ STAGES: dict[str, str] = {
 }
 """Class of each kind of table that is one stage; the fields of a table are the parameters of its class."""
 EXPLORE, RETRIEVED = "explore", "policy_retrieved"
+UNCERTAINTY = "policy_uncertainty"
 KINDS = ("rule", "calibration", OVER_REQUESTS, EXPECTED, *STAGES, EXPLORE)
 """Kinds of tables; a table without a kind is a rule."""
 OF_ATTRIBUTES = ("shrinkage", "half_life_days", "declared")
 CALIBRATION_FIELDS = ("attributes", "strength", *OF_ATTRIBUTES)
+UNCERTAINTY_FIELDS = ("features", "model", "shrinkage", "history_length")
+"""Fields of an exploration by uncertainty that are not those of the stage."""
 
 
 def expanded(tables: dict[str, Any], *, where: str) -> dict[str, Any]:
@@ -67,7 +71,7 @@ def expanded(tables: dict[str, Any], *, where: str) -> dict[str, Any]:
     elif by_kind["rule"]:
         stages.append(f"@{STAGE}")
     if by_kind[EXPLORE]:
-        components |= _of_exploration(by_kind[EXPLORE][0], plain, bool(by_kind["rule"]))
+        components |= _of_exploration(by_kind[EXPLORE][0], plain, bool(by_kind["rule"]), f"{where}, [[policy]]")
         stages.append(f"@{STAGE}_{EXPLORE}")
     if clashing := [name for name in components if name != STAGE and name in tables]:
         cause = "the policy is compiled to a table of that name"
@@ -134,9 +138,13 @@ def _retrieved(exploration: list[dict[str, Any]], retriever: Any, n_candidates: 
     return {RETRIEVED: {"class": "pasand.reranking.exploration.retrieved:Retrieved", **options}}
 
 
-def _of_exploration(table: dict[str, Any], retriever: Any, within_rules: bool) -> dict[str, dict[str, Any]]:
-    """Return the components that explore: the group that is explored, if one is named, and the stage."""
-    options = {key: value for key, value in table.items() if key != "where"}
+def _of_exploration(table: dict[str, Any], retriever: Any, within_rules: bool, where: str) -> dict[str, dict[str, Any]]:
+    """Return the components that explore: the explored group and the uncertainty, if there are any, and the stage.
+
+    Raises InputError for a field of the uncertainty with a method that has none.
+    """
+    options = {key: value for key, value in table.items() if key not in ("where", *UNCERTAINTY_FIELDS)}
+    of_uncertainty = {key: value for key, value in table.items() if key in UNCERTAINTY_FIELDS}
     components: dict[str, dict[str, Any]] = {}
     if "where" in table:
         group = {"name": EXPLORE, "where": table["where"], "max_share": 1.0}
@@ -144,6 +152,14 @@ def _of_exploration(table: dict[str, Any], retriever: Any, within_rules: bool) -
         options["groups"] = f"@{STAGE}_explored"
     if within_rules:
         options["rules"] = f"@{STAGE}"
+    if table.get("method") in BY_UNCERTAINTY and "uncertainty" not in table:
+        name = "pasand.reranking.exploration.uncertainty:Uncertainty"
+        components[UNCERTAINTY] = {"class": name, **of_uncertainty}
+        options["uncertainty"] = f"@{UNCERTAINTY}"
+    elif of_uncertainty:
+        cure = f"leave it out, or set method to one of {', '.join(map(repr, BY_UNCERTAINTY))}"
+        cause = "a field of the uncertainty, which this method does not have"
+        raise InputError(where, column=next(iter(of_uncertainty)), cause=cause, cure=cure)
     stage = {"class": "pasand.reranking.explore:Explore", "retriever": retriever, **options}
     return {**components, f"{STAGE}_{EXPLORE}": stage}
 
