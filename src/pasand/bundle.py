@@ -140,11 +140,13 @@ class Bundle:
     def _scored(self, rows: Rows) -> Mask:
         """Return which of the added items at least one model can score, (n,)."""
         scored = np.zeros(len(rows), np.bool_)
+        n_items = int(rows[-1]) + 1 if len(rows) else 0
+        no_queries = self.data.queries(np.empty(0, np.int32), k=1)
         for part in self.assembly.components.values():
             if isinstance(part, AddsItems) and isinstance(part, TowerModel):
                 scored |= part.embed_items(rows).any(axis=-1)
             elif isinstance(part, AddsItems) and isinstance(part, Model):
-                scored[:] = True
+                scored |= part.score(no_queries, None).shape[1] >= n_items
         return scored
 
 

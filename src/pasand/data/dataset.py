@@ -127,6 +127,11 @@ class Dataset:
         known = release.take(np.arange(self.n_items, dtype=np.int32))
         return np.where(known == TIME_UNKNOWN, after, known)
 
+    @property
+    def seen_from(self) -> Times:
+        """(N,) time of each item's first event or impression in the whole log; `TIME_UNKNOWN` where it has none."""
+        return self._first_seen
+
     @cached_property
     def _first_seen(self) -> Times:
         if self.first_seen is not None:

@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 
 from pasand.data.features import TIME_UNKNOWN
-from pasand.features import encoding, history_shares, predicted_ratings, ranking_statistics
+from pasand.features import encoding, history_shares, inherited, predicted_ratings, ranking_statistics
 from pasand.features.encoding import MAX_DEVIATIONS
 from pasand.features.ranking_statistics import BASE, DAY, RATED, SHRINKAGE, WINDOW
 from pasand.growable import extended
@@ -64,12 +64,33 @@ class RankingFeatures:
         table, n_codes = np.empty((len(available), self._bounds[-1]), np.int32), 0
         day, second = np.divmod(available, DAY)
         table[:, 0], table[:, 1] = np.where(available == TIME_UNKNOWN, UNKNOWN_DAY, day), second
-        table[:, 2:CODES] = _popularity(learnt["liked_day"], liked_start, self._last_day + 1).view(np.int32)
+        popularity = _popularity(learnt["liked_day"], liked_start, self._last_day + 1)
+        if "inherited_neighbour" in learnt and len(table):
+            rows = np.arange(begin, begin + len(table), dtype=np.int32)[None]
+            popularity = np.empty((1, len(table), 2), np.float32)
+            self._write_inherited(learnt, rows, np.array([self._last_day + 1]), popularity)
+        table[:, 2:CODES] = popularity.reshape(-1, 2).view(np.int32)
         for n, name in enumerate(self._shared):
             codes = learnt[f"shared.{name}"][begin:]
             table[:, self._bounds[n] : self._bounds[n + 1]] = np.where(codes >= 0, codes + n_codes, -1)
             n_codes += len(learnt[f"item_codes.{name}"])  # the codes of all features are numbered consecutively
         return table
+
+    @staticmethod
+    def _write_inherited(learnt: Arrays, items: Rows, day: Array, out: Array) -> None:
+        """Write the popularity of pairs before a day, (B, K, 2), with what items inherit."""
+        inherited.write_popularity(
+            items,
+            day,
+            learnt["inherited_since"],
+            learnt["liked_day"],
+            learnt["liked_start"],
+            learnt["inherited_neighbour"],
+            learnt["inherited_share"],
+            learnt["inherited_numbers"],
+            WINDOW,
+            out,
+        )
 
     def of_queries(self, queries: Queries) -> dict[str, Array]:
         """Return the inputs that all pairs of a query share, (B, ...) each."""
@@ -115,9 +136,25 @@ class RankingFeatures:
             self._last_day,
             numbers,
         )
+        inherits = "inherited_neighbour" in self.learnt
+        early = np.flatnonzero(queries.time // DAY <= self._last_day) if inherits else ()
+        if len(early):  # at later times the counts of the table have what is inherited
+            popularity = numbers[early, :, _POPULARITY : _RECENT + 1]
+            self._write_inherited(self.learnt, items[early], queries.time[early] // DAY, popularity)
+            numbers[early, :, _POPULARITY : _RECENT + 1] = popularity
         if self._rated:
             values = np.ascontiguousarray(queries.history_value, np.float32)
             _write_mean_ratings(items, history, values, queries.time, *self._ratings, numbers, deviation)
+            if inherits:
+                inherited.write_mean_rating(
+                    items,
+                    queries.time,
+                    self.learnt["inherited_neighbour"],
+                    self.learnt["inherited_share"],
+                    float(self.learnt["inherited_numbers"][0]),
+                    *self._ratings,
+                    numbers[..., len(BASE)],
+                )
         if self._n_codes:
             _write_categories(
                 items,

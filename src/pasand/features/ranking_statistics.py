@@ -21,6 +21,9 @@ few ratings are close to 0:
 - "mean_rating.user": the history's ratings, each less the mean rating of its item;
 - "mean_rating.NAME": the same for the history's items that share a category;
 - "predicted_rating", where selected: the user's rating of the item predicted from the history (`predicted_ratings`).
+
+A ranker with `inherits` also counts what an item inherits from similar items (`inherited`) in "popularity",
+"recent_popularity" and "mean_rating.item".
 """
 
 from __future__ import annotations
@@ -32,7 +35,7 @@ import numpy as np
 
 from pasand.data.dataset import Dataset
 from pasand.data.features import TIME_UNKNOWN, Features
-from pasand.features import encoding, history_shares, predicted_ratings
+from pasand.features import encoding, history_shares, inherited, predicted_ratings
 from pasand.features.training_weights import thinned_events
 from pasand.growable import extended
 from pasand.layouts import Entry
@@ -75,6 +78,7 @@ LAYOUT = {
     "scale": Entry("float32", "2 F"),
     **encoding.LAYOUT,
     **predicted_ratings.LAYOUT,
+    **inherited.LAYOUT,
 }
 """Layout of the arrays of `learn`."""
 
@@ -135,9 +139,9 @@ def check(learnt: Arrays) -> dict[str, int]:
 
     Raises KeyError for an array that is missing.
     """
-    of_ratings = RATING_ARRAYS & set(learnt)
-    of_predictions = set(predicted_ratings.LAYOUT) & set(learnt)
-    for some, every in ((of_ratings, RATING_ARRAYS), (of_predictions, set(predicted_ratings.LAYOUT))):
+    groups = (RATING_ARRAYS, set(predicted_ratings.LAYOUT), set(inherited.LAYOUT))
+    for every in groups:
+        some = every & set(learnt)
         if some and some != every:
             raise KeyError(min(every - some))
     sizes = check_layout(learnt, LAYOUT, F=len(pair_features(learnt)))

@@ -16,6 +16,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from pasand.features.inherited import Inherited, left
 from pasand.growable import extended
 from pasand.types import Array, Offsets, Rows, Scores, Times
 
@@ -50,6 +51,8 @@ class FollowedCounts:
     """(E,), or (0,) where every event weighs 1."""
     user: Rows = field(default_factory=lambda: np.empty(0, np.int32))
     """(E,), or (0,) without segments."""
+    inherited: Inherited = field(default_factory=Inherited)
+    """What items inherit from similar ones."""
     _base: _Counts | None = field(default=None, init=False, repr=False)
     """Counts of the events that are no longer held."""
     _counts: _Counts | None = field(default=None, init=False, repr=False)
@@ -88,6 +91,14 @@ class FollowedCounts:
                 for column in (self.time, self.item, self.user, self.weight):
                     if len(column):
                         column[first:] = column[order]
+
+    def add_items(self, inherited: Inherited) -> None:
+        """Append items without events; `inherited` is of all items then, so that its length is their number."""
+        more = len(inherited.count) - self.n_items
+        for counts in (self._base, self._counts):
+            if counts is not None:
+                counts.widen(more)
+        self.n_items, self.inherited, self._of_all = self.n_items + more, inherited, (0, np.empty(0, np.float32))
 
     def compact(self) -> None:
         """Hold only the events that queries after the last event need; earlier queries are scored as at its time."""
@@ -139,6 +150,8 @@ class FollowedCounts:
             self._counts.arrays,
             *self._seconds(),
             self.shrinkage,
+            (self.inherited.count, self.inherited.since),
+            (self.inherited.strength, self.inherited.half_life_days * DAY),
             out,
         )
         return out
@@ -186,6 +199,12 @@ class _Counts:
     cursors: Offsets
     """(4,) next event, oldest event within the window, shift in half-lives, and time of the latest query."""
 
+    def widen(self, more: int) -> None:
+        """Append this number of items without events."""
+        self.all_time = np.append(self.all_time, np.zeros(more if len(self.all_time) else 0))
+        self.weight = np.pad(self.weight, ((0, 0), (0, more)))
+        self.number = np.pad(self.number, ((0, 0), (0, more if self.number.shape[1] else 0)))
+
     @property
     def arrays(self) -> tuple[Array, ...]:
         """All arrays, in the order above."""
@@ -204,9 +223,12 @@ def _score(
     window: int,
     half_life: float,
     shrinkage: float,
+    inherited: tuple[Array, Array],
+    decay: tuple[float, float],
     out: Scores,
 ) -> None:
     """Write the scores of each query; `window` and `half_life` are in seconds, 0: none."""
+    inherits = len(inherited[0]) > 0
     all_time, weight, _, totals, _, cursors = counts
     n_items, is_recent = weight.shape[1], window > 0 or half_life > 0
     share, mean = np.empty(n_items), np.empty(n_items)
@@ -222,6 +244,11 @@ def _score(
             n_segments += segments[b, m] >= 0
         if catalogue:
             _of_all(all_time if is_recent else weight[0], weight[0], totals, scale, is_recent, share)
+            if inherits and totals[-1] > 0:
+                n_all = totals[0] * scale + 1.0 if is_recent else totals[-1]
+                for i in range(n_items):
+                    own = all_time[i] if is_recent else weight[0, i]
+                    share[i] += left(i, own, times[b], inherited, decay) / n_all
             if not n_segments:
                 for i in range(n_items):
                     out[b, i] = share[i]
@@ -247,6 +274,9 @@ def _score(
                 one = (all_time[i] if is_recent else weight[0, i]) / totals[-1]
             if is_recent:
                 one = (weight[0, i] * scale + one) / (totals[0] * scale + 1.0)
+            if inherits and totals[-1] > 0:
+                n_all = totals[0] * scale + 1.0 if is_recent else totals[-1]
+                one += left(i, all_time[i] if is_recent else weight[0, i], times[b], inherited, decay) / n_all
             if n_segments:
                 of_segments = 0.0
                 for m in range(segments.shape[1]):

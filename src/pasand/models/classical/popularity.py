@@ -10,14 +10,29 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from pasand.data.dataset import Dataset
-from pasand.data.features import Feature
+from pasand.data.features import TIME_UNKNOWN, Feature, Features
+from pasand.encoders.inheritance import Inheritance
 from pasand.errors import InputError
+from pasand.features.inherited import Inherited, mean_of_similar
 from pasand.features.strengths import Weighting, check_weighting, median, weights
 from pasand.features.training_weights import training_weights
+from pasand.growable import extended
 from pasand.layouts import Entry, check
 from pasand.models.classical.followed_counts import DAY, FollowedCounts
 from pasand.models.hyperparameters import check_numbers
 from pasand.types import Array, Arrays, Queries, Rows, Scores, within
+
+LAYOUT = {
+    "overall": Entry("float32", "N"),
+    "segments": Entry("float32", "S N"),
+    "strength_unit": Entry("number", lowest=0, optional=True),
+    "count": Entry("float64", "N", lowest=0, optional=True),
+    "inherited": Entry("float64", "N", lowest=0, optional=True),
+    "since": Entry("int64", "N", optional=True),
+    "inheritance": Entry("float64", "3", above=0, infinite=True, optional=True),
+    "n_all": Entry("number", lowest=0, optional=True),
+    "segment_totals": Entry("float64", "S", lowest=0, optional=True),
+}
 
 
 @dataclass(kw_only=True)
@@ -30,6 +45,10 @@ class Popularity:
     positives follow in their all-time order. A segment's share is shrunk by `shrinkage` events towards the overall one.
     Every item has a finite score. Without times (`Dataset.order` other than "time") window and half-life have no
     effect.
+
+    With `inherits` an item also counts the positives that it inherits from similar items, which decay with its own
+    events and its age (`pasand.features.inherited`). An item that is added later has what it inherits, and without
+    `inherits` no score. Similar items and their counts are those of the fit.
 
     After `fit` the time of a query has no effect: scores depend on the fitted events alone, and the newest of them is
     the present. After `follow` they depend on the events strictly before the query, and its time is the present.
@@ -48,6 +67,8 @@ class Popularity:
     weighting: Weighting = "log"
     """Weight of a positive by its strength r, such as plays, with m the median: "linear" r / m, "log" log2(1 + r / m),
     "none" 1; data without strengths have weights of 1."""
+    inherits: Inheritance | None = None
+    """Component that finds the similar items; None: items do not inherit."""
     _learnt: dict[str, Array] = field(default_factory=dict, init=False, repr=False, compare=False)
     _followed: FollowedCounts | None = field(default=None, init=False, repr=False, compare=False)
 
@@ -69,10 +90,21 @@ class Popularity:
         n_items = data.n_items
         weighted = self._event_weights(positives)
         weight = weight if weighted is None else weight * weighted
-        all_time = _share(np.bincount(positives.item, weighted, minlength=n_items), 1 / max(n_items, 1), prior=0)
-        overall = _share(np.bincount(positives.item, weights=weight, minlength=n_items), all_time, prior=1)
-        if self.window_days is None and self.half_life_days is None:
-            overall = all_time
+        of_all = np.bincount(positives.item, weighted, minlength=n_items)
+        of_recent = np.bincount(positives.item, weights=weight, minlength=n_items)
+        all_time = _share(of_all, 1 / max(n_items, 1), prior=0)
+        overall = _share(of_recent, all_time, prior=1)
+        is_recent = self.window_days is not None or self.half_life_days is not None
+        if not is_recent:
+            overall, of_recent = all_time, of_all
+        inherited: dict[str, Array] = {}
+        if self.inherits is not None:
+            n_all = of_recent.sum() + is_recent
+            inherited = self._learn_inherited(of_recent, data.seen_from) | {"n_all": np.array(float(n_all))}
+            if of_all.any():
+                now = int(data.time[-1]) if len(data) else 0
+                overall = overall + self._inherited(inherited).left(of_all.astype(np.float64), now) / n_all
+        totals = []
         segments = np.empty((0, n_items), np.float32)
         if self.segment is not None:
             feature = _segments(data, self.segment)
@@ -84,7 +116,10 @@ class Popularity:
                 inside = members[positives.user]
                 count = np.bincount(positives.item[inside], weights=weight[inside], minlength=n_items)
                 segments[code] = _share(count, overall, prior=self.shrinkage)
-        self._learnt = {"overall": overall.astype(np.float32), "segments": segments}
+                totals.append(float(count.sum()))
+        self._learnt = {"overall": overall.astype(np.float32), "segments": segments, **inherited}
+        if inherited:
+            self._learnt["segment_totals"] = np.array(totals, np.float64)
         if self._strength_weights(positives) is not None and positives.value is not None:
             self._learnt["strength_unit"] = np.array(median(positives.value))
         return self
@@ -114,6 +149,7 @@ class Popularity:
             shrinkage=self.shrinkage,
             segment=segment,
             start=start,
+            inherited=self._inherited(self._learnt),
         )
         self.add_events(data)
 
@@ -134,6 +170,55 @@ class Popularity:
         """
         if self._followed is not None:
             self._followed.compact()
+
+    def add_items(self, features: Features) -> None:
+        """Append items, which inherit from similar ones; without `inherits` they stay unknown.
+
+        The component that finds the similar items gets the new ones first.
+        """
+        if self.inherits is None:
+            return
+        n, n_new = len(self._learnt["overall"]), max(map(len, features.values()), default=0)
+        neighbour, share = self.inherits.similar(n, n_new)
+        mean = mean_of_similar(self._learnt["count"], within(neighbour, n), share)
+        new = Inherited(
+            count=self._learnt["inheritance"][0] * mean,
+            since=np.full(n_new, TIME_UNKNOWN),
+            strength=float(self._learnt["inheritance"][1]),
+        )
+        n_all = float(self._learnt["n_all"])
+        overall = (new.left(np.zeros(n_new), 0) / n_all if n_all > 0 else np.zeros(n_new)).astype(np.float32)
+        kept = self.shrinkage / (self._learnt["segment_totals"] + self.shrinkage)
+        of_segments = (kept[:, None] * overall).astype(np.float32)
+        self._learnt |= {
+            "overall": extended(self._learnt["overall"], overall),
+            "segments": np.concatenate([self._learnt["segments"], of_segments], axis=1),
+            "count": extended(self._learnt["count"], np.zeros(n_new)),
+            "inherited": extended(self._learnt["inherited"], new.count),
+            "since": extended(self._learnt["since"], new.since),
+        }
+        if self._followed is not None:
+            self._followed.add_items(self._inherited(self._learnt))
+
+    def _learn_inherited(self, count: Array, since: Array) -> dict[str, Array]:
+        """Return what each item inherits from the counts of similar items, and the numbers by which it decays."""
+        assert self.inherits is not None
+        neighbour, share = self.inherits.similar(0, len(count))
+        numbers = self.inherits.numbers()
+        return {
+            "count": count.astype(np.float64),
+            "inherited": numbers[0] * mean_of_similar(count, neighbour, share),
+            "since": since,
+            "inheritance": numbers,
+        }
+
+    @staticmethod
+    def _inherited(learnt: Arrays) -> Inherited:
+        """Return what the items inherit, nothing where nothing is inherited."""
+        if "inherited" not in learnt:
+            return Inherited()
+        _, strength, half_life = learnt["inheritance"].tolist()
+        return Inherited(count=learnt["inherited"], since=learnt["since"], strength=strength, half_life_days=half_life)
 
     def _event_weights(self, positives: Dataset) -> Scores | None:
         """Return the weight of each positive by its strength and `training_weights`, (E,); None: all weigh 1."""
@@ -183,13 +268,18 @@ class Popularity:
         return (32 + 4 * (0 if feature is None else len(feature.names))) * data.n_items
 
     def state(self) -> Arrays:
-        """Return "overall" (N,) and "segments" (segments, N) shares, and the "strength_unit" of weighted strengths."""
+        """Return "overall" (N,) and "segments" (segments, N) shares, and the "strength_unit" of weighted strengths.
+
+        With `inherits`, also counts, what items inherit, since when they age, and the numbers by which it decays.
+        """
         return dict(self._learnt)
 
     def load_state(self, arrays: Arrays) -> None:
         """Restore what `state` returned; raises ValueError for arrays that it cannot have returned."""
-        unit = Entry("number", lowest=0, optional=True)
-        check(arrays, {"overall": Entry("float32", "N"), "segments": Entry("float32", "S N"), "strength_unit": unit})
+        check(arrays, LAYOUT)
+        missing = sorted({"count", "inherited", "since", "inheritance", "n_all", "segment_totals"} - set(arrays))
+        if self.inherits is not None and missing:
+            raise KeyError(missing[0])
         self._learnt, self._followed = dict(arrays), None
 
 

@@ -13,8 +13,9 @@ from numpy.random import Generator
 
 from pasand.data.dataset import Dataset
 from pasand.data.features import Features
+from pasand.encoders.inheritance import Inheritance
 from pasand.errors import InputError
-from pasand.features import history_shares, ranking_statistics
+from pasand.features import history_shares, inherited, ranking_statistics
 from pasand.features.encoding import check_history_length
 from pasand.features.ranking_features import RankingFeatures
 from pasand.growable import extended
@@ -79,6 +80,8 @@ class ContextualRanker(DeepRanker, ABC):
     id_dropout: float = 0.0
     """Share of the training examples whose user id is dropped, and of those whose item id is dropped, so that the
     network learns to score new users and items (Volkovs et al., NIPS 2017)."""
+    inherits: Inheritance | None = None
+    """Component that finds the similar items whose positives and ratings an item inherits; None: none are inherited."""
     _data: Any = field(default=None, init=False, repr=False, compare=False)
     _reader: Any = field(default=None, init=False, repr=False, compare=False)
     _cached_item_inputs: Any = field(default=None, init=False, repr=False, compare=False)
@@ -195,6 +198,8 @@ class ContextualRanker(DeepRanker, ABC):
             predicted_rating=self.objective in ("liked", "ratings"),
         )
         learnt = ranking_statistics.learn(data, selection)
+        if self.inherits is not None:
+            learnt |= inherited.arrays(*self.inherits.similar(0, data.n_items), data.seen_from, self.inherits.numbers())
         examples = self._training_examples(data)
         n_sampled = min(len(examples), SCALE_SAMPLE)
         sample = examples.select(np.sort(np.random.default_rng(0).choice(len(examples), n_sampled, replace=False)))
@@ -302,7 +307,8 @@ class ContextualRanker(DeepRanker, ABC):
     def add_items(self, features: Features) -> None:
         """Append items, which are scored from their features."""
         n_new = max((len(feature) for feature in features.values()), default=0)
-        rows = np.arange(len(self._learnt["known"]), len(self._learnt["known"]) + n_new, dtype=np.int32)
+        n_items = len(self._learnt["known"])
+        rows = np.arange(n_items, n_items + n_new, dtype=np.int32)
         reader = self._features()
         if self._fitted_counts:
             of_training = ranking_statistics.extended_with_items(
@@ -313,6 +319,8 @@ class ContextualRanker(DeepRanker, ABC):
             **self._learnt,
             **ranking_statistics.extended_with_items(self._learnt, features, n_new),
         }
+        if self.inherits is not None:
+            self._learnt |= inherited.extended(self._learnt, *self.inherits.similar(n_items, n_new))
         self._reader, self._cached_item_inputs = reader.extended_with_items(self._learnt), None
         if ITEM_EMBEDDINGS in self._learnt and n_new:
             self._learnt[ITEM_EMBEDDINGS] = extended(self._learnt[ITEM_EMBEDDINGS], self._item_embeddings(rows))
@@ -337,6 +345,8 @@ class ContextualRanker(DeepRanker, ABC):
     def load_state(self, arrays: Arrays) -> None:
         """Restore what `state` returned; raises ValueError for arrays that it cannot have returned."""
         sizes = ranking_statistics.check(arrays)
+        if self.inherits is not None and not inherited.LAYOUT.keys() <= arrays.keys():
+            raise KeyError(min(inherited.LAYOUT.keys() - arrays.keys()))
         cached, knots = Entry("float32", "N T", optional=True), Entry("float32", "2 K", optional=True)
         check(arrays, {ITEM_EMBEDDINGS: cached, "minutes_calibration": knots}, N=sizes["N"])
         if arrays["history_length"][0] != self.history_length:

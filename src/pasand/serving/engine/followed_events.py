@@ -6,6 +6,7 @@ Counts hold no identity: events of a user who is forgotten stay counted until th
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -13,9 +14,13 @@ import numpy as np
 
 from pasand.bundle import Bundle
 from pasand.contracts import AddsEvents
+from pasand.data.dataset import Dataset
 from pasand.following import followers
 from pasand.serving.engine.scale import Scale
 from pasand.serving.states.contract import Event
+
+MOST_WAITING = 10_000
+"""Events of items that are not in the catalogue that are kept, the latest ones."""
 
 
 class FollowedEvents:
@@ -24,6 +29,7 @@ class FollowedEvents:
     def __init__(self, bundle: Bundle, scale: Scale) -> None:
         """Follow the data of the bundle; nothing is followed where these have no times."""
         self._data, self._scale = bundle.data, scale
+        self._waiting: deque[Event] = deque(maxlen=MOST_WAITING)
         self.upto = bundle.counter("state_upto")
         """Number of the state's last event that is counted."""
         self.components: list[AddsEvents] = []
@@ -33,19 +39,31 @@ class FollowedEvents:
             part.follow(bundle.data)
             part.compact()
 
+    def use(self, data: Dataset) -> None:
+        """Count the events of these data's items, which are more than before: items were added to the catalogue."""
+        self._data = data
+        waiting, self._waiting = list(self._waiting), deque(maxlen=MOST_WAITING)
+        self._count(waiting)
+
     def add(self, events: Sequence[tuple[int, Event]]) -> None:
-        """Count events, given with their numbers, except those of items outside of the bundle's data.
+        """Count events, given with their numbers; those of items outside of the bundle's data wait for these items.
 
         Call it on the thread that recommends. Stored ratings outside of the log's scale count as its nearest end, as in
         histories. Neither an event that undoes another nor, without ratings, one of a rejected item is counted. An
         event stays counted when it is undone.
         """
-        data = self._data
         self.upto = max([self.upto, *(number for number, _ in events)])
         rates = self._scale.lowest is not None
         events = [each for each in events if each[1].undoes is None and (rates or not each[1].disliked)]
-        item = data.items.rows([event.item_id for _, event in events])
-        known = [event for (_, event), row in zip(events, item.tolist(), strict=True) if row >= 0]
+        self._count([event for _, event in events])
+
+    def _count(self, events: Sequence[Event]) -> None:
+        data = self._data
+        item = data.items.rows([event.item_id for event in events])
+        known = [event for event, row in zip(events, item.tolist(), strict=True) if row >= 0]
+        self._waiting.extend(event for event, row in zip(events, item.tolist(), strict=True) if row < 0)
+        if not known:
+            return
         values = [self._scale.nearest(event.value) for event in known]
         new = replace(
             data,

@@ -388,6 +388,7 @@ class Variant:
                 feature = feature.extended(features.get(name), 1)
             table[name] = feature
         self.bundle = self.bundle.add_items([change.item_id for change in changes], table)
+        self.followed.use(self.bundle.data)
         self._removed = extended(self._removed, np.zeros(len(changes), np.bool_))
 
     def _accepted(self) -> dict[str, Feature]:
