@@ -37,8 +37,9 @@ def weights(mean: Values, deviation: Values) -> Values:
     if not len(mean):
         return np.zeros(0)
     wide = np.maximum(deviation, NARROWEST * deviation.max())
-    found: Values = _largest(np.ascontiguousarray(mean, np.float64), np.ascontiguousarray(wide, np.float64))
-    return found / found.sum()
+    found = _largest(np.ascontiguousarray(mean, np.float64), np.ascontiguousarray(wide, np.float64))
+    shares: Values = found / found.sum()
+    return shares
 
 
 @njit(cache=True, nogil=True)
