@@ -32,9 +32,10 @@ from pasand.metrics.miscalibration import hellinger, kl_divergence
 from pasand.models.classical.ease import EASE
 from pasand.reranking.calibration.attributes import Attributes
 from pasand.reranking.calibration.calibrated_set import SMOOTHING, Aim, Shares, greedy_set, of_candidates
-from pasand.reranking.calibration.calibration import Calibration, _scaled
+from pasand.reranking.calibration.calibration import Calibration
 from pasand.reranking.rules.groups import Groups, Rule
 from pasand.reranking.rules.rules import Rules
+from pasand.reranking.scale import spread
 from pasand.sources import load
 from pasand.types import Array, Candidates, Queries, Rows
 
@@ -114,7 +115,8 @@ def greedily(one: Case, strength: float) -> Array:
     shares = Shares(known.codes, known.share, known.start)
     found = np.empty((len(one.target), k), np.int64)
     for b, (items, scores) in enumerate(zip(one.candidates.items, one.candidates.scores, strict=True)):
-        values = _scaled(scores.astype(np.float64)) / k
+        values = scores.astype(np.float64)
+        values = values / spread(values) / k
         aim = Aim(one.target[b], strength, k)
         found[b] = greedy_set(values, of_candidates(items, shares, aim), aim)
     return found

@@ -19,7 +19,7 @@ import numpy as np
 from numba import njit
 
 from pasand.reranking.counted_search import Counts, Values
-from pasand.types import Offsets, Rows
+from pasand.types import Mask, Offsets, Rows
 
 SMOOTHING = 0.01
 """Share of the target in the distribution of the list that it is compared with, so that logarithms are finite."""
@@ -46,7 +46,6 @@ class Aim(NamedTuple):
     k: int
 
 
-@njit(cache=True, nogil=True)
 def calibrated_set(
     scores: Values,
     items: Rows,
@@ -60,31 +59,78 @@ def calibrated_set(
     high: Counts,
     chosen: Counts,
 ) -> Counts:
-    """Return the positions of the chosen candidates in ascending order, (k,).
+    """Return what `calibrated_sets` returns of one list of n candidates, (n,), given `chosen`, (k,); (k,)."""
+    n, void = np.array([len(scores)]), np.zeros(1, np.int64)
+    lists, groups, begin = (scores[None, :], items[None, :], n), (member[None, :], void, low, high), chosen[None, :]
+    found, _ = calibrated_sets(*lists, codes, share, start, target[None, :], strength, *groups, begin, True)
+    return np.asarray(found[0])
 
-    `scores` and `items`, (n,), are the candidates, n >= k; an item of row -1 has no categories. `codes`, `share` and
-    `start` are those of `Shares`, `target` and `strength` those of `Aim`. Bit r of `member` is set for an item in group
-    r; `low[r]` to `high[r]` members of it are allowed. `chosen`, (k,), is a set that keeps these rules; if they cannot
-    hold, no rule is violated more than by this set. Swaps begin with it where the greedy set violates a rule.
+
+@njit(cache=True, nogil=True)
+def calibrated_sets(
+    scores: Values,
+    items: Rows,
+    available: Counts,
+    codes: Rows,
+    share: Values,
+    start: Offsets,
+    target: Values,
+    strength: float,
+    member: Counts,
+    void: Counts,
+    low: Counts,
+    high: Counts,
+    chosen: Counts,
+    is_known: bool,
+) -> tuple[Counts, Mask]:
+    """Return the positions of the chosen candidates in ascending order, (B, k), and which lists lack `chosen`, (B,).
+
+    Of list b the first `available[b]` candidates count, of `scores` and `items`, (B, K); all of at most k are chosen.
+    An item of row -1 has no categories. `codes`, `share` and `start` are those of `Shares`, `target`, (B, C), and
+    `strength` those of `Aim`. Bit r of `member`, (B, K), is set for an item in group r; `low[r]` to `high[r]` members
+    of it are allowed, unless bit r of `void`, (B,), is set. `chosen`, (B, k), are sets that keep these rules; if they
+    cannot hold, no rule is violated more than by this set. Swaps begin with it where the greedy set violates a rule.
+    Without `is_known` it is not looked at, and lists that need it have no positions.
     """
-    aim = Aim(target, strength, len(chosen))
-    local = of_candidates(items, Shares(codes, share, start), aim)
-    first = greedy_set(scores, local, aim)
-    low, high = low.copy(), high.copy()
-    count, of_greedy = _counts(member, chosen, len(low)), _counts(member, first, len(low))
-    keeps = True
-    for r in range(len(low)):
-        low[r], high[r] = min(low[r], count[r]), max(high[r], count[r])
-        keeps = keeps and low[r] <= of_greedy[r] <= high[r]
-    found: Counts = swapped(scores, local, aim, member, low, high, first if keeps else chosen.copy())
-    inside, k = np.zeros(len(scores), np.bool_), 0
-    for i in found:
-        inside[i] = True
-    for i in range(len(scores)):
-        if inside[i]:
-            found[k] = i
-            k += 1
-    return found
+    k, n_rules = chosen.shape[1], len(low)
+    positions, lacks = np.empty(chosen.shape, np.int64), np.zeros(len(scores), np.bool_)
+    least, most = low.copy(), high.copy()
+    for b in range(len(scores)):
+        n = available[b]
+        for j in range(k):
+            positions[b, j] = j
+        if n <= k:
+            continue
+        aim, values, bits = Aim(target[b], strength, k), scores[b, :n], member[b, :n]
+        local = of_candidates(items[b, :n], Shares(codes, share, start), aim)
+        found, keeps = greedy_set(values, local, aim), True
+        for r in range(n_rules):
+            count = of_chosen = 0
+            least[r], most[r] = low[r], high[r]
+            if void[b] >> r & 1:
+                least[r], most[r] = 0, k
+            for j in range(k):
+                count += bits[found[j]] >> r & 1
+                if is_known:
+                    of_chosen += bits[chosen[b, j]] >> r & 1
+            if is_known:
+                least[r], most[r] = min(least[r], of_chosen), max(most[r], of_chosen)
+            keeps = keeps and least[r] <= count <= most[r]
+        if not keeps:
+            if not is_known:
+                lacks[b] = True
+                continue
+            for j in range(k):
+                found[j] = chosen[b, j]
+        found = swapped(values, local, aim, bits, least, most, found)
+        inside, j = np.zeros(n, np.bool_), 0
+        for i in found:
+            inside[i] = True
+        for i in range(n):
+            if inside[i]:
+                positions[b, j] = i
+                j += 1
+    return positions, lacks
 
 
 @njit(cache=True, nogil=True)
@@ -109,33 +155,21 @@ def of_candidates(items: Rows, shares: Shares, aim: Aim) -> Shares:
 def greedy_set(scores: Values, local: Shares, aim: Aim) -> Counts:
     """Return the positions of k candidates, each the one that adds most to those before it, in that order.
 
-    Gains only fall as the set grows, so a candidate whose last gain does not exceed the best one is not looked at, and
-    one whose categories have not changed since keeps its gain.
+    A candidate whose categories have not changed keeps its gain.
     """
     n, mass, worth, bits = len(scores), np.zeros(len(aim.target)), _worth_of_none(aim), _bits(local)
-    upper, stale, chosen = np.empty(n), np.zeros(n, np.bool_), np.empty(aim.k, np.int64)
-    gains = np.empty(len(local.codes))
-    for i in range(n):
-        upper[i] = scores[i] + _adds(i, local, aim, mass, worth, gains)
+    value, chosen, changed = scores.copy(), np.empty(aim.k, np.int64), np.int64(-1)
+    gains, last, gain = np.empty(len(local.codes)), np.full(len(mass), -1.0), np.empty(len(mass))
     for j in range(aim.k):
-        first = 0
+        best, best_value = -1, -np.inf
         for i in range(n):
-            if upper[i] > upper[first]:
-                first = i
-        if stale[first]:
-            upper[first], stale[first] = scores[first] + _adds(first, local, aim, mass, worth, gains), False
-        best, best_gain = first, upper[first]
-        for i in range(n):
-            if upper[i] < best_gain:
-                continue
-            if stale[i]:
-                upper[i], stale[i] = scores[i] + _adds(i, local, aim, mass, worth, gains), False
-            if upper[i] > best_gain or (upper[i] == best_gain and i < best):
-                best, best_gain = i, upper[i]
-        chosen[j], upper[best] = best, -np.inf
-        _move(best, 1.0, local, aim, mass, worth)
-        for i in range(n):
-            stale[i] = stale[i] or bits[i] & bits[best] != 0
+            if bits[i] & changed:
+                value[i] = scores[i] + _adds(i, local, aim, mass, worth, gains, last, gain)
+            if value[i] > best_value:
+                best, best_value = i, value[i]
+        _move(best, 1.0, local, aim, mass, worth, last)
+        chosen[j], changed = best, bits[best]
+        bits[best], value[best] = 0, -np.inf
     return chosen
 
 
@@ -150,32 +184,36 @@ def swapped(
     """
     n, k, n_rules = len(scores), aim.k, len(low)
     mass, worth, inside, bits = np.zeros(len(aim.target)), _worth_of_none(aim), np.zeros(n, np.bool_), _bits(local)
-    for o in chosen:
-        inside[o] = True
-        _move(o, 1.0, local, aim, mass, worth)
-    count = _counts(member, chosen, n_rules)
-    gains, losses = np.empty(len(local.codes)), np.empty(len(local.codes))
-    adds, removes, changed = scores.copy(), np.empty(k), np.int64(-1)
+    gains, last, gain = np.empty(len(local.codes)), np.full(len(mass), -1.0), np.empty(len(mass))
+    adds, removes, changed, losses = scores.copy(), np.empty(k), np.int64(-1), np.empty(len(local.codes))
+    count = np.zeros(n_rules, np.int64)
+    for j in range(k):
+        inside[chosen[j]], removes[j] = True, -scores[chosen[j]]
+        _move(chosen[j], 1.0, local, aim, mass, worth, last)
+        for r in range(n_rules):
+            count[r] += member[chosen[j]] >> r & 1
     least = TOLERANCE * max(abs(scores[0]), abs(scores[n - 1]), aim.strength)
     for _ in range(MAX_SWAPS):
         at_low, at_high, lowest = np.int64(0), np.int64(0), np.inf
         for r in range(n_rules):
             at_low |= np.int64(count[r] <= low[r]) << r
             at_high |= np.int64(count[r] >= high[r]) << r
-        for i in range(n):
-            if bits[i] & changed and not inside[i]:
-                adds[i] = scores[i] + _adds(i, local, aim, mass, worth, gains)
         for j in range(k):
             o = chosen[j]
-            removes[j] = -scores[o]
-            for t in range(local.start[o], local.start[o + 1]):
-                c = local.codes[t]
-                losses[t] = worth[c] - _worth(aim, c, mass[c] - local.share[t])
-                removes[j] -= losses[t]
             lowest = min(lowest, scores[o])
+            if bits[o] & changed:
+                removes[j] = -scores[o]
+                for t in range(local.start[o], local.start[o + 1]):
+                    c = local.codes[t]
+                    losses[t] = worth[c] - _worth(aim, c, mass[c] - local.share[t])
+                    removes[j] -= losses[t]
         best_gain, best_in, best_out = least, -1, -1
         for i in range(n):
-            if inside[i] or adds[i] - lowest <= best_gain:
+            if inside[i]:
+                continue
+            if bits[i] & changed:
+                adds[i] = scores[i] + _adds(i, local, aim, mass, worth, gains, last, gain)
+            if adds[i] - lowest <= best_gain:
                 continue
             for j in range(k):
                 o = chosen[j]
@@ -183,18 +221,18 @@ def swapped(
                     continue
                 if member[o] & ~member[i] & at_low or member[i] & ~member[o] & at_high:
                     continue
-                gain = adds[i] + removes[j]
+                more = adds[i] + removes[j]
                 if bits[i] & bits[o]:
-                    gain += _together(i, o, local, aim, mass, worth, gains, losses)
-                if gain > best_gain:
-                    best_gain, best_in, best_out = gain, i, j
+                    more += _together(i, o, local, aim, mass, worth, gains, losses)
+                if more > best_gain:
+                    best_gain, best_in, best_out = more, i, j
         if best_in < 0:
             break
         o = chosen[best_out]
-        _move(o, -1.0, local, aim, mass, worth)
-        _move(best_in, 1.0, local, aim, mass, worth)
-        inside[o], inside[best_in], chosen[best_out] = False, True, best_in
-        changed = bits[o] | bits[best_in]
+        _move(o, -1.0, local, aim, mass, worth, last)
+        _move(best_in, 1.0, local, aim, mass, worth, last)
+        inside[o], inside[best_in], chosen[best_out], removes[best_out] = False, True, best_in, -scores[best_in]
+        adds[o], changed = scores[o], bits[o] | bits[best_in]
         for r in range(n_rules):
             count[r] += (member[best_in] >> r & 1) - (member[o] >> r & 1)
     return chosen
@@ -228,23 +266,30 @@ def _worth_of_none(aim: Aim) -> Values:
 
 
 @njit(cache=True, nogil=True)
-def _adds(i: int, local: Shares, aim: Aim, mass: Values, worth: Values, gains: Values) -> float:
-    """Return what a candidate adds to the value of the categories; `gains` gets what it adds to each of its own."""
+def _adds(
+    i: int, local: Shares, aim: Aim, mass: Values, worth: Values, gains: Values, last: Values, gain: Values
+) -> float:
+    """Return what a candidate adds to the value of the categories; `gains` gets what it adds to each of its own.
+
+    `last` and `gain`, (C,), are the share of each category that was last added, and what it adds.
+    """
     total = 0.0
     for t in range(local.start[i], local.start[i + 1]):
         c = local.codes[t]
-        gains[t] = _worth(aim, c, mass[c] + local.share[t]) - worth[c]
+        if last[c] != local.share[t]:
+            last[c], gain[c] = local.share[t], _worth(aim, c, mass[c] + local.share[t]) - worth[c]
+        gains[t] = gain[c]
         total += gains[t]
     return total
 
 
 @njit(cache=True, nogil=True)
-def _move(i: int, sign: float, local: Shares, aim: Aim, mass: Values, worth: Values) -> None:
+def _move(i: int, sign: float, local: Shares, aim: Aim, mass: Values, worth: Values, last: Values) -> None:
     """Add a candidate to the mass of its categories (sign 1) or remove it (-1), and update their value, in place."""
     for t in range(local.start[i], local.start[i + 1]):
         c = local.codes[t]
         mass[c] += sign * local.share[t]
-        worth[c] = _worth(aim, c, mass[c])
+        worth[c], last[c] = _worth(aim, c, mass[c]), -1.0
 
 
 @njit(cache=True, nogil=True)
@@ -266,13 +311,3 @@ def _together(
             t += 1
             u += 1
     return more
-
-
-@njit(cache=True, nogil=True)
-def _counts(member: Counts, chosen: Counts, n_rules: int) -> Counts:
-    """Return how many of the chosen items are in each group, (R,)."""
-    count = np.zeros(n_rules, np.int64)
-    for i in chosen:
-        for r in range(n_rules):
-            count[r] += member[i] >> r & 1
-    return count

@@ -9,11 +9,11 @@ from functools import partial
 import numpy as np
 
 from pasand.reranking.calibration.attributes import Attributes
-from pasand.reranking.calibration.calibrated_set import calibrated_set
+from pasand.reranking.calibration.calibrated_set import calibrated_set, calibrated_sets
 from pasand.reranking.counted_search import Counts
 from pasand.reranking.rules.caps import Caps
-from pasand.reranking.rules.rules import Rules, finite
-from pasand.reranking.scale import spread
+from pasand.reranking.rules.rules import Rules
+from pasand.reranking.scale import finite_lists
 from pasand.types import Array, Candidates, Queries, within
 
 MAX_ROWS = 60
@@ -89,30 +89,36 @@ class Calibration:
         Where a list has fewer candidates they are the first k, padding included. `ignored` are rules that do not
         count, as bits.
         """
-        known, target = self.attributes, self.attributes.target(queries)
-        rows = within(candidates.items, len(known.start) - 1)
+        known, rules = self.attributes, self.rules
         available = np.count_nonzero(candidates.items >= 0, axis=1)
-        rules, member, void = self.rules, np.zeros(rows.shape, np.int64), np.zeros(len(rows), np.int64)
-        best = np.zeros((len(rows), k), np.int64)
+        values, units = finite_lists(candidates.scores, available)
+        rows, shares = within(candidates.items, len(known.start) - 1), (known.codes, known.share, known.start)
+        lists, target = (values / units[:, None] / k, rows, available), known.target(queries)
+        member, void = np.zeros(rows.shape, np.int64), np.zeros(len(rows), np.int64)
+        whole: tuple[Counts, Counts] | None = (NONE, NONE)
         if rules is not None:
-            member, void = rules.member(queries, candidates.items), rules.void(queries) | ignored
+            member, void, whole = rules.member(queries, candidates.items), rules.void(queries) | ignored, rules.whole(k)
+        if rules is not None and whole is None:
             best, _ = rules.solved_within(member, void, candidates, k)
-        positions = np.tile(np.arange(k), (len(rows), 1))
-        for b, n in enumerate(available.tolist()):
-            if n <= k:
-                continue  # all are chosen
-            scores = _scaled(finite(candidates.scores[b, :n])) / k
-            wanted = known.codes, known.share, known.start, target[b], self.strength
-            if rules is None:
-                positions[b] = calibrated_set(scores, rows[b, :n], *wanted, member[b, :n], NONE, NONE, best[b])
-                continue
-            bounds = rules.bounds(k).without(int(void[b]))
-            if rules.capped:
+            for b in np.flatnonzero(available > k).tolist():
+                n = available[b]
+                scores, items, bounds = lists[0][b, :n], rows[b, :n], rules.bounds(k).without(int(void[b]))
+                solve = partial(calibrated_set, scores, items, *shares, target[b], self.strength)
                 caps = rules.caps(candidates.items[b, :n], member[b, :n], bounds)
-                positions[b] = _within(partial(calibrated_set, scores, rows[b, :n], *wanted), caps, best[b])
-            else:
-                ends = bounds.low[:, -1].copy(), bounds.high[:, -1].copy()
-                positions[b] = calibrated_set(scores, rows[b, :n], *wanted, member[b, :n], *ends, best[b])
+                best[b] = _within(solve, caps, best[b])
+            best[available <= k] = np.arange(k)
+            return best
+        assert whole is not None
+        best = np.empty((len(rows), k), np.int64)
+        positions, lacks = calibrated_sets(*lists, *shares, target, self.strength, member, void, *whole, best, False)
+        if rules is not None and lacks.any():
+            at = np.flatnonzero(lacks)
+            groups, some = (member[at], void[at]), (values[at], member[at], available[at], void[at])
+            best, _ = rules.best_whole(*some, k)
+            one_more = tuple(part[at] for part in lists)
+            positions[at], _ = calibrated_sets(
+                *one_more, *shares, target[at], self.strength, *groups, *whole, best, True
+            )
         return positions
 
 
@@ -131,8 +137,3 @@ def _within(solve: Callable[[Counts, Counts, Counts, Counts], Counts], caps: Cap
             return chosen
         for r, value in new:
             caps.ruled[r].append(value)
-
-
-def _scaled(scores: Array) -> Array:
-    """Return scores in units of their `spread`, (n,)."""
-    return scores / spread(scores)

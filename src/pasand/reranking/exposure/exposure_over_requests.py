@@ -14,7 +14,7 @@ from pasand.reranking.counted_search import Counts, Values
 from pasand.reranking.exposure.ledger import Ledger
 from pasand.reranking.rules.groups import Groups
 from pasand.reranking.rules.rules import finite
-from pasand.reranking.rules.set_rules import best_set
+from pasand.reranking.rules.set_rules import best_sets
 from pasand.types import Array, Arrays, Candidates, Queries, Rows, Scores, Times
 
 LAYOUT = {
@@ -228,7 +228,8 @@ def next_list(
         keeps = keeps and low[r] <= found[r] <= high[r]
     if keeps:
         return order, priced, found
-    best, _, _ = best_set(priced[order], member[order], np.ones(k), low, high, BUDGET)
+    values, bits, n = priced[order].reshape(1, -1), member[order].reshape(1, -1), np.full(1, len(scores))
+    best = best_sets(values, bits, n, np.zeros(1, np.int64), np.ones(k), low, high, BUDGET)[0][0]
     first = np.zeros(len(scores), np.bool_)
     first[best] = True
     found[:] = 0

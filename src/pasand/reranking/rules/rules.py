@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import Literal
 
 import numpy as np
@@ -16,7 +16,8 @@ from pasand.reranking.rules.caps import Caps, best_capped, over
 from pasand.reranking.rules.exposure_rules import best_exposure
 from pasand.reranking.rules.groups import Groups, Range, Rule
 from pasand.reranking.rules.prefix_rules import best_order
-from pasand.reranking.rules.set_rules import best_set
+from pasand.reranking.rules.set_rules import best_set, best_sets
+from pasand.reranking.scale import finite_lists
 from pasand.types import Array, Candidates, Mask, Queries, Rows, Scores
 
 MAX_LENGTHS = 64
@@ -46,6 +47,7 @@ class Rules:
 
     _by_length: dict[int, Bounds] = field(default_factory=dict, init=False, repr=False, compare=False)
     """Bounds by the number of slots that are filled."""
+    _whole: dict[int, tuple[Counts, Counts] | None] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.budget < 1:
@@ -94,21 +96,35 @@ class Rules:
         Both are bits.
         """
         available = np.count_nonzero(candidates.items >= 0, axis=1)
-        slots = np.minimum(available, k)
+        slots, (values, _) = np.minimum(available, k), finite_lists(candidates.scores, available)
         positions, gaps = np.full((len(slots), k), -1, np.int64), np.zeros(len(slots))
         for m in sorted(set(slots[slots > 0].tolist())):
-            every = self.bounds(m)
-            weights = slot_weights(m) if self.discount == "log2" else np.ones(m)
-            for b in np.flatnonzero(slots == m).tolist():
-                n, bounds = available[b], every.without(int(void[b]))
-                values, bits = finite(candidates.scores[b, :n]), member[b, :n].copy()
-                solve = partial(self._best, bounds, weights)
+            weights = self._weights(m)
+            which: Array | slice = np.flatnonzero(slots == m) if len(slots) > 1 else slice(None)
+            if self.whole(m) is not None:
+                lists = values[which], member[which], available[which], void[which]
+                positions[which, :m], gaps[which] = self.best_whole(*lists, m)
+                continue
+            for b in np.arange(len(slots))[which].tolist():
+                n, bounds = available[b], self.bounds(m).without(int(void[b]))
+                bits, solve = member[b, :n].copy(), partial(self._best, bounds, weights)
                 if self.capped:
                     caps = self.caps(candidates.items[b, :n], bits, bounds)
-                    positions[b, :m], gaps[b] = best_capped(solve, values, caps, weights)
+                    positions[b, :m], gaps[b] = best_capped(solve, values[b, :n], caps, weights)
                 else:
-                    positions[b, :m], _, gaps[b] = solve(values, bits, bounds.low, bounds.high, slice(None))
+                    positions[b, :m], _, gaps[b] = solve(values[b, :n], bits, bounds.low, bounds.high, slice(None))
         return positions, gaps
+
+    def best_whole(self, scores: Values, member: Array, available: Counts, void: Array, m: int) -> tuple[Array, Values]:
+        """Return what `solved` does, of lists of m slots with rules on whole lists; see `whole` and `best_sets`."""
+        whole = self.whole(m)
+        assert whole is not None
+        positions, _, gaps = best_sets(scores, member, available, void, self._weights(m), *whole, self.budget)
+        return positions, gaps
+
+    def _weights(self, slots: int) -> Values:
+        """Return the weights of slots in the total, (slots,)."""
+        return slot_weights(slots) if self.discount == "log2" else np.ones(slots)
 
     def _best(
         self,
@@ -131,7 +147,7 @@ class Rules:
             found = best_set(scores, member, weights, low[:, -1].copy(), high[:, -1].copy(), self.budget)
         return found
 
-    @property
+    @cached_property
     def capped(self) -> list[int]:
         """The rules with `each`."""
         return [r for r, rule in enumerate(self.groups.rules) if rule.each]
@@ -185,6 +201,20 @@ class Rules:
                 self._by_length.clear()
             self._by_length[slots] = bounds_of(self.groups.rules, slots)
         return self._by_length[slots]
+
+    def whole(self, slots: int) -> tuple[Counts, Counts] | None:
+        """Return the bounds on the numbers of members in a list of some length, (R,) each; None if a rule has others.
+
+        >>> Rules(Groups([Rule(name="new", where={"new": True}, min_share=0.2)])).whole(10)
+        (array([2]), array([10]))
+        """
+        if slots not in self._whole:
+            if len(self._whole) >= MAX_LENGTHS:
+                self._whole.clear()
+            bounds = self.bounds(slots)
+            others = bounds.prefix or bounds.weighted or self.capped
+            self._whole[slots] = None if others else (bounds.low[:, -1].copy(), bounds.high[:, -1].copy())
+        return self._whole[slots]
 
 
 def _having(values: Bags, wanted: Array) -> Mask:

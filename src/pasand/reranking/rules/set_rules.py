@@ -22,51 +22,76 @@ TOLERANCE = 1e-12
 """Relative difference of values that counts as equal."""
 
 
-@njit(cache=True, nogil=True)
 def best_set(
     scores: Values, member: Counts, weights: Values, low: Counts, high: Counts, budget: int
 ) -> tuple[Counts, Counts, float]:
-    """Return the positions of the chosen items in ascending order, (k,), the violation of each rule, (R,), and the gap.
+    """Return what `best_sets` returns of one list of n candidates, (n,) each: (k,), (R,) and a number."""
+    n, void = np.array([len(scores)]), np.zeros(1, np.int64)
+    chosen, violation, gap = best_sets(scores[None, :], member[None, :], n, void, weights, low, high, budget)
+    return chosen[0], violation[0], float(gap[0])
 
-    `scores`, (n,), are non-increasing; bit r of `member` is set for an item in group r; `weights`, (k,) positive
-    and non-increasing with k <= n, are those of the slots. The set maximises the sum over slots of weight x score, with
+
+@njit(cache=True, nogil=True)
+def best_sets(
+    scores: Values,
+    member: Counts,
+    available: Counts,
+    void: Counts,
+    weights: Values,
+    low: Counts,
+    high: Counts,
+    budget: int,
+) -> tuple[Counts, Counts, Values]:
+    """Return the positions of the chosen items in ascending order, (B, k), the violation of each rule, and the gap.
+
+    Of list b the first `available[b]` >= k candidates count: `scores`, (B, K), are non-increasing; bit r of `member`,
+    (B, K), is set for an item in group r. Bit r of `void`, (B,), is set where rule r does not count. `weights`, (k,)
+    positive and non-increasing, are those of the slots. The set maximises the sum over slots of weight x score, with
     the items in the order of their scores, among the sets with `low[r]` to `high[r]` members of group r. If there are
-    none, violations are least in the order of the rules. The gap is the difference between an upper bound of the
-    optimum and the value; 0 means proven optimal. `budget` limits the states of the last step, inf is returned as the
-    gap where the least violation was not proven.
+    none, violations, (B, R), are least in the order of the rules. The gap, (B,), is the difference between an upper
+    bound of the optimum and the value; 0 means proven optimal. `budget` limits the states of the last step, inf is
+    returned as the gap where the least violation was not proven.
     """
-    n, k, n_rules = len(scores), len(weights), len(low)
-    violation = np.zeros(n_rules, np.int64)
-    chosen = np.arange(k)
-    count = np.zeros(n_rules, np.int64)
-    for i in range(k):
+    k, n_rules = len(weights), len(low)
+    positions, violations = np.empty((len(scores), k), np.int64), np.zeros((len(scores), n_rules), np.int64)
+    gaps, count = np.zeros(len(scores)), np.zeros(n_rules, np.int64)
+    least, most = low.copy(), high.copy()
+    for b in range(len(scores)):
+        values, bits = scores[b, : available[b]], member[b, : available[b]]
         for r in range(n_rules):
-            count[r] += member[i] >> r & 1
-    if _keeps(count, low, high):
-        return chosen, violation, 0.0
-    cell_of, cells, sizes, ranked = _cells(member)
-    low, high = low.copy(), high.copy()
-    chosen, value, bound, multipliers = _relaxed(
-        scores, member, weights, low, high, cell_of, cells, sizes, ranked, np.zeros(n_rules), np.empty(0, np.int64)
-    )
-    proven = True
-    if not len(chosen):
-        capped = sizes.copy()
-        for c in range(len(capped)):
-            capped[c] = min(capped[c], k)
-        violation, counts, proven = least_violation(capped, cells, k, low, high)
-        for r in range(n_rules):
-            low[r], high[r] = max(0, low[r] - violation[r]), min(k, high[r] + violation[r])
-        chosen, value, bound, multipliers = _relaxed(
-            scores, member, weights, low, high, cell_of, cells, sizes, ranked, np.zeros(n_rules), counts
-        )
-    slack = TOLERANCE * (abs(bound) + abs(scores[0]) + abs(scores[n - 1]))
-    gap = 0.0
-    if bound > value + slack:
-        chosen, complete = searched(scores, member, weights, low, high, multipliers, chosen, value, slack, budget)
-        if not complete:
-            gap = max(0.0, bound - _value(scores, weights, chosen))
-    return chosen, violation, gap if proven else np.inf
+            is_void = void[b] >> r & 1
+            least[r], most[r], count[r] = 0 if is_void else low[r], k if is_void else high[r], 0
+        for j in range(k):
+            positions[b, j] = j
+            for r in range(n_rules):
+                count[r] += bits[j] >> r & 1
+        if _keeps(count, least, most):
+            continue
+        cell_of, cells, sizes, ranked = _cells(bits)
+        start, proven = np.empty(0, np.int64), True
+        while True:
+            chosen, value, bound, multipliers = _relaxed(
+                values, weights, least, most, cell_of, cells, sizes, ranked, start
+            )
+            if len(chosen):
+                break
+            capped = sizes.copy()
+            for c in range(len(capped)):
+                capped[c] = min(capped[c], k)
+            violation, start, proven = least_violation(capped, cells, k, least, most)
+            for r in range(n_rules):
+                violations[b, r] = violation[r]
+                least[r], most[r] = max(0, least[r] - violation[r]), min(k, most[r] + violation[r])
+        slack = TOLERANCE * (abs(bound) + abs(values[0]) + abs(values[-1]))
+        if bound > value + slack:
+            chosen, complete = searched(values, bits, weights, least, most, multipliers, chosen, value, slack, budget)
+            if not complete:
+                gaps[b] = max(0.0, bound - _value(values, weights, chosen))
+        if not proven:
+            gaps[b] = np.inf
+        for j in range(k):
+            positions[b, j] = chosen[j]
+    return positions, violations, gaps
 
 
 @njit(cache=True, nogil=True)
@@ -117,7 +142,6 @@ def _cells(member: Counts) -> tuple[Counts, Counts, Counts, Counts]:
 @njit(cache=True, nogil=True)
 def _relaxed(
     scores: Values,
-    member: Counts,
     weights: Values,
     low: Counts,
     high: Counts,
@@ -125,7 +149,6 @@ def _relaxed(
     cells: Counts,
     sizes: Counts,
     ranked: Counts,
-    multipliers: Values,
     start: Counts,
 ) -> tuple[Counts, float, float, Values]:
     """Return the best solution found, its value, an upper bound of the optimum, and the multipliers of that bound.
@@ -135,54 +158,49 @@ def _relaxed(
     """
     n, k, n_rules, n_cells = len(scores), len(weights), len(low), len(cells)
     best, best_value = np.empty(0, np.int64), -np.inf
-    if len(start):
-        counts = start.copy()
-        _improve(scores, weights, low, high, cells, sizes, ranked, counts)
-        best = _items(counts, ranked, n)
-        best_value = _value(scores, weights, best)
-    bound, best_multipliers = np.inf, multipliers.copy()
+    multipliers, best_multipliers, bound, upper = np.zeros(n_rules), np.zeros(n_rules), np.inf, np.inf
     backward = np.full((n + 1, k + 1), -np.inf)
-    step, without = 1.0, 0
-    count = np.zeros(n_rules, np.int64)
-    slope = np.zeros(n_rules)
+    step, without, norm, slope = 1.0, 0, 0.0, np.zeros(n_rules)
     scale = abs(scores[0] - scores[min(n - 1, 2 * k)]) + 1e-300
-    bonus = np.empty(n_cells)
-    for _ in range(ROUNDS):
-        constant = 0.0
-        for r in range(n_rules):
-            constant += multipliers[r] * (low[r] if multipliers[r] > 0 else high[r])
-        for c in range(n_cells):
-            bonus[c] = 0.0
+    bonus, counts = np.empty(n_cells), np.zeros(n_cells, np.int64)
+    for c in range(len(start)):
+        counts[c] = start[c]
+    for round_ in range(0 if len(start) else 1, ROUNDS + 1):  # 0: the solution that is known
+        if round_:
+            constant = 0.0
             for r in range(n_rules):
-                if cells[c] >> r & 1:
-                    bonus[c] += multipliers[r]
-        relaxed_values(scores, weights, bonus, cell_of, backward)
-        upper = backward[0, 0] - constant
-        if upper < bound - 1e-9 * scale:
-            without = 0
-        else:
-            without += 1
-        if upper < bound:
-            bound = upper
-            for r in range(n_rules):
-                best_multipliers[r] = multipliers[r]
-        counts = _traced(scores, weights, bonus, cell_of, backward, n_cells)
-        norm = 0.0
-        for r in range(n_rules):
-            count[r] = 0
+                constant += multipliers[r] * (low[r] if multipliers[r] > 0 else high[r])
             for c in range(n_cells):
-                count[r] += (cells[c] >> r & 1) * counts[c]
-            slope[r] = 0.0
-            if multipliers[r] > 0 or (multipliers[r] == 0 and count[r] < low[r]):
-                slope[r] = low[r] - count[r]
-            elif multipliers[r] < 0 or count[r] > high[r]:
-                slope[r] = high[r] - count[r]
-            norm += slope[r] * slope[r]
-        if _improve(scores, weights, low, high, cells, sizes, ranked, counts):
+                bonus[c] = 0.0
+                for r in range(n_rules):
+                    if cells[c] >> r & 1:
+                        bonus[c] += multipliers[r]
+            relaxed_values(scores, weights, bonus, cell_of, backward)
+            upper = backward[0, 0] - constant
+            without = 0 if upper < bound - 1e-9 * scale else without + 1
+            if upper < bound:
+                bound = upper
+                for r in range(n_rules):
+                    best_multipliers[r] = multipliers[r]
+            _trace(scores, weights, bonus, cell_of, backward, counts)
+            norm = 0.0
+            for r in range(n_rules):
+                count = 0
+                for c in range(n_cells):
+                    count += (cells[c] >> r & 1) * counts[c]
+                slope[r] = 0.0
+                if multipliers[r] > 0 or (multipliers[r] == 0 and count < low[r]):
+                    slope[r] = low[r] - count
+                elif multipliers[r] < 0 or count > high[r]:
+                    slope[r] = high[r] - count
+                norm += slope[r] * slope[r]
+        if _improve(scores, weights, low, high, cells, sizes, ranked, counts) or not round_:
             items = _items(counts, ranked, n)
             value = _value(scores, weights, items)
             if value > best_value:
                 best, best_value = items, value
+        if not round_:
+            continue
         if norm == 0.0 or bound - best_value <= TOLERANCE * (abs(bound) + scale) or without >= PATIENCE:
             break
         if without and without % 2 == 0:
@@ -198,9 +216,9 @@ def _relaxed(
 
 
 @njit(cache=True, nogil=True)
-def _traced(scores: Values, weights: Values, bonus: Values, cell_of: Counts, backward: Values, n_cells: int) -> Counts:
-    """Return how many items of each cell an optimum of the relaxed problem takes, (C,)."""
-    counts = np.zeros(n_cells, np.int64)
+def _trace(scores: Values, weights: Values, bonus: Values, cell_of: Counts, backward: Values, counts: Counts) -> None:
+    """Write how many items of each cell an optimum of the relaxed problem takes to `counts`, (C,)."""
+    counts[:] = 0
     j, i = 0, 0
     while j < len(weights):
         take = backward[i + 1, j + 1] + scores[i] * weights[j] + bonus[cell_of[i]]
@@ -208,7 +226,6 @@ def _traced(scores: Values, weights: Values, bonus: Values, cell_of: Counts, bac
             counts[cell_of[i]] += 1
             j += 1
         i += 1
-    return counts
 
 
 @njit(cache=True, nogil=True)
