@@ -65,13 +65,27 @@ def test_ctrl_c_keeps_what_is_done_and_the_same_command_resumes(
     assert not (tmp_path / "loops.json.training").exists()
 
 
+def test_the_marketplace_is_simulated(recipes: list[str], capsys: Output) -> None:
+    arguments = ("--world", "market", "--encode", "description=tfidf")
+    assert pasand("simulate", *recipes[:2], *SMALL, "--seeds", "1", *arguments) == 0
+    printed = capsys.readouterr().out
+    assert "Films are products here, studios sellers, and viewers buyers." in printed
+    assert "What the loop of popular does" in printed
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--users", "1"], "error --users: 1 is wrong: n_users must be at least 2"),
+        (
+            ["--world", "mars"],
+            "error --world: 'mars' is wrong: there is no such world. Cure: choose bollywood or market",
+        ),
+        (["--world", "market", "--users", "1"], "error --users: 1 is wrong: n_users must be at least 2"),
+        (["--world", "market", "--studios", "0"], "error --studios: 0 is wrong: n_studios must be at least 2"),
         (["--rounds", "0"], "error --rounds: 0 is wrong: rounds must be at least 1"),
         (["--round-days", "0"], "error --round-days: 0 is wrong"),
-        (["--recipe", "nope"], "'nope' is wrong: no such file or recipe. Cure: give a TOML file or one of: market,"),
+        (["--recipe", "nope"], "'nope' is wrong: no such file or recipe. Cure: give a TOML file or one of: augmented,"),
         (["--out", "missing/page.html"], "missing/page.html: its folder does not exist"),
         (["--users", "2000000000"], "too large for this machine"),
     ],

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from pasand import recipe
 from pasand.closed_loop import page, results
 from pasand.closed_loop import simulate as module
 from pasand.closed_loop.contenders import Contender, contenders
@@ -19,6 +20,7 @@ from pasand.closed_loop.simulate import LABEL, simulate
 from pasand.errors import InputError
 from pasand.progress import listening
 from pasand.simulation.market import Market
+from pasand.simulation.seller_market import SellerMarket
 from pasand.types import Array
 
 MARKET = Market(n_users=60, n_items=60, n_studios=20, rounds=8, warm_days=20, round_days=8)
@@ -171,6 +173,7 @@ def test_contenders_are_named_and_checked(tmp_path: Path) -> None:
         "market, only calibration",
         "market, only explore",
     ]
+    assert contenders(["market"], world="market") == [Contender("market", recipe.read("market").text)]
     file = tmp_path / "own.toml"
     file.write_text(POPULAR.text)
     assert [one.name for one in contenders([str(file), str(file)])] == ["own", "own (again)"]
@@ -178,6 +181,18 @@ def test_contenders_are_named_and_checked(tmp_path: Path) -> None:
         contenders(["nope"])
     with pytest.raises(InputError, match="fitted bundle"):
         contenders([str(tmp_path)])
+
+
+def test_sellers_products_and_buyers_are_simulated_with_encoded_columns(tmp_path: Path) -> None:
+    market = SellerMarket(n_users=30, n_items=40, n_studios=10, rounds=3, warm_days=14, round_days=7)
+    by_text = Contender("content", TEXT.format("content:Content"))
+    done = simulate([POPULAR, by_text], market, seeds=1, encode=["description=tfidf"], kept=tmp_path)
+    assert done.complete
+    assert done.runs[0]["content"]["exposure of new studios"][-1] > 0
+    with pytest.raises(InputError, match="encode"):
+        simulate([POPULAR], market, seeds=1, kept=tmp_path)
+    with pytest.raises(InputError, match="--encode: 'colour'"):
+        simulate([POPULAR], market, seeds=1, encode=["colour=tfidf"])
 
 
 def test_clicks_join_the_log_in_order_of_time() -> None:

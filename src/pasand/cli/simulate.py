@@ -25,11 +25,21 @@ def command(
     parts: bool = typer.Option(
         False, "--parts", help="Simulate each table of a recipe's policy alone, and the recipe without any, as well."
     ),
+    world: str = typer.Option(
+        "bollywood", help="What is simulated: bollywood, films of studios, or market, products of sellers."
+    ),
+    encode: list[str] = typer.Option(
+        [], help="Encode columns of the items as vectors, such as description=tfidf; may be repeated."
+    ),
     rounds: int = typer.Option(50, help="Rounds of lists, choices and fits."),
     round_days: int = typer.Option(3, help="Days between two rounds."),
-    users: int = typer.Option(2000, help="Viewers of the market, up to a million."),
-    items: int = typer.Option(600, help="Films of the market."),
-    studios: int = typer.Option(120, help="Studios of the market; three in ten begin during the rounds."),
+    users: int = typer.Option(2000, help="Viewers or buyers of the market, up to a million."),
+    items: int = typer.Option(600, help="Films or products of the market."),
+    studios: int = typer.Option(
+        120,
+        help="Studios of the market, of which three in ten begin during the rounds; or sellers, of which half join "
+        "after the first day of the log.",
+    ),
     warm_days: int = typer.Option(60, help="Days of the log before the first round."),
     seeds: int = typer.Option(3, min=1, help="Markets to simulate, each with a seed of its own."),
     seed: int = typer.Option(0, min=0, help="The first seed."),
@@ -45,13 +55,18 @@ def command(
     Ctrl-C, the same command resumes from there.
     """
     from pasand.closed_loop import page
-    from pasand.closed_loop.contenders import contenders
+    from pasand.closed_loop.contenders import WORLDS, contenders
     from pasand.closed_loop.simulate import memory_needed, simulate
+    from pasand.errors import InputError
     from pasand.training import checkpoints
 
     console.check_writable(json, out)
-    chosen = contenders(recipe, parts=parts)
+    if world not in WORLDS:
+        cause, cure = "there is no such world", f"choose {' or '.join(WORLDS)}"
+        raise InputError("--world", value=world, cause=cause, cure=cure)
+    chosen = contenders(recipe, parts=parts, world=world)
     market = _market(
+        world,
         n_users=users,
         n_items=items,
         n_studios=studios,
@@ -66,7 +81,7 @@ def command(
         console.errors.print(f"resuming from the finished runs in {kept}", markup=False, soft_wrap=True)
     console.errors.print(str(memory_needed(market, k)), markup=False)
     with console.progress():
-        done = simulate(chosen, market, seeds=seeds, k=k, retrain_every=retrain_every, kept=kept)
+        done = simulate(chosen, market, seeds=seeds, k=k, retrain_every=retrain_every, encode=encode, kept=kept)
     if not done.seeds and not done.complete:
         raise KeyboardInterrupt
     if not console.quiet(json):
@@ -81,13 +96,14 @@ def command(
         checkpoints.discard(kept)
 
 
-def _market(**fields: int) -> Market:
-    """Return the market with these fields; raises InputError for a value out of range, naming the option."""
+def _market(world: str, **fields: int) -> Market:
+    """Return the market of a world; raises InputError for a value out of range, naming the option."""
     from pasand.errors import InputError
     from pasand.simulation.market import Market
+    from pasand.simulation.seller_market import SellerMarket
 
     try:
-        return Market(**fields)
+        return (SellerMarket if world == "market" else Market)(**fields)
     except ValueError as error:
         name = str(error).partition(" ")[0]
         option = f"--{name.removeprefix('n_').replace('_', '-')}"
@@ -96,10 +112,14 @@ def _market(**fields: int) -> Market:
 
 def show(done: Simulation) -> None:
     """Print what the loop of the first recipe does, a table per other recipe, and what it changes in words."""
+    from pasand.simulation.seller_market import SellerMarket
+
     out = console.output
     for note in done.notes:
         out.print(note, soft_wrap=True)
     market, names = done.market, done.names
+    if isinstance(market, SellerMarket):
+        out.print("Films are products here, studios sellers, and viewers buyers.", style="dim")
     about = (
         f"{market.n_users:,} viewers, {market.n_items:,} films, {market.n_studios:,} studios, {market.rounds} rounds"
     )

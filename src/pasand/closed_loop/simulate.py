@@ -14,6 +14,7 @@ from pasand.closed_loop.loop import BATCH, run
 from pasand.closed_loop.results import Simulation
 from pasand.data.dataset import Dataset
 from pasand.data.memory_estimate import Estimate, free_bytes
+from pasand.encoders import columns
 from pasand.errors import InputError, is_interruption
 from pasand.evaluation.memory_estimate import training_memory
 from pasand.progress import listening, step
@@ -34,13 +35,15 @@ def simulate(
     seeds: int = 3,
     k: int = 10,
     retrain_every: int = 1,
+    encode: Sequence[str] = (),
     kept: Path | None = None,
 ) -> Simulation:
     """Return the figures of the recipes in the market with its seed and the next ones, `seeds` in all.
 
-    With `kept`, each finished run is a file in that folder, and is read from there by a later call. After Ctrl-C the
-    result is that of the runs which are finished, and not `complete`. Raises InputError for no recipe, for more memory
-    than is free, for a recipe that cannot be fitted, and for files in `kept` of other settings.
+    `encode` names columns of the items that are encoded as vectors before the first round, as `--encode` does, such as
+    "description=tfidf". With `kept`, each finished run is a file in that folder, and a later call reads it from there.
+    After Ctrl-C the result is that of the runs which are finished, and not `complete`. Raises InputError for no recipe,
+    for more memory than is free, for a recipe that cannot be fitted, and for files in `kept` of other settings.
     """
     if not contenders:
         raise InputError("--recipe", cause="no recipe to simulate", cure="give one, such as --recipe market")
@@ -71,14 +74,14 @@ def simulate(
         for seed in runs:
             one, log = replace(market, seed=seed), None
             for contender in contenders:
-                file = kept_file(kept, contender, one, k, retrain_every)
+                file = kept_file(kept, contender, one, k, retrain_every, encode)
                 saved = None if file is None else file.read()
                 if saved is not None:
                     runs[seed][contender.name] = saved[0]
                     done += market.rounds
                     step(LABEL, done, total)
                     continue
-                log = log or _log(one, contenders)
+                log = log or _log(one, contenders, encode)
                 found = run(
                     contender.name,
                     contender.text,
@@ -115,7 +118,12 @@ def notes(contenders: Sequence[Contender], market: Market, seeds: int, retrain_e
 
 
 def kept_file(
-    folder: Path | None, contender: Contender, market: Market, k: int, retrain_every: int
+    folder: Path | None,
+    contender: Contender,
+    market: Market,
+    k: int,
+    retrain_every: int,
+    encode: Sequence[str] = (),
 ) -> Checkpoint | None:
     """Return the file of a finished run, which may not exist yet; None without a folder."""
     if folder is None:
@@ -128,6 +136,7 @@ def kept_file(
         "k": k,
         "retrain_every": retrain_every,
         "pasand": __version__,
+        **({"encode": ",".join(encode)} if encode else {}),
     }
     return Checkpoint(folder / f"{name}-seed-{market.seed}{SUFFIX}", about)
 
@@ -148,10 +157,11 @@ def require_memory(needed: Estimate) -> None:
         raise InputError("pasand simulate", cause=cause, cure="give fewer --users or --rounds")
 
 
-def _log(market: Market, contenders: Sequence[Contender]) -> Dataset:
+def _log(market: Market, contenders: Sequence[Contender], encode: Sequence[str]) -> Dataset:
     """Return the log of the market; raises InputError if a recipe cannot be fitted to it in the free memory."""
+    requested = columns.parse(encode) if encode else []
     with listening(None):
-        log = market.log()
+        log = columns.encode(market.log(), requested, Path())
     for one in contenders:
         fitted = recipe.build(one.text, where=one.name).fitted.values()
         model = training_memory(log, fitted).model
