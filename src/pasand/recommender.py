@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import TypeGuard, TypeVar
 
-from pasand.contracts import CountsShown, Explains, Filter, Model, Reason, Retriever, Stage
+from pasand.contracts import CountsShown, Explains, Filter, Matches, Model, Reason, Retriever, Stage
 from pasand.stages.filtering import DropSeen
 from pasand.stages.retrieval import Fallback, FromModel
 from pasand.types import Candidates, Queries, Rows
+
+Part = TypeVar("Part")
 
 
 @dataclass(frozen=True)
@@ -68,18 +71,41 @@ def reasons(recommender: Recommender, queries: Queries, items: Rows) -> list[lis
     An empty list means that no history item contributed: the item is popular, or was drawn at random.
     """
     found: list[list[list[Reason]]] = [[[] for _ in row] for row in items]
-    for model in _explaining(recommender):
+    for model in _inside(recommender, _explains):
         for per_item, additional in zip(found, model.reasons(queries, items), strict=True):
             per_item[:] = [old or new for old, new in zip(per_item, additional, strict=True)]
     return found
 
 
-def _explaining(part: object) -> Iterator[Explains]:
-    if isinstance(part, Explains):
+def matches(recommender: Recommender, queries: Queries, items: Rows) -> list[list[list[str]]]:
+    """Return the features of each of the (B, K) items that raise its score, such as "genres: Drama", strongest first.
+
+    They are those of the first model inside the recommender that names any (`Matches`), such as `ContentFactors` for
+    items without interactions. An empty list means that no model scored the item by its features.
+    """
+    found: list[list[list[str]]] = [[[] for _ in row] for row in items]
+    for model in _inside(recommender, _matches):
+        for per_item, additional in zip(found, model.matches(queries, items), strict=True):
+            named = [[name for name, share in terms if share > 0] for terms in additional]
+            per_item[:] = [old or new for old, new in zip(per_item, named, strict=True)]
+    return found
+
+
+def _inside(part: object, meets: Callable[[object], TypeGuard[Part]]) -> Iterator[Part]:
+    """Yield the components inside a part that meet a contract, and none inside of these."""
+    if meets(part):
         yield part
     elif isinstance(part, list | tuple):
         for element in part:
-            yield from _explaining(element)
+            yield from _inside(element, meets)
     elif is_dataclass(part):
         for field in fields(part):
-            yield from _explaining(getattr(part, field.name, None))
+            yield from _inside(getattr(part, field.name, None), meets)
+
+
+def _explains(part: object) -> TypeGuard[Explains]:
+    return isinstance(part, Explains)
+
+
+def _matches(part: object) -> TypeGuard[Matches]:
+    return isinstance(part, Matches)

@@ -16,9 +16,15 @@ from pasand.data.dataset import Dataset
 from pasand.data.features import Feature
 from pasand.errors import InputError
 from pasand.evaluation.protocols.cold_items import ColdItems
+from pasand.explanation import explain
 from pasand.models.classical.ease import EASE
 from pasand.models.classical.ials import IALS
 from pasand.recipe import build
+from pasand.recommender import matches
+from pasand.serving.engine.engine import Engine
+from pasand.serving.engine.variant import Variant
+from pasand.serving.schemas import RecommendRequest
+from pasand.serving.states import open_state
 from pasand.stages import field_ridge
 from pasand.stages.content_factors import ContentFactors
 from pasand.stages.field_ridge import FieldWeights, HeldOutItems, coefficients
@@ -193,6 +199,36 @@ def test_what_is_learnt_does_not_depend_on_held_out_events() -> None:
         states.append(ContentFactors(model=IALS(dimensions=3, epochs=2)).fit(split.train, rng=RNG(0)).state())
     for name, array in states[0].items():
         np.testing.assert_array_equal(array, states[1][name])
+
+
+def test_the_reasons_of_a_cold_item_are_the_features_that_match(tmp_path: Path) -> None:
+    """In an explanation, in the lists of the library, and in a server's response for an item added to it."""
+    data, _ = fitted()
+    assembly = build(RECIPE).fit(data, seed=0)
+    cold = np.flatnonzero(assembly.components["cold"].state()["cold"])
+    item = int(cold[cold % 3 == 1][0])
+    queries = data.queries(np.array([1], np.int32), k=20)
+    (found,) = explain(assembly.recommender, queries, item, assembly.components).influences
+    assert (found.name, found.method) == ("cold", "matches")
+    assert found.features[0][0] == "genre: y"
+    warm = int(np.flatnonzero(~assembly.components["cold"].state()["cold"])[0])
+    rows = np.array([[item, warm, -1]], np.int32)
+    named = matches(assembly.recommender, queries, rows)[0]
+    assert (named[0][0], named[1:]) == ("genre: y", [[], []])
+    bundle.write(tmp_path / "bundle", assembly, data, seed=0)
+    state = open_state(str(tmp_path / "state"))
+    engine = Engine([Variant.read("main", str(tmp_path / "bundle"))], state, lambda: int(data.time[-1]) + 9)
+    state.put_item("new", {"genre": "y", "colour": "x"})
+    plain, full = engine.responses(
+        [RecommendRequest(user_id="u001", k=30, explain=value, exclude_seen=True) for value in (False, True)]
+    )
+    by_item = {one.item_id: one for one in full.items}
+    assert by_item["new"].matches is not None
+    assert by_item["new"].matches[0] == "genre: y"
+    assert by_item["new"].reason == []
+    with_reason = next(one for one in full.items if one.reason)
+    assert with_reason.matches is None
+    assert all(one.matches is None and one.reason is None for one in plain.items)
 
 
 def test_bad_input() -> None:

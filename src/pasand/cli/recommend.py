@@ -40,7 +40,9 @@ def command(
     ),
     add: Path | None = typer.Option(None, help="Table of new items to recommend as well, as for `pasand add`."),
     k: int = typer.Option(10, "-k", min=1, help="Number of recommendations."),
-    why: bool = typer.Option(False, "--why", help="Show the history items behind each recommendation."),
+    why: bool = typer.Option(
+        False, "--why", help="Show the history items, or the features, behind each recommendation."
+    ),
     json: Path | None = typer.Option(None, help='Write the recommendations as JSON to a file; "-": standard output.'),
 ) -> None:
     """Print the k best items for a user, who may be known from the log, new or anonymous."""
@@ -71,12 +73,15 @@ def recommend(
     """
     from pasand.contracts import Notes
     from pasand.explanation import named
-    from pasand.recommender import reasons
+    from pasand.recommender import matches, reasons
 
     query = single_query(bundle.data, user, history, min(k, bundle.data.n_items))
     query = replace(query, features={**query.features, **(features or {})})
     found = bundle.assembly.recommender(query)
     causes = reasons(bundle.assembly.recommender, query, found.items) if why and explains(bundle) else None
+    content = (
+        [[[]] * found.items.shape[1]] if causes is None else matches(bundle.assembly.recommender, query, found.items)
+    )
     lines = []
     for position, row in enumerate(found.items[0]):
         if row < 0:
@@ -84,6 +89,8 @@ def recommend(
         line = {"rank": position + 1, **named(bundle.data, int(row)), "score": float(found.scores[0, position])}
         if causes is not None:
             line["reason"] = [named(bundle.data, reason.item) for reason in causes[0][position][:3]]
+            if not line["reason"] and content[0][position]:
+                line["matches"] = content[0][position][:3]
         lines.append(line)
     stages = [stage for stage in bundle.assembly.recommender.stages if isinstance(stage, Notes)]
     return {
@@ -226,7 +233,8 @@ def show(response: dict[str, object], k: int) -> None:
         cells = [str(line["rank"]), line["item_id"], *([line["title"]] if titled else []), f"{line['score']:.4g}"]
         if reasons:
             because = ", ".join(cause["title"] or cause["item_id"] for cause in line["reason"])
-            cells.append(f"because of {because}" if because else "popular")
+            content = ", ".join(line.get("matches", []))
+            cells.append(f"because of {because}" if because else f"matches {content}" if content else "popular")
         table.add_row(*(console.printable(cell, lines=False) for cell in cells))
     console.output.print(table)
     if len(items) < k:

@@ -140,6 +140,9 @@ class Recommended(Struct, omit_defaults=True):
     """Comparable within one list only."""
     reason: list[ItemName] | None = None
     """Items of the history that support the recommendation, strongest first; present if `explain` was requested."""
+    matches: list[str] | None = None
+    """Features of the item that raise its score, such as "genres: Drama", strongest first; present if `explain` was
+    requested, no item of the history is a reason, and a model scores the item by its features, as it does new items."""
     propensity: float | None = None
     """Probability with which the item is at this position given those above, where a stage draws items at random; 1 of
     an item that was not drawn."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -17,12 +18,19 @@ from pasand.encoders.feature_blocks import FeatureBlocks
 from pasand.errors import InputError
 from pasand.layouts import Entry, check
 from pasand.stages.field_ridge import FieldWeights, HeldOutItems, coefficients
-from pasand.types import Array, Arrays, Mask, Queries, Rows, Scores, Vectors, within
+from pasand.stages.item_fold_in import LAYOUT as FOLD_IN_LAYOUT
+from pasand.stages.item_fold_in import ItemFoldIn, fold_in_of
+from pasand.stages.moving_vectors import MovingVectors
+from pasand.types import Array, Arrays, Mask, Offsets, Queries, Rows, Scores, Vectors, within
 
 FEWEST_ITEMS = 50
 """Fewest items with positives from which weights are learnt; with fewer, all weights are equal."""
 MOST_ITEMS, MOST_HELD_OUT, MOST_USERS = 1000, 400, 1000
 """Most known items, held-out items and users from which weights are learnt."""
+CHUNK = 500
+"""Users whose vectors are computed at a time."""
+INTERACTIONS = "interactions"
+"""Name among the features of what users who interacted with an item contribute."""
 LAYOUT = {
     "mean": Entry("float32", "D"),
     "coefficients": Entry("float32", "C D"),
@@ -32,6 +40,7 @@ LAYOUT = {
     "offsets": Entry("int64", "K+1", rises_to="E"),
     "columns": Entry("int32", "E", lowest=0, below="C"),
     "values": Entry("float32", "E"),
+    **FOLD_IN_LAYOUT,
 }
 
 
@@ -49,6 +58,10 @@ class ContentFactors:
     Scores of items with positives, and so the lists without cold items, are exactly those of the model. Works with
     every model that has vectors (iALS, two-tower); `ScoreAxes` gives vectors to the others, such as EASE. An item
     without any known feature has a vector of zeros. An item added to a running bundle has its vector at once.
+
+    Where the model follows a log (`pasand.following`), as in a server and in evaluations with live histories, the
+    vector of a cold item moves towards the one that the model would learn, by the users with a positive event of it
+    before the query (`ItemFoldIn`). Users count with their histories in the log that is followed first.
     """
 
     model: TowerModel
@@ -60,6 +73,10 @@ class ContentFactors:
     _learnt: dict[str, Array] = field(default_factory=dict, init=False, repr=False, compare=False)
     _blocks: FeatureBlocks = field(default_factory=FeatureBlocks, init=False, repr=False, compare=False)
     _predicted: Vectors | None = field(default=None, init=False, repr=False, compare=False)
+    _moving: MovingVectors | None = field(default=None, init=False, repr=False, compare=False)
+    _log: Dataset | None = field(default=None, init=False, repr=False, compare=False)
+    _now: int = field(default=0, init=False, repr=False, compare=False)
+    """Time at which the vectors of cold items are read, where they move."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.holdout_share < 1:
@@ -99,8 +116,57 @@ class ContentFactors:
             "weight": chosen.weight,
             "l2": np.array(chosen.l2),
         }
+        predicted = rows[np.flatnonzero(warm)] @ self._learnt["coefficients"] + mean
+        self._learnt |= fold_in_of(self.model, data, warm, vectors, predicted, rng.spawn(1)[0]).state()
         self._store(rows[np.flatnonzero(~warm)])
         return self
+
+    def follow(self, data: Dataset | None) -> None:
+        """Let the positive events of cold items in `data` move their vectors from now on; None: they stay predicted.
+
+        `data` continue the training data. Each event counts with the vector of its user just before it. Data without
+        times change nothing.
+        """
+        self._moving, self._log, self._now = None, None, 0
+        if data is None or data.order != "time":
+            return
+        self._log, self._moving = data, MovingVectors(ItemFoldIn.restored(self._learnt), self._at_rest())
+        event = self._events_of_cold(data)
+        position = np.empty(len(data), np.int64)
+        position[data.by_user.event] = np.arange(len(data)) - data.by_user.start[data.user[data.by_user.event]]
+        self._add(data, event, position[event])
+
+    def add_events(self, data: Dataset) -> None:
+        """Add events to those that move vectors; users that the log of `follow` lacks, such as -1, move none."""
+        if self._moving is not None:
+            event = self._events_of_cold(data)
+            self._add(data, event, None)
+            self._now = max(self._now, int(data.time[event].max(initial=-1)) + 1)
+
+    def compact(self) -> None:
+        """Let all events so far move the vectors at any time."""
+        if self._moving is not None:
+            self._moving.compact()
+
+    def _events_of_cold(self, data: Dataset) -> Offsets:
+        """Return the positive events of cold items by users of the log that is followed."""
+        assert self._log is not None
+        number = self._number()
+        event = np.flatnonzero(data.is_positive & (data.item < len(number)))
+        inside = (data.item[event] >= 0) & (data.user[event] >= 0) & (data.user[event] < self._log.n_users)
+        event = event[inside]
+        return event[number[data.item[event]] >= 0]
+
+    def _add(self, data: Dataset, event: Offsets, upto: Offsets | None) -> None:
+        """Add events, with their users' vectors from the first `upto` events of their histories; None: from all."""
+        assert self._log is not None
+        assert self._moving is not None
+        for at in range(0, len(event), CHUNK):
+            part = event[at : at + CHUNK]
+            some = None if upto is None else upto[at : at + CHUNK]
+            queries = self._log.queries(data.user[part], k=1, time=data.time[part], upto=some)
+            vectors = self.model.embed_queries(queries)
+            self._moving.add(self._number()[data.item[part]], data.user[part], data.time[part], vectors)
 
     def score(self, queries: Queries, items: Rows | None) -> Scores:
         """Return the model's scores, and inner products for cold items; -inf where the query has no vector."""
@@ -110,17 +176,30 @@ class ContentFactors:
             scores = np.full((len(queries), len(cold)), -np.inf, np.float32)
             scores[:, : own.shape[1]] = own
             at: tuple[Array, Array] = (np.arange(len(queries))[:, None], rows[None, :])
-            scores[at] = vectors @ self.embed_items(rows).T
+            for which in self._times(queries):
+                scores[which[:, None], rows[None, :]] = vectors[which] @ self._vectors().T
         else:
             items = within(items, len(cold))
             scores = self.model.score(queries, items).copy()
             row, column = np.nonzero((items >= 0) & cold[items] if len(cold) else np.zeros(items.shape, np.bool_))
-            at = (row, column)
-            scores[at] = np.einsum("nd,nd->n", vectors[at[0]], self.embed_items(items[at]))
+            at, number = (row, column), self._number()
+            for which in self._times(queries):
+                cells = np.isin(at[0], which) if len(which) < len(queries) else np.ones(len(at[0]), np.bool_)
+                of_items = self._vectors()[number[items[row[cells], column[cells]]]]
+                scores[row[cells], column[cells]] = np.einsum("nd,nd->n", vectors[row[cells]], of_items)
         without: Mask = np.asarray(~vectors.any(axis=1))
         if without.any():
             scores[at] = np.where(without[at[0]], -np.inf, scores[at])
         return scores
+
+    def _times(self, queries: Queries) -> Iterator[Offsets]:
+        """Yield the queries of each time, while the vectors of cold items are those of that time."""
+        if self._moving is None:
+            yield np.arange(len(queries))
+            return
+        for time in np.unique(queries.time).tolist():
+            self._now = time
+            yield np.flatnonzero(queries.time == time)
 
     def embed_queries(self, queries: Queries) -> Vectors:
         """Return the model's vectors of the queries, (B, D)."""
@@ -147,13 +226,14 @@ class ContentFactors:
     def matches(self, queries: Queries, items: Rows) -> list[list[list[tuple[str, float]]]]:
         """Return the features of cold items and their contributions to the score, largest first; none for others.
 
-        The score of a cold item is the inner product of the query and the mean, plus the sum of these contributions.
+        The score of a cold item is the inner product of the query and the mean, plus the sum of these contributions, of
+        which `INTERACTIONS` is that of the users who have interacted with it since.
         """
         vectors, table = self.model.embed_queries(queries), self._rows()
         number, names = self._number(), self._blocks.column_names()
         found = []
         for vector, row in zip(vectors, within(items, len(number)).tolist(), strict=True):
-            found.append([self._terms(vector, table[[number[i]]], names) if i >= 0 <= number[i] else [] for i in row])
+            found.append([self._terms(vector, table, number[i], names) if i >= 0 <= number[i] else [] for i in row])
         return found
 
     def add_items(self, features: Features) -> None:
@@ -162,6 +242,8 @@ class ContentFactors:
         rows = sparse.vstack([self._rows(), self._blocks.rows(features, n_new)], format="csr")
         self._learnt["cold"] = np.append(self._learnt["cold"], np.ones(n_new, np.bool_))
         self._store(rows)
+        if self._moving is not None:
+            self._moving.add_items(self._at_rest()[len(self._at_rest()) - n_new :])
         if isinstance(self.model, AddsItems):
             self.model.add_items(features)
 
@@ -178,7 +260,7 @@ class ContentFactors:
         """Restore what `state` returned; raises ValueError for arrays that it cannot have returned."""
         blocks = {key.removeprefix("blocks."): value for key, value in arrays.items() if key.startswith("blocks.")}
         self._learnt = {key: value for key, value in arrays.items() if not key.startswith("blocks.")}
-        self._blocks, self._predicted = FeatureBlocks(min_texts=self.min_texts), None
+        self._blocks, self._predicted, self._moving = FeatureBlocks(min_texts=self.min_texts), None, None
         self._blocks.load_state(blocks)
         sizes = {"C": len(self._blocks.feature_of_column()), "F": len(self._blocks.feature_names())}
         if check(self._learnt, LAYOUT, **sizes)["K"] != np.count_nonzero(self._learnt["cold"]):
@@ -216,12 +298,14 @@ class ContentFactors:
         )
         return held.learn(self._blocks.feature_of_column(), n_features)
 
-    def _terms(self, vector: Vectors, row: sparse.csr_array, names: list[str]) -> list[tuple[str, float]]:
+    def _terms(self, vector: Vectors, table: sparse.csr_array, at: int, names: list[str]) -> list[tuple[str, float]]:
         """Return the contributions of the features of one item to its score, largest first; equal names are added."""
-        added: dict[str, float] = {}
+        row, added = table[[at]], dict[str, float]()
         shares = row.data * (self._learnt["coefficients"][row.indices] @ vector)
         for column, share in zip(row.indices.tolist(), shares.tolist(), strict=True):
             added[names[column]] = added.get(names[column], 0.0) + share
+        if self._moving is not None:
+            added[INTERACTIONS] = float((self._vectors()[at] - self._at_rest()[at]) @ vector)
         return sorted(((name, value) for name, value in added.items() if value), key=lambda pair: -abs(pair[1]))
 
     def _store(self, rows: sparse.csr_array) -> None:
@@ -243,6 +327,10 @@ class ContentFactors:
         return np.where(cold, np.cumsum(cold) - 1, -1).astype(np.int32)
 
     def _vectors(self) -> Vectors:
+        """Return the vectors of the cold items at the time of the queries, (K, D)."""
+        return self._at_rest() if self._moving is None else self._moving.at(self._now)
+
+    def _at_rest(self) -> Vectors:
         """Return the predicted vectors of the cold items, zeros for those without a known feature; (K, D)."""
         if self._predicted is None:
             rows = self._rows()

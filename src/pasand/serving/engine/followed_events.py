@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from pasand.bundle import Bundle
-from pasand.contracts import AddsEvents
+from pasand.contracts import AddsEvents, EmbedsItems, Refreshes
 from pasand.data.dataset import Dataset
 from pasand.following import followers
 from pasand.serving.engine.scale import Scale
@@ -38,6 +38,11 @@ class FollowedEvents:
         for part in self.components:
             part.follow(bundle.data)
             part.compact()
+        moving = [part for part in self.components if isinstance(part, EmbedsItems)]
+        parts = bundle.assembly.components.values()
+        indexes = [part for part in parts if any(getattr(part, "model", None) is model for model in moving)]
+        self._indexes = [part for part in indexes if isinstance(part, Refreshes)]
+        """Indexes of vectors that move with events."""
 
     def use(self, data: Dataset) -> None:
         """Count the events of these data's items, which are more than before: items were added to the catalogue."""
@@ -76,3 +81,5 @@ class FollowedEvents:
         )
         for part in self.components:
             part.add_events(new)
+        for index in self._indexes:
+            index.refresh(np.unique(new.item))

@@ -14,12 +14,12 @@ import numpy as np
 
 from pasand import bundle as bundles
 from pasand.bundle import Bundle
-from pasand.contracts import CountsShown, Explains, KeepsRules, Notes
+from pasand.contracts import CountsShown, Explains, KeepsRules, Matches, Notes
 from pasand.data.encodings import with_columns
 from pasand.data.features import AVAILABLE_FROM, Feature
 from pasand.following import counters
 from pasand.growable import extended
-from pasand.recommender import Recommender, reasons
+from pasand.recommender import Recommender, matches, reasons
 from pasand.serving.engine.feature_values import feature_to_json, filter_mask, parse_features
 from pasand.serving.engine.followed_events import FollowedEvents
 from pasand.serving.engine.histories import add_events
@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 MAX_MASKS, MAX_MASK_BYTES = 128, 128_000_000
 """Cached masks of filters, and bytes that they take together, at most; one mask is cached whatever its size."""
 MAX_REASONS = 3
-"""Items of the history that are named as reasons at most."""
+"""Items of the history, or features of an item, that are named as reasons at most."""
 
 Observe = Callable[[str, float], None]
 """Takes the name of a step and its duration in seconds."""
@@ -77,6 +77,7 @@ class Variant:
     _with_seen: Recommender = field(init=False, repr=False)
     _names: dict[int, str] = field(init=False, repr=False)
     _explains: bool = field(init=False, repr=False)
+    _matches: bool = field(init=False, repr=False)
     _added_from: int = field(init=False, repr=False)
     """Row of the first item that was added while serving."""
     scale: Scale = field(init=False, repr=False)
@@ -102,6 +103,7 @@ class Variant:
         self.wording = of_bundle(components.values(), data)
         self._names = {id(component): name for name, component in components.items()}
         self._explains = any(isinstance(component, Explains) for component in components.values())
+        self._matches = any(isinstance(component, Matches) for component in components.values())
 
     @classmethod
     def read(cls, name: str, folder: str, share: float = 1.0) -> Variant:
@@ -163,14 +165,15 @@ class Variant:
                 if any(found) and isinstance(stage, KeepsRules):
                     for names in stage.broken(queries, candidates):
                         self.broken_rules.update(names)
-        all_reasons = None
-        if self._explains and any(request.explain for request in requests):
-            all_reasons = reasons(recommender, queries, candidates.items)
+        all_reasons, all_matches = None, None
+        if any(request.explain for request in requests):
+            all_reasons = reasons(recommender, queries, candidates.items) if self._explains else None
+            all_matches = matches(recommender, queries, candidates.items) if self._matches else None
         responses = []
         for row, request in enumerate(requests):
-            row_reasons = all_reasons[row] if all_reasons is not None and request.explain else None
+            why = [each[row] if each is not None and request.explain else None for each in (all_reasons, all_matches)]
             is_known = bool(queries.users[row] >= 0) or bool((queries.history[row] >= 0).any())
-            responses.append((is_known, self._recommended(candidates, row, row_reasons, notes[row]), notes[row]))
+            responses.append((is_known, self._recommended(candidates, row, why, notes[row]), notes[row]))
         return responses
 
     def _sizes(self, requests: Sequence[RecommendRequest], recent_events: Sequence[RecentEvents]) -> list[int]:
@@ -194,7 +197,7 @@ class Variant:
         return top.top(queries.k)
 
     def _recommended(
-        self, candidates: Candidates, row: int, row_reasons: list[Any] | None, notes: list[str]
+        self, candidates: Candidates, row: int, why: Sequence[list[Any] | None], notes: list[str]
     ) -> list[Recommended]:
         """Return the items of a list, without those whose score is not finite: JSON has no such numbers."""
         data, items = self.bundle.data, candidates.items[row]
@@ -208,11 +211,11 @@ class Variant:
         alone = known_of(candidates.slot_propensity, row, shown)
         recommended = []
         for i, (item_id, item) in enumerate(zip(ids, items.tolist(), strict=True)):
-            reason = None
-            if row_reasons is not None:
-                reason = [self.item_name(one.item) for one in row_reasons[int(shown[i])][:MAX_REASONS]]
+            of_history, of_content = (None if each is None else each[int(shown[i])][:MAX_REASONS] for each in why)
+            reason = None if of_history is None else [self.item_name(one.item) for one in of_history]
+            found = None if reason or not of_content else of_content
             title = data.title(item)
-            recommended.append(Recommended(item_id, title, i + 1, scores[i], reason, propensities[i], alone[i]))
+            recommended.append(Recommended(item_id, title, i + 1, scores[i], reason, found, propensities[i], alone[i]))
         return recommended
 
     def queries(
