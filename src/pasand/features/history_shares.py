@@ -311,7 +311,8 @@ def masses(
     following, now, is_empty = np.int64(0), np.int64(0), True
     for r in range(len(begin)):
         if r == 0 or begin[r] != begin[r - 1] or end[r] < end[r - 1]:
-            mass[:] = 0
+            for c in range(n_codes):
+                mass[c] = 0.0
             following, is_empty = begin[r], True
         for e in range(following, end[r]):
             i = item[e]
@@ -319,13 +320,17 @@ def masses(
                 continue
             if half_life > 0:
                 if not is_empty:
-                    mass *= 2.0 ** min((now - time[e]) / half_life, MAX_HALF_LIVES)
+                    factor = 2.0 ** min((now - time[e]) / half_life, MAX_HALF_LIVES)
+                    for c in range(n_codes):
+                        mass[c] *= factor
                 now, is_empty = time[e], False
             w = weight[e] if len(weight) else 1.0
             for t in range(start[i], start[i + 1]):
                 mass[code[t]] += w * share[t]
         following = end[r]
-        out[r] = mass
+        factor = 1.0
         if half_life > 0 and not is_empty:
-            out[r] *= 2.0 ** min((now - at[r]) / half_life, MAX_HALF_LIVES)
+            factor = 2.0 ** min((now - at[r]) / half_life, MAX_HALF_LIVES)
+        for c in range(n_codes):
+            out[r, c] = mass[c] * factor
     return out
