@@ -1,4 +1,4 @@
-"""Recipes for the tests of serving, without torch: one scores new items by features, one has an index."""
+"""Recipes for the tests of serving, without torch: one scores items by features, one has onboarding, one an index."""
 
 CONTENT = """
 [content]
@@ -28,6 +28,19 @@ class = "pasand.recommender:Recommender"
 filters = ["@seen"]
 retriever = "@fallback"
 """
+
+ADAPTIVE = CONTENT.format(days=30).replace(
+    "[seen]",
+    """[onboarding]
+class = "pasand.stages.onboarding:Onboarding"
+retriever = "@fallback"
+depth = 3
+n_users = 200
+n_candidates = 20
+columns = ["language", "genres"]
+
+[seen]""",
+)
 
 INDEXED = """
 [ials]

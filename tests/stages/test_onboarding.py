@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from pasand.contracts import Model
 from pasand.data.dataset import Dataset
+from pasand.data.features import Feature
+from pasand.errors import InputError
 from pasand.models.classical.ease import EASE
 from pasand.models.classical.popularity import Popularity
 from pasand.stages.onboarding import Onboarding
+from pasand.stages.onboarding_sample import LIKED, Sample
 from pasand.stages.retrieval import Fallback, FromModel
 from tests.logs import log
 
@@ -78,6 +83,74 @@ def test_state_restores_the_choice(fitted: Onboarding) -> None:
     np.testing.assert_array_equal(other.items({}, set(), 9, None), fitted.items({}, set(), 9, None))
     with pytest.raises(ValueError, match="each child must be a node after its parent"):
         other.load_state({**fitted.state(), "child": np.zeros_like(fitted.state()["child"])})
+
+
+@pytest.fixture(scope="module")
+def with_kind() -> tuple[Dataset, Onboarding]:
+    """The log with kinds of items, most of which nobody sees early, and an onboarding that may name the kinds."""
+    data = two_tastes()
+    kinds = [name.split()[0] for name in data.items.ids(np.arange(data.n_items, dtype=np.int32))]
+    names = tuple(sorted(set(kinds)))
+    feature = Feature(kind="categorical", values=np.array([names.index(kind) for kind in kinds], np.int32), names=names)
+    data = replace(data, item_features={"kind": feature})
+    rng = np.random.default_rng(0)
+    popular = FromModel(Popularity().fit(data, rng=rng))
+    return data, Onboarding(retriever=popular, depth=2, shrinkage=5.0, columns=["kind"]).fit(data, rng=rng)
+
+
+def test_liked_values_narrow_lists_as_a_filter_does(with_kind: tuple[Dataset, Onboarding]) -> None:
+    """NDCG of users who like a kind is that of popular items of the kind, computed here for itself."""
+    data, fitted = with_kind
+    rng = np.random.default_rng(0)
+    feature = data.item_features["kind"]
+    sample = Sample.of(data, fitted.retriever, 1000, 100, [feature], rng)
+    assert sample.queries.users.max() == -1  # they are new users
+    n, known = len(sample.candidates), feature.names.index("known")
+    (at,) = np.flatnonzero(sample.values[:, 1] == known)
+    users = np.arange(len(sample))
+    liked = (sample.response[:, n + at] == LIKED).sum()
+    assert liked == len(users)  # six of the eight first events of every user
+    found = sample.ndcg(users, np.full((len(users), 1), n + at))
+    assert found.max() == 0  # the targets are songs and art, and the lists have neither
+    assert sample.ndcg(users, np.full((len(users), 1), -1)).max() > 0
+    assert sample.node(n + int(at)) == (-1, 0, known)
+    assert sample.node(0) == (int(sample.candidates[0]), -1, -1)
+
+
+def test_a_value_is_rated_first_if_it_gains_most(with_kind: tuple[Dataset, Onboarding]) -> None:
+    data = with_kind[0]
+    rng = np.random.default_rng(1)
+    events = []
+    for user in range(60):  # each reads books of one shelf; no book has two early readers, the shelf shows the rest
+        shelf = user % 3
+        read = [f"{'abc'[shelf]}{n:02}" for n in rng.permutation(12)[:8]]
+        events += [(f"u{user:02}", book, 100 * user + at, 5.0) for at, book in enumerate(read)]
+    data = log(events)
+    shelves = np.array(["abc".index(name[0]) for name in data.items.ids(np.arange(data.n_items, dtype=np.int32))])
+    shelf_of = Feature(kind="bag", values=shelves.astype(np.int32)[:, None], names=("a", "b", "c"))
+    data = replace(data, item_features={"shelf": shelf_of})
+    retriever = FromModel(Popularity().fit(data, rng=rng))  # a history changes nothing but what is excluded
+    fitted = Onboarding(retriever=retriever, depth=3, columns=["shelf"]).fit(data, rng=rng)
+    first = fitted.value({}, set(), None)
+    assert first is not None
+    assert first[0] == "shelf"
+    then = fitted.value({}, set(), None, {first: False})
+    assert then is not None
+    assert then != first
+    assert fitted.value({}, set(), None, {first: None, then: None}) != then
+    other = Onboarding(retriever=retriever, columns=["shelf"])
+    other.load_state(fitted.state())
+    assert other.value({}, set(), None, {first: False}) == then
+    old = {name: array for name, array in fitted.state().items() if name != "value"}
+    other.load_state(old)  # of a bundle from before values
+    assert other.value({}, set(), None) is None
+
+
+def test_a_column_that_items_lack_is_named(with_kind: tuple[Dataset, Onboarding]) -> None:
+    data, fitted = with_kind
+    wrong = Onboarding(retriever=fitted.retriever, columns=["language"])
+    with pytest.raises(InputError, match=r"column 'language'.*Cure: name one of kind in columns"):
+        wrong.fit(data, rng=np.random.default_rng(0))
 
 
 def test_a_log_in_which_no_positive_follows_has_no_items_to_rate() -> None:

@@ -244,24 +244,46 @@ class SearchResult(Struct):
     items: list[CatalogueItem]
 
 
+class RatedValue(Struct, forbid_unknown_fields=True, frozen=True):
+    """A value of an item feature, such as a language or a genre, that a new user rated."""
+
+    feature: Name
+    value: Name
+    liked: bool | None = None
+    """None: no preference."""
+
+
 class OnboardingRequest(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
-    """A request for the items that a new user should rate next; responses are the user's events or the history."""
+    """A request for what a new user should rate next; responses are the user's events, the history and the values."""
 
     user_id: GivenId | None = None
     history: Annotated[list[GivenId | HistoryItem], Meta(max_length=MAX_HISTORY)] = []
     """Items rated so far, in addition to the user's events."""
     skipped: Ids = []
     """Items that were shown and that the user does not know."""
+    values: Annotated[list[RatedValue], Meta(max_length=MAX_NAMES)] = []
+    """Languages, genres and the like that were rated; items have one of the liked values of each feature."""
     languages: Annotated[list[Name], Meta(max_length=MAX_NAMES)] = []
-    """Only items in one of these languages; none: all."""
+    """Languages that the user likes, in place of `values`; no other language is to be rated then."""
     k: Count = 5
 
 
+class ValueToRate(Struct):
+    """A value of an item feature to rate."""
+
+    feature: str
+    value: str
+
+
 class OnboardingItems(Struct):
-    """Items to rate: the first `n_chosen` by the gain expected of the responses, the others by popularity."""
+    """What to rate: a value, if its rating is expected to gain more than that of the first item, or the items.
+
+    The first `n_chosen` items are those by the gain expected of the responses, the others by popularity.
+    """
 
     items: list[CatalogueItem]
     n_chosen: int
+    value: ValueToRate | None = None
 
 
 class Card(Struct, omit_defaults=True):
@@ -325,6 +347,9 @@ class HomeRequest(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True)
     user_id: GivenId | None = None
     history: Annotated[list[GivenId | HistoryItem], Meta(max_length=MAX_HISTORY)] = []
     features: Features = {}
+    liked: Annotated[dict[Name, Annotated[list[Name], Meta(max_length=MAX_NAMES)]], Meta(max_length=20)] = {}
+    """Values of item features that the visitor likes, by feature: items recommended to the visitor have one of those of
+    each feature, if at least four items have."""
 
 
 class ReloadRequest(Struct, forbid_unknown_fields=True, frozen=True):

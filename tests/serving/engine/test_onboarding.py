@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pasand import bundle, recipe
 from pasand.data.dataset import Dataset
+from pasand.data.features import Feature
 from pasand.serving.engine.engine import Engine
+from pasand.serving.engine.home import home
 from pasand.serving.engine.onboarding import items_to_rate
 from pasand.serving.engine.variant import Variant
-from pasand.serving.schemas import HistoryItem, OnboardingRequest, RequestError
+from pasand.serving.schemas import HistoryItem, HomeRequest, OnboardingRequest, RatedValue, RequestError
 from pasand.serving.states import open_state
 from tests.stages.test_onboarding import two_tastes
 
@@ -81,3 +85,36 @@ def test_without_the_component_popular_items_are_rated(data: Dataset, tmp_path: 
     assert len(found.items) == 3
     with pytest.raises(RequestError, match="language"):
         items_to_rate(served, OnboardingRequest(languages=["Tamil"]))
+
+
+def test_liked_values_are_filters_and_what_is_rated_is_not_suggested_again(data: Dataset, tmp_path: Path) -> None:
+    names = data.items.ids(np.arange(data.n_items, dtype=np.int32))
+    kinds = tuple(sorted({name.split()[0] for name in names}))
+    codes = np.array([kinds.index(name.split()[0]) for name in names], np.int32)
+    features = {"kind": Feature(kind="categorical", values=codes, names=kinds)}
+    text = RECIPE + CHOSEN.replace("depth = 3", 'depth = 3\ncolumns = ["kind"]') + END
+    served = engine(tmp_path, replace(data, item_features=features), text)
+    rated: list[RatedValue] = []
+    seen = set()
+    for _ in range(3):
+        value = items_to_rate(served, OnboardingRequest(values=rated, skipped=["divider", "blockbuster"])).value
+        if value is None:
+            break
+        assert value.feature == "kind"
+        assert value.value not in seen
+        seen.add(value.value)
+        rated.append(RatedValue("kind", value.value))
+    assert seen
+    liked = items_to_rate(served, OnboardingRequest(values=[RatedValue("kind", "song", liked=True)], k=5))
+    assert {item.features["kind"] for item in liked.items} == {"song"}
+    wrong = OnboardingRequest(values=[RatedValue("shelf", "a", liked=False)])
+    with pytest.raises(RequestError, match="items have no feature 'shelf'"):
+        items_to_rate(served, wrong)
+    page = home(served, HomeRequest(liked={"kind": ["art", "song"]}))
+    row = page.rows[0]
+    assert row.title == "Recommended for you: art and song"
+    assert {served.variants[0].features(served.variants[0].row(card.item_id))["kind"] for card in row.items} == {
+        "art",
+        "song",
+    }
+    assert home(served, HomeRequest(liked={"kind": ["divider"]})).rows[0].kind == "popular"  # one item is no row

@@ -13,8 +13,12 @@ from urllib.parse import quote, urlsplit
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 
+from pasand import bundle as bundle_files
+from pasand import recipe
+from pasand.sources import load
 from tests.resources import missing, program
 from tests.serving.conftest import serving
+from tests.serving.recipes import ADAPTIVE
 
 FLAGS = [
     "--headless",
@@ -44,6 +48,15 @@ def browser() -> Iterator[Browser]:
         found = running.chromium.launch(executable_path=program("chromium", "google-chrome"), args=FLAGS)
         yield found
         found.close()
+
+
+@pytest.fixture(scope="module")
+def adaptive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle whose onboarding chooses languages, genres and films by the responses so far."""
+    data = load("bollywood", impressions="none")
+    folder = tmp_path_factory.mktemp("adaptive") / "bundle"
+    bundle_files.write(folder, recipe.build(ADAPTIVE).fit(data, seed=0), data, seed=0)
+    return folder
 
 
 class RecordedPage:
@@ -193,6 +206,59 @@ def test_a_new_visitor_chooses_languages_and_films_and_the_home_follows_later_ev
     history = fetched(page, served, f"/v1/users/{visitor}/view")["history"]
     assert len(history) == 4
     assert {*chosen, "Thevar Magan"} <= {event["item_id"] for event in history}
+
+
+def test_each_response_of_a_new_visitor_changes_what_is_rated_next(
+    browser: Browser, adaptive: Path, tmp_path: Path
+) -> None:
+    """What the page shows is what the API returns for the responses so far; the home page follows all of them."""
+    with serving(adaptive, tmp_path) as service, browser.new_context() as context:
+        recorded = RecordedPage(context)
+        page, served = recorded.page, service.url
+        open_at(page, served, "#/new")
+        step = page.get_by_role("region", name="Rate what you know")
+        given: dict[str, Any] = {"history": [], "skipped": [], "values": [], "languages": [], "k": 1}
+        rejected: list[str] = []
+        shown_steps: list[str] = []
+        for button in ("Yes", "No", "No preference", "Yes", "No"):
+            expected = page.request.post(f"{served}/v1/onboarding", data=given).json()
+            value, item = expected["value"], expected["items"][0]["item_id"]
+            name = item if value is None else value["value"]
+            expect(step.get_by_role("heading")).to_contain_text(name, timeout=WAIT)
+            expect(step).to_contain_text(f"{len(shown_steps) + 1} of 5")
+            shown_steps.append(name)
+            if value is None and button == "No preference":
+                button = "I don’t know it"
+            step.get_by_role("button", name=button, exact=True).click()
+            likes = {"Yes": True, "No": False}.get(button)
+            if value is not None and value["feature"] == "language" and likes:
+                given["languages"].append(value["value"])
+                given["values"] = [one for one in given["values"] if one["feature"] != "language"]
+            elif value is not None and not (value["feature"] == "language" and given["languages"]):
+                given["values"].append({**value, "liked": likes})
+            elif value is None and likes:
+                given["history"].append(item)
+            elif value is None and likes is False:
+                rejected.append(item)
+                given["history"].append({"item_id": item, "value": 1})
+            elif value is None:
+                given["skipped"].append(item)
+        assert len(set(shown_steps)) == 5
+        expect(step).to_be_hidden(timeout=WAIT)
+        page.get_by_role("button", name="Show recommendations").click()
+        expect(page.locator(".row").first).to_be_visible(timeout=WAIT)
+        visitor = page.evaluate("JSON.parse(localStorage.getItem('pasand.viewer'))")
+        liked: dict[str, list[str]] = {}
+        for one in given["values"]:
+            if one["liked"]:
+                liked.setdefault(one["feature"], []).append(one["value"])
+        request = {"user_id": visitor, "liked": liked, "features": {}}
+        request["history"] = [] if rejected else [one for one in given["history"] if isinstance(one, str)]
+        if given["languages"]:
+            request["features"] = {"languages": given["languages"]}
+        assert shown(page) == items_of(page.request.post(f"{served}/v1/home", data=request).json())
+        assert not set(rejected) & set(shown(page))
+        assert recorded.faults == []
 
 
 def test_the_pipeline_page_has_the_history_and_the_rank_of_every_candidate(page: Page, served: str) -> None:

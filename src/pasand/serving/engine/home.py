@@ -115,7 +115,9 @@ def home_plan(engine: Engine, visitor: HomeRequest) -> HomePlan:
     known = bool(queries.users[0] >= 0) or bool((queries.history >= 0).any())
     empty = Home(visitor.user_id, known, variant.name, variant.digest, degraded, [])
     words = engine.wording or variant.wording
-    return HomePlan(variant, empty, _plans(variant, request, queries, words), int(queries.time[0]), words)
+    liked: dict[str, Any] = {name: list(values) for name, values in visitor.liked.items() if values}
+    plans = _plans(variant, request, queries, words, liked)
+    return HomePlan(variant, empty, plans, int(queries.time[0]), words)
 
 
 def home(engine: Engine, visitor: HomeRequest) -> Home:
@@ -129,20 +131,34 @@ def home(engine: Engine, visitor: HomeRequest) -> Home:
     return plan.page(responses)
 
 
-def _plans(variant: Variant, request: RecommendRequest, queries: Queries, words: Wording) -> list[_Plan]:
-    """Return the rows of a page. Languages that the request names decide about all rows but those of watched items."""
+def _plans(
+    variant: Variant, request: RecommendRequest, queries: Queries, words: Wording, liked: dict[str, Any]
+) -> list[_Plan]:
+    """Return the rows of a page.
+
+    Languages that the request names decide about all rows but those of watched items; liked values of other features
+    about those that are recommended to the user.
+    """
     data = variant.bundle.data
     general, for_you = msgspec.structs.replace(request, k=N_CANDIDATES, explain=True), "Recommended for you"
+    if _n_items(variant, liked, int(queries.time[0])) >= MIN_CARDS:
+        general = msgspec.structs.replace(general, filters=liked)
+        for_you += f": {_joined([name for values in liked.values() for name in values])}"
     language = next(iter(named(data.item_features, NAMES)), None)
     chosen = [] if language is None else chosen_languages(language[1], request)
     own = chosen or ([] if language is None else own_languages(variant, language[1], queries))
-    if language is not None and _n_items(variant, {language[0]: chosen}, int(queries.time[0])) >= MIN_CARDS:
-        general = msgspec.structs.replace(general, filters={language[0]: chosen})
+    in_chosen = {} if language is None or not chosen else {**general.filters, language[0]: chosen}
+    if _n_items(variant, in_chosen, int(queries.time[0])) >= MIN_CARDS:
+        general = msgspec.structs.replace(general, filters=in_chosen)
         for_you += f" in {_joined(chosen)}"
     seen = queries.history[0] if queries.seen is None else np.append(queries.history[0], queries.seen[0])
     seen = np.unique(seen[seen >= 0])
     deny = data.items.ids(seen)
-    plans = [_Plan("for_you", for_you, general)] if len(seen) or request.features or request.user_id else []
+    plans = (
+        [_Plan("for_you", for_you, general)]
+        if len(seen) or request.features or request.user_id or general.filters
+        else []
+    )
     for row in _liked(variant, queries)[:MAX_REASON_ROWS]:
         item = variant.item_name(row)
         title = f"Because you {words.past} {item.title or item.item_id}"
@@ -160,7 +176,7 @@ def _plans(variant: Variant, request: RecommendRequest, queries: Queries, words:
                 break
     if language is not None:
         for name in languages_of(language[1], chosen, queries)[:MAX_LANGUAGES]:
-            filtered = msgspec.structs.replace(general, filters={language[0]: name})
+            filtered = msgspec.structs.replace(general, filters={**general.filters, language[0]: name})
             plans.append(_Plan("language", f"In {name}", filtered, language=name))
     popular, title = RecommendRequest(k=N_CANDIDATES, deny=deny), "Popular now"
     if language is not None and _n_items(variant, {language[0]: own}, int(queries.time[0])) >= ENOUGH + len(seen):
@@ -170,8 +186,8 @@ def _plans(variant: Variant, request: RecommendRequest, queries: Queries, words:
 
 
 def _n_items(variant: Variant, filters: dict[str, Any], now: int) -> int:
-    """Return how many available items pass filters; 0 for a filter by no value."""
-    if not all(filters.values()):
+    """Return how many available items pass filters; 0 without filters, and for one by no value."""
+    if not filters or not all(filters.values()):
         return 0
     allowed = variant.allowed(RecommendRequest(filters=filters), now)
     return variant.bundle.data.n_items if allowed is None else int(np.count_nonzero(allowed))

@@ -147,7 +147,8 @@ PAGE = """<!doctype html>
 <p>The same as a document for programs: <a href="openapi.json">openapi.json</a>. If the service uses API keys, send
 <code>Authorization: Bearer KEY</code>. Every error response is an
 <a href="#ErrorResponse"><code>ErrorResponse</code></a>. Ids are texts; a whole number is read as its digits. In the
-commands, {item}<code>u1</code> is the id of a user, <code>KEY</code> that of the file <code>admin-key</code>.</p>
+commands, {item}<code>u1</code> is the id of a user, and <code>KEY</code> the key in the file
+<code>admin-key</code>.</p>
 <nav aria-label="Routes"><ul>{routes}</ul></nav>
 {operations}
 <h2>Structures</h2>

@@ -98,7 +98,9 @@ export const item = (itemId) => request(`v1/items/${segment(itemId)}`);
 export const similar = (itemId, k = 12) => request(`v1/items/${segment(itemId)}/similar?k=${k}`).then(filmsOf);
 export const explain = (userId, itemId) =>
   request(`v1/explain?user_id=${segment(userId)}&item_id=${segment(itemId)}`);
-export const onboarding = (body) => request("v1/onboarding", body).then(filmsOf);
+// Returns what a new user should rate next: items, how many of them were chosen by the responses, and a value or null.
+export const onboarding = (body) =>
+  request("v1/onboarding", body).then((found) => ({ films: filmsOf(found), n: found.n_chosen, value: found.value }));
 export const events = (list) => request("v1/events", { events: list });
 
 export function items({ search = "", language = "", k = 24 } = {}) {

@@ -1,10 +1,11 @@
-// The page for a new visitor: choose languages, then three items, then see recommendations.
+// The page for a new visitor: choose languages, rate what the responses so far suggest, choose items, see recommendations.
 
 import * as api from "./api.js";
 import { $, h, icon } from "./dom.js";
-import { announce } from "./messages.js";
+import { announce, messageOf, notice } from "./messages.js";
 import { poster, scriptOf } from "./poster.js";
 import { metaOf } from "./rows.js";
+import { drawStep, isLanguage, STEPS } from "./onboarding-steps.js";
 import * as viewer from "./viewer.js";
 import { aNoun, capital, words } from "./words.js";
 
@@ -15,12 +16,28 @@ export const titleOf = () => "New visitor";
 
 export async function draw(main) {
   const about = await viewer.serviceInfo();
-  const state = { languages: new Set(), films: new Map(), search: "", requests: 0 };
+  const state = {
+    languages: new Set(),
+    films: new Map(),
+    rejected: new Set(),
+    skipped: new Set(),
+    values: [],
+    nRated: 0,
+    lowest: (about.ratings ?? [])[0],
+    search: "",
+    requests: 0,
+  };
   const parts = {
+    step: h("section", { class: "step", "aria-label": "Rate what you know", hidden: true }),
     found: h("ul", { class: "picks", "aria-label": `${capital(words.plural)} to choose from` }),
     tray: h("div", { class: "tray", role: "group", "aria-label": `Chosen ${words.plural}` }),
   };
   const show = () => list(state, parts);
+  const step = (focus) => drawStep(state, parts.step, focus, (what, liked) => rated(what, liked));
+  const rated = (what, liked) => {
+    respond(state, parts, what, liked);
+    return step(true);
+  };
   const search = h("input", { id: "find", type: "search", autocomplete: "off", placeholder: `Title of ${aNoun()}` });
   let waiting;
   search.addEventListener("input", () => {
@@ -41,15 +58,32 @@ export async function draw(main) {
           "fieldset",
           { class: "languages" },
           h("legend", {}, "Languages you like"),
-          languages.map((language) => chip(language, state, show)),
+          languages.map((language) => chip(language, state, () => Promise.all([show(), step(false)]))),
         ),
+      parts.step,
       h("div", { class: "finder" }, h("label", { for: "find" }, `Three ${words.plural} you like`), search),
       parts.found,
       parts.tray,
     ),
   );
   tray(state, parts);
-  await show();
+  await Promise.all([show(), step(false)]);
+}
+
+// Keeps a response to an item or to a value of a feature: true, false, or null for unknown or no preference.
+function respond(state, parts, { film, value }, liked) {
+  state.nRated += 1;
+  if (value) state.values.push({ ...value, liked });
+  if (value && liked && isLanguage(value.feature)) state.languages.add(value.value);
+  if (film && liked) state.films.set(film.item_id, film);
+  if (film && liked === false) state.rejected.add(film.item_id);
+  if (film && liked === null) state.skipped.add(film.item_id);
+  for (const each of document.querySelectorAll(".chip"))
+    each.setAttribute("aria-pressed", state.languages.has(each.dataset.language));
+  for (const button of parts.found.querySelectorAll(".pick"))
+    button.setAttribute("aria-pressed", state.films.has(button.dataset.item));
+  announce(`${state.nRated} of ${STEPS} rated.`);
+  tray(state, parts);
 }
 
 function chip(language, state, show) {
@@ -61,7 +95,7 @@ function chip(language, state, show) {
   };
   return h(
     "button",
-    { type: "button", class: "chip", "aria-pressed": "false", on: { click: toggle } },
+    { type: "button", class: "chip", "data-language": language, "aria-pressed": "false", on: { click: toggle } },
     scriptOf(language),
     language,
   );
@@ -88,7 +122,9 @@ async function list(state, parts) {
 }
 
 const offered = (search, language) =>
-  search ? api.items({ search, language, k: SHOWN }) : api.onboarding({ languages: language ? [language] : [], k: SHOWN });
+  search
+    ? api.items({ search, language, k: SHOWN })
+    : api.onboarding({ languages: language ? [language] : [], k: SHOWN }).then(({ films }) => films);
 
 function interleaved(lists) {
   const longest = Math.max(...lists.map((each) => each.length));
@@ -117,7 +153,7 @@ function pick(film, state, parts) {
 
 function choose(film, state, parts) {
   const removed = state.films.delete(film.item_id);
-  if (!removed && state.films.size === WANTED) {
+  if (!removed && state.films.size >= WANTED) {
     announce(`Three ${words.plural} are chosen already. Remove one first.`);
     parts.tray.animate?.([{ translate: "0" }, { translate: "6px" }, { translate: "0" }], 180);
     return;
@@ -131,7 +167,7 @@ function choose(film, state, parts) {
 
 function tray(state, parts) {
   const films = [...state.films.values()];
-  const slots = Array.from({ length: WANTED }, (_, at) => {
+  const slots = Array.from({ length: Math.max(WANTED, films.length) }, (_, at) => {
     const film = films[at];
     if (!film) return h("span", { class: "slot", "aria-hidden": "true" }, String(at + 1));
     const remove = () => {
@@ -144,7 +180,7 @@ function tray(state, parts) {
       poster(film),
     );
   });
-  const missing = WANTED - films.length;
+  const missing = Math.max(0, Math.min(WANTED - films.length, STEPS - state.nRated));
   const finish = h(
     "button",
     {
@@ -158,7 +194,16 @@ function tray(state, parts) {
   parts.tray.replaceChildren(...slots, finish);
 }
 
-function enter(state) {
-  const added = viewer.addVisitor([...state.languages], [...state.films.keys()]);
-  location.hash = `#/u/${added.id}`;
+// Opens the home page of the visitor; items that are not for them are stored first, so that no list has them.
+async function enter(state) {
+  const liked = {};
+  for (const { feature, value, liked: likes } of state.values)
+    if (likes && !isLanguage(feature)) (liked[feature] ??= []).push(value);
+  const added = viewer.addVisitor([...state.languages], [...state.films.keys()], [...state.rejected], liked);
+  try {
+    if (state.rejected.size) await viewer.storePending(added);
+    location.hash = `#/u/${added.id}`;
+  } catch (error) {
+    notice(messageOf(error));
+  }
 }

@@ -39,13 +39,16 @@ export const visitor = (id) => allVisitors.find((each) => each.id === id);
 
 export const nameOf = (id) => visitor(id)?.name ?? info?.names?.[id] ?? id;
 
-// Adds a visitor; the chosen films stay in `pending` until the server has stored them as events.
-export function addVisitor(languages, films) {
+// Adds a visitor; the chosen and the rejected films stay until the server has stored them as events. `liked` are values
+// of item features by feature.
+export function addVisitor(languages, films, rejected = [], liked = {}) {
   const added = {
     id: `visitor-${api.newId().slice(0, 8)}`,
     name: `Visitor ${allVisitors.length + 1}`,
     languages,
     pending: films,
+    rejected,
+    liked,
   };
   allVisitors = [added, ...allVisitors].slice(0, KEPT);
   write(VISITORS, allVisitors);
@@ -59,22 +62,24 @@ export function home(id) {
   return visitorHome(known);
 }
 
-// Sends a visitor's languages as the user feature of the data: a list of them, or the first one only.
-async function visitorHome({ id, pending, languages }) {
-  const body = { user_id: id, history: pending };
-  const features = Object.entries((await serviceInfo()).user_features ?? {});
-  const named = features.filter(([name]) => /^languages?$/i.test(name));
+// Sends what a visitor likes. Languages are sent as the user feature of the data, a list of them or the first one only, or
+// else as liked values of the items.
+async function visitorHome({ id, pending, languages, liked = {} }) {
+  const { user_features: ofUsers = {}, item_features: ofItems = {} } = await serviceInfo();
+  const isLanguage = ([name]) => /^languages?$/i.test(name);
+  const named = Object.entries(ofUsers).filter(isLanguage);
   const several = named.find(([, { kind }]) => kind === "bag");
   const [name] = several ?? named[0] ?? [];
-  if (!name || !languages.length) return api.request("v1/home", body);
-  return api.request("v1/home", { ...body, features: { [name]: several ? languages : languages[0] } });
+  const features = name && languages.length ? { [name]: several ? languages : languages[0] } : {};
+  const [item] = Object.entries(ofItems).find((one) => isLanguage(one) && ["categorical", "bag"].includes(one[1])) ?? [];
+  const more = !name && item && languages.length ? { [item]: languages } : {};
+  return api.request("v1/home", { user_id: id, history: pending, features, liked: { ...liked, ...more } });
 }
 
 // Stores an event with further fields, and before it a visitor's films that the server has not stored yet; returns its id.
 export async function store(id, itemId, fields = {}) {
   const known = visitor(id);
-  const pending = (known?.pending ?? []).map((film) => [film, {}]);
-  const ids = await storeEvents(id, [...pending, [itemId, fields]]);
+  const ids = await storeEvents(id, [...pendingOf(known), [itemId, fields]]);
   if (known) clearPending(known);
   return ids.at(-1);
 }
@@ -82,14 +87,16 @@ export async function store(id, itemId, fields = {}) {
 // Undoes a stored event.
 export const undo = (id, itemId, eventId) => storeEvents(id, [[itemId, { undoes: eventId }]]);
 
-// Stores the films that a visitor chose.
+// Stores the films that a visitor chose and rejected.
 export async function storePending(known) {
-  await storeEvents(
-    known.id,
-    known.pending.map((film) => [film, {}]),
-  );
+  await storeEvents(known.id, pendingOf(known));
   clearPending(known);
 }
+
+const pendingOf = ({ pending = [], rejected = [] } = {}) => [
+  ...pending.map((film) => [film, {}]),
+  ...rejected.map((film) => [film, { disliked: true }]),
+];
 
 // Stores pairs of an item and further fields, and returns their ids. They carry no time: the server's clock decides.
 async function storeEvents(userId, pairs) {
@@ -100,6 +107,7 @@ async function storeEvents(userId, pairs) {
 
 function clearPending(known) {
   known.pending = [];
+  known.rejected = [];
   write(VISITORS, allVisitors);
 }
 
