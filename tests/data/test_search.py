@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pasand.data.features import Feature
+from pasand.data.features import Feature, Features
 from pasand.data.scripts import INDIAN, romanised
 from pasand.data.search import CatalogueSearch, is_near, plain_words
-from pasand.data.spellings import skeleton
+from pasand.data.search_words import Spellings
+from pasand.data.spellings import consonants, skeleton
+from pasand.sources import load
 
 TITLES = ["Sholay", "शोले", "Deewaar", "Mughal-e-Azam", "Lagaan", "Bombay", "Amélie", "Sholay Returns", "The Lagoon", ""]
 CAST = Feature(
@@ -97,6 +102,97 @@ def test_folding_is_total_and_idempotent_and_every_title_finds_itself(title: str
     plain = plain_words(title)
     assert plain_words(plain) == plain
     assert 0 in CatalogueSearch([title, other], {}).find(title) or not plain
+
+
+class ByReading:
+    """The same search by reading every text: an independent definition of what is found and in which order."""
+
+    def __init__(self, titles: Sequence[str], features: Features) -> None:
+        self.titles, self.raw = [plain_words(title) for title in titles], list(titles)
+        named = [feature for feature in features.values() if feature.kind in ("categorical", "bag")]
+        self.names: list[list[str]] = [[] for _ in titles]
+        self.every = {word for title in self.titles for word in title.split()}
+        native = {
+            word for title, raw in zip(self.titles, titles, strict=True) if not raw.isascii() for word in title.split()
+        }
+        for feature in named:
+            for row, code in zip(*feature.members(), strict=True):
+                self.names[row].append(plain_words(feature.names[code]))
+            self.every |= {word for name in feature.names for word in plain_words(name).split()}
+            native |= {w for name in feature.names if not name.isascii() for w in plain_words(name).split()}
+        self.native = native
+        self.years = features["year"].values.tolist() if "year" in features else [math.nan] * len(titles)
+
+    def words(self, row: int) -> set[str]:
+        return {word for text in (self.titles[row], *self.names[row]) for word in text.split()}
+
+    def rows(self, words: set[str]) -> set[int]:
+        return {row for row in range(len(self.titles)) if self.words(row) & words}
+
+    def scores(self, word: str, latin: bool) -> dict[int, int]:
+        own, spelt = self.every, skeleton(word)
+        exact = self.rows({one for one in own if one.startswith(word)})
+        exact |= {row for row, year in enumerate(self.years) if word.isdecimal() and year == float(word)}
+        long = len(spelt) >= 4
+        alike = {one for one in own if skeleton(one) == spelt or (long and skeleton(one).startswith(spelt))}
+        found = dict.fromkeys(self.rows(alike), 4) | dict.fromkeys(exact, 8)
+        sound = consonants(word)
+        if not found and len(sound) >= 2:
+            found = dict.fromkeys(self.rows({w for w in (self.native if latin else own) if consonants(w) == sound}), 2)
+        if not found and len(word) >= 4:
+            found = dict.fromkeys(self.rows({one for one in own if is_near(skeleton(one), spelt)}), 1)
+        return found
+
+    def find(self, text: str) -> list[int]:
+        wanted = plain_words(text)
+        words = [self.scores(word, text.isascii()) for word in wanted.split()]
+        total = {}
+        for row, title in enumerate(self.titles if wanted else ()):
+            whole = 100 * (wanted in title) + 200 * title.startswith(wanted)
+            each = [word.get(row, 0) for word in words]
+            if score := whole + (sum(each) if all(each) else 0):
+                total[row] = (-score, len(title))
+        return sorted(total, key=lambda row: (*total[row], row))
+
+
+def test_bollywood_is_searched_as_by_reading_every_text() -> None:
+    data = load("bollywood", impressions="none")
+    titles = [data.title(row) for row in range(data.n_items)]
+    reading = ByReading(titles, data.item_features)
+    cast = data.item_features["cast"].names[:8]
+    texts = [
+        *titles[::7],
+        *(title[1:4] for title in titles[::9]),
+        *cast,
+        "hindi 19",
+        "shole amitab",
+        "दिलवाले",
+        "qzx",
+        "a",
+    ]
+    for text in [*texts, *(title[:-1] for title in titles[3::16]), *(title[::-1] for title in titles[::30])]:
+        assert data.search(text).tolist() == reading.find(text), text
+
+
+@given(st.lists(st.text("abhi शो-", max_size=9), min_size=1, max_size=8), st.text("abhi शो-", max_size=6))
+def test_any_catalogue_is_searched_as_by_reading_every_text(titles: list[str], text: str) -> None:
+    names = tuple(dict.fromkeys([titles[0], "bahi", "ab शो"]))
+    codes = np.arange(len(titles), dtype=np.int32) % len(names)
+    features: Features = {"who": Feature(kind="categorical", values=codes, names=names)}
+    assert CatalogueSearch(titles, features).find(text).tolist() == ByReading(titles, features).find(text)
+
+
+@given(st.lists(st.text("abc", min_size=1, max_size=5)), st.text("abc", min_size=1, max_size=5))
+def test_near_words_are_those_that_differ_by_a_slip(words: list[str], key: str) -> None:
+    different = sorted(set(words))
+    near = Spellings({word: [n] for n, word in enumerate(different)}).near(key)
+    assert near == [n for n, word in enumerate(different) if is_near(word, key)]
+
+
+@given(st.lists(st.text("aeiouychkpqwxzjsbdgtrnl0", min_size=1), min_size=1))
+def test_spellings_of_lines_are_those_of_their_words(words: list[str]) -> None:
+    for spelling in (skeleton, consonants):
+        assert spelling("\n".join(words)).split("\n") == [spelling(word) for word in words]
 
 
 @given(st.text("abc", min_size=1), st.integers(0, 20), st.sampled_from("abc"))

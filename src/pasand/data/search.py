@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
 import polars as pl
 
-from pasand.data.features import Feature, Features
+from pasand.data.features import Features
 from pasand.data.scripts import romanised
+from pasand.data.search_words import Spellings, WordIndex
 from pasand.data.spellings import consonants, skeleton
 from pasand.types import Array, Mask, Rows
 
@@ -38,22 +39,16 @@ def plain_words(text: str) -> str:
 class CatalogueSearch:
     """The texts of a catalogue of N items, folded once: titles, names of categories, and years.
 
-    What other spellings need is made by the first text that has one.
+    Words are found in an index, not in the texts. What other spellings need is made by the first text that has one.
     """
 
     def __init__(self, titles: Sequence[str], features: Features) -> None:
         """Fold N titles, and the categorical and bag features of the items, and their `year` if it is a number."""
-        raw = pl.Series(list(titles), dtype=pl.String)
-        ascii_only = raw.str.len_bytes() == raw.str.len_chars()
-        plain = raw.str.to_lowercase().str.replace_all("[^a-z0-9_]+", " ").str.strip_chars(" ")
-        if not ascii_only.all():
-            others = [None if simple else plain_words(text) for text, simple in zip(raw, ascii_only, strict=True)]
-            plain = pl.Series(others, dtype=pl.String).zip_with(~ascii_only, plain)
-        self._titles, self._ascii = plain, ascii_only
-        self._padded = " " + plain + " "
-        self._n = len(titles)
+        self._titles, self._ascii = _folded(titles)
         self._named = [feature for feature in features.values() if feature.kind in ("categorical", "bag")]
-        self._names = [[f" {plain_words(name)} " for name in feature.names] for feature in self._named]
+        names = [_folded(feature.names)[0].to_list() for feature in self._named]
+        self._index = WordIndex(self._titles, self._named, names)
+        self._length = self._titles.str.len_chars().to_numpy()
         year = features.get("year")
         self._years = year.values if year is not None and year.kind == "number" else None
 
@@ -68,87 +63,80 @@ class CatalogueSearch:
         wanted = plain_words(text)
         if not wanted:
             return np.empty(0, np.int32)
-        position = self._titles.str.find(wanted, literal=True)
-        whole = position.is_not_null().to_numpy() * CONTAINS + (position == 0).fill_null(False).to_numpy() * BEGINS
-        of_words = [self._scores(word, text.isascii()) for word in wanted.split()]
-        all_words = np.min(of_words, axis=0) > 0
-        score = whole + all_words * np.sum(of_words, axis=0)
+        contains, begins = self._containing(wanted)
+        score = contains * np.int32(CONTAINS) + begins * np.int32(BEGINS)
+        words = wanted.split()
+        by_word = {word: self._scores(word, text.isascii()) for word in dict.fromkeys(words)}
+        all_words = np.min(list(by_word.values()), axis=0) > 0
+        score += all_words * sum(by_word[word] for word in words)
         found = np.flatnonzero(score)
-        length = self._titles.str.len_chars().to_numpy()[found]
-        items: Rows = found[np.lexsort((length, -score[found]))].astype(np.int32)
+        order = _by(self._length[found])
+        items: Rows = found[order[_by(-score[found][order])]].astype(np.int32)
         return items
+
+    def _containing(self, wanted: str) -> tuple[Mask, Mask]:
+        """Return whether each title contains a folded text, and whether it begins with it, (N,) each."""
+        index, (start, *middle) = self._index, wanted.split(" ")
+        if not middle:
+            first, end = index.beginning(wanted)
+            begins = (index.first >= first) & (index.first < end)
+            return index.mask(index.titles.of(index.containing(wanted))), begins
+        possible = index.mask(index.titles.of_range(*index.beginning(middle[-1])))
+        possible &= index.mask(index.titles.of(index.ending(start)))
+        rows = np.flatnonzero(possible)
+        titles = self._titles.gather(rows)
+        contains, begins = titles.str.contains(wanted, literal=True), titles.str.starts_with(wanted)
+        return index.mask(rows[contains.to_numpy()]), index.mask(rows[begins.to_numpy()])
 
     def _scores(self, word: str, latin: bool) -> Array:
         """Return how well each item has a word of a text in Latin letters or not, (N,), 0 if not at all."""
-        exact = self._having([f" {word}"])
+        index = self._index
+        exact = index.having_beginning(word)
         if self._years is not None and word.isdecimal():
             exact |= self._years == float(word)
-        spelt = skeleton(word)
-        alike = self._having(self._words(one for one in self._skeletons if self._is_alike(one, spelt)))
-        scores = np.where(exact, EXACT, np.where(alike, ALIKE, 0))
+        spelt, spellings = skeleton(word), index.by_skeleton
+        words = spellings.beginning(spelt) if len(spelt) >= PREFIX else spellings.words.get(spelt, [])
+        scores = np.where(exact, np.int32(EXACT), np.int32(ALIKE) * index.having(words[:MAX_WORDS]))
         if not scores.any():
             sound = consonants(word)
-            across = self._native if latin else self._sounds
+            across = self._native if latin else index.by_sound
             if len(sound) >= CONSONANTS:
-                scores = ACROSS * self._having([f" {one} " for one in across.get(sound, [])[:MAX_WORDS]])
+                scores = np.int32(ACROSS) * index.having(across.words.get(sound, [])[:MAX_WORDS])
         if scores.any() or len(word) < SLIP:
             return scores
-        return NEAR * self._having(self._words(one for one in self._skeletons if is_near(one, spelt)))
-
-    def _is_alike(self, other: str, spelt: str) -> bool:
-        return other == spelt or (len(spelt) >= PREFIX and other.startswith(spelt))
-
-    def _words(self, skeletons: Iterable[str]) -> list[str]:
-        """Return the words of the catalogue that have these skeletons, with spaces around them."""
-        return [f" {word} " for one in skeletons for word in self._skeletons[one]][:MAX_WORDS]
-
-    def _having(self, parts: list[str]) -> Mask:
-        """Return whether the title or a name of each item has one of the parts, (N,)."""
-        if not parts:
-            return np.zeros(self._n, np.bool_)
-        mask: Mask = self._padded.str.contains_any(parts).to_numpy().copy()
-        for feature, names in zip(self._named, self._names, strict=True):
-            codes = [code for code, name in enumerate(names) if any(part in name for part in parts)]
-            if codes:
-                mask |= _has_code(feature, codes, self._n)
-        return mask
+        return np.int32(NEAR) * index.having(spellings.near(spelt)[:MAX_WORDS])
 
     @cached_property
-    def _skeletons(self) -> dict[str, list[str]]:
-        """The words of titles and names by their skeleton."""
-        return _by_key(self._every_word, skeleton)
-
-    @cached_property
-    def _sounds(self) -> dict[str, list[str]]:
-        """The words of titles and names by their consonants."""
-        return _by_key(self._every_word, consonants)
-
-    @cached_property
-    def _native(self) -> dict[str, list[str]]:
+    def _native(self) -> Spellings:
         """The words of titles and names that are not in Latin letters by their consonants."""
-        names = [name for feature in self._named for name in feature.names if not name.isascii()]
-        texts = [*self._titles.filter(~self._ascii).to_list(), *map(plain_words, names)]
-        return _by_key((word for text in texts for word in text.split()), consonants)
-
-    @property
-    def _every_word(self) -> Iterable[str]:
-        yield from self._titles.str.split(" ").explode().unique().drop_nulls().to_list()
-        yield from (word for names in self._names for name in names for word in name.split())
+        names = [plain_words(name) for feature in self._named for name in feature.names if not name.isascii()]
+        return self._index.by_sound_in([*self._titles.filter(~self._ascii).to_list(), *names])
 
 
-def _by_key(words: Iterable[str], key: Callable[[str], str]) -> dict[str, list[str]]:
-    """Return the different words by their key, sorted."""
-    found: dict[str, list[str]] = {}
-    for word in sorted(set(words) - {""}):
-        found.setdefault(key(word), []).append(word)
-    return found
+def _folded(texts: Sequence[str]) -> tuple[pl.Series, pl.Series]:
+    """Return the folded words of each text with one space between them, and whether the text is in ASCII."""
+    raw = pl.Series(list(texts), dtype=pl.String)
+    in_ascii = raw.str.len_bytes() == raw.str.len_chars()
+    plain = raw.str.to_lowercase().str.replace_all("[^a-z0-9_]+", " ").str.strip_chars(" ")
+    if in_ascii.all():
+        return plain, in_ascii
+    known: dict[str, str] = {}
+
+    def folded(text: str) -> str:
+        for part in (parts := text.split()):
+            if part not in known:
+                known[part] = plain_words(part)
+        return " ".join(known[part] for part in parts if known[part])
+
+    others = [None if simple else folded(text) for text, simple in zip(raw, in_ascii, strict=True)]
+    return pl.Series(others, dtype=pl.String).zip_with(~in_ascii, plain), in_ascii
 
 
-def _has_code(feature: Feature, codes: list[int], n: int) -> Mask:
-    rows, all_codes = feature.members()
-    mask = np.zeros(n, np.bool_)
-    mask[rows[np.isin(all_codes, codes)]] = True
-    return mask
+def _by(values: Array) -> Array:
+    """Return the order of whole numbers, equal ones as they are; fast where they differ by less than 2^16."""
+    if len(values) and int(values.max()) - int(values.min()) < 1 << 16:
+        values = (values - values.min()).astype(np.uint16)
+    return np.argsort(values, kind="stable")
 
 
 def is_near(one: str, other: str) -> bool:

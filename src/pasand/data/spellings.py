@@ -21,7 +21,7 @@ SPELLINGS = (
     (r"(?<=..)a$", ""),
 )
 """Spellings that are written for one sound, and the one that replaces them, in order."""
-_COMPILED = [(re.compile(pattern), instead) for pattern, instead in SPELLINGS]
+_COMPILED = [(re.compile(pattern, re.MULTILINE), instead) for pattern, instead in SPELLINGS]
 CLASSES = (
     (re.compile(r"[cs]h+|ch|[cjzx]|s"), "s"),
     (re.compile(r"[kgq]h?"), "k"),
@@ -33,7 +33,7 @@ CLASSES = (
 
 
 def skeleton(word: str) -> str:
-    """Return what folded spellings of one word have in common.
+    """Return what folded spellings of one word have in common; of words in lines, a line for each.
 
     >>> skeleton("sholay") == skeleton("shole") == skeleton("sholey")
     True
@@ -48,10 +48,12 @@ def skeleton(word: str) -> str:
 def consonants(word: str) -> str:
     """Return the classes of consonants of a word, which are equal for a name written in different scripts.
 
+    Of words in lines it returns a line for each.
+
     >>> consonants("devdas") == consonants("tevataas"), consonants("guide") == consonants("gaaid")
     (True, True)
     """
-    letters = re.sub("[^a-z]", "", word)
+    letters = re.sub("[^a-z\n]", "", word)
     for pattern, instead in CLASSES:
         letters = pattern.sub(instead, letters)
     return re.sub(r"(.)\1+", r"\1", letters)

@@ -1,4 +1,4 @@
-"""Users of the training data on whom choices of onboarding are measured, and NDCG@10 of lists by their responses."""
+"""Users of the training data for whom choices of onboarding are measured, and NDCG@10 of lists by their responses."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ class Sample:
             np.bincount(position[mine], minlength=len(users)),
         )
         liked_items = queries.liked(data.positive_from)
-        named = [_liking(feature, code, liked_items) for code, feature in enumerate(columns)]
+        named = [_likes(feature, code, liked_items) for code, feature in enumerate(columns)]
         values = np.concatenate([np.empty((0, 2), np.int64), *(one for one, _ in named)])
         likes = np.concatenate([np.empty((len(users), 0), np.int8), *(one for _, one in named)], axis=1)
         members = np.zeros((len(values), data.n_items), np.float32)
@@ -201,7 +201,7 @@ class Sample:
         return allowed
 
 
-def _liking(feature: Feature, column: int, liked: Rows) -> tuple[Array, Array]:
+def _likes(feature: Feature, column: int, liked: Rows) -> tuple[Array, Array]:
     """Return the values of a feature that most users like, (V, 2), and the response of each user to them, (n, V)."""
     row, at = np.nonzero(liked >= 0)
     positives = _pairs(row, liked[row, at], (len(liked), len(feature)))
