@@ -1,10 +1,13 @@
 """CiteULike: recall@20 and NDCG@20 of 2,378 articles that no user has saved in train, on DropoutNet's split.
 
 Data: CiteULike-a (Wang et al., IJCAI 2013) with the split of DropoutNet and Heater (Zhu et al., SIGIR 2020): 5,551
-users; no article of the test is in train, and all 2,378 are ranked. The validation articles are not used: weights are
-learnt on held-out articles of train. Features are citations in both directions, and tags. Abstracts are not in these
-files. Tags were written by the users whose libraries are predicted, so the figures with tags are flattered, and are
-reported apart.
+users; no article of the test is in train, and all 2,378 are ranked. Features are citations in both directions, and
+tags. Abstracts are not in these files. Tags were written by the users whose libraries are predicted, so the figures
+with tags are flattered, and are reported apart.
+
+Of `ContentFactors` and `ContentNeighbours`, each on iALS, the one that is better by NDCG@20 on the 1,018 validation
+articles counts; the detail has the figures of the other. The two settings of `ContentNeighbours` were chosen on the
+same articles, with citations. Neither fit sees validation or test articles.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 
-from benchmarks.cold_items import fitted, values
+from benchmarks.cold_items import values
 from benchmarks.rows import Row, data_folder
 from pasand.data.bags import Bags
 from pasand.data.dataset import Dataset
@@ -25,6 +28,8 @@ from pasand.data.vocabulary import Vocabulary
 from pasand.evaluation.protocols.temporal import one_query_per_user
 from pasand.evaluation.split import Split, hidden_positives
 from pasand.models.classical.ials import IALS
+from pasand.stages.content_factors import ContentFactors
+from pasand.stages.content_neighbours import ContentNeighbours
 from pasand.types import Rows
 
 MEASURES = (
@@ -32,6 +37,7 @@ MEASURES = (
     "metrics/accuracy.py",
     "models/classical/ials.py",
     "stages/content_factors.py",
+    "stages/content_neighbours.py",
     "stages/field_ridge.py",
 )
 N_USERS, N_ITEMS, SEED = 5551, 16_980, 0
@@ -71,9 +77,9 @@ def features() -> dict[str, Feature]:
     return {"citations": bag([sorted(row) for row in linked]), "tags": bag(lists("item-tag.dat.gz"))}
 
 
-def split_of(names: Sequence[str]) -> Split:
-    """Return the published split, with these features."""
-    user, item = (np.concatenate(parts) for parts in zip(pairs("train.csv.gz"), pairs("test.csv.gz"), strict=True))
+def split_of(names: Sequence[str], part: str = "test") -> Split:
+    """Return the published split, with these features; `part` "vali": its validation articles are tested."""
+    user, item = (np.concatenate(parts) for parts in zip(pairs("train.csv.gz"), pairs(f"{part}.csv.gz"), strict=True))
     hidden = np.arange(len(user)) >= len(pairs("train.csv.gz")[0])
     known = features()
     whole = Dataset(
@@ -100,23 +106,29 @@ def split_of(names: Sequence[str]) -> Split:
 
 
 def run() -> list[Row]:
-    """Fit and evaluate once with citations, and once with tags as well."""
+    """Fit and evaluate both methods, once with citations, and once with tags as well."""
     rows = []
     for name, limits in LIMITS.items():
-        split = split_of(name.split(" and "))
-        found = values(fitted(IALS(dimensions=DIMENSIONS), split, SEED), split)
-        for metric, value, limit, peer in zip(("recall@20", "NDCG@20"), found, limits, KNN[name], strict=True):
+        features = name.split(" and ")
+        split, validation = split_of(features), split_of(features, "vali")
+        chosen: dict[str, list[list[float]]] = {}
+        for method in (ContentFactors, ContentNeighbours):
+            model = method(model=IALS(dimensions=DIMENSIONS)).fit(split.train, rng=np.random.default_rng(SEED))
+            chosen[method.__name__] = [values(model, validation), values(model, split)]
+            print(name, method.__name__, chosen[method.__name__], flush=True)
+        best = max(chosen, key=lambda one: chosen[one][0][1])
+        for at, (metric, limit, peer) in enumerate(zip(("recall@20", "NDCG@20"), limits, KNN[name], strict=True)):
+            others = ", ".join(f"{one} {found[1][at]:.4f}" for one, found in chosen.items() if one != best)
             rows.append(
                 Row(
                     target=f"{metric} of cold articles, {name}",
-                    value=value,
+                    value=chosen[best][1][at],
                     limit=limit,
                     better="higher",
                     peer="nearest neighbours by the same features",
                     peer_value=peer,
-                    detail=split.leakage or "",
+                    detail="; ".join(filter(None, [f"{best}, chosen on validation; {others}", split.leakage])),
                     reason="the peer was not measured in this run",
                 )
             )
-            print(rows[-1], flush=True)
     return rows
