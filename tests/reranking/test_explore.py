@@ -195,3 +195,22 @@ def test_a_bundle_explores_as_the_recipe_does(fields: str, tmp_path: Path) -> No
 def test_wrong_tables(fields: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         recipe.build(f'{POPULAR}\n[[policy]]\nkind = "explore"\n{fields}\n')
+
+
+@pytest.mark.parametrize("method", ["uniform", "softmax", "greedy"])
+@pytest.mark.parametrize("rules", ["", RULES["set"]], ids=["free", "rules"])
+def test_a_batch_is_drawn_as_one_list_after_the_other(rules: str, method: str) -> None:
+    explored = built(f'{rules}\n[[policy]]\nkind = "explore"\nslots = [1, 4, 6]\npool = 6\nmethod = "{method}"\n')
+    stage: Any = explored.components["policy_explore"]
+    some = LOG.queries(np.arange(LOG.n_users, dtype=np.int32), k=6)
+    asked = explored.recommender.narrowed(replace(some, draw=np.arange(-1, LOG.n_users - 1)))
+    *_, (_, before), (_, found) = explored.recommender.steps(asked)
+    items = before.top(6).items.copy()
+    items[3, 4:], items[4, 2:] = -1, -1
+    once, each = ([items.copy(), np.ones(items.shape), np.ones(items.shape)] for _ in range(2))
+    assert stage._drawn_at_once(asked, *once)
+    stage._drawn_one_by_one(asked, *each)
+    np.testing.assert_array_equal(once[0], each[0])
+    np.testing.assert_array_equal(np.delete(once[0], [3, 4], axis=0), np.delete(found.items, [3, 4], axis=0))
+    np.testing.assert_allclose(once[1], each[1], rtol=1e-12)
+    np.testing.assert_allclose(once[2], each[2], rtol=1e-9)

@@ -9,17 +9,19 @@ from typing import Literal, get_args
 import numpy as np
 
 from pasand.contracts import Retriever
-from pasand.reranking.counted_search import Values
+from pasand.reranking.counted_search import Counts, Values
 from pasand.reranking.exploration import linucb, softmax, thompson, uniform
+from pasand.reranking.exploration.drawn_lists import draw_lists, pools
 from pasand.reranking.exploration.random_list import RandomList
 from pasand.reranking.exploration.retrieved import Retrieved
+from pasand.reranking.exploration.slot_draws import MOST
 from pasand.reranking.exploration.uncertainty import Uncertainty
-from pasand.reranking.random_slots import drawn, mixture, uniform_number
+from pasand.reranking.random_slots import SMALLEST, drawn, mixture, uniform_number, uniform_numbers
 from pasand.reranking.retrieval import both
 from pasand.reranking.rules.groups import Groups
 from pasand.reranking.rules.rules import Rules, finite
-from pasand.reranking.scale import spread
-from pasand.types import Array, Candidates, Mask, Queries, Rows
+from pasand.reranking.scale import finite_lists, spread
+from pasand.types import Array, Candidates, Mask, Queries, Rows, Scores
 
 Method = Literal["uniform", "softmax", "greedy", "thompson", "linucb"]
 BY_UNCERTAINTY: tuple[Method, ...] = ("thompson", "linucb")
@@ -99,6 +101,36 @@ class Explore:
         final = candidates.top(queries.k)
         items, propensity = final.items.copy(), np.where(final.items >= 0, 1.0, np.nan)
         alone = propensity.copy()
+        if items.size and not self._drawn_at_once(queries, items, propensity, alone):
+            self._drawn_one_by_one(queries, items, propensity, alone)
+        return Candidates(items=items, scores=final.scores, propensity=propensity, slot_propensity=alone)
+
+    def _drawn_at_once(self, queries: Queries, items: Rows, propensity: Values, alone: Values) -> bool:
+        """Draw the random slots of all lists, in place; False where that needs a list after the other.
+
+        That is so for rules that are on more than whole lists, and for many slots.
+        """
+        length, slots = np.count_nonzero(items >= 0, axis=1), np.array(sorted(self.slots)) - 1
+        lengths, none = np.unique(length).tolist(), np.empty(0, np.int64)
+        bounds = [(none, none) if self.rules is None else self.rules.whole(m) for m in lengths]
+        if len(slots) > MOST or None in bounds:
+            return False
+        found = self._found(queries, self.pool + items.shape[1])
+        pool, scores, size = pools(items, found.items, np.ascontiguousarray(found.scores), self.pool)
+        weights = self._weights_of_lists(queries, pool, scores, size)
+        groups, shown, void = np.zeros(pool.shape, np.int64), np.zeros(items.shape, np.int64), np.zeros_like(size)
+        if self.rules is not None:
+            groups, shown = self.rules.member(queries, pool), self.rules.member(queries, items)
+            void = self.rules.void(queries)
+        lists, draws = (items, shown, pool, groups, size, weights), uniform_numbers(queries, self.seed, slots + 1)
+        for m, ends in zip(lengths, bounds, strict=True):
+            which, within = np.flatnonzero(length == m), (*(ends or ()), void)
+            ranked = self.method in RANKED
+            draw_lists(which, m, *lists, *within, slots, draws, self.uniform, ranked, propensity, alone)
+        return True
+
+    def _drawn_one_by_one(self, queries: Queries, items: Rows, propensity: Values, alone: Values) -> None:
+        """Draw the random slots of one list after the other, in place."""
         for b, one in enumerate(self._lists(queries, items)):
             numbers = []
             for s, slot in enumerate(one.slots):
@@ -111,7 +143,6 @@ class Explore:
             alone[b, one.slots] = one.marginals(numbers)
             if one.slots and numbers[0] >= 0:
                 alone[b, one.slots[0]] = propensity[b, one.slots[0]]
-        return Candidates(items=items, scores=final.scores, propensity=propensity, slot_propensity=alone)
 
     def distributions(
         self, queries: Queries, candidates: Candidates, shown: Rows
@@ -214,6 +245,27 @@ class Explore:
         if ranked:
             return -np.argsort(np.argsort(-values, kind="stable")).astype(np.float64), True
         return mixture(values, self.uniform), False
+
+    def _weights_of_lists(self, queries: Queries, pool: Rows, scores: Scores, size: Counts) -> Values:
+        """Return what `_weights` does of the pools of a batch, (B, P), of which the first `size[b]` items count."""
+        if self.uncertainty is not None:
+            weights = np.zeros(scores.shape)
+            for b, n in enumerate(size.tolist()):
+                weights[b, :n], _ = self._weights(queries, b, pool[b, :n], finite(scores[b, :n]))
+            return weights
+        inside = np.arange(scores.shape[1]) < size[:, None]
+        values, units = finite_lists(scores, size)
+        values[~inside] = -np.inf
+        if self.method == "greedy":
+            order = np.argsort(-values, axis=1, kind="stable")
+            return -np.argsort(order, axis=1).astype(np.float64)
+        base = inside.astype(np.float64)
+        if self.method == "softmax":
+            best = np.where(size > 0, values.max(axis=1, initial=-np.inf), 0.0)[:, None]
+            base *= np.maximum(np.exp((values - best) / (self.temperature * units[:, None])), SMALLEST)
+        total = np.maximum(base.sum(axis=1), SMALLEST)[:, None]
+        mixed: Values = (1 - self.uniform) * base / total + self.uniform / np.maximum(size, 1)[:, None]
+        return mixed
 
     def _within_rules(self, one: RandomList, queries: Queries, b: int, void: int, pool: Array, shown: Array) -> None:
         """Let a list keep the rules, given the groups of its pool, (n,), and of its items, as bits."""

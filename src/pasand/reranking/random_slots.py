@@ -8,12 +8,14 @@ import numpy as np
 from numba import njit
 
 from pasand.reranking.counted_search import Values
-from pasand.types import Queries
+from pasand.types import Array, Queries
 
 NODES = 128
 """Nodes of the quadrature."""
 EARLY, LATE = 1e-10, 40.0
 """Limits of the integral, in units of the mean time to the first arrival, and to the last one that counts."""
+SMALLEST = 1e-300
+"""Weight of a softmax at least, so that it is positive."""
 
 
 def mixture(base: Values, uniform: float) -> Values:
@@ -27,11 +29,11 @@ def mixture(base: Values, uniform: float) -> Values:
 
 
 def softmax(scores: Values, temperature: float) -> Values:
-    """Return exp(score / temperature), (n,), relative to the largest, at least 1e-300.
+    """Return exp(score / temperature), (n,), relative to the largest, at least `SMALLEST`.
 
     Draws without replacement by these weights are a Plackett-Luce ranking.
     """
-    weights: Values = np.maximum(np.exp((scores - scores.max()) / temperature), 1e-300)
+    weights: Values = np.maximum(np.exp((scores - scores.max()) / temperature), SMALLEST)
     return weights
 
 
@@ -48,6 +50,22 @@ def uniform_number(queries: Queries, b: int, *numbers: int) -> float:
     history = queries.history[b][queries.history[b] >= 0].tobytes() if user < 0 else b""
     key = " ".join(map(str, (*numbers, user, int(queries.time[b]), "")))
     return _fraction(key.encode() + history)
+
+
+def uniform_numbers(queries: Queries, seed: int, numbers: Array) -> Values:
+    """Return `uniform_number` of each query for a seed and each of some numbers, (S,); (B, S)."""
+    users, times, draws = queries.users.tolist(), queries.time.tolist(), None
+    if queries.draw is not None:
+        draws = queries.draw.tolist()
+    found, texts = np.empty((len(users), len(numbers))), [f"{seed} {number}" for number in numbers.tolist()]
+    for b, (user, time) in enumerate(zip(users, times, strict=True)):
+        draw, history = -1 if draws is None else draws[b], b""
+        if draw < 0 and user < 0:
+            history = queries.history[b][queries.history[b] >= 0].tobytes()
+        for s, text in enumerate(texts):
+            key = f"draw {text} {user} {draw}" if draw >= 0 else f"{text} {user} {time} "
+            found[b, s] = _fraction(key.encode() + history)
+    return found
 
 
 def _fraction(key: bytes) -> float:
