@@ -99,7 +99,7 @@ class Explore:
     def __call__(self, queries: Queries, candidates: Candidates) -> Candidates:
         """Return the lists, (B, min(k, K)), with the propensity of each item in its slot and whatever is in others."""
         final = candidates.top(queries.k)
-        items, propensity = final.items.copy(), np.where(final.items >= 0, 1.0, np.nan)
+        items, propensity = np.array(final.items, order="C"), np.where(final.items >= 0, 1.0, np.nan)
         alone = propensity.copy()
         if items.size and not self._drawn_at_once(queries, items, propensity, alone):
             self._drawn_one_by_one(queries, items, propensity, alone)
@@ -116,7 +116,9 @@ class Explore:
         if len(slots) > MOST or None in bounds:
             return False
         found = self._found(queries, self.pool + items.shape[1])
-        pool, scores, size = pools(items, found.items, np.ascontiguousarray(found.scores), self.pool)
+        pool, scores, size = pools(
+            items, np.ascontiguousarray(found.items), np.ascontiguousarray(found.scores), self.pool
+        )
         weights = self._weights_of_lists(queries, pool, scores, size)
         groups, shown, void = np.zeros(pool.shape, np.int64), np.zeros(items.shape, np.int64), np.zeros_like(size)
         if self.rules is not None:

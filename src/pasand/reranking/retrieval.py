@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
+from numba import njit
 
 from pasand.contracts import Retriever
+from pasand.reranking.counted_search import Counts
 from pasand.reranking.rules.groups import Groups
 from pasand.reranking.rules.rule import NEARLY, Rule
-from pasand.types import Array, Candidates, Mask, Queries
+from pasand.types import Array, Candidates, Mask, Queries, Rows, Scores
 
 TWICE, FEWEST = 20, 5
 """Length of a list for whose rules there are enough candidates twice over, and the least number that is enough."""
@@ -42,18 +45,30 @@ class WithGroups:
         """Return the candidates, (B, K), with K above k where items were added."""
         candidates = self.retriever(queries)
         void = self.groups.void(queries.features, len(queries))
-        bits = self.groups.member(candidates.items, queries.time, queries.features)
-        for r, rule in enumerate(self.groups.rules):
-            for needed, inside in ((rule.has_minimum, True), (rule.has_maximum and not rule.each, False)):
-                if not needed:
-                    continue
-                enough = max(2 * _needed(rule, inside, TWICE), _needed(rule, inside, self.list_length), FEWEST)
-                found = np.count_nonzero(((bits >> r & 1) == inside) & (candidates.items >= 0), axis=1)
-                short = np.flatnonzero((found < enough) & ((void >> r & 1) == 0))
-                if len(short):
-                    candidates = self._extended(queries, candidates, short, r, inside, max(enough, self.per_group))
-                    bits = self.groups.member(candidates.items, queries.time, queries.features)
+        count, size = self._counted(queries, candidates)
+        for r, inside, enough in self._needs:
+            found = count[:, r] if inside else size - count[:, r]
+            few = found < enough
+            if few.any() and len(short := np.flatnonzero(few & ((void >> r & 1) == 0))):
+                candidates = self._extended(queries, candidates, short, r, inside, max(enough, self.per_group))
+                count, size = self._counted(queries, candidates)
         return candidates
+
+    @cached_property
+    def _needs(self) -> list[tuple[int, bool, int]]:
+        """The rules that need items, whether these are in or outside the group, and how many are enough."""
+        return [
+            (r, inside, max(2 * _needed(rule, inside, TWICE), _needed(rule, inside, self.list_length), FEWEST))
+            for r, rule in enumerate(self.groups.rules)
+            for needed, inside in ((rule.has_minimum, True), (rule.has_maximum and not rule.each, False))
+            if needed
+        ]
+
+    def _counted(self, queries: Queries, candidates: Candidates) -> tuple[Counts, Counts]:
+        """Return the candidates of each group, (B, R), and all, (B,)."""
+        bits = self.groups.member(candidates.items, queries.time, queries.features)
+        found: tuple[Counts, Counts] = _counts(np.ascontiguousarray(candidates.items), bits, len(self.groups.rules))
+        return found
 
     def _extended(
         self, queries: Queries, candidates: Candidates, short: Array, rule: int, inside: bool, wanted: int
@@ -66,15 +81,40 @@ class WithGroups:
         before = candidates.items.shape[1]
         items = np.pad(candidates.items, ((0, 0), (0, wanted)), constant_values=-1)
         scores = np.pad(candidates.scores, ((0, 0), (0, wanted)), constant_values=-np.inf)
-        for b, more, more_scores in zip(short.tolist(), found.items, found.scores, strict=True):
-            size = int((items[b] >= 0).sum())
-            new = (more >= 0) & ~np.isin(more, items[b, :size])
-            n = int(new.sum())
-            last = scores[b, size - 1] if size else np.float32(np.inf)
-            items[b, size : size + n] = more[new]
-            scores[b, size : size + n] = np.minimum(more_scores[new], last)
+        _append(items, scores, short, np.ascontiguousarray(found.items), np.ascontiguousarray(found.scores))
         width = max(before, int((items >= 0).sum(axis=1).max(initial=0)))
         return Candidates(items=items[:, :width], scores=scores[:, :width])
+
+
+@njit(cache=True, nogil=True)
+def _counts(items: Rows, bits: Counts, n_rules: int) -> tuple[Counts, Counts]:
+    count, size = np.zeros((len(items), n_rules), np.int64), np.zeros(len(items), np.int64)
+    for b in range(len(items)):
+        for i in range(items.shape[1]):
+            if items[b, i] >= 0:
+                size[b] += 1
+                for r in range(n_rules):
+                    count[b, r] += bits[b, i] >> r & 1
+    return count, size
+
+
+@njit(cache=True, nogil=True)
+def _append(items: Rows, scores: Scores, short: Counts, more: Rows, more_scores: Scores) -> None:
+    """Append further items to the lists `short`, in place, without those that a list has; scores do not rise."""
+    for s in range(len(short)):
+        b, size = short[s], 0
+        while size < items.shape[1] and items[b, size] >= 0:
+            size += 1
+        last, have = scores[b, size - 1] if size else np.float32(np.inf), size
+        for j in range(more.shape[1]):
+            new = more[s, j] >= 0
+            for i in range(have if new else 0):
+                if items[b, i] == more[s, j]:
+                    new = False
+                    break
+            if new:
+                items[b, size], scores[b, size] = more[s, j], min(more_scores[s, j], last)
+                size += 1
 
 
 def _needed(rule: Rule, inside: bool, length: int) -> int:

@@ -14,6 +14,7 @@ from numpy.random import Generator
 from pasand.contracts import Index, Model, Retriever, TowerModel
 from pasand.data.dataset import Dataset
 from pasand.heap import sink
+from pasand.stages.score_keys import keys_of_allowed, keys_of_lists, unpacked
 from pasand.types import Arrays, Candidates, Mask, Queries, Rows, Scores, Vectors, within
 
 SAMPLE_QUERIES = 2000
@@ -164,7 +165,7 @@ class Merge:
             gain = np.float32(weight) / np.float32(self.rank_constant + 1 + np.arange(items.shape[1]))
             gains.append(np.broadcast_to(gain, items.shape))
         items, scores = _fuse(np.hstack(lists), np.hstack(gains).astype(np.float32))
-        return _ordered(items, scores).top(queries.k)
+        return _ordered(items, scores, queries.k)
 
 
 def best(scores: Scores, queries: Queries) -> Candidates:
@@ -179,12 +180,14 @@ def best(scores: Scores, queries: Queries) -> Candidates:
     allowed = np.ones((1, n_items), np.bool_) if queries.allowed is None else queries.allowed[:, :n_items]
     if allowed.shape[1] < n_items:
         allowed = np.pad(allowed, ((0, 0), (0, n_items - allowed.shape[1])))
-    k = min(queries.k, n_items)
+    k, allowed = min(queries.k, n_items), np.ascontiguousarray(allowed)
     if k * 8 > n_items:
-        items, top = _first_of_sorted(scores, exclude, allowed, k)
+        keys = keys_of_allowed(np.ascontiguousarray(scores, np.float32).view(np.int32), exclude, allowed)
+        keys.sort(axis=1)
+        items, top = unpacked(keys, k)
     else:
         items, top = np.full((len(queries), k), -1, np.int32), np.full((len(queries), k), -np.inf, np.float32)
-        _best(scores, exclude, np.ascontiguousarray(allowed), items, top)
+        _best(scores, exclude, allowed, items, top)
     return Candidates(items=items, scores=top)
 
 
@@ -197,10 +200,12 @@ def _widened(found: Candidates, k: int) -> tuple[Rows, Scores]:
     return items, scores
 
 
-def _ordered(items: Rows, scores: Scores) -> Candidates:
-    """Return the lists by falling score; ties go to the lower row."""
-    order = np.lexsort((items, -scores))
-    return Candidates(items=np.take_along_axis(items, order, 1), scores=np.take_along_axis(scores, order, 1))
+def _ordered(items: Rows, scores: Scores, k: int) -> Candidates:
+    """Return the first k of each list by falling score; ties go to the lower row."""
+    keys = keys_of_lists(scores.view(np.int32), items)
+    keys.sort(axis=1)
+    ordered, best_scores = unpacked(keys, min(k, items.shape[1]))
+    return Candidates(items=ordered, scores=best_scores)
 
 
 @njit(cache=True, nogil=True)
@@ -221,20 +226,9 @@ def _rescored(vectors: Vectors, embedded: Vectors, found: Rows) -> tuple[Rows, S
     return items, scores
 
 
-def _first_of_sorted(scores: Scores, exclude: Rows, allowed: Mask, k: int) -> tuple[Rows, Scores]:
-    """Return the k best allowed items per query and their scores, (B, k) each, where k is a large part of N."""
-    n_items = scores.shape[1]
-    held = np.full((len(scores), n_items + 1), np.inf, np.float32)  # the last column is that of padding
-    held[:, :n_items] = np.where(allowed, -scores, np.inf)
-    np.put_along_axis(held, np.where(exclude < 0, n_items, exclude).astype(np.int64), np.inf, axis=1)
-    order = np.argsort(held[:, :n_items], axis=1, kind="stable")[:, :k]
-    top: Scores = -np.take_along_axis(held, order, axis=1)
-    return np.where(top > -np.inf, order, -1).astype(np.int32), top
-
-
 @njit(cache=True)
 def _best(scores: Scores, exclude: Rows, allowed: Mask, items: Rows, top: Scores) -> None:
-    """Write the best allowed items per query and their scores, (B, k) each, which are padded with -1 and -inf."""
+    """Write the best allowed items per query and their scores, (B, k) each, which are padded with -1 and -inf; by a heap."""
     n_queries, n_items = scores.shape
     k = items.shape[1]
     open_ = np.empty(n_items, np.bool_)
@@ -297,20 +291,23 @@ def _fill(items: Rows, scores: Scores, short: Rows, more: Rows, more_scores: Sco
 @njit(cache=True)
 def _fuse(items: Rows, gains: Scores) -> tuple[Rows, Scores]:
     """Return each item of a list once, with the sum of its gains; (B, K), (B, K) -> (B, K), (B, K)."""
-    merged = np.full(items.shape, -1, np.int32)
-    scores = np.full(items.shape, -np.inf, np.float32)
+    merged, scores = np.full(items.shape, -1, np.int32), np.full(items.shape, -np.inf, np.float32)
+    n_rows = 0
+    for b in range(items.shape[0]):
+        for j in range(items.shape[1]):
+            n_rows = max(n_rows, items[b, j] + 1)
+    mark, at = np.full(n_rows, -1, np.int64), np.empty(n_rows, np.int64)  # of each row, the last list and position
     for b in range(items.shape[0]):
         size = 0
         for j in range(items.shape[1]):
-            if items[b, j] < 0:
+            item = items[b, j]
+            if item < 0:
                 continue
-            position = 0
-            while position < size and merged[b, position] != items[b, j]:
-                position += 1
-            if position == size:
-                merged[b, position], scores[b, position] = items[b, j], np.float32(0.0)
+            if mark[item] != b:
+                mark[item], at[item] = b, size
+                merged[b, size], scores[b, size] = item, np.float32(0.0)
                 size += 1
-            scores[b, position] += gains[b, j]
+            scores[b, at[item]] += gains[b, j]
     return merged, scores
 
 

@@ -92,7 +92,10 @@ class Calibration:
         known, rules = self.attributes, self.rules
         available = np.count_nonzero(candidates.items >= 0, axis=1)
         values, units = finite_lists(candidates.scores, available)
-        rows, shares = within(candidates.items, len(known.start) - 1), (known.codes, known.share, known.start)
+        rows, shares = (
+            np.ascontiguousarray(within(candidates.items, len(known.start) - 1)),
+            (known.codes, known.share, known.start),
+        )
         lists, target = (values / units[:, None] / k, rows, available), known.target(queries)
         member, void = np.zeros(rows.shape, np.int64), np.zeros(len(rows), np.int64)
         whole: tuple[Counts, Counts] | None = (NONE, NONE)
