@@ -1,4 +1,4 @@
-"""Users of the training data for whom choices of onboarding are measured, and NDCG@10 of lists by their responses."""
+"""Users of the training data on which choices of onboarding are measured, and NDCG@10 of lists by their responses."""
 
 from __future__ import annotations
 
