@@ -1,8 +1,8 @@
 """Search of 200,000 titles in three scripts with casts, languages and years: CPU time of the index and of texts.
 
 Words are random syllables with a long tail; a fifth of the titles are in Devanagari or Tamil. The texts are titles,
-words, beginnings, names, slips, words of other scripts, single letters, and texts that find nothing. Time is that of the
-process, least of three, so that other work on the machine does not count.
+words, beginnings, names, slips, words of other scripts, single letters, and texts that find nothing. Time is that of
+the process, least of three, so that other work on the machine does not count.
 """
 
 from __future__ import annotations
