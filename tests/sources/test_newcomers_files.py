@@ -79,6 +79,15 @@ def test_types_of_events_are_never_mixed_silently(tmp_path: Path) -> None:
     assert expected in data.notes
 
 
+def test_the_weights_to_type_rise_with_the_interest_that_a_type_shows(tmp_path: Path) -> None:
+    kinds = ["view"] * 30 + ["transaction"] * 20 + ["addtocart"] * 10
+    rows = "".join(f"{kind},u{e % 6},p{e}\n" for e, kind in enumerate(kinds))
+    (tmp_path / "log.csv").write_text(f"event,visitorid,itemid\n{rows}")
+    (note,) = [note for note in load(tmp_path / "log.csv").notes if "holds types of events" in note]
+    assert "--events 'view=1,addtocart=2,transaction=3'" in note
+    assert "--where 'event = transaction'" in note
+
+
 def test_types_of_events_are_weighed(tmp_path: Path) -> None:
     data = load(shop(tmp_path / "log.csv"), events={"purchase": 3, "cart": 2, "view": 0})
     assert data.value is not None

@@ -152,7 +152,7 @@ def command(
         fit_winner(won, data, out, seed=seed, robust=robust)
         if not console.quiet(json):
             console.output.print(f"{won.name}: {won.sentence}", markup=False, soft_wrap=True)
-            show_written(out, data)
+            show_written(out, data, report)
     elif not console.quiet(json):
         options = fitting_options(comparison, json) + " --robust" * robust
         line = f"fit it: {console.program()} fit {log.typed()} {options} --out bundle"

@@ -165,14 +165,15 @@ def fit_winner(won: winner.Winner, data: Dataset, out: Path, *, seed: int, robus
         bundle.write(out, assembly.fit(data, seed=seed), data, seed=seed, about=about)
 
 
-def show_written(out: Path, data: Dataset) -> None:
-    """Print where the bundle is, and a command that uses it."""
+def show_written(out: Path, data: Dataset, report: Path | None = None) -> None:
+    """Print where the bundle is, and the commands that use it: the page shows a report that was written with it."""
     folder, user = quote(str(out)), quote(data.users.ids([0])[0])
+    shown = "" if report is None else f" --report {quote(str(report))}"
     console.output.print(f"bundle written to {out}")
     console.output.print(
         f"try: {console.program()} recommend {folder} --user {user} --why", markup=False, soft_wrap=True
     )
-    console.output.print(f"serve it: {console.program()} serve {folder}", markup=False, soft_wrap=True)
+    console.output.print(f"serve it: {console.program()} serve {folder}{shown}", markup=False, soft_wrap=True)
 
 
 def with_weights(data: Dataset, components: Iterable[object]) -> tuple[Dataset, dict[str, object]]:

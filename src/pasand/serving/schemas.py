@@ -297,6 +297,7 @@ class Card(Struct, omit_defaults=True):
     language: str | None = None
     genres: list[str] = []
     year: int | None = None
+    price: float | None = None
 
 
 class RuleOutcome(Struct):

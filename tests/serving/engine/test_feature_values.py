@@ -110,3 +110,13 @@ def test_many_texts_are_looked_up_as_a_few_are() -> None:
         assert packed.isin(wanted).tolist() == expected
         feature = Feature(kind="text", values=packed)  # type: ignore[arg-type]
         assert filter_mask(feature, list(wanted), "filters").tolist() == expected
+
+
+def test_numbers_are_as_short_as_they_were_given() -> None:
+    numbers = Feature(kind="number", values=np.array([149.61, 3, 1e-7, np.nan, 2.5e9], np.float32))
+    found = [feature_to_json(numbers, row) for row in range(5)]
+    assert found == [149.61, 3.0, 1e-7, None, 2.5e9]
+    assert [row for row in range(5) if found[row] is not None] == np.flatnonzero(
+        filter_mask(numbers, Between(min=0.0), "filters.price")
+    ).tolist()
+    assert filter_mask(numbers, Between(min=found[0], max=found[0]), "filters.price").tolist() == [True] + [False] * 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -18,7 +19,7 @@ from pasand import recipe
 from pasand.sources import load
 from tests.resources import missing, program
 from tests.serving.conftest import serving
-from tests.serving.recipes import ADAPTIVE
+from tests.serving.recipes import ADAPTIVE, CONTENT
 
 FLAGS = [
     "--headless",
@@ -399,6 +400,58 @@ def test_an_unreachable_server_is_reported_and_the_page_recovers(browser: Browse
     page.unroute("**/v1/**")
     expect(page.locator(".hero")).to_be_visible(timeout=WAIT)
     page.context.close()
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of orders and products of a shop, as files of tables."""
+    folder = tmp_path_factory.mktemp("shop")
+    things = ("Brass lamp", "Silk saree", "Copper bottle", "Claw hammer")
+    lines = [f"{100 + n},{things[n % 4]} {n},{things[n % 4].split()[1]}s,Jaipur & Co,{99 + n}.61" for n in range(24)]
+    (folder / "products.csv").write_text("product_id,name,category,seller,price\n" + "\n".join(lines) + "\n")
+    orders = [f"{u},{100 + 4 * n + u % 4},{1 + n % 3},{1_700_000_000 + 9 * u + n}" for u in range(20) for n in range(5)]
+    (folder / "orders.csv").write_text("customer_id,product_id,quantity,time\n" + "\n".join(orders) + "\n")
+    data = load(str(folder / "orders.csv"), items=str(folder / "products.csv"))
+    bundle_files.write(folder / "bundle", recipe.build(CONTENT.format(days=30)).fit(data, seed=0), data, seed=0)
+    return folder / "bundle"
+
+
+def test_a_page_of_a_shop_speaks_of_products_with_prices_and_without_ratings(
+    browser: Browser, shop: Path, tmp_path: Path
+) -> None:
+    with serving(shop, tmp_path) as service, browser.new_context() as context:
+        recorded = RecordedPage(context)
+        page, served = recorded.page, service.url
+        user = example(page, served, 0)
+        open_home(page, served, user)
+        expect(page.locator(".hero")).to_contain_text("Mark as bought")
+        first = fetched(page, served, f"/v1/users/{user}/home")["rows"][0]["items"][1]
+        assert str(first["price"]).endswith(".61")
+        card = page.locator(f".card[data-item='{first['item_id']}'] .press").first
+        expect(card).to_have_attribute("aria-label", re.compile(f"price {first['price']}"))
+        card.click()
+        dialog = page.locator("#film-dialog")
+        expect(dialog.locator(".facts")).to_contain_text(re.compile(f"Price{first['price']}$|price{first['price']}"))
+        expect(dialog).to_contain_text("Why this product?", timeout=WAIT)
+        open_at(page, served, f"#/u/{user}/pipeline")
+        expect(page.get_by_role("list", name="In plain words")).to_contain_text("5 products that this user bought")
+        expect(page.locator(".history li")).to_have_count(5)
+        expect(page.locator(".history")).not_to_contain_text("rated")
+        assert recorded.faults == []
+        source = axe()
+        for address in (
+            f"#/u/{user}",
+            f"#/item/{first['item_id']}",
+            "#/search/lamp",
+            f"#/u/{user}/pipeline",
+            "#/new",
+            "docs",
+        ):
+            open_at(page, served, address) if address != "docs" else page.goto(f"{served}/docs")
+            page.wait_for_load_state("networkidle")
+            context.new_cdp_session(page).send("Runtime.evaluate", {"expression": source})
+            found = page.evaluate("axe.run(document).then(({ violations }) => violations)")
+            assert [(each["id"], each["nodes"][0]["html"]) for each in found] == [], address
 
 
 def test_degraded_responses_are_reported_until_the_state_is_back(

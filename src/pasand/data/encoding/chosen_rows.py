@@ -20,6 +20,9 @@ NAMES = (
 )
 """Column names of types of events, best first; only letters and digits are compared."""
 
+RISING = "click cart|basket order|checkout purchase|buy|bought|transaction|sale"
+"""Words in the names of types of events that show more interest than those before them, and than all other types."""
+
 CONDITION = re.compile(r"\s*(?P<column>.+?)\s*(?P<operator>!=|<=|>=|==|=|<|>)\s*(?P<value>.*?)\s*", re.DOTALL)
 
 
@@ -72,12 +75,22 @@ def type_column(sample: pl.DataFrame, free: Sequence[str]) -> str | None:
 def types_note(sample: pl.DataFrame, column: str) -> str:
     """Return the warning that events of all types count alike, with the options that weigh or choose them."""
     counts = sample[column].str.strip_chars().value_counts(sort=True)
-    types = [str(name) for name in counts[column].to_list() if name]
+    types = sorted((str(name) for name in counts[column].to_list() if name), key=_interest)
     rising = ",".join(f"{name}={n + 1}" for n, name in enumerate(types))
     return (
         f"warning: column {column!r} holds types of events ({', '.join(types)}), which all count alike: weigh them, "
         f"--events '{rising}', or keep one, --where '{column} = {types[-1]}'"
     )
+
+
+def _interest(name: str) -> int:
+    """Return the position in `RISING` of the last group of words that a name has, 0 for none.
+
+    >>> sorted(["transaction", "addtocart", "view"], key=_interest)
+    ['view', 'addtocart', 'transaction']
+    """
+    groups = enumerate(RISING.split(), 1)
+    return max((n for n, words in groups if re.search(words, name.lower())), default=0)
 
 
 def weights_of(column: str, weights: Mapping[str, float]) -> tuple[pl.Expr, pl.Expr]:

@@ -47,7 +47,7 @@ def feature_to_json(feature: Feature, row: int) -> Any:
     if feature.kind == "bag":
         return [feature.names[code] for code in value.tolist()]
     if feature.kind == "number":
-        return None if np.isnan(value) else float(value)
+        return None if np.isnan(value) else float(str(value))  # 149.61, not 149.61000061035156
     if feature.kind == "time":
         return None if value == TIME_UNKNOWN else int(value)
     if feature.kind == "vector":

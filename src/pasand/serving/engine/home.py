@@ -205,17 +205,19 @@ def _liked(variant: Variant, queries: Queries) -> list[int]:
 
 
 def card(variant: Variant, item: Recommended, reason: str) -> Card:
-    """Return an item as a page shows it, with its language, genres and year if known."""
+    """Return an item as a page shows it, with its language, genres, year and price if known."""
     row = variant.row(item.item_id)
     shown = (next(iter(named(variant.bundle.data.item_features, names)), None) for names in (NAMES, CATEGORIES))
     language, genres = (None if one is None or row < 0 else feature_to_json(one[1], row) for one in shown)
-    years = variant.bundle.data.item_features.get("year")
-    year = None if years is None or years.kind != "number" or row < 0 else feature_to_json(years, row)
+    numbers = (variant.bundle.data.item_features.get(name) for name in ("year", "price"))
+    year, price = (
+        None if one is None or one.kind != "number" or row < 0 else feature_to_json(one, row) for one in numbers
+    )
     if isinstance(language, list):
         language = language[0] if language else None
     genres = [genres] if isinstance(genres, str) else genres or []
     year = None if year is None else int(year)
-    return Card(item.item_id, item.title or item.item_id, reason, item.score, language, genres, year)
+    return Card(item.item_id, item.title or item.item_id, reason, item.score, language, genres, year, price)
 
 
 def _reason(page: HomePlan, plan: _Plan, item: Recommended) -> str:

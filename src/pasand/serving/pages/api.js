@@ -82,11 +82,12 @@ const segment = (id) => encodeURIComponent(id);
 
 const filmsOf = (response) => (response.items ?? []).map(film);
 
-// Returns an item of the catalogue in the form of a card: language, year and genres beside the title.
+// Returns an item of the catalogue in the form of a card: language, year, genres and price beside the title.
 export function film({ features = {}, ...item }) {
   const genres = features.genres ?? features.genre ?? features.categories ?? features.category;
   const language = [features.language ?? features.languages].flat()[0];
-  return { language, year: features.year, genres: genres && [genres].flat(), ...item };
+  const price = typeof features.price === "number" ? features.price : undefined;
+  return { language, year: features.year, genres: genres && [genres].flat(), price, ...item };
 }
 
 export const hasKey = () => Boolean(key);

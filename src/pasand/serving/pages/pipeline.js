@@ -17,8 +17,8 @@ export const titleOf = (id) => `How the list of ${viewer.nameOf(id)} was made`;
 
 export async function draw(main, id) {
   const visitor = viewer.visitor(id);
-  if (visitor?.pending.length) await viewer.storePending(visitor);
-  const [view] = await Promise.all([api.view(id), load()]);
+  if (visitor?.pending.length || visitor?.rejected?.length) await viewer.storePending(visitor);
+  const [view, { ratings = [] }] = await Promise.all([api.view(id), viewer.serviceInfo(), load()]);
   noticeDegraded(view);
   const films = (view.items ?? []).map((film) => ({ ...film, steps: film.steps ?? [], sources: [] }));
   const sources = sourcesOf(view, films);
@@ -49,7 +49,7 @@ export async function draw(main, id) {
           table(films, sources, steps),
         ),
       ),
-      h("div", { class: "side" }, history(view.history ?? [])),
+      h("div", { class: "side" }, history(view.history ?? [], ratings.length > 0)),
     ),
   );
 }
@@ -200,7 +200,8 @@ function line(film, at, sources, steps) {
 
 const latestFirst = (events) => [...events].sort((a, b) => (b.time ?? 0) - (a.time ?? 0));
 
-function history(events) {
+// Returns the events, latest first, with their ratings where the log has any: other values are no ratings.
+function history(events, rates) {
   const lines = latestFirst(events).map((event) =>
     h(
       "li",
@@ -213,7 +214,7 @@ function history(events) {
         h(
           "small",
           {},
-          [event.time && day(event.time), event.value != null && `rated ${figure(event.value)}`]
+          [event.time && day(event.time), rates && event.value != null && `rated ${figure(event.value)}`]
             .filter(Boolean)
             .join(", "),
         ),

@@ -35,7 +35,7 @@ export function inPlainWords(view, sources, steps, listed) {
   return h(
     "ol",
     { class: "plain", "aria-label": "In plain words" },
-    h("li", {}, h("b", {}, "The history"), h("p", {}, historyOf(view.history?.length ?? 0))),
+    h("li", {}, h("b", {}, "The history"), h("p", {}, historyOf(view.history ?? []))),
     h(
       "li",
       {},
@@ -54,7 +54,10 @@ export function inPlainWords(view, sources, steps, listed) {
   );
 }
 
-function historyOf(n) {
+// Returns the history in words: of 50 events there may be more, and an item may be among them more than once.
+function historyOf(events) {
+  const n = new Set(events.map((event) => event.item_id)).size;
   if (!n) return "There is none yet, so popularity and what was chosen at the start decide.";
-  return n === 50 ? `The last 50 ${words.plural} that this viewer ${words.past}, and more before them.` : `${nItems(n)} that this viewer ${words.past}.`;
+  const last = events.length === 50 ? ", the last ones" : "";
+  return `${nItems(n)} that this user ${words.past}${last}.`;
 }

@@ -13,7 +13,8 @@ const nameOf = (film) => film.title || film.item_id;
 export const hrefOf = (film) => `#/item/${encodeURIComponent(film.item_id)}`;
 
 export function metaOf(film) {
-  return [film.year, film.language, (film.genres ?? []).slice(0, 3).join(", ")].filter(Boolean).join(" · ");
+  const price = film.price == null ? "" : `price ${film.price.toLocaleString("en")}`;
+  return [film.year, film.language, (film.genres ?? []).slice(0, 3).join(", "), price].filter(Boolean).join(" · ");
 }
 
 // Returns the reason of an item where it adds to the title of its row.
