@@ -19,7 +19,7 @@ from pasand.data.vocabulary import Vocabulary
 from pasand.errors import InputError
 from pasand.types import Queries, Rows, Scores
 
-IMPERSONAL = {"Newest", "Popularity", "Random"}
+IMPERSONAL = {"Newest", "Popularity", "Random", "SegmentPopularity"}
 """Baselines, which need not beat popularity."""
 
 CONTEXTUAL = {"learning_rate": 0.01, "batch_size": 256, "patience": 5}

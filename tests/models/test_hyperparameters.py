@@ -108,6 +108,7 @@ KNOWN = {
     "second_holdout": "whether the event before the last one is the test event",
     "seed": "seed of a split, or of draws",
     "segment": "user feature that segments the users",
+    "segments": "user features that segment the users",
     "shrinkage": "events at which an estimate has half of its weight",
     "similarity": "similarity of users or items",
     "slots": "positions that are drawn",

@@ -65,11 +65,11 @@ def added(
     spelt = {name.casefold(): name for name in known}
     found = [_spelling(one, spelt) for one in FOUND[kind]([texts[row] for row in rows.tolist()])]
     known += sorted(set(found) - {"", *known})
-    filled = {row: [known.index(name)] for row, name in zip(rows.tolist(), found, strict=True) if name}
-    shape = (
-        (lambda codes: np.array([codes], np.int32)) if old.kind == "bag" else (lambda codes: np.array(codes, np.int32))
-    )
-    new = {row: Feature(kind=old.kind, values=shape(codes), names=tuple(known)) for row, codes in filled.items()}
+    filled = {row: known.index(name) for row, name in zip(rows.tolist(), found, strict=True) if name}
+    new = {}
+    for row, code in filled.items():
+        values = np.array([[code]] if old.kind == "bag" else [code], np.int32)
+        new[row] = Feature(kind=old.kind, values=values, names=tuple(known))
     feature = Feature(kind=old.kind, values=old.values, names=tuple(known)).replaced(new)
     kept = f", {len(texts) - len(rows):,} had one" if len(rows) < len(texts) else ""
     note = f"items: {kind} of {len(new):,} of {len(texts):,} is that of the script of their {column}{kept}"

@@ -220,7 +220,13 @@ def _learn_column(data: Dataset, name: str, feature: Feature) -> dict[str, Array
         to[np.argsort(-mass, kind="stable")[: MAX_CATEGORIES - 1]] = np.arange(MAX_CATEGORIES - 1)
     prior = np.bincount(to, mass, int(to.max(initial=0)) + 1)
     codes, weight, start = table(feature, to)
-    learnt = {"code": codes, "weight": weight, "start": start, "names": to, "prior": prior / (prior.sum() or 1.0)}
+    learnt: dict[str, Array] = {
+        "code": codes,
+        "weight": weight,
+        "start": start,
+        "names": to,
+        "prior": prior / (prior.sum() or 1.0),
+    }
     category = {one: int(to[at]) for at, one in enumerate(feature.names)}
     for part, other in (("declared", name), ("alias", ALIASES.get(name, ""))):
         of_users = data.user_features.get(other)
@@ -242,7 +248,8 @@ def _masses_of(
 ) -> Values:
     of_items = (learnt[f"history_{part}.{name}"] for part in ("code", "weight", "start"))
     half_life = float(learnt["history_settings"][0])
-    return masses(*events, *at, *of_items, len(learnt[f"history_prior.{name}"]), half_life)
+    found: Values = masses(*events, *at, *of_items, len(learnt[f"history_prior.{name}"]), half_life)
+    return found
 
 
 def _input(learnt: Arrays, name: str, mass: Values, features: Mapping[str, Array]) -> Array:
@@ -252,7 +259,7 @@ def _input(learnt: Arrays, name: str, mass: Values, features: Mapping[str, Array
     is_declared = declared.any(axis=1)
     prior = np.where(is_declared[:, None], declared, of_all)
     shares = smoothed(mass, prior, float(learnt["history_settings"][3])) - of_all
-    given = mass.any(axis=1) | is_declared
+    given: Mask = np.asarray(mass.any(axis=1) | is_declared)
     shares[~given] = 0
     return np.column_stack([shares, given]).astype(np.float32)
 
@@ -284,7 +291,8 @@ def declared_shares(codes: Array, to: Array, n_codes: int) -> Values:
     row, column = np.nonzero(category >= 0)
     np.add.at(shares, (row, category[row, column]), 1.0)
     total = shares.sum(axis=1, keepdims=True)
-    return np.divide(shares, total, out=shares, where=total > 0)
+    np.divide(shares, total, out=shares, where=total > 0)
+    return shares
 
 
 @njit(cache=True, nogil=True)
