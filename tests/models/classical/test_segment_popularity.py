@@ -14,7 +14,7 @@ from pasand.models.classical.ease import EASE
 from pasand.models.classical.popularity import Popularity
 from pasand.models.classical.segment_popularity import SegmentPopularity
 from pasand.recommender import fallback_chain
-from pasand.types import Array
+from pasand.types import Array, Queries
 from tests.logs import log
 
 RNG = np.random.default_rng(0)
@@ -40,8 +40,11 @@ def scores(model: SegmentPopularity, region: int, age: int) -> Array:
 
 
 def test_ratios_of_segments_by_hand() -> None:
-    """Of 8 positives 3 are a, 2 b, 3 c; of the 4 of the north 3 are a and 1 c, of the 5 of the young 1, 1 and 3."""
-    model = SegmentPopularity(shrinkage=2.0).fit(data(), rng=RNG)
+    """Of 8 positives 3 are a, 2 b, 3 c; of the 4 of the north 3 are a and 1 c, of the 5 of the young 1, 1 and 3.
+
+    The usual share is (9 + 4 + 9) / 64, so that 2 positives are added for a shrinkage of 22 / 32.
+    """
+    model = SegmentPopularity(shrinkage=22 / 32).fit(data(), rng=RNG)
     overall = np.array([3, 2, 3]) / 8
     north = (np.array([3, 0, 1]) + 2 * overall) / 6
     young = (np.array([1, 1, 3]) + 2 * overall) / 7
@@ -50,9 +53,9 @@ def test_ratios_of_segments_by_hand() -> None:
     np.testing.assert_allclose(scores(model, 0, 0), north * young / overall, rtol=1e-6)
     one = Popularity(segment="region", shrinkage=2.0).fit(data(), rng=RNG)
     queries = data().queries(np.array([0, 5], np.int32), k=3)
-    only = SegmentPopularity(segments=["region"], shrinkage=2.0).fit(data(), rng=RNG)
+    only = SegmentPopularity(segments=["region"], shrinkage=22 / 32).fit(data(), rng=RNG)
     np.testing.assert_allclose(only.score(queries, None), one.score(queries, None), rtol=1e-6)
-    loaded = SegmentPopularity(shrinkage=2.0)
+    loaded = SegmentPopularity(shrinkage=22 / 32)
     loaded.load_state(model.state())
     np.testing.assert_array_equal(loaded.score(queries, None), model.score(queries, None))
 
@@ -74,18 +77,24 @@ def test_from_the_first_event_on_the_history_counts() -> None:
     assert chain(given).items[0].tolist() == expected.items[0].tolist() == [2, 0]
 
 
+def by_parts(data: Dataset, queries: Queries, added: float) -> Array:
+    """The product of popularities of one segment each over that of all."""
+    overall = Popularity().fit(data, rng=RNG).score(queries, None)
+    parts = [Popularity(segment=name, shrinkage=added).fit(data, rng=RNG) for name in ("region", "age")]
+    return parts[0].score(queries, None) * parts[1].score(queries, None) / overall
+
+
 def test_it_follows_a_log() -> None:
-    """Scores of a query are those of a model that was fitted to the events strictly before it."""
+    """Shares of a query are those of the events strictly before it, with what is added to a category as fitted."""
     whole = data()
-    model = SegmentPopularity(shrinkage=2.0).fit(whole.before(3), rng=RNG)
+    model = SegmentPopularity(segments=["region", "age"], shrinkage=2.0).fit(whole.before(3), rng=RNG)
     model.follow(whole)
+    added = float(model.state()["added"])
     queries = whole.queries(np.array([-1], np.int32), k=3, time=np.array([5]), features=features(1, 0))
-    expected = SegmentPopularity(shrinkage=2.0).fit(whole.before(5), rng=RNG).score(queries, None)
-    np.testing.assert_allclose(model.score(queries, None), expected, rtol=1e-6)
+    np.testing.assert_allclose(model.score(queries, None), by_parts(whole.before(5), queries, added), rtol=1e-6)
     model.compact()
     later = replace(queries, time=np.array([9]))
-    expected = SegmentPopularity(shrinkage=2.0).fit(whole, rng=RNG).score(later, None)
-    np.testing.assert_allclose(model.score(later, None), expected, rtol=1e-6)
+    np.testing.assert_allclose(model.score(later, None), by_parts(whole, later, added), rtol=1e-6)
 
 
 def test_a_segment_that_users_lack_is_refused() -> None:
