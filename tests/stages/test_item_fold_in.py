@@ -23,7 +23,7 @@ from pasand.serving.schemas import RecommendRequest
 from pasand.serving.states.contract import Event
 from pasand.serving.states.sqlite import connect
 from pasand.stages.content_factors import INTERACTIONS, ContentFactors
-from pasand.stages.item_fold_in import ItemFoldIn
+from pasand.stages.item_fold_in import STRENGTHS, ItemFoldIn
 from pasand.stages.moving_vectors import MovingVectors
 from tests.logs import tastes
 
@@ -98,6 +98,19 @@ def test_without_users_it_is_the_predicted_vector_and_with_many_the_discriminant
     np.testing.assert_allclose(many, np.linalg.solve(fold_in.spread, x - fold_in.mean), rtol=1e-3)
     still = ItemFoldIn.learn(users[:0], sparse.csr_array((2, 0)), predicted[:2], predicted[:2])
     np.testing.assert_array_equal(still.solve(predicted, np.ones((40, 3)), np.full(40, 9)), predicted)
+
+
+def test_the_factor_of_the_prior_is_small_where_features_are_right() -> None:
+    """Users who like an item by a hidden vector say much of it, users who like it as predicted say little."""
+    fold_in, users, predicted = learnt()
+    hidden = RNG(6).normal(size=(3, 40)).astype(np.float32)
+    by_hidden = sparse.csr_array((users @ hidden > 0.3).astype(np.float32))
+    assert fold_in.best_factor(0 * predicted, users, by_hidden, RNG(0)) == max(STRENGTHS)
+    right = sparse.csr_array((users @ predicted.T > 0.3).astype(np.float32))
+    assert fold_in.best_factor(predicted, users, right, RNG(0)) <= 1
+    assert fold_in.best_factor(predicted[:0], users, right[:, :0], RNG(0)) == 1
+    twice = fold_in.scaled(4.0)
+    np.testing.assert_allclose(twice.root @ twice.root.T, 4 * fold_in.root @ fold_in.root.T, rtol=1e-6)
 
 
 def test_vectors_at_a_time_are_those_of_the_interactions_before_it() -> None:

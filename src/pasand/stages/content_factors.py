@@ -101,7 +101,7 @@ class ContentFactors:
             cure = "put a table of items, items.csv, beside the log, or leave this component out"
             raise InputError(data.name, cause="no features from which item vectors could be predicted", cure=cure)
         rows, feature = self._blocks.rows(data.item_features, data.n_items), self._blocks.feature_of_column()
-        chosen = self._weights(data, rows, rng.spawn(1)[0])
+        chosen, factor = self._weights(data, rows, rng.spawn(1)[0])
         self.model.fit(data, rng=rng)
         warm = _has_positive(data)
         vectors = self.model.embed_items(np.flatnonzero(warm).astype(np.int32))
@@ -117,7 +117,8 @@ class ContentFactors:
             "l2": np.array(chosen.l2),
         }
         predicted = rows[np.flatnonzero(warm)] @ self._learnt["coefficients"] + mean
-        self._learnt |= fold_in_of(self.model, data, warm, vectors, predicted, rng.spawn(1)[0]).state()
+        fold_in = fold_in_of(self.model, data, warm, vectors, predicted, rng.spawn(1)[0])
+        self._learnt |= fold_in.scaled(factor).state()
         self._store(rows[np.flatnonzero(~warm)])
         return self
 
@@ -152,9 +153,8 @@ class ContentFactors:
         """Return the positive events of cold items by users of the log that is followed."""
         assert self._log is not None
         number = self._number()
-        event = np.flatnonzero(data.is_positive & (data.item < len(number)))
-        inside = (data.item[event] >= 0) & (data.user[event] >= 0) & (data.user[event] < self._log.n_users)
-        event = event[inside]
+        of_user = (data.user >= 0) & (data.user < self._log.n_users)
+        event = np.flatnonzero(data.is_positive & of_user & (data.item >= 0) & (data.item < len(number)))
         return event[number[data.item[event]] >= 0]
 
     def _add(self, data: Dataset, event: Offsets, upto: Offsets | None) -> None:
@@ -243,7 +243,7 @@ class ContentFactors:
         self._learnt["cold"] = np.append(self._learnt["cold"], np.ones(n_new, np.bool_))
         self._store(rows)
         if self._moving is not None:
-            self._moving.add_items(self._at_rest()[len(self._at_rest()) - n_new :])
+            self._moving.add_items(self._at_rest()[-n_new:] if n_new else self._at_rest()[:0])
         if isinstance(self.model, AddsItems):
             self.model.add_items(features)
 
@@ -266,16 +266,16 @@ class ContentFactors:
         if check(self._learnt, LAYOUT, **sizes)["K"] != np.count_nonzero(self._learnt["cold"]):
             raise ValueError("there must be a row for each cold item")
 
-    def _weights(self, data: Dataset, rows: sparse.csr_array, rng: Generator) -> FieldWeights:
-        """Return the weights learnt from a copy of the model that is not fitted to the held-out items."""
+    def _weights(self, data: Dataset, rows: sparse.csr_array, rng: Generator) -> tuple[FieldWeights, float]:
+        """Return the weights, and the factor of the fold-in, learnt from a copy of the model without held-out items."""
         n_features = len(self._blocks.feature_names())
         liked = rng.permutation(np.flatnonzero(_has_positive(data)))
         held_out = np.sort(liked[: int(self.holdout_share * len(liked))])
         if len(liked) < FEWEST_ITEMS or not len(held_out):
-            return FieldWeights.default(n_features)
+            return FieldWeights.default(n_features), 1.0
         reduced = data.select(~np.isin(data.item, held_out))
         if not reduced.is_positive.any():
-            return FieldWeights.default(n_features)
+            return FieldWeights.default(n_features), 1.0
         model = copy.deepcopy(self.model).fit(reduced, rng=rng)
         held_out = np.sort(rng.permutation(held_out)[:MOST_HELD_OUT])
         known = np.sort(rng.permutation(np.flatnonzero(_has_positive(reduced)))[:MOST_ITEMS])
@@ -285,10 +285,10 @@ class ContentFactors:
         queries = model.embed_queries(reduced.queries(users.astype(np.int32), k=1))
         able = queries.any(axis=1)
         if not able.any():
-            return FieldWeights.default(n_features)
+            return FieldWeights.default(n_features), 1.0
         target = model.embed_items(known.astype(np.int32))
-        chosen = table[users[able]]
-        shares = sparse.diags_array(1 / np.diff(chosen.indptr)) @ chosen
+        own = table[users[able]]
+        shares = sparse.diags_array(1 / np.diff(own.indptr)) @ own
         held = HeldOutItems(
             rows=rows[np.concatenate([known, held_out])],
             target=target - target.mean(axis=0),
@@ -296,7 +296,12 @@ class ContentFactors:
             queries=queries[able],
             liked=shares.tocsr(),
         )
-        return held.learn(self._blocks.feature_of_column(), n_features)
+        feature, n = self._blocks.feature_of_column(), len(known)
+        chosen = held.learn(feature, n_features)
+        predicted = held.rows @ coefficients(held.rows[:n], feature, held.target, chosen) + held.mean
+        of_known = reduced.matrix()[users[able]][:, known].T.tocsr()
+        fold_in = ItemFoldIn.learn(held.queries, of_known, target, predicted[:n])
+        return chosen, fold_in.best_factor(predicted[n:], held.queries, held.liked, rng)
 
     def _terms(self, vector: Vectors, table: sparse.csr_array, at: int, names: list[str]) -> list[tuple[str, float]]:
         """Return the contributions of the features of one item to its score, largest first; equal names are added."""

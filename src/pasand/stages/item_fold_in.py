@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -23,6 +23,8 @@ LAYOUT = {
 }
 
 
+STRENGTHS, FOLDED = (1.0, 0.5, 2.0, 4.0, 8.0), 5
+"""Factors of the prior's covariance that are tried, and users of a held-out item who are folded in to compare them."""
 MOST_USERS, CHUNK = 4000, 500
 """Most users from which a fold-in is learnt, and users whose vectors are computed at a time."""
 
@@ -39,8 +41,8 @@ class ItemFoldIn:
         (y - y0)' R^-1 (y - y0) + n (y - d)' bC (y - d),
 
     so that it is y0 without users, and goes to d with many. R is the covariance of the learnt vectors around the
-    predicted ones: the prior is weak in those directions in which features predict badly. b is the factor with which
-    learnt vectors agree with d best.
+    predicted ones, times a factor that held-out items choose (`best_factor`): the prior is weak in those directions in
+    which features predict badly. b is the factor with which learnt vectors agree with d best.
     """
 
     root: NDArray[np.float64]
@@ -88,6 +90,36 @@ class ItemFoldIn:
         gap = total - n * (self.mean + start @ self.spread)
         moved: Vectors = (start + (gap @ self.root) / (1 + n * self.growth) @ self.root.T).astype(np.float32)
         return moved
+
+    def scaled(self, factor: float) -> Self:
+        """Return the fold-in with R times a factor: with a larger one the users of an item count more."""
+        return replace(self, root=np.sqrt(factor) * self.root, growth=factor * self.growth)
+
+    def best_factor(self, predicted: Vectors, queries: Vectors, liked: sparse.csr_array, rng: Generator) -> float:
+        """Return the factor of `STRENGTHS` with which held-out items rank their users best; 1 if none has enough users.
+
+        `predicted` (m, D) are the vectors of m items that were held out, `queries` (B, D) those of users, and `liked`
+        (B, m) is not 0 where a user likes an item. `FOLDED` users of an item are folded in, all others are ranked, and
+        the measure is the mean NDCG without a cutoff of the item's other users.
+        """
+        relevant = liked.toarray().T > 0  # (m, B)
+        usable = np.flatnonzero(relevant.sum(axis=1) >= 2 * FOLDED)
+        if not len(usable):
+            return 1.0
+        relevant, start = relevant[usable], predicted[usable]
+        order = np.argsort(np.where(relevant, rng.random(relevant.shape), 2.0), axis=1)[:, :FOLDED]
+        total = queries.astype(np.float64)[order].sum(axis=1)
+        np.put_along_axis(relevant, order, False, axis=1)
+        discount = 1 / np.log2(np.arange(len(queries)) + 2)
+        ideal = np.cumsum(discount)[relevant.sum(axis=1) - 1]
+        means = []
+        for factor in STRENGTHS:
+            vectors = self.scaled(factor).solve(start, total, np.full(len(start), FOLDED))
+            scores = vectors @ queries.T
+            np.put_along_axis(scores, order, -np.inf, axis=1)  # last, below all others
+            gains = np.take_along_axis(relevant, np.argsort(-scores, axis=1, kind="stable"), axis=1) @ discount
+            means.append(float((gains / ideal).mean()))
+        return STRENGTHS[int(np.argmax(means))]
 
     def state(self) -> dict[str, Array]:
         """Return the arrays of `LAYOUT`."""
