@@ -228,7 +228,7 @@ def _rescored(vectors: Vectors, embedded: Vectors, found: Rows) -> tuple[Rows, S
 
 @njit(cache=True)
 def _best(scores: Scores, exclude: Rows, allowed: Mask, items: Rows, top: Scores) -> None:
-    """Write the best allowed items per query and their scores, (B, k) each, which are padded with -1 and -inf; by a heap."""
+    """Write the best allowed items per query and their scores, (B, k), padded with -1 and -inf; by a heap."""
     n_queries, n_items = scores.shape
     k = items.shape[1]
     open_ = np.empty(n_items, np.bool_)
