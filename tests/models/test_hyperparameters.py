@@ -28,6 +28,7 @@ KNOWN = {
     "burn_in": "sweeps of a Gibbs sampler that are discarded",
     "codes": "centres of a level of semantic ids",
     "cold": "retriever for queries with a short history",
+    "columns": "item features whose values can be rated",
     "conjugate_steps": "steps of conjugate gradients",
     "cross_layers": "cross layers of DCN",
     "degrees_of_freedom": "of the prior of users' noise levels",
