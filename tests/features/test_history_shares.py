@@ -90,7 +90,7 @@ def random_log(seed: int, order: str = "time") -> Dataset:
     language = Feature(kind="bag", values=codes, names=NAMES)
     declared = Feature(kind="categorical", values=np.array([0, -1, 1, 2], np.int32), names=("hi", "ta", "xx"))
     made = replace(log(events), item_features={"language": language}, user_features={"language": declared})
-    return replace(made, order=order)
+    return replace(made, order=order)  # type: ignore[arg-type]
 
 
 def first_positives(data: Dataset) -> tuple[Array, Array]:

@@ -256,7 +256,7 @@ def _input(learnt: Arrays, name: str, mass: Values, features: Mapping[str, Array
     """Return the shares of masses, (B, C), less those of all users, and whether anything is known; (B, C + 1)."""
     of_all = learnt[f"history_prior.{name}"]
     declared = _declared(learnt, name, features, len(mass))
-    is_declared = declared.any(axis=1)
+    is_declared: Mask = np.asarray(declared.any(axis=1))
     prior = np.where(is_declared[:, None], declared, of_all)
     shares = smoothed(mass, prior, float(learnt["history_settings"][3])) - of_all
     given: Mask = np.asarray(mass.any(axis=1) | is_declared)

@@ -36,7 +36,8 @@ def features(region: int, age: int) -> dict[str, Array]:
 
 def scores(model: SegmentPopularity, region: int, age: int) -> Array:
     queries = data().queries(np.array([-1], np.int32), k=3, features=features(region, age))
-    return model.score(queries, None)[0].astype(np.float64)
+    found: Array = model.score(queries, None)[0].astype(np.float64)
+    return found
 
 
 def test_ratios_of_segments_by_hand() -> None:

@@ -65,7 +65,7 @@ class SegmentPopularity:
             names = sorted(fits)
         overall = self._popularity(None).fit(data, rng=rng)
         usual = float(np.square(overall.state()["overall"].astype(np.float64)).sum())
-        self._added = self.shrinkage / max(usual, np.finfo(np.float32).tiny)
+        self._added = self.shrinkage / max(usual, 1e-30)
         self._parts = {"": overall} | {name: self._popularity(name).fit(data, rng=rng) for name in names}
         return self
 

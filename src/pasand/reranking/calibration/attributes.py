@@ -173,7 +173,7 @@ class Attributes:
         begin = np.arange(len(rows), dtype=np.int64) * rows.shape[1]
         decays = self._is_timed and self.half_life_days is not None and len(now) > 0
         half_life = (self.half_life_days or 0.0) * history_shares.DAY if decays else 0.0
-        return history_shares.masses(
+        found: Values = history_shares.masses(
             rows.reshape(-1),
             np.ascontiguousarray(times, np.int64).reshape(-1),
             np.empty(0),
@@ -186,6 +186,7 @@ class Attributes:
             len(self.population),
             half_life,
         )
+        return found
 
     def _looked_up(self, features: Features, n: int) -> tuple[Rows, Values, Offsets]:
         """Return the categories and shares of n items, (T,) each, by item, and the offsets of the items, (n + 1,)."""
