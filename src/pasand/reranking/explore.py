@@ -27,6 +27,7 @@ Method = Literal["uniform", "softmax", "greedy", "thompson", "linucb"]
 BY_UNCERTAINTY: tuple[Method, ...] = ("thompson", "linucb")
 RANKED: tuple[Method, ...] = ("greedy", "linucb")
 """Methods that are certain of one item, so that each slot mixes in the share `uniform`."""
+LARGEST = np.finfo(np.float64).max
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ class Explore:
         That is so for rules that are on more than whole lists, and for many slots.
         """
         length, slots = np.count_nonzero(items >= 0, axis=1), np.array(sorted(self.slots)) - 1
-        lengths, none = np.unique(length).tolist(), np.empty(0, np.int64)
+        lengths, none = sorted(set(length.tolist())), np.empty(0, np.int64)
         bounds = [(none, none) if self.rules is None else self.rules.whole(m) for m in lengths]
         if len(slots) > MOST or None in bounds:
             return False
@@ -255,16 +256,20 @@ class Explore:
             for b, n in enumerate(size.tolist()):
                 weights[b, :n], _ = self._weights(queries, b, pool[b, :n], finite(scores[b, :n]))
             return weights
-        inside = np.arange(scores.shape[1]) < size[:, None]
         values, units = finite_lists(scores, size)
-        values[~inside] = -np.inf
+        inside = None if size.min() == scores.shape[1] else np.arange(scores.shape[1]) < size[:, None]
+        if inside is not None:
+            values[~inside] = -np.inf
         if self.method == "greedy":
             order = np.argsort(-values, axis=1, kind="stable")
             return -np.argsort(order, axis=1).astype(np.float64)
-        base = inside.astype(np.float64)
-        if self.method == "softmax":
-            best = np.where(size > 0, values.max(axis=1, initial=-np.inf), 0.0)[:, None]
-            base *= np.maximum(np.exp((values - best) / (self.temperature * units[:, None])), SMALLEST)
+        if self.method == "uniform":
+            base = np.ones(values.shape)
+        else:
+            best = np.maximum(values.max(axis=1), -LARGEST)[:, None]
+            base = np.maximum(np.exp((values - best) / (self.temperature * units[:, None])), SMALLEST)
+        if inside is not None:
+            base *= inside
         total = np.maximum(base.sum(axis=1), SMALLEST)[:, None]
         mixed: Values = (1 - self.uniform) * base / total + self.uniform / np.maximum(size, 1)[:, None]
         return mixed

@@ -21,10 +21,13 @@ def pools(items: Rows, found: Rows, scores: Scores, size: int) -> tuple[Rows, Sc
     for b in range(len(items)):
         n = 0
         for i in range(found.shape[1]):
-            new = found[b, i] >= 0 and n < size
-            for j in range(items.shape[1] if new else 0):
+            if n == size or found[b, i] < 0:
+                break
+            new = True
+            for j in range(items.shape[1]):
                 if items[b, j] == found[b, i]:
                     new = False
+                    break
             if new:
                 pool[b, n], score[b, n] = found[b, i], scores[b, i]
                 n += 1

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
+from numba import njit
 from numpy.random import Generator
 
 from pasand.data.bags import Bags
@@ -48,6 +49,14 @@ class Groups:
                 raise ValueError(f"rule {rule.name!r}: {wrong}")
             if names.count(rule.name) > 1:
                 raise ValueError(f"two rules are named {rule.name!r}")
+        ranges = [
+            (r, name, wanted)
+            for r, rule in enumerate(self.rules)
+            for name, wanted in rule.where.items()
+            if isinstance(wanted, Range)
+        ]
+        self._ages = [(r, name, wanted) for r, name, wanted in ranges if wanted.aged]
+        self._of_users = [(r, name, wanted.user) for r, name, wanted in ranges if wanted.user is not None]
         self._member: Array = np.empty(0, np.int64)
         self._times: Times = np.empty((0, 0), np.int64)
         self._categories: dict[str, Bags] = {name: Bags.empty(0) for name in self._with_categories()}
@@ -109,7 +118,7 @@ class Groups:
     def load_state(self, arrays: Arrays) -> None:
         """Restore what `state` returned; raises ValueError for arrays that it cannot have returned."""
         layout = {"member": Entry("int64", "N", lowest=0, below=1 << len(self.rules)), "times": Entry("int64", "N A")}
-        sizes = check(arrays, layout, A=len(list(self._aged())))
+        sizes = check(arrays, layout, A=len(self._aged()))
         for i in range(len(self._categories)):
             one = {f"codes.{i}": Entry("int32", "T", lowest=0), f"start.{i}": Entry("int64", "N+1", rises_to="T")}
             check(arrays, one, N=sizes["N"])
@@ -127,11 +136,12 @@ class Groups:
 
         `features` are those of the queries: groups of the user's values are empty without them.
         """
-        rows = within(items, len(self._member))
-        bits = np.where(rows >= 0, self._member[rows], 0) if len(self._member) else np.zeros(items.shape, np.int64)
-        for column, (r, _, wanted) in enumerate(self._aged()):
-            outside = ~_has_age(self._times[rows, column], time[:, None], wanted)
-            bits &= ~(outside.astype(np.int64) << r)
+        bits: Array = _members(np.ascontiguousarray(items), self._member)
+        if ages := self._aged():
+            rows = within(items, len(self._member))
+            for column, (r, _, wanted) in enumerate(ages if len(self._times) else ()):
+                outside = ~_has_age(self._times[rows, column], time[:, None], wanted)
+                bits &= ~(outside.astype(np.int64) << r)
         for condition, (r, name, _) in enumerate(self._of_user()):
             inside = are_of(items, self._categories[name], self._wanted(condition, features, len(items)))
             bits &= ~((~inside).astype(np.int64) << r)
@@ -189,12 +199,9 @@ class Groups:
             self._masks[key] = are_of(rows, self._categories[name], codes[None, :])[0]
         return self._masks[key]
 
-    def _of_user(self) -> Iterator[tuple[int, str, str]]:
-        """Yield the rule, the item feature and the user feature of each condition on the user's value, in order."""
-        for r, rule in enumerate(self.rules):
-            for name, wanted in rule.where.items():
-                if isinstance(wanted, Range) and wanted.user is not None:
-                    yield r, name, wanted.user
+    def _of_user(self) -> list[tuple[int, str, str]]:
+        """Return the rule, the item feature and the user feature of each condition on the user's value, in order."""
+        return self._of_users
 
     def _with_categories(self) -> list[str]:
         """Return the item features whose categories are needed at the query, each once."""
@@ -204,12 +211,9 @@ class Groups:
     def _location(self, where: str, rule: int) -> str:
         return f"{where}, rule {self.rules[rule].name!r}"
 
-    def _aged(self) -> Iterator[tuple[int, str, Range]]:
-        """Yield the rule, the feature and the condition of each condition on an age, in the order of their columns."""
-        for r, rule in enumerate(self.rules):
-            for name, wanted in rule.where.items():
-                if isinstance(wanted, Range) and wanted.aged:
-                    yield r, name, wanted
+    def _aged(self) -> list[tuple[int, str, Range]]:
+        """Return the rule, the feature and the condition of each condition on an age, in the order of their columns."""
+        return self._ages
 
     def _looked_up(self, features: Features, n: int, where: str) -> tuple[Array, Times, dict[str, Bags]]:
         """Return the bits of the conditions that hold for any query, (n,), times, (n, A), and categories by feature."""
@@ -233,6 +237,17 @@ class Groups:
         users |= {name: self._location(where, r) for r, name, _ in self._of_user()}
         found = {name: categories(features, name, users[name]) for name in self._categories}
         return member, np.stack(columns, axis=1) if columns else np.empty((n, 0), np.int64), found
+
+
+@njit(cache=True, nogil=True)
+def _members(items: Rows, member: Array) -> Array:
+    """Return the bits of each item, (B, K); 0 at row -1 and beyond the table."""
+    bits = np.zeros(items.shape, np.int64)
+    for b in range(items.shape[0]):
+        for i in range(items.shape[1]):
+            if 0 <= items[b, i] < len(member):
+                bits[b, i] = member[items[b, i]]
+    return bits
 
 
 def _meets(feature: Feature, wanted: Scalar | list[Scalar] | Range) -> Mask:

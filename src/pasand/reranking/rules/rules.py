@@ -71,16 +71,13 @@ class Rules:
         if not k or not len(queries):
             return candidates.top(k)
         positions, _ = self.solved(queries, candidates, k, ignored)
-        inside = positions >= 0
-        positions = np.where(inside, positions, 0)
-        items = np.where(inside, np.take_along_axis(candidates.items, positions, axis=1), np.int32(-1))
-        scores = np.where(inside, np.take_along_axis(candidates.scores, positions, axis=1), np.float32(-np.inf))
-        propensity = candidates.propensity
-        return Candidates(
-            items=items,
-            scores=np.minimum.accumulate(scores, axis=1),
-            propensity=None if propensity is None else np.take_along_axis(propensity, positions, axis=1),
-        )
+        inside, at = positions >= 0, np.arange(len(positions))[:, None]
+        items, scores, propensity = candidates.items[at, positions], candidates.scores[at, positions], None
+        if candidates.propensity is not None:
+            propensity = candidates.propensity[at, np.where(inside, positions, 0)]
+        if not inside.all():
+            items, scores = np.where(inside, items, np.int32(-1)), np.where(inside, scores, np.float32(-np.inf))
+        return Candidates(items=items, scores=np.minimum.accumulate(scores, axis=1), propensity=propensity)
 
     def solved(self, queries: Queries, candidates: Candidates, k: int, ignored: int = 0) -> tuple[Array, Values]:
         """Return the positions of the chosen candidates, (B, k), -1 at padding, and the gap to the optimum, (B,).
@@ -182,17 +179,17 @@ class Rules:
         member, void, rules = self.member(queries, items), self.void(queries), self.groups.rules
         for b, m in enumerate(np.count_nonzero(items >= 0, axis=1).tolist()):
             bounds, bits = self.bounds(m).without(int(void[b])), member[b, :m]
-            missed = broken(bits, bounds)
-            found: dict[int, str] = {}
-            for r, rule in enumerate(rules):
+            missed, found = broken(bits, bounds), dict[int, str]()
+            for r in {*np.flatnonzero(missed).tolist(), *self.capped}:
                 inside: Array = bits >> r & 1
-                if rule.each:
+                if rules[r].each:
                     values = self.groups.values(r, np.where(inside, items[b, :m], -1))
                     excess = over(values.codes, values.start, np.arange(m), bounds.high[r])
                     missed[r], inside = len(excess) > 0, _having(values, excess)
                 if missed[r]:
-                    found[r] = sentence(rule, inside, bounds.low[r], bounds.high[r])
-            yield found, np.flatnonzero(int(void[b]) >> np.arange(len(rules)) & 1).tolist()
+                    found[r] = sentence(rules[r], inside, bounds.low[r], bounds.high[r])
+            ordered = {r: found[r] for r in sorted(found)}
+            yield ordered, [r for r in range(len(rules)) if int(void[b]) >> r & 1]
 
     def bounds(self, slots: int) -> Bounds:
         """Return the bounds on a list of some length."""

@@ -78,6 +78,8 @@ class Variant:
     _names: dict[int, str] = field(init=False, repr=False)
     _explains: bool = field(init=False, repr=False)
     _matches: bool = field(init=False, repr=False)
+    _with_notes: list[Notes] = field(init=False, repr=False)
+    """Stages that report what they could not do."""
     _added_from: int = field(init=False, repr=False)
     """Row of the first item that was added while serving."""
     scale: Scale = field(init=False, repr=False)
@@ -102,6 +104,7 @@ class Variant:
         components = self.bundle.assembly.components
         self.wording = of_bundle(components.values(), data)
         self._names = {id(component): name for name, component in components.items()}
+        self._with_notes = [stage for stage in recommender.stages if isinstance(stage, Notes)]
         self._explains = any(isinstance(component, Explains) for component in components.values())
         self._matches = any(isinstance(component, Matches) for component in components.values())
 
@@ -169,6 +172,15 @@ class Variant:
         if any(request.explain for request in requests):
             all_reasons = reasons(recommender, queries, candidates.items) if self._explains else None
             all_matches = matches(recommender, queries, candidates.items) if self._matches else None
+        for stage in self._with_notes:
+            found = stage.notes(queries, candidates)
+            notes = [old + new for old, new in zip(notes, found, strict=True)]
+            if any(found) and isinstance(stage, KeepsRules):
+                for names in stage.broken(queries, candidates):
+                    self.broken_rules.update(names)
+        all_reasons = None
+        if self._explains and any(request.explain for request in requests):
+            all_reasons = reasons(recommender, queries, candidates.items)
         responses = []
         for row, request in enumerate(requests):
             why = [each[row] if each is not None and request.explain else None for each in (all_reasons, all_matches)]
