@@ -113,6 +113,7 @@ class Calibration:
             return best
         assert whole is not None
         best = np.empty((len(rows), k), np.int64)
+        positions: Counts
         positions, lacks = calibrated_sets(*lists, *shares, target, self.strength, member, void, *whole, best, False)
         if rules is not None and lacks.any():
             at = np.flatnonzero(lacks)

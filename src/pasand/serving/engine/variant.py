@@ -161,26 +161,16 @@ class Variant:
         queries, notes = self.queries(requests, recent_events, now)
         recommender = self.recommender if requests[0].exclude_seen else self._with_seen
         candidates = self._run(recommender, queries, observe)
-        for stage in recommender.stages:
-            if isinstance(stage, Notes):
-                found = stage.notes(queries, candidates)
-                notes = [old + new for old, new in zip(notes, found, strict=True)]
-                if any(found) and isinstance(stage, KeepsRules):
-                    for names in stage.broken(queries, candidates):
-                        self.broken_rules.update(names)
-        all_reasons, all_matches = None, None
-        if any(request.explain for request in requests):
-            all_reasons = reasons(recommender, queries, candidates.items) if self._explains else None
-            all_matches = matches(recommender, queries, candidates.items) if self._matches else None
         for stage in self._with_notes:
             found = stage.notes(queries, candidates)
             notes = [old + new for old, new in zip(notes, found, strict=True)]
             if any(found) and isinstance(stage, KeepsRules):
                 for names in stage.broken(queries, candidates):
                     self.broken_rules.update(names)
-        all_reasons = None
-        if self._explains and any(request.explain for request in requests):
-            all_reasons = reasons(recommender, queries, candidates.items)
+        all_reasons, all_matches = None, None
+        if any(request.explain for request in requests):
+            all_reasons = reasons(recommender, queries, candidates.items) if self._explains else None
+            all_matches = matches(recommender, queries, candidates.items) if self._matches else None
         responses = []
         for row, request in enumerate(requests):
             why = [each[row] if each is not None and request.explain else None for each in (all_reasons, all_matches)]
