@@ -17,6 +17,7 @@ SLOW = (
     "cli/test_commands.py::test_ctrl_c_",
     "cli/test_commands.py::test_deep_models_are_compared",
     "cli/test_impressions.py::test_tune_lets",
+    "cli/test_market_page.py::test_commands",
     "cli/test_tradeoff.py::test_a_tradeoff_is_printed",
     "data/encoding/test_catalogue.py::test_the_catalogue_is_all",
     "data/encoding/test_encode.py::test_batches_of_any_size_agree_with_plain_python",

@@ -57,4 +57,4 @@ def test_products_can_be_shown_from_their_day_on() -> None:
 )
 def test_what_is_too_small_is_named(wrong: dict[str, int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        SellerMarket(**wrong)
+        SellerMarket(**wrong)  # type: ignore[arg-type]

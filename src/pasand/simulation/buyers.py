@@ -62,7 +62,7 @@ def _languages(spoken: Scores, city_tier: Rows) -> Scores:
     to_listing[np.arange(len(code)), code] = 1
     share = np.array(ENGLISH)[city_tier][:, None]
     mixed = (1 - share) * (spoken @ to_listing) + share * (np.arange(len(listings.LANGUAGES)) == english)
-    return (mixed / mixed.sum(axis=1, keepdims=True)).astype(np.float32)
+    return np.asarray(mixed / mixed.sum(axis=1, keepdims=True), np.float32)
 
 
 def _favourites(state: Rows, rng: Generator) -> Rows:
@@ -70,4 +70,4 @@ def _favourites(state: Rows, rng: Generator) -> Rows:
     region = [REGION_OF_STATE[name] for name in population.STATES]
     weight = np.array([[OWN_REGION if craft.region == own else 1.0 for craft in CRAFTS] for own in region])
     noise = rng.gumbel(size=(len(state), len(CRAFTS)))
-    return np.argsort(-(np.log(weight)[state] + noise), axis=1, kind="stable")[:, :3].astype(np.int32)
+    return np.asarray(np.argsort(-(np.log(weight)[state] + noise), axis=1, kind="stable")[:, :3], np.int32)

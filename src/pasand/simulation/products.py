@@ -126,14 +126,14 @@ def _factors(craft: Rows, kind: Rows, rng: Generator) -> Scores:
     of_kind = rng.standard_normal((len(CRAFTS), max(len(one.products) for one in CRAFTS), N_FACTORS))
     alone = rng.standard_normal((len(craft), N_FACTORS))
     factors = 0.6 * of_craft[craft] + 0.5 * of_kind[craft, kind] + 0.6 * alone
-    return (factors / math.sqrt(N_FACTORS)).astype(np.float32)
+    return np.asarray(factors / math.sqrt(N_FACTORS), np.float32)
 
 
 def _languages(town: Rows, rng: Generator) -> Rows:
     """Return the language of each listing, by the region of its seller's town."""
     share = np.array([[LISTED_IN[REGION_OF_TOWN[name]].get(one, 0.0) for one in listings.LANGUAGES] for name in TOWNS])
     drawn = rng.random(len(town))[:, None] > np.cumsum(share, axis=1)[town]
-    return np.minimum(drawn.sum(axis=1), len(listings.LANGUAGES) - 1).astype(np.int32)
+    return np.asarray(np.minimum(drawn.sum(axis=1), len(listings.LANGUAGES) - 1), np.int32)
 
 
 def _keys(town: int, craft: int, kind: int) -> dict[str, str]:
