@@ -21,7 +21,7 @@ from pasand.data.features import Kind
 from pasand.data.log import Log, Options
 from pasand.errors import InputError
 
-CHOOSING = ("sql", "steam", "tables")
+CHOOSING = ("goodreads", "hm", "kuairec", "retailrocket", "sql", "steam", "tables", "yelp")
 """Sources whose rows and types of events can be chosen."""
 
 

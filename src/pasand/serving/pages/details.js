@@ -3,7 +3,7 @@
 import { buttons } from "./actions.js";
 import * as api from "./api.js";
 import { completed, load } from "./catalogue.js";
-import { day, figure, h, icon, ordinal, readable } from "./dom.js";
+import { amount, day, figure, h, icon, ordinal, readable } from "./dom.js";
 import { messageOf } from "./messages.js";
 import { art, heading, paletteOf, poster, scriptOf } from "./poster.js";
 import { card, hrefOf, metaOf } from "./rows.js";
@@ -60,6 +60,7 @@ function facts({ features = {} }) {
 
 function textOf(name, value) {
   if (Array.isArray(value)) return value.join(", ");
+  if (name === "price" && typeof value === "number") return amount(value);
   if (name === "minutes") return `${Math.floor(value / 60)} h ${Math.round(value % 60)} min`;
   return typeof value === "number" && value > 1e9 ? day(value) : String(value);
 }

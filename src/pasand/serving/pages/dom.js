@@ -49,6 +49,10 @@ export function icon(name) {
 
 export const plural = (n, one, many = `${one}s`) => `${Number(n).toLocaleString("en")} ${n === 1 ? one : many}`;
 
+// Returns a price: with two decimals unless it is whole.
+export const amount = (value) =>
+  value.toLocaleString("en", Number.isInteger(value) ? {} : { minimumFractionDigits: 2, maximumFractionDigits: 2 });
+
 export const readable = (name) => name.replaceAll("_", " ");
 
 export const day = (seconds) =>

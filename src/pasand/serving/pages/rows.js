@@ -1,7 +1,7 @@
 // Rows of cards: drawn, animated when the recommendations change, and navigated with the arrow keys.
 
 import { markButton } from "./actions.js";
-import { $, $$, h, icon } from "./dom.js";
+import { $, $$, amount, h, icon } from "./dom.js";
 import { poster } from "./poster.js";
 
 const reducedMotion = matchMedia("(prefers-reduced-motion: reduce)");
@@ -13,7 +13,7 @@ const nameOf = (film) => film.title || film.item_id;
 export const hrefOf = (film) => `#/item/${encodeURIComponent(film.item_id)}`;
 
 export function metaOf(film) {
-  const price = film.price == null ? "" : `price ${film.price.toLocaleString("en")}`;
+  const price = film.price == null ? "" : `price ${amount(film.price)}`;
   return [film.year, film.language, (film.genres ?? []).slice(0, 3).join(", "), price].filter(Boolean).join(" · ");
 }
 
