@@ -85,8 +85,8 @@ class CatalogueSearch:
         possible &= index.mask(index.titles.of(index.ending(start)))
         rows = np.flatnonzero(possible)
         titles = self._titles.gather(rows)
-        contains, begins = titles.str.contains(wanted, literal=True), titles.str.starts_with(wanted)
-        return index.mask(rows[contains.to_numpy()]), index.mask(rows[begins.to_numpy()])
+        contains = titles.str.contains(wanted, literal=True).to_numpy()
+        return index.mask(rows[contains]), index.mask(rows[titles.str.starts_with(wanted).to_numpy()])
 
     def _scores(self, word: str, latin: bool) -> Array:
         """Return how well each item has a word of a text in Latin letters or not, (N,), 0 if not at all."""

@@ -24,18 +24,20 @@ class Postings:
     def __init__(self, word: Array, row: Array, n_words: int) -> None:
         """Sort pairs of a word and a row, (T,) each, by word."""
         order = np.argsort(word, kind="stable")
-        self.row = row[order].astype(np.int32)
+        self.row: Array = row[order].astype(np.int32)
         self.start = np.append(0, np.cumsum(np.bincount(word, minlength=n_words)))
 
     def of_range(self, first: int, end: int) -> Array:
         """Return what has a word from `first` up to `end`, with repetitions."""
-        return self.row[self.start[first] : self.start[end]]
+        rows: Array = self.row[self.start[first] : self.start[end]]
+        return rows
 
     def of(self, words: Array) -> Array:
         """Return what has one of these words, with repetitions."""
         count = self.start[words + 1] - self.start[words]
         offset = np.repeat(self.start[words] - np.append(0, np.cumsum(count)[:-1]), count)
-        return self.row[np.arange(len(offset)) + offset]
+        rows: Array = self.row[np.arange(len(offset)) + offset]
+        return rows
 
 
 class Names:

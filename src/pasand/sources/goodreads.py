@@ -23,8 +23,8 @@ def recognises(location: str) -> float:
 def read(location: str, options: Options) -> Log:
     """Return the ratings; books on a shelf without a rating have 0 and are left out, unless `where` chooses rows.
 
-    Items have what is known of a book at its publication. Average ratings, numbers of ratings and shelves are left out:
-    they count the ratings of all users, also later ones.
+    Items have the features that a book has from its publication on. Average ratings, numbers of ratings and shelves are
+    left out: they count the ratings of all users, also later ones.
     """
     file, books = _file(Path(location), "goodreads_interactions"), _file(Path(location), "goodreads_books")
     assert file is not None

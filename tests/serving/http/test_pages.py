@@ -407,7 +407,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle of orders and products of a shop, as files of tables."""
     folder = tmp_path_factory.mktemp("shop")
     things = ("Brass lamp", "Silk saree", "Copper bottle", "Claw hammer")
-    lines = [f"{100 + n},{things[n % 4]} {n},{things[n % 4].split()[1]}s,Jaipur & Co,{99 + n}.61" for n in range(24)]
+    lines = [f"{100 + n},{things[n % 4]} {n},{things[n % 4].split()[1]}s,Jaipur & Co,{99 + n}.60" for n in range(24)]
     (folder / "products.csv").write_text("product_id,name,category,seller,price\n" + "\n".join(lines) + "\n")
     orders = [f"{u},{100 + 4 * n + u % 4},{1 + n % 3},{1_700_000_000 + 9 * u + n}" for u in range(20) for n in range(5)]
     (folder / "orders.csv").write_text("customer_id,product_id,quantity,time\n" + "\n".join(orders) + "\n")
