@@ -26,7 +26,12 @@ from pasand.reranking.exploration.random_list import RandomList
 from pasand.reranking.random_slots import mixture, slot_probabilities
 from pasand.types import Array
 
-MEASURES = ("reranking/exploration", "reranking/random_slots.py")
+MEASURES = (
+    "reranking/exploration/random_list.py",
+    "reranking/exploration/slot_draws.py",
+    "reranking/exploration/thompson.py",
+    "reranking/random_slots.py",
+)
 WORLDS, DRAWS, CASES, TIMED = 50, 1_000_000, 200, 300
 
 

@@ -157,6 +157,14 @@ class AddsEvents(Follows, Protocol):
 
 
 @runtime_checkable
+class LearnsShown(Protocol):
+    """A component that also learns from random slots, clicked or not, such as the uncertainty of an exploration."""
+
+    def learn_shown(self, item: Rows, position: Rows, clicked: Mask) -> None:
+        """Learn from these items of random slots, (n,) each, in place of earlier ones; call it after `fit`."""
+
+
+@runtime_checkable
 class PredictsMinutes(Follows, Protocol):
     """A model that also predicts watch time, and follows a log."""
 

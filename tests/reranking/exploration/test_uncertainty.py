@@ -45,7 +45,7 @@ def shown(item: list[int], clicked: list[bool], position: list[int], propensity:
         item=np.array(item, np.int32),
         time=np.arange(len(item)),
         position=np.array(position, np.int32),
-        clicked=np.array(clicked),
+        clicked=np.array(clicked, np.bool_),
         propensity=np.array(propensity, np.float32),
     )
 

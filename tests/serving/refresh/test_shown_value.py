@@ -1,4 +1,7 @@
-"""Acceptance by impressions: a recipe that would have earned more is published, one that would earn less is not."""
+"""Acceptance by impressions: a recipe that would have earned more is published, one that would earn less is not.
+
+What explorations learn from the same service (`shown_slots`) is here as well.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from pasand.serving.engine.variant import Variant
 from pasand.serving.logs.impressions import ImpressionList, ImpressionLog
 from pasand.serving.refresh.acceptance import Limits
 from pasand.serving.refresh.refresh import Outcome, Refresh
+from pasand.serving.refresh.shown_slots import learn_shown
 from pasand.serving.refresh.shown_value import shown_value
 from pasand.serving.refresh.training_data import gather
 from pasand.serving.schemas import RecommendRequest
@@ -97,3 +101,32 @@ def test_without_impressions_nothing_is_shown(folder: Path) -> None:
     state.close()
     assert report == {"verdict": "inconclusive"}
     assert "it holds no impressions" in reason
+
+
+def test_a_refreshed_bundle_prefers_what_was_clicked_in_random_slots(folder: Path) -> None:
+    path = folder / "thompson.toml"
+    path.write_text(ONE_SLOT + 'method = "thompson"\n')
+    limits = Limits(publish_inconclusive=True, min_queries=1)
+    found = Refresh(bundle=folder / "bundle", folder=folder / "state", recipe=path, limits=limits).run(lambda _: None)
+    assert found.outcome == "published", found
+    assert "impressions" not in found.note
+    read = bundle.read(found.running)
+    learnt = read.assembly.components["policy_uncertainty"].state()
+    shown = np.flatnonzero(learnt["excess"])
+    assert len(shown) == 4  # the pool of every list
+    clicked = learnt["excess"][shown] > 0
+    assert 0 < clicked.sum() < 4
+    assert not learnt["refused"][shown[clicked]].any()  # an item was clicked always or never
+    assert learnt["refused"][shown[~clicked]].min() > 100
+    assert learnt["refused"].sum() == learnt["refused"][shown[~clicked]].sum()
+
+
+def test_without_impressions_it_learns_from_events_alone(folder: Path) -> None:
+    read = bundle.read(folder / "bundle")
+    state = open_state(str(folder / "state" / "state.sqlite"))
+    assembly = recipe.build(ONE_SLOT + 'method = "thompson"\n').fit(read.data, seed=0)
+    note = learn_shown(assembly, folder / "nothing", state, read.data)
+    assert note.startswith("exploration learns from events alone")
+    assert learn_shown(read.assembly, folder / "nothing", state, read.data) == ""
+    state.close()
+    assert not assembly.components["policy_uncertainty"].state()["excess"].any()

@@ -12,12 +12,11 @@ from numpy.random import Generator
 from pasand.contracts import EmbedsItems
 from pasand.data.dataset import Dataset
 from pasand.data.features import Features
-from pasand.data.impressions import Impressions
 from pasand.layouts import Entry, check
 from pasand.reranking.counted_search import Values
 from pasand.reranking.diversity.similarity import ItemSimilarity
 from pasand.reranking.exploration.known_responses import KnownResponses
-from pasand.types import Array, Arrays, Queries, Rows
+from pasand.types import Array, Arrays, Mask, Queries, Rows
 
 LAYOUT = {
     "positives": Entry("int64", "N", lowest=0),
@@ -70,11 +69,30 @@ class Uncertainty:
         """Count responses, and clicks in random slots; raises InputError as `ItemSimilarity.fit` does."""
         if self.similarity is not None:
             self.similarity.fit(data, "uncertainty")
-        positives = np.bincount(data.positives().item, minlength=data.n_items)
-        refused, excess = _in_random_slots(data.impressions, data.n_items)
-        self._learnt = {"positives": positives, "refused": refused, "excess": excess}
-        self.follow(None)
+        n, none = data.n_items, np.zeros(0, np.int32)
+        positives = np.bincount(data.positives().item, minlength=n)
+        self._learnt = {"positives": positives, "refused": np.zeros(n, np.int64), "excess": np.zeros(n)}
+        shown = data.impressions
+        if shown is None or shown.propensity is None:
+            self.learn_shown(none, none, none.astype(np.bool_))
+        else:
+            shown = shown.select(shown.propensity < 1)
+            self.learn_shown(shown.item, shown.position, shown.clicked)
         return self
+
+    def learn_shown(self, item: Rows, position: Rows, clicked: Mask) -> None:
+        """Learn from items of random slots, (n,) each, in place of those of `fit`.
+
+        Positions, from 0, in which all or none were clicked show nothing of the mean.
+        """
+        n = len(self._learnt["positives"])
+        count = np.maximum(np.bincount(position), 1)
+        rate = (np.bincount(position, clicked) / count)[position]
+        variance = rate * (1 - rate)
+        standardised = (clicked - rate) / np.sqrt(np.where(variance > 0, variance, 1))
+        self._learnt["refused"] = np.bincount(item[~clicked], minlength=n)
+        self._learnt["excess"] = np.bincount(item, standardised, n).astype(np.float64)  # empty: int64
+        self.follow(None)
 
     def follow(self, data: Dataset | None) -> None:
         """Count the positives of `data` strictly before each query from now on; None: those of the fit, at any time.
@@ -137,20 +155,3 @@ def _of_taste(similarity: ItemSimilarity, items: Rows, history: Rows) -> Values:
     between, within = cosine[:n, n:], cosine[n:, n:] + np.eye(len(history))
     explained: Values = np.einsum("nh,hn->n", between, np.linalg.solve(within, between.T))
     return np.clip(1 - explained, 0, 1)
-
-
-def _in_random_slots(impressions: Impressions | None, n_items: int) -> tuple[Array, Array]:
-    """Return each item's impressions in random slots without a click, (N,), and standardised clicks beyond the mean.
-
-    A slot was random where its propensity is below 1. Positions in which all or none were clicked show nothing.
-    """
-    refused, excess = np.zeros(n_items, np.int64), np.zeros(n_items)
-    if impressions is None or impressions.propensity is None or not len(impressions):
-        return refused, excess
-    shown = impressions.select(impressions.propensity < 1)
-    refused += np.bincount(shown.item[~shown.clicked], minlength=n_items)
-    count = np.bincount(shown.position)
-    rate = (np.bincount(shown.position, shown.clicked) / np.maximum(count, 1))[shown.position]
-    variance = rate * (1 - rate)
-    standardised = (shown.clicked - rate) / np.sqrt(np.where(variance > 0, variance, 1))
-    return refused, excess + np.bincount(shown.item, standardised, n_items)

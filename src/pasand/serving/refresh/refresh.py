@@ -24,6 +24,7 @@ from pasand.serving.engine.bundle_check import check_bundle
 from pasand.serving.engine.variant import Variant
 from pasand.serving.forgotten import ForgottenUsers
 from pasand.serving.refresh.acceptance import METRIC, Limits, drift, ranking_quality, size
+from pasand.serving.refresh.shown_slots import learn_shown
 from pasand.serving.refresh.shown_value import shown_value
 from pasand.serving.refresh.training_data import Gathered, gather
 from pasand.serving.schemas import RequestError
@@ -179,6 +180,8 @@ class Refresh:
             return _rejected(outcome, reason)
         report(f"fitting to all {len(gathered.data):,} events")
         assembly = recipe.build(text).fit(gathered.data, seed=seed)
+        note = learn_shown(assembly, self.folder / IMPRESSIONS, state, gathered.data)
+        outcome.note = "; ".join(filter(None, [outcome.note, note]))
         about = {
             "state_upto": gathered.last_event,
             "changes_upto": gathered.last_change,

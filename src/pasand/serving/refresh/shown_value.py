@@ -31,7 +31,7 @@ def shown_value(
     the impressions.
     """
     try:
-        log = _logged(folder, state)
+        log = logged(folder, state)
         middle = int(np.median(log.time[log.first])) if log.time is not None else 0
         log = log.select((log.time >= middle)[log.first][log.list] if log.time is not None else log.list >= 0)
         assembly = recipe.build(text).fit(gathered.data.before(middle), seed=seed)
@@ -43,7 +43,7 @@ def shown_value(
     return _judged(new, shown, margin)
 
 
-def _logged(folder: Path, state: State) -> Decisions:
+def logged(folder: Path, state: State) -> Decisions:
     """Return the impressions of a service with the clicks that followed."""
     events, after = [], 0
     while found := state.events(after, CHUNK):
