@@ -24,7 +24,7 @@ class KnownResponses:
         """Add events, (n,) each, in any order; those of items outside of the N are left out."""
         known = (item >= 0) & (item < len(self.base))
         new = np.sort(_keys(item[known], time[known]))
-        self._keys = np.insert(self._keys, np.searchsorted(self._keys, new), new)
+        self._keys = np.insert(self._keys, np.searchsorted(self._keys, new), new) if len(self._keys) else new
 
     def before(self, item: Rows, time: int) -> Counts:
         """Return the number of each of n items strictly before a time, (n,); 0 outside of the N items."""
