@@ -214,4 +214,4 @@ def test_shares_of_histories_are_inputs_of_queries() -> None:
     ranking_statistics.check(learnt)
     with_new = replace(queries, history=np.where(queries.history == 1, 4, queries.history).astype(np.int32))
     found = RankingFeatures(learnt).of_queries(with_new)["share.genre"]
-    np.testing.assert_allclose(found, [[-1 / 7, 1 / 7, 1], [0, 0, 0]], atol=1e-6)
+    np.testing.assert_allclose(found, np.array([[-1 / 7, 1 / 7, 1], [0, 0, 0]]), atol=1e-6)

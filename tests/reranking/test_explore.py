@@ -14,7 +14,7 @@ from pasand import bundle, default_recipe, recipe
 from pasand.contracts import Notes
 from pasand.errors import InputError
 from pasand.reranking.explore import Method
-from pasand.types import Candidates, Queries
+from pasand.types import Array, Candidates, Queries
 from tests.logs import tastes
 
 POPULAR = default_recipe.of_model("ease", {})
@@ -207,7 +207,8 @@ def test_a_batch_is_drawn_as_one_list_after_the_other(rules: str, method: str) -
     *_, (_, before), (_, found) = explored.recommender.steps(asked)
     items = before.top(6).items.copy()
     items[3, 4:], items[4, 2:] = -1, -1
-    once, each = ([items.copy(), np.ones(items.shape), np.ones(items.shape)] for _ in range(2))
+    once: list[Array] = [items.copy(), np.ones(items.shape), np.ones(items.shape)]
+    each = [part.copy() for part in once]
     assert stage._drawn_at_once(asked, *once)
     stage._drawn_one_by_one(asked, *each)
     np.testing.assert_array_equal(once[0], each[0])

@@ -137,7 +137,7 @@ class Sample:
         return cls(
             queries=replace(queries, users=new_users, features=unknown),
             retriever=retriever,
-            candidates=candidates,
+            candidates=candidates.astype(np.int32),
             values=values,
             members=members,
             response=np.concatenate([response, likes], axis=1),
@@ -197,7 +197,8 @@ class Sample:
         allowed = np.ones((len(chosen), self.n_items), np.bool_)
         for column in np.unique(self.values[:, 0]):
             own = self.values[:, 0] == column
-            allowed &= (likes[:, own] @ self.members[own] > 0) | ~likes[:, own].any(axis=1)[:, None]
+            none: Mask = np.asarray(~likes[:, own].any(axis=1))
+            allowed &= (likes[:, own] @ self.members[own] > 0) | none[:, None]
         return allowed
 
 
