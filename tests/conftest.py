@@ -1,4 +1,4 @@
-"""Settings of all tests: one thread per library, since the tests themselves run in parallel."""
+"""Settings of all tests: one thread per library, since they run in parallel, and no deadlines for the same reason."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ import os
 for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "1")
 
+import hypothesis  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
 
 from tests.slow import SLOW  # noqa: E402
+
+hypothesis.settings.register_profile("no deadline", deadline=None)
+hypothesis.settings.load_profile("no deadline")
 
 
 @pytest.fixture(autouse=True)

@@ -209,7 +209,7 @@ def classical() -> Bundle:
     return bundle(text + fallback_chain(*OTHERS)).add_items(["x", "y", "z"], like(9, 10, 11))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.data())
 def test_models_that_accept_no_new_items_are_not_harmed_by_them(data: st.DataObject) -> None:
     loaded = classical()

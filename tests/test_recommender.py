@@ -23,7 +23,7 @@ KNN, POPULAR = ItemKNN().fit(DATA, rng=RNG), Popularity().fit(DATA, rng=RNG)
 IDS = DATA.items.ids(np.arange(DATA.n_items))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.integers(1, 40),
     st.sets(st.sampled_from(IDS), max_size=25),

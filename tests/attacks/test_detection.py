@@ -32,7 +32,7 @@ def test_an_attack_is_found_by_its_target(kind: str) -> None:
 
 
 @given(seed=st.integers(0, 2**31), n_users=st.integers(11, 120))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_a_clean_log_has_at_most_one_in_a_hundred_suspicious_profiles(seed: int, n_users: int) -> None:
     found = detect(market.__wrapped__(seed, n_users=n_users))
     assert found.flagged.sum() <= 0.01 * n_users

@@ -26,7 +26,7 @@ def attacked(kind: str, *, data: Dataset | None = None, seed: int = 0, **more: f
 @given(
     kind=st.sampled_from(sorted(KINDS)), share=st.floats(0.001, 0.2), filler=st.floats(0.001, 1), seed=st.integers(0)
 )
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_the_attacked_log_is_the_log_and_the_profiles(kind: str, share: float, filler: float, seed: int) -> None:
     data = market()
     result = attacked(kind, share=share, filler=filler, seed=seed)

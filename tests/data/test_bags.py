@@ -41,7 +41,7 @@ def padded(rows: list[list[str]], vocabulary: tuple[str, ...]) -> Any:
     return np.array([row + [-1] * (width - len(row)) for row in codes], np.int32).reshape(len(rows), width)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(lists, st.lists(st.integers(-1, 14), max_size=8))
 def test_rows_are_those_of_a_padded_table(rows: list[list[str]], chosen: list[int]) -> None:
     bag, at = of(rows), np.array(chosen, np.int32)
@@ -64,7 +64,7 @@ def test_rows_are_those_of_a_padded_table(rows: list[list[str]], chosen: list[in
         assert bag.values[-1].tolist() == [bag.names.index(name) for name in rows[-1]]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(lists, lists, st.integers(0, 4), st.data())
 def test_rows_are_appended_coded_and_changed(
     rows: list[list[str]], more: list[list[str]], n: int, data: st.DataObject
@@ -86,7 +86,7 @@ def test_rows_are_appended_coded_and_changed(
     assert names(bag) == rows
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(lists)
 def test_saved_bags_are_read_back(rows: list[list[str]]) -> None:
     bag = of(rows)
@@ -102,7 +102,7 @@ def test_offsets_of_a_file_that_do_not_fit_are_refused(start: list[int]) -> None
         Bags.stored(np.zeros(2, np.int32), np.array(start, np.int64))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(lists, st.lists(lists, max_size=6))
 def test_tables_with_spare_capacity_keep_their_rows(rows: list[list[str]], parts: list[list[list[str]]]) -> None:
     """Every table stays as it was, whichever of them is extended, and however often."""

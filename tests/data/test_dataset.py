@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pasand.data.features import TIME_UNKNOWN, Feature
@@ -14,7 +14,6 @@ from tests.logs import tastes
 names = st.text("abé0 _", min_size=0, max_size=4)
 
 
-@settings(deadline=None)
 @given(st.lists(names, unique=True, max_size=20), st.integers(0, 20))
 def test_appended_ids_come_after_the_sorted_ones(ids: list[str], cut: int) -> None:
     base, new = ids[:cut], ids[cut:]

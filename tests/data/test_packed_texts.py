@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pasand.data.features import Feature, pack, unpack
@@ -20,7 +20,6 @@ def packed(texts: list[str]) -> TextArray:
     return TextArray(PackedTexts.of(texts))
 
 
-@settings(deadline=None)
 @given(st.lists(words, unique=True, max_size=12), words, st.randoms())
 def test_the_row_of_each_text_is_found(texts: list[str], other: str, chance: object) -> None:
     order = np.array(sorted(range(len(texts)), key=lambda row: texts[row].encode()), np.int32)
@@ -99,7 +98,6 @@ def test_a_feature_of_texts_stays_packed_until_all_are_needed() -> None:
     }
 
 
-@settings(deadline=None)
 @given(st.lists(words, unique=True, max_size=12), st.integers(0, 12), st.booleans())
 def test_a_vocabulary_is_read_as_it_was_saved(ids: list[str], cut: int, sort: bool) -> None:
     known = (Vocabulary(ids[:cut]) if sort else Vocabulary.in_order(ids[:cut])).appended(ids[cut:])

@@ -84,7 +84,7 @@ def test_what_is_inherited_by_hand() -> None:
 
 
 @given(st.floats(0, 1e4), st.floats(0.1, 1e3), st.floats(0, 400), st.lists(st.integers(0, 3000), min_size=2))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_an_event_never_lowers_the_count_and_the_inherited_part_goes_to_zero(
     x: float, strength: float, age: float, own: list[int]
 ) -> None:

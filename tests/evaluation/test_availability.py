@@ -54,7 +54,7 @@ def is_available(data: Dataset, item: int, time: int) -> bool:
 
 @pytest.mark.parametrize("options", [{}, {"histories": "frozen"}, {"queries_per_user": 2}])
 @given(seed=SEEDS, model=st.sampled_from([Random(), Newest(), Popularity(), ItemKNN(), Content()]))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_no_list_and_no_ground_truth_holds_an_item_before_its_release(
     options: dict[str, Any], seed: int, model: Model
 ) -> None:
@@ -73,7 +73,7 @@ def test_no_list_and_no_ground_truth_holds_an_item_before_its_release(
 
 @pytest.mark.parametrize("histories", ["live", "frozen"])
 @given(seed=SEEDS)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_positives_on_items_that_were_not_available_are_counted(histories: Any, seed: int) -> None:
     data = dated(seed)
     (split,) = Temporal(histories=histories, queries_per_user=1000).split(data)
@@ -88,7 +88,7 @@ def test_positives_on_items_that_were_not_available_are_counted(histories: Any, 
 
 
 @given(seed=SEEDS)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_a_part_of_a_log_keeps_the_times_of_the_whole(seed: int) -> None:
     data = dated(seed)
     rng = RNG(seed)

@@ -101,7 +101,7 @@ def test_without_cold_items_there_are_no_metrics_of_them() -> None:
     assert (found.cold_items, found.n_cold_items, found.n_users["cold_items"]) == ({}, 0, 0)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=SEEDS)
 @pytest.mark.parametrize(
     "splitter", [Temporal(), Temporal(histories="frozen"), StrongGeneralisation(holdout_share=0.6)]
@@ -144,7 +144,7 @@ def test_a_query_without_relevant_items_or_a_user_without_queries_counts_nowhere
     assert found.overall["ndcg@1"].mean == pytest.approx(np.nanmean(values))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=SEEDS)
 @pytest.mark.parametrize("name", ["temporal", "leave-last-out", "strong-generalisation"])
 def test_every_user_counts_once(name: str, seed: int) -> None:

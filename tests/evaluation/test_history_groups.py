@@ -89,7 +89,7 @@ def test_groups_by_length_partition_the_queries(lengths: list[int], seed: int) -
         assert [low <= n and (high is None or n <= high) for n in lengths] == groups[name].tolist()
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=SEEDS)
 @pytest.mark.parametrize(
     "splitter",

@@ -83,7 +83,7 @@ BOUNDED = ["auc"] + [
 ]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=SEEDS, n_users=st.integers(1, 6), n_items=st.integers(2, 8), backwards=st.booleans())
 def test_intervals_hold_the_mean_and_stay_in_the_range_of_the_metric(
     seed: int, n_users: int, n_items: int, backwards: bool

@@ -211,7 +211,7 @@ def test_sampled_negatives_by_hand(tmp_path: Path) -> None:
         SampledNegatives().split(data)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(seed=SEEDS)
 @pytest.mark.parametrize("histories", ["live", "frozen"])
 def test_temporal_never_shows_the_future(histories: str, seed: int) -> None:
@@ -234,7 +234,7 @@ def nested(name: str, train: Dataset) -> list[Split]:
         return []
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=SEEDS)
 @pytest.mark.parametrize("name", ["temporal", "leave-last-out", "strong-generalisation", "folds"])
 def test_test_queries_are_valid_for_any_log(name: str, seed: int) -> None:

@@ -129,7 +129,7 @@ def test_examples_are_those_of_the_training_task(order: str) -> None:
     assert len(history_shares.of_examples(learnt, data)["share.language"]) == len(examples)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 100), which=st.integers(0, 10_000), half_life_days=st.sampled_from([None, 4.0]))
 def test_the_target_and_later_events_change_nothing(seed: int, which: int, half_life_days: float | None) -> None:
     """The items of an example and of all later events of its user, and their ratings, are drawn again."""

@@ -181,7 +181,7 @@ def test_exclusions_alone_leave_full_lists(index: Index) -> None:
     check(index.search(QUERIES, 20, exclude=exclude), *exact(ITEMS, QUERIES, None, exclude), 20, share=0.95)
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_mask_and_any_exclusion_hold(index: Index, data: st.DataObject) -> None:
     n = data.draw(st.integers(1, 3))

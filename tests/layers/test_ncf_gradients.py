@@ -42,7 +42,7 @@ def gradients(net: NCF, inputs: dict[str, Tensor], label: Tensor, counts: Tensor
 
 @pytest.mark.parametrize("paths", [("product",), ("layers",), ("product", "layers")], ids="+".join)
 @given(users=st.integers(1, 12), n_items=st.integers(1, 5), seed=st.integers(0, 9))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_gradients_are_those_of_automatic_differentiation(
     paths: tuple[str, ...], users: int, n_items: int, seed: int
 ) -> None:

@@ -104,7 +104,7 @@ def test_auc_is_undefined_where_everything_is_relevant() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:unsafe cast")
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 2**32 - 1), k=st.integers(1, 12))
 def test_equal_to_ranx(seed: int, k: int) -> None:
     rng = np.random.default_rng(seed)
@@ -126,7 +126,7 @@ def test_equal_to_ranx(seed: int, k: int) -> None:
         assert metric(k)(candidates, relevance)[defined] == pytest.approx(expected[defined], abs=1e-6), name
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_auc_of_the_whole_catalogue_equals_mann_whitney(seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -139,7 +139,7 @@ def test_auc_of_the_whole_catalogue_equals_mann_whitney(seed: int) -> None:
     assert value == pytest.approx([mann_whitney(label, score)], nan_ok=True)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 2**32 - 1), listed=st.integers(0, 12))
 def test_auc_of_a_short_list_ties_the_rest_below(seed: int, listed: int) -> None:
     rng = np.random.default_rng(seed)

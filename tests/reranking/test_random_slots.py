@@ -27,7 +27,7 @@ def enumerated(weights: Values, slots: int) -> Values:
     return table
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     logs=st.lists(st.floats(-6, 6), min_size=1, max_size=7),
     slots=st.integers(1, 3),

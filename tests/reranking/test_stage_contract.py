@@ -70,7 +70,7 @@ def candidates_of(lists: list[list[int]], scores: list[float] | None = None) -> 
 
 @pytest.mark.parametrize("kind", STAGES)
 @given(st.data())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_the_contract_of_stages(kind: str, draw: st.DataObject) -> None:
     """No item twice, nothing new, padding last, all of k slots filled, scores do not rise and are no nan."""
     lists = draw.draw(st.lists(st.lists(st.integers(0, 33), unique=True, max_size=9), min_size=1, max_size=4))

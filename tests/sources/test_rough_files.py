@@ -59,7 +59,7 @@ def test_quotes_inside_cells_belong_to_the_text(tmp_path: Path, sign: str, title
     assert items == sorted({"x", wanted})
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(rows=st.lists(st.lists(st.text('a"\n,é', max_size=5), min_size=2, max_size=2), min_size=1, max_size=9))
 def test_well_formed_quotes_keep_every_cell(tmp_path_factory: pytest.TempPathFactory, rows: list[list[str]]) -> None:
     path = tmp_path_factory.mktemp("quotes") / "a.csv"

@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pasand.stages.filtering import Allow
@@ -94,7 +94,6 @@ def test_from_model_lists_the_whole_catalogue_for_a_large_k() -> None:
     assert found.items.tolist() == [[3, 2, 1, 0]] * 2
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_best_is_safe_where_the_catalogue_has_grown(data: st.DataObject) -> None:
     n, width = data.draw(st.integers(1, 40)), data.draw(st.integers(0, 60))

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pasand.training.negatives import InBatch, Mixed, Popularity, Positives, Sampler, StreamingFrequency, Uniform
@@ -88,7 +88,6 @@ def test_streaming_finds_the_frequencies_and_follows_them() -> None:
     assert math.isfinite(frequency.log_q(torch.arange(4)).sum())
 
 
-@settings(deadline=None)
 @given(
     pairs=st.lists(st.tuples(st.integers(0, 4), st.integers(0, 6)), max_size=20),
     users=st.lists(st.integers(-1, 6), min_size=1, max_size=5),

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pasand.data.dataset import Dataset, Order
@@ -113,7 +113,6 @@ def test_no_more_than_the_maximum_are_held_out(monkeypatch: pytest.MonkeyPatch) 
     assert held_out(split(data, seed=1)) == held_out(split(data, seed=1))
 
 
-@settings(deadline=None)
 @given(
     pairs=st.lists(st.tuples(st.integers(0, 4), st.integers(0, 5), st.sampled_from([1.0, 5.0])), max_size=40),
     order=st.sampled_from(["time", "sequence", "none"]),

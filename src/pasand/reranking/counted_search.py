@@ -78,7 +78,7 @@ def searched(
     table, where = np.empty(4 * capacity, np.int64), np.zeros(4 * capacity, np.int64)
     stamp = np.full(4 * capacity, np.int64(-1))  # the item for which an entry of the table was made
     parent, item, n_nodes = np.empty(4 * capacity, np.int64), np.empty(4 * capacity, np.int64), 0
-    best_node, best_value, visited = -1, value, 0
+    best_node, best_value, visited = np.int64(-1), value, 0
     now = np.zeros(n_rules, np.int64)
     for i in range(n):
         size2 = 0
@@ -121,7 +121,7 @@ def searched(
                         if n_nodes == len(parent):
                             parent, item = _longer(parent), _longer(item)
                         parent[n_nodes], item[n_nodes] = node[label], i
-                        best_node, best_value = n_nodes, true
+                        best_node, best_value = np.int64(n_nodes), true
                         n_nodes += 1
                     continue
                 key = np.int64(filled)

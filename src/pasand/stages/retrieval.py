@@ -240,7 +240,7 @@ def _best(scores: Scores, exclude: Rows, allowed: Mask, items: Rows, top: Scores
             if exclude[b, j] >= 0:
                 open_[exclude[b, j]] = False
         # a heap with the worst kept item at the root; rows come in rising order, so an equal later one never enters
-        size = 0
+        size = np.int64(0)
         for i in range(n_items):
             score = scores[b, i]
             if score == -np.inf or not open_[i]:
@@ -256,11 +256,11 @@ def _best(scores: Scores, exclude: Rows, allowed: Mask, items: Rows, top: Scores
                     node = parent
                 top[b, node], items[b, node] = score, i
             elif score > top[b, 0]:
-                sink(top[b], items[b], size, score, np.int32(i))
+                sink(top[b], items[b], size, score, np.int64(i))
         for last in range(size - 1, 0, -1):
             score, item = top[b, last], items[b, last]
             top[b, last], items[b, last] = top[b, 0], items[b, 0]
-            sink(top[b], items[b], last, score, item)
+            sink(top[b], items[b], last, score, np.int64(item))
 
 
 @njit(cache=True)

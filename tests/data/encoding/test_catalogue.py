@@ -30,7 +30,7 @@ def encoded(items: dict[str, list[object]], **more: object) -> Dataset:
     listed=st.sets(st.text("abcdefg0", min_size=1, max_size=3)),
     watched=st.lists(st.text("abcdefg0", min_size=1, max_size=3), min_size=1),
 )
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_the_catalogue_is_all_that_is_listed_or_watched_in_order_of_id(listed: set[str], watched: list[str]) -> None:
     events = pl.DataFrame({"user": ["u"] * len(watched), "item": watched, "time": range(1, len(watched) + 1)}).lazy()
     frame = pl.DataFrame({"id": sorted(listed, reverse=True), "title": [f"film {i}" for i in listed]}, strict=False)

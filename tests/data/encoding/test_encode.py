@@ -25,7 +25,7 @@ ROWS = st.lists(
 )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(rows=ROWS, size=st.integers(1, 7))
 def test_batches_of_any_size_agree_with_plain_python(rows: list[tuple[str, str, int, int]], size: int) -> None:
     names = ["user", "item", "time", "value"]

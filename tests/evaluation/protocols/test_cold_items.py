@@ -52,7 +52,7 @@ def test_newest_items_by_hand() -> None:
 
 
 @given(SEEDS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_guarantees_on_any_log(seed: int) -> None:
     data = random_log(seed)
     for chosen in (

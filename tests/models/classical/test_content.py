@@ -55,7 +55,7 @@ def test_scores_by_hand() -> None:
 
 
 @given(st.data())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_terms_add_up_to_the_score(draw: st.DataObject) -> None:
     data = films()
     model = Content().fit(data, rng=RNG(0))

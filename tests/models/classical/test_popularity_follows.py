@@ -90,7 +90,7 @@ def counted(model: Popularity, train: Dataset, data: Dataset, time: int, bag: Ar
 
 
 @pytest.mark.parametrize("strengths", [False, True])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_scores_equal_an_independent_counter(strengths: bool, draw: st.DataObject) -> None:
     data, model = draw.draw(logs(strengths)), draw.draw(models())
@@ -108,7 +108,7 @@ def test_scores_equal_an_independent_counter(strengths: bool, draw: st.DataObjec
     np.testing.assert_array_equal(model.score(batch, some), picked)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_events_added_one_by_one_give_the_same_bits(draw: st.DataObject) -> None:
     data, model = draw.draw(logs(strengths=True)), draw.draw(models())
@@ -136,7 +136,7 @@ def test_events_added_one_by_one_give_the_same_bits(draw: st.DataObject) -> None
     np.testing.assert_allclose(found, expected, rtol=rtol, atol=0)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.data())
 def test_no_event_at_or_after_a_query_changes_its_scores(draw: st.DataObject) -> None:
     data, model = draw.draw(logs(strengths=True)), draw.draw(models())

@@ -114,7 +114,7 @@ def test_most_sets_are_optimal() -> None:
 
 
 @given(st.integers(0, 10**6))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_rules_hold_as_well_as_without_calibration(seed: int) -> None:
     """Violations are those of the optimum of the rules, and the value is at least that of its set."""
     case, distributions = drawn(seed)

@@ -128,7 +128,7 @@ def test_caps_and_rules_of_the_user_hold_in_calibrated_lists() -> None:
 
 
 @given(st.data())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_the_contract_of_stages(data: st.DataObject) -> None:
     """No item twice, nothing new, padding last, k respected, scores do not rise; rules hold as without calibration."""
     rules = rules_of(

@@ -66,7 +66,7 @@ def test_strength_0_changes_nothing_and_a_large_one_covers_all_groups() -> None:
 
 
 @given(st.integers(0, 2**31), st.floats(0.01, 2), st.integers(1, N))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_dpp_adds_log_determinants(seed: int, strength: float, k: int) -> None:
     """Each choice has the largest log determinant of all one could add, and the scores are its increments."""
     rng = np.random.default_rng(seed)
@@ -117,7 +117,7 @@ def test_greedy_is_near_the_best_determinant() -> None:
 
 
 @given(st.integers(0, 2**31), st.floats(0.01, 2), st.integers(1, N))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_mmr_equals_its_definition(seed: int, strength: float, k: int) -> None:
     rng = np.random.default_rng(seed)
     items = rng.permutation(30)[:N].astype(np.int32)

@@ -73,7 +73,7 @@ def enumerated(one: RandomList) -> Array:
     return table
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 10_000),
     n=st.integers(1, 6),
@@ -90,7 +90,7 @@ def test_marginals_equal_enumeration(seed: int, n: int, n_slots: int, ranked: bo
         np.testing.assert_allclose(found, table[number], rtol=1e-9, atol=1e-12)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 10_000), n=st.integers(1, 6), ranked=st.booleans())
 def test_no_draw_breaks_a_rule_that_holds(seed: int, n: int, ranked: bool) -> None:
     one = random_list(seed, n, SLOTS, ranked=ranked)

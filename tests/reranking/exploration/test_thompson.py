@@ -22,7 +22,7 @@ def test_two_items_have_a_closed_form() -> None:
     np.testing.assert_allclose(thompson.weights(mean, deviation), [expected, 1 - expected], rtol=1e-9)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(NUMBERS)
 def test_probabilities_sum_to_1_and_do_not_depend_on_the_order_or_the_unit(numbers: list[tuple[float, float]]) -> None:
     mean, deviation = np.array(numbers).T

@@ -87,7 +87,7 @@ def test_lists_that_keep_the_share_are_left_alone() -> None:
 
 
 @given(st.data())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_the_contract_of_stages(data: st.DataObject) -> None:
     """No item twice, nothing new, padding last, k respected, scores do not rise."""
     lists = data.draw(st.lists(st.lists(st.integers(0, 31), unique=True, max_size=9), min_size=1, max_size=4))

@@ -204,7 +204,7 @@ def test_no_price_where_the_share_is_met() -> None:
 
 
 @given(st.data())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_the_contract_of_stages(data: st.DataObject) -> None:
     """No item twice, nothing new, padding last, k respected, scores do not rise."""
     lists = data.draw(st.lists(st.lists(st.integers(0, 31), unique=True, max_size=9), min_size=1, max_size=4))

@@ -119,7 +119,7 @@ def test_prices_are_equal_at_equal_exposure_per_share_and_highest_for_the_least_
 
 
 @given(st.data())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_the_contract_of_stages(data: st.DataObject) -> None:
     """No item twice, nothing new, padding last, k respected, scores do not rise."""
     lists = data.draw(st.lists(st.lists(st.integers(0, 125), unique=True, max_size=9), min_size=1, max_size=4))

@@ -39,7 +39,7 @@ def problems(draw: st.DrawFn) -> tuple[Array, Array, Array, Array, Array]:
 
 
 @given(problems())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_the_best_order_is_that_of_brute_force(problem: tuple[Array, Array, Array, Array, Array]) -> None:
     scores, member, weights, low, high = problem
     chosen, violation, gap = best_order(scores, member, weights, low, high, BUDGET)

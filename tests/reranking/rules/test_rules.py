@@ -160,7 +160,7 @@ def test_what_cannot_hold_is_noted_in_order() -> None:
 
 
 @given(st.data())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_the_contract_of_stages(data: st.DataObject) -> None:
     """No item twice, nothing new, padding last, k respected, scores do not rise; and unscored items may be chosen."""
     rules = [

@@ -55,7 +55,7 @@ def problems(draw: st.DrawFn) -> tuple[Array, Array, Array, Array, Array]:
 
 
 @given(problems())
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 def test_the_best_set_is_that_of_brute_force(problem: tuple[Array, Array, Array, Array, Array]) -> None:
     scores, member, weights, low, high = problem
     chosen, violation, gap = best_set(scores, member, weights, low, high, BUDGET)

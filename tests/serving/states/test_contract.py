@@ -153,7 +153,7 @@ def test_seen_items_are_the_distinct_items_of_all_events(state: State) -> None:
     st=some.lists(some.tuples(some.sampled_from(USERS), some.sampled_from(ITEMS)), max_size=12),
     after=some.integers(0, 12),
 )
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_seen_items_agree_with_the_events(
     new_address: Callable[[], str], st: list[tuple[str, str]], after: int
 ) -> None:
@@ -399,7 +399,7 @@ steps = some.one_of(
 )
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(some.lists(steps, max_size=12))
 def test_it_behaves_like_the_reference(new_address: Callable[[], str], steps: list[tuple[Any, ...]]) -> None:
     state, reference = open_state(new_address()), Reference()

@@ -36,7 +36,7 @@ def codes(data: Dataset) -> np.ndarray:
 events = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 5), st.sampled_from([1.0, 5.0])), min_size=1, max_size=40)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(events)
 def test_histories_are_the_events_before_and_never_hold_the_label(log: list[tuple[int, int, float]]) -> None:
     user, item, value = (np.array(column) for column in zip(*log, strict=True))

@@ -270,14 +270,14 @@ def _cosines(
                             n_touched += 1
                         common[j] += own * user_weight[other]
             common[i] = 0
-            best, near, size = weights[i], rows[i], 0
+            best, near, size = weights[i], rows[i], np.int64(0)
             for at in range(n_items if dense else n_touched):
                 j = at if dense else touched[at]
                 if common[j] > 0:
                     weight = np.float32(np.float64(common[j]) / (norm[i] * norm[j] + shrinkage))
                     common[j] = 0
                     if size < len(best) or weight >= best[0]:
-                        size = push(best, near, size, weight, j)
+                        size = push(best, near, size, weight, np.int64(j))
             sort_heap(best, near, size)
 
 
@@ -310,13 +310,13 @@ def _correlations(
                         touched[n_touched] = j
                         n_touched += 1
                     _add(sums[j], x, y)
-            size = 0
+            size = np.int64(0)
             for at in range(n_touched):
                 j = touched[at]
                 weight = np.float32(correlation(sums[j], centre, shrinkage))
                 sums[j] = 0
                 if weight > 0:
-                    size = push(weights[i], rows[i], size, weight, j)
+                    size = push(weights[i], rows[i], size, weight, np.int64(j))
             sort_heap(weights[i], rows[i], size)
 
 

@@ -137,7 +137,7 @@ def sort_heap(weights: Scores, rows: Rows, size: int) -> None:
     for end in range(size - 1, 0, -1):
         weight, row = weights[end], rows[end]
         weights[end], rows[end] = weights[0], rows[0]
-        sink(weights, rows, end, weight, row)
+        sink(weights, rows, end, weight, np.int64(row))
 
 
 @njit(cache=True, nogil=True)

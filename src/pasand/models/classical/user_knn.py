@@ -250,10 +250,10 @@ def _rank(
     total = np.empty(n_items, np.float32)
     for b in range(len(users)):
         n_touched = _similarities(raters, users[b], history[b], value[b], sums, touched, similarity)
-        size = 0
+        size = np.int64(0)
         for at in range(n_touched):
             if similarity[touched[at]] > 0:
-                size = push(best, nearest, size, similarity[touched[at]], touched[at])
+                size = push(best, nearest, size, similarity[touched[at]], np.int64(touched[at]))
         sort_heap(best, nearest, size)
         total[:] = 0
         for at in range(size):
@@ -288,11 +288,11 @@ def _predict(
             if np.isnan(query_mean[b]):
                 out[b, j] = raters.item_mean[item] if item >= 0 else overall
                 continue
-            size, deviation, weight = 0, 0.0, 0.0
+            size, deviation, weight = np.int64(0), 0.0, 0.0
             if item >= 0:
                 for event in range(raters.start[item], raters.start[item + 1]):
                     if similarity[raters.user[event]] > 0 and not np.isnan(raters.value[event]):
-                        size = push(best, nearest, size, similarity[raters.user[event]], event)
+                        size = push(best, nearest, size, similarity[raters.user[event]], np.int64(event))
             for at in range(size):
                 event = nearest[at]
                 deviation += best[at] * (raters.value[event] - user_mean[raters.user[event]])

@@ -161,12 +161,12 @@ def greedy_set(scores: Values, local: Shares, aim: Aim) -> Counts:
     value, chosen, changed = scores.copy(), np.empty(aim.k, np.int64), np.int64(-1)
     gains, last, gain = np.empty(len(local.codes)), np.full(len(mass), -1.0), np.empty(len(mass))
     for j in range(aim.k):
-        best, best_value = -1, -np.inf
+        best, best_value = np.int64(-1), -np.inf
         for i in range(n):
             if bits[i] & changed:
                 value[i] = scores[i] + _adds(i, local, aim, mass, worth, gains, last, gain)
             if value[i] > best_value:
-                best, best_value = i, value[i]
+                best, best_value = np.int64(i), value[i]
         _move(best, 1.0, local, aim, mass, worth, last)
         chosen[j], changed = best, bits[best]
         bits[best], value[best] = 0, -np.inf
