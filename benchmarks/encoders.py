@@ -107,7 +107,8 @@ def exact(texts: list[str], encoder: SentenceOnnx, folder: Path) -> Vectors:
     session = onnxruntime.InferenceSession(str(folder / "exact.onnx"))
     vectors = []
     for text in texts:
-        prompted = e5.PROMPT + text.translate({ord(key): value for key, value in weights.characters.items()}).strip()
+        plain = text.translate({ord(key): value for key, value in weights.characters.items()}).strip()
+        prompted = e5.PROMPT + encoder.own_script()(plain)
         ids = np.array([encoder.tokenizer().encode(prompted).ids], np.int64)
         vectors.append(session.run(None, {"input_ids": ids, "attention_mask": np.ones_like(ids)})[0][0])
     return np.stack(vectors)

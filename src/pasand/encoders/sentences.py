@@ -59,7 +59,7 @@ class SentenceOnnx(Pretrained):
         """Return vectors of length 1, (n, D); zeros for an empty text."""
         network, tokenizer = self.network(), self.tokenizer()
         prompt = self._prompt(network)
-        own_script = self._own_script()
+        own_script = self.own_script()
         plain = [own_script(text.translate(self._characters).strip()) for text in texts]
         filled = [row for row, text in enumerate(plain) if text]
         tokens = [one.ids for one in tokenizer.encode_batch([prompt + plain[row] for row in filled])]
@@ -112,7 +112,7 @@ class SentenceOnnx(Pretrained):
             self._characters = {ord(key): value for key, value in self._settings("characters.json").items()}
         return self._tokenizer
 
-    def _own_script(self) -> NativeScript:
+    def own_script(self) -> NativeScript:
         """Return the writer of texts in Latin letters; it changes none if the tokenizer's words have no probability."""
         if self._native_script is None:
             model = self._settings("tokenizer.json").get("model", {})
