@@ -31,6 +31,8 @@ UNKNOWN = -18.0
 """Log probability of a word that is not in the vocabulary, below those of nearly all that are."""
 SPELLING = 4.0
 """Loss of log probability of a word whose spelling has nothing in common with the one that is read."""
+MOST_WORDS = 100_000
+"""Words whose script is remembered at most."""
 MARGIN = 1.5
 """A text is Latin by nature if its mean log probability is larger than that of each script by this."""
 
@@ -65,16 +67,18 @@ class NativeScript:
         words = [word.lower() for word in WORD.findall(text)]
         if len(words) < MIN_WORDS or script(text) != "Latin":
             return text
-        found = [self._known(word) for word in words]
-        by_script = {name: sum(one.get(name, (UNKNOWN, ""))[0] for one in found) for name in self._sounds}
+        known = {word: self._known(word) for word in words}
+        by_script = {name: sum(known[word].get(name, (UNKNOWN, ""))[0] for word in words) for name in self._sounds}
         best = max(by_script, key=lambda name: by_script[name])
         if sum(self._latin.get(word, UNKNOWN) for word in words) > by_script[best] + MARGIN * len(words):
             return text
-        return WORD.sub(lambda match: self._words[match[0].lower()].get(best, (0.0, match[0]))[1], text)
+        return WORD.sub(lambda match: known[match[0].lower()].get(best, (0.0, match[0]))[1], text)
 
     def _known(self, word: str) -> dict[str, tuple[float, str]]:
         """Return the log probability and the word of each script that has a word of this sound."""
         if word not in self._words:
+            if len(self._words) >= MOST_WORDS:
+                self._words.clear()
             sound, found = skeleton(word), {}
             for name, sounds in self._sounds.items():
                 near = [(_nearness(word, other), score, own) for score, other, own in sounds.get(sound, ())]
