@@ -11,7 +11,8 @@ settings, which differ in the training events only:
 Every figure of a tower, and of a recommender with a tower, is the mean over five training seeds. The detail has the
 lowest and highest seed, their standard deviation, and the 95 % bootstrap interval over users of the users' means over
 seeds. Training uses two threads: other numbers add floats in another order and give figures with other last digits.
-`python -m benchmarks.sequences fit` fits what is missing in the cache (`fit_cache`), setting by setting.
+`python -m benchmarks.sequences fit` fits what is missing in the cache (`fit_cache`), setting by setting; with `--device
+cuda` on a GPU, which the rows name.
 
 Every setting, the number of epochs included, was chosen on a validation split inside the train part: its targets are
 each user's last item but one, and the model is fitted without them. `python -m benchmarks.sequences search NAME`
@@ -35,6 +36,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
@@ -159,11 +161,13 @@ def tower(contest: Contest, data: Dataset, **changed: Any) -> SASRec:
     return model.fit(data, rng=np.random.default_rng(0))
 
 
-def kept_tower(contest: Contest, data: Dataset, setting: str, seed: int) -> tuple[SASRec, float]:
-    """Return the tower of this seed from the cache, fitted now if it is missing there, and the seconds of its fit."""
+def kept_tower(
+    contest: Contest, data: Dataset, setting: str, seed: int, device: str = "cpu"
+) -> tuple[SASRec, fit_cache.Fit]:
+    """Return the tower of this seed from the cache, fitted now if it is missing there, and how it was fitted."""
     use_threads()
     name = f"{contest.file}-{next(word for word, words in SETTINGS.items() if words == setting)}"
-    model = SASRec(**contest.settings, device="cpu")
+    model = SASRec(**contest.settings, device=device)
     return fit_cache.fitted(name, model, data, seed=seed, threads=THREADS, code=TRAINING)
 
 
@@ -200,8 +204,10 @@ def _setting_rows(contest: Contest, split: Split, setting: str) -> list[Row]:
     neighbours = ItemKNN(**contest.neighbours).fit(data, rng=np.random.default_rng(0))
     popular = Popularity().fit(data, rng=np.random.default_rng(0))
     alone, blended = [], []
+    devices: Counter[str] = Counter()
     for seed in SEEDS:
-        model, _ = kept_tower(contest, data, setting, seed)
+        model, how = kept_tower(contest, data, setting, seed)
+        devices[how.device] += 1
         alone.append(evaluated(fallback_chain(model), split))
         blended.append(evaluated(blend(model, neighbours, contest.weight), split))
     knn = evaluated(fallback_chain(neighbours), split)
@@ -212,7 +218,8 @@ def _setting_rows(contest: Contest, split: Split, setting: str) -> list[Row]:
     else:
         peer, figures = "item kNN, same events", tuple(knn.overall[metric].mean for metric in METRICS.values())
         why = NOT_PUBLISHED
-    fits = f"{len(SEEDS)} seeds, {THREADS} threads; {why}"
+    where = ", ".join(f"{count} fitted on {device}" for device, count in devices.items())
+    fits = f"{len(SEEDS)} seeds, {THREADS} threads, {where}; {why}"
     details = {
         "one tower": f"SASRec, {_as_text(contest.settings)}; {fits}",
         "best recommender": f"the tower and item kNN, weights 1 and {contest.weight:g}; {why}",
@@ -263,7 +270,7 @@ def over_seeds(values: Sequence[Values]) -> tuple[float, str]:
     return float(means.mean()), f"{spread}; users {low[0]:.4f} to {high[0]:.4f}"
 
 
-def fit_all(names: Sequence[str], settings: Sequence[str], seeds: Sequence[int]) -> None:
+def fit_all(names: Sequence[str], settings: Sequence[str], seeds: Sequence[int], device: str) -> None:
     """Fit the towers that are missing in the cache, and print the figures of each: all data sets of a setting first."""
     for word in settings:
         for name in names:
@@ -271,8 +278,9 @@ def fit_all(names: Sequence[str], settings: Sequence[str], seeds: Sequence[int])
             split = test_split(contest)
             data = training_events(split, SETTINGS[word])
             for seed in seeds:
-                model, seconds = kept_tower(contest, data, SETTINGS[word], seed)
-                _report(f"{name}, {word}, seed {seed}, {seconds:.0f} s", fallback_chain(model), split)
+                model, how = kept_tower(contest, data, SETTINGS[word], seed, device)
+                what = f"{name}, {word}, seed {seed}, {how.seconds:.0f} s on {how.device}"
+                _report(what, fallback_chain(model), split)
 
 
 def contest_of(name: str) -> Contest:
@@ -326,11 +334,12 @@ def main() -> None:
     fit.add_argument("names", nargs="*", default=names, metavar="NAME", help=f"of {', '.join(names)}; default: all")
     fit.add_argument("--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS))
     fit.add_argument("--seeds", nargs="+", type=int, default=SEEDS)
+    fit.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     options = parser.parse_args()
     if options.command == "search":
         search(contest_of(options.name))
     else:
-        fit_all(options.names, options.settings, options.seeds)
+        fit_all(options.names, options.settings, options.seeds, options.device)
 
 
 if __name__ == "__main__":

@@ -54,6 +54,18 @@ def test_a_fit_is_kept_and_gives_the_same_scores(tmp_path: Path, monkeypatch: py
     assert not list(tmp_path.glob("*.part"))
 
 
+def test_an_entry_names_the_device_and_does_not_depend_on_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PASAND_BENCHMARK_CACHE", str(tmp_path))
+    model = SASRec(dimensions=4, epochs=1, patience=0, device="cpu")
+    for _ in ("fitted", "read"):
+        how = fit_cache.fitted("small", model, log(), seed=0, threads=1, code=sequences.TRAINING)[1]
+        assert how.device == "CPU"
+        assert how.seconds > 0
+    (entry,) = tmp_path.glob("*.npz")
+    elsewhere = replace(model, device="cuda")
+    assert fit_cache.entry("small", elsewhere, log(), seed=0, threads=1, code=sequences.TRAINING) == entry
+
+
 def test_the_papers_setting_never_trains_on_the_validation_item() -> None:
     data = log()
     split = LeaveLastOut().split(data)[0]
