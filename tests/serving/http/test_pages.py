@@ -433,6 +433,10 @@ def test_a_page_of_a_shop_speaks_of_products_with_prices_and_without_ratings(
         dialog = page.locator("#film-dialog")
         expect(dialog.locator(".facts")).to_contain_text(re.compile(f"price{first['price']:.2f}", re.IGNORECASE))
         expect(dialog).to_contain_text("Why this product?", timeout=WAIT)
+        explained = fetched(page, served, f"/v1/explain?user_id={quote(user)}&item_id={quote(first['item_id'])}")
+        (strongest, *_) = explained["influences"][0]["features"]
+        shared = f"What it shares with what you bought: {strongest['feature']}"
+        expect(dialog.locator(".matches")).to_contain_text(shared)
         open_at(page, served, f"#/u/{user}/pipeline")
         expect(page.get_by_role("list", name="In plain words")).to_contain_text("5 products that this user bought")
         expect(page.locator(".history li")).to_have_count(5)

@@ -86,13 +86,24 @@ function parts(explanation) {
       bar(film.weight, most),
     ),
   );
+  const shared = matches(explanation);
   return [
-    h("p", { class: "verdict" }, verdict(explanation)),
+    h("p", { class: "verdict" }, verdict(explanation, shared.length > 0)),
     ...(explanation.moves ?? []).map(({ text }) => h("p", { class: "soft move" }, sentence(text))),
     reason.length > 0 && h("p", { class: "soft" }, `Because you ${words.past}:`),
     reason.length > 0 && h("ul", { class: "reasons" }, films),
+    shared.length > 0 && h("p", { class: "soft matches" }, `What it shares with what you ${words.past}: ${shared.join(", ")}.`),
     behind(path(explanation), (explanation.influences ?? []).map(influence)),
   ].filter(Boolean);
+}
+
+// Returns the features of the item that raise its score because the viewer's items have them, such as "genre: Drama".
+function matches({ influences = [] }) {
+  const features = influences.find(({ method }) => method === "matches")?.features ?? [];
+  return features
+    .filter(({ contribution }) => contribution > 0)
+    .slice(0, 4)
+    .map(({ feature }) => readable(feature));
 }
 
 // Returns the figures of the models behind a switch.
@@ -104,13 +115,13 @@ function behind(...children) {
 /** Returns a part of a sentence as a sentence. */
 const sentence = (text) => `${text[0].toUpperCase()}${text.slice(1)}.`;
 
-function verdict({ rank, k, excluded_by: filters = [], reason = [], steps = [], moves = [] }) {
+function verdict({ rank, k, excluded_by: filters = [], reason = [], steps = [], moves = [] }, isShared) {
   if (filters.length)
     return filters.includes("seen") || filters.includes("DropSeen")
       ? `Already marked as ${words.done}, so it is not recommended again.`
       : `Excluded by ${filters.join(", ")}.`;
   if (rank)
-    return `Ranked ${ordinal(rank)}${k ? ` in the list of ${k}` : ""}${reason.length || moves.length ? "" : ", because it is popular"}.`;
+    return `Ranked ${ordinal(rank)}${k ? ` in the list of ${k}` : ""}${reason.length || moves.length || isShared ? "" : ", because it is popular"}.`;
   const last = steps.findLast((step) => step.rank);
   if (last) return `Ranked ${ordinal(last.rank)} of ${last.of ?? "all"}, below the first ${k ?? words.plural} that are shown.`;
   return `No source proposed this ${words.noun}.`;
