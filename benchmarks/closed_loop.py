@@ -33,7 +33,7 @@ USERS, SEEDS, ROUNDS = (
     int(os.environ.get(f"LOOP_{name}", value)) for name, value in (("USERS", 10_000), ("SEEDS", 20), ("ROUNDS", 50))
 )
 FULL = USERS >= 10_000 and SEEDS >= 20 and ROUNDS >= 50
-"""Whether the market is that of the target, which takes three to four hours of a core."""
+"""Whether the market is that of the target, which takes two to three hours of a core."""
 PARTS = os.environ.get("LOOP_PARTS") == "1"
 
 
