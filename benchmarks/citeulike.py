@@ -6,9 +6,13 @@ tags. Abstracts are not in these files. Tags were written by the users whose lib
 with tags are flattered, and are reported apart.
 
 Of `ContentFactors` on iALS and `ContentNeighbours` on EASE, the one that is better by NDCG@20 on the 1,018 validation
-articles counts; the detail has the figures of the other. On the same articles, with citations alone, the settings of
-`ContentNeighbours` were chosen, among 3 x 3, and its model, among EASE, iALS, item kNN and user kNN. No fit sees
-validation or test articles.
+articles counts; the detail has the figures of the other. On the same articles the settings of `ContentNeighbours` were
+chosen: its model, with citations alone, among EASE, iALS, item kNN and user kNN; its formula and settings, with both
+features, in some 40 trials. No fit sees validation or test articles.
+
+NDCG@20 on the validation articles with both features: .408 by the weighted mean of the scores of all similar items, on
+which test figures of .340 and .274 (citations alone) had been seen; .420 with powers of similarities and of idf; .427
+with the cosine of both features together; .440 with the nearest hundred items alone; .455 by ridge regression.
 """
 
 from __future__ import annotations

@@ -122,7 +122,7 @@ def row_of(name: str, way_of_lists: str, draws: Sequence[Responses]) -> Row:
     ndcg = {way: np.concatenate([draw.ndcg[way] for draw in draws]) for way in draws[0].ndcg}
     defined = np.isfinite(ndcg["chosen"])
     gain = (ndcg["chosen"] - ndcg["popular"])[defined]
-    _, at = np.unique(users[defined], return_inverse=True)  # a user whom several draws hold out counts once
+    _, at = np.unique(users[defined], return_inverse=True)  # a user held out in several draws counts once
     of_user, times = np.bincount(at, gain)[:, None], np.bincount(at)[:, None].astype(np.float64)
     _, low, high = ratio_intervals(of_user / times, np.ones_like(times), np.random.default_rng(SEED))
     mean = float((of_user / times).mean())

@@ -108,7 +108,6 @@ KNOWN = {
     "retrievers": "retrievers of a component",
     "rules": "rules that lists keep",
     "samples": "posterior draws that are kept",
-    "scaling": "how far a sum over similar items is divided by the sum of similarities",
     "second_holdout": "whether the event before the last one is the test event",
     "seed": "seed of a split, or of draws",
     "segment": "user feature that segments the users",

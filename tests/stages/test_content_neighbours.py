@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from pasand import bundle
+from pasand.data.bags import Bags
 from pasand.data.dataset import Dataset
 from pasand.data.features import Feature
 from pasand.encoders.feature_blocks import FeatureBlocks
@@ -47,7 +48,10 @@ def films() -> Dataset:
     genre = np.where(np.arange(90) % 13 == 5, -1, np.arange(90) % 3).astype(np.int32)
     colour = RNG(3).integers(0, 3, 90).astype(np.int32)
     names = ("x", "y", "z")
+    themes = [np.flatnonzero(row).astype(np.int32) for row in RNG(4).random((90, 3)) < 0.4]
+    ends = np.cumsum([0, *map(len, themes)])
     features = {
+        "themes": Feature(kind="bag", values=Bags.stored(np.concatenate(themes), ends), names=names),  # type: ignore[arg-type]
         "genre": Feature(kind="categorical", values=genre, names=names),
         "colour": Feature(kind="categorical", values=colour, names=names),
     }
@@ -59,51 +63,70 @@ def some_queries(data: Dataset) -> Queries:
 
 
 @cache
-def fitted(scaling: float = 0.7, history_weight: float = 0.5) -> ContentNeighbours:
-    model = ContentNeighbours(model=EASE(l2=5.0), scaling=scaling, history_weight=history_weight)
+def fitted(l2: float = 0.7, history_weight: float = 0.5) -> ContentNeighbours:
+    model = ContentNeighbours(model=EASE(l2=5.0), l2=l2, history_weight=history_weight)
     return model.fit(films(), rng=RNG(0))
 
 
-def by_hand(data: Dataset, own: Scores, queries: Queries, scaling: float, history_weight: float) -> np.ndarray:
-    """The formula of the docstring, item by item."""
+def by_hand(data: Dataset, own: Scores, queries: Queries, l2: float, history_weight: float) -> np.ndarray:
+    """The formula of the docstring, item by item, with all items as neighbours."""
     blocks = FeatureBlocks()
-    blocks.fit({name: one.select(np.arange(N_WARM, dtype=np.int32)) for name, one in data.item_features.items()})
-    rows = blocks.rows(data.item_features, data.n_items).toarray()
-    similarity = rows[N_WARM:] @ rows[:N_WARM].T
+    known = np.flatnonzero(data.known_items).astype(np.int32)
+    blocks.fit({name: one.select(known) for name, one in data.item_features.items()})
+    rows = blocks.rows(data.item_features, data.n_items).toarray().astype(float)
+    width = rows.shape[1] // 3  # the blocks: colour, genre, themes
+    themes = rows[:, 2 * width :]
+    themes *= np.sqrt(np.maximum((themes > 0).sum(axis=1, keepdims=True), 1))
+    rows /= np.maximum(np.sqrt((rows**2).sum(axis=1, keepdims=True)), 1e-12)
+    similarity = rows @ rows[:N_WARM].T
     liked = queries.liked(data.positive_from)
     everyone = data.queries(np.unique(data.user).astype(np.int32), k=1)
     theirs = everyone.liked(data.positive_from)
     unit = EASE(l2=5.0).fit(data, rng=RNG(0)).score(everyone, np.ascontiguousarray(theirs))[theirs >= 0].mean()
-    total = similarity.sum(axis=1)
-    mean = total[total > 0].mean()
     out = np.zeros((len(queries), data.n_items - N_WARM))
     for b in range(len(queries)):
         y = np.where(np.isfinite(own[b, :N_WARM]), own[b, :N_WARM], 0).astype(float)
         for i in set(liked[b][liked[b] >= 0].tolist()):
             y[i] += history_weight * unit
-        for j in range(len(similarity)):
-            if total[j] > 0:
-                out[b, j] = similarity[j] @ y / total[j] * (total[j] / mean) ** (1 - scaling)
+        for j in range(out.shape[1]):
+            near = np.flatnonzero(similarity[N_WARM + j] > 0)
+            kernel = similarity[np.ix_(near, near)] + l2 * np.eye(len(near))
+            out[b, j] = similarity[N_WARM + j, near] @ np.linalg.inv(kernel) @ y[near] if len(near) else 0
     return out
 
 
-@pytest.mark.parametrize(("scaling", "history_weight"), [(0.7, 0.5), (1.0, 0.0), (0.0, 2.0)])
+@pytest.mark.parametrize(("l2", "history_weight"), [(0.7, 0.5), (3.0, 0.0), (0.1, 2.0)])
 def test_cold_items_have_the_scores_of_the_formula_and_others_those_of_the_model(
-    scaling: float, history_weight: float
+    l2: float, history_weight: float
 ) -> None:
-    data, model = films(), fitted(scaling, history_weight)
+    data, model = films(), fitted(l2, history_weight)
     queries = some_queries(data)
     own = EASE(l2=5.0).fit(data, rng=RNG(0)).score(queries, None)
     scores = model.score(queries, None)
     np.testing.assert_array_equal(scores[:, :N_WARM], own[:, :N_WARM])
     able = np.isfinite(own[:, :N_WARM]).any(axis=1)
     assert able.tolist() == [True, True, True, False]
-    expected = by_hand(data, own, queries, scaling, history_weight)
+    expected = by_hand(data, own, queries, l2, history_weight)
     np.testing.assert_allclose(scores[able, N_WARM:], expected[able], rtol=1e-4, atol=1e-6)
     assert np.isneginf(scores[~able]).all()
     items = np.array([[0, 70, -1, 89, 200]] * 4, np.int32)
     np.testing.assert_array_equal(model.score(queries, items)[:, [0, 1, 3]], scores[:, [0, 70, 89]])
     assert np.isneginf(model.score(queries, items)[:, [2, 4]]).all()
+
+
+def test_only_the_most_similar_items_count() -> None:
+    """With one neighbour, at the angle a, the score is cos a / (1 + l2) times the neighbour's."""
+    data = films()
+    angle = np.append(np.linspace(0, 1.5, N_WARM), np.linspace(0.01, 1.49, 30)).astype(np.float32)
+    vectors = np.column_stack([np.cos(angle), np.sin(angle)])
+    data = replace(data, item_features={"plot": Feature(kind="vector", values=vectors)})
+    model = ContentNeighbours(model=EASE(l2=5.0), neighbours=1, l2=0.25, history_weight=0).fit(data, rng=RNG(0))
+    queries = data.queries(np.array([0, 1], np.int32), k=1)
+    scores = model.score(queries, None)
+    for j in range(N_WARM, 90):
+        nearest = np.abs(angle[:N_WARM] - angle[j]).argmin()
+        expected = scores[:, nearest] * np.cos(angle[nearest] - angle[j]) / 1.25
+        np.testing.assert_allclose(scores[:, j], expected, rtol=1e-4, atol=1e-6)
 
 
 def test_reasons_are_the_features_whose_contributions_add_up_to_the_score() -> None:
@@ -114,7 +137,7 @@ def test_reasons_are_the_features_whose_contributions_add_up_to_the_score() -> N
         assert row[2] == []
         for k in (0, 1):
             assert sum(value for _, value in row[k]) == pytest.approx(scores[b, k], rel=1e-5)
-            assert {name.split(":")[0] for name, _ in row[k]} <= {"genre", "colour"}
+            assert {name.split(":")[0] for name, _ in row[k]} <= {"genre", "colour", "themes"}
         if b < 2:  # of their taste
             assert row[1 - b][0][0].startswith("genre: ")
     assert model.reasons(queries, items)[0][0] == []
@@ -148,7 +171,13 @@ def test_a_new_item_is_scored_as_one_of_its_features_in_a_bundle_too(tmp_path: P
 
 
 def test_bad_settings_and_data_without_features_are_named() -> None:
-    for name, value in (("scaling", 1.5), ("history_weight", -1.0), ("min_texts", 0)):
+    for name, value in (
+        ("neighbours", 0),
+        ("l2", 0.0),
+        ("l2", float("inf")),
+        ("history_weight", -1.0),
+        ("min_texts", 0),
+    ):
         with pytest.raises(ValueError, match=f"{name} must"):
             ContentNeighbours(model=EASE(), **{name: value})  # type: ignore[arg-type]
     with pytest.raises(InputError, match="no features by which items could be compared"):
