@@ -10,8 +10,10 @@ items where there is no response, and both fused by rank.
 A first run had EASE alone: a gain of 0.0082 [-0.0021, 0.0186] on MovieLens and of 0.0998 [0.0808, 0.1174] on
 `bollywood`. The latter came from items that few users know (0.08 responses a user): recently popular items were better
 lists than those of EASE by a response or two. So the lists without any response, and the fused retriever, were added
-after that run; nothing else was changed, and all rows are reported. Until then there was one draw, of 600 users; the
-four others were added to narrow the intervals, and nothing else was changed.
+after that run; nothing else was changed, and all rows are reported. Until then there was one draw, of 600 users. With
+five draws and trees from 1,000 users the gain on MovieLens was 0.0022 [-0.0022, 0.0068] and, fused, 0.0029 [-0.0002,
+0.0061]. Trees from all users were then found better on held-out users inside the train parts (0.0098 against 0.0040,
+fused 0.0060 against 0.0035), and became the default.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ class Onboarding:
     """Makes the lists; the models that it uses must be in earlier tables of the recipe."""
     depth: int = 5
     """Items that are chosen by the responses to the items before them; further ones follow by their gain alone."""
-    n_users: int = 1000
+    n_users: int = 4000
     """Users of the training data on which gains are measured, at most."""
     n_candidates: int = 100
     """Items among which the choice is made: those that most of these users know."""
