@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pasand.data.features import Feature, Features
@@ -98,6 +98,7 @@ def test_films_are_found_in_any_script(language: int) -> None:
 
 
 @given(st.text(), st.text())
+@example("𝘈", "")  # a capital letter without a lower case, but whose plain form has one
 def test_folding_is_total_and_idempotent_and_every_title_finds_itself(title: str, other: str) -> None:
     plain = plain_words(title)
     assert plain_words(plain) == plain

@@ -93,7 +93,9 @@ def romanised(text: str) -> str:
             out.append("m" if following in LABIAL else "n")
         else:
             out.append(VOWELS.get(offset) or SIGNS.get(offset) or FINALS.get(offset) or _digit(chr(code)))
-    plain = unicodedata.normalize("NFKD", "".join(out).casefold())
+    plain = "".join(out)
+    for _ in range(2):  # 𝘈 becomes A, and only then a
+        plain = unicodedata.normalize("NFKD", plain.casefold())
     return "".join(letter for letter in plain if not unicodedata.combining(letter))
 
 
