@@ -54,6 +54,7 @@ class ContentNeighbours:
 
     Scores of items with positives, and so the lists without cold items, are exactly those of the model. An item without
     any known feature in common with them has a score of 0. An item added to a running bundle is scored at once.
+    A bundle holds up to `neighbours` weights, of eight bytes with their items, for each cold item.
     """
 
     model: Model
