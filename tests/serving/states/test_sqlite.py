@@ -105,3 +105,27 @@ def test_connections_close_with_their_threads(tmp_path: Path) -> None:
         thread.join()
     assert len(state._connections) == 1
     state.close()
+
+
+def test_processes_that_write_all_the_time_leave_others_a_turn(tmp_path: Path) -> None:
+    state, writes, ended = SQLite(tmp_path / "state", timeout=2.0), threading.Event(), threading.Event()
+
+    def write_all_the_time() -> None:
+        with closing(sqlite3.connect(tmp_path / "state", isolation_level=None, timeout=30)) as connection:
+            while not ended.wait(0.003):
+                connection.execute("BEGIN IMMEDIATE")
+                writes.set()
+                ended.wait(0.3)
+                writes.clear()
+                connection.execute("COMMIT")
+
+    writer = threading.Thread(target=write_all_the_time)
+    writer.start()
+    try:
+        for number in range(4):
+            assert writes.wait(10)
+            assert state.append([event(number)]) == [True]
+    finally:
+        ended.set()
+        writer.join()
+        state.close()

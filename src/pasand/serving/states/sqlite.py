@@ -229,13 +229,19 @@ class SQLite:
             raise EventsLost(f"{lost} were acknowledged and are missing, since a file was removed or replaced")
 
     def _run(self, operation: Callable[[sqlite3.Connection], Result], *, to_write: bool = False) -> Result:
-        """Return the result of an operation on this thread's connection; raises StateUnavailable if it fails."""
+        """Return the result of an operation on this thread's connection; raises StateUnavailable if it fails.
+
+        To write, a transaction is begun, which the operation ends.
+        """
         try:
             current = self._connect(to_write=to_write)
             with current.lock:
                 if current.is_closed:
                     raise StateUnavailable(f"{self.path} was closed")
-                current.wait(self.timeout if to_write else READ_SECONDS)
+                if to_write:
+                    current.begin(self.timeout)
+                else:
+                    current.wait(READ_SECONDS)
                 return operation(current.connection)
         except (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.DataError):
             raise
@@ -246,7 +252,6 @@ class SQLite:
         """Return the result of a change, made in an exclusive transaction, once it is on the disk."""
 
         def transaction(connection: sqlite3.Connection) -> Result:
-            connection.execute("BEGIN IMMEDIATE")
             try:
                 result = operation(connection)
                 numbers = numbers_of(connection)

@@ -11,6 +11,9 @@ from pathlib import Path
 
 from pasand.serving.states import sqlite_seen
 
+RETRY_SECONDS = 0.001
+"""Time between two attempts to be the one that writes."""
+
 
 class Connection:
     """A connection that is closed when the thread that owns it ends, or by `close` of any thread."""
@@ -50,6 +53,23 @@ class Connection:
         """Close the connection, after the operation in progress."""
         with self.lock:
             self._closing()
+
+    def begin(self, seconds: float) -> None:
+        """Begin a transaction that keeps others from writing, waiting at most this long for those that write now.
+
+        Tries again each millisecond. SQLite itself would wait ever longer between two attempts, so that processes that
+        write all the time could keep others out for seconds. Raises sqlite3.OperationalError.
+        """
+        self.wait(0)
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                self.connection.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                    raise
+            time.sleep(RETRY_SECONDS)
 
     def wait(self, seconds: float) -> None:
         """Wait from now on at most this long for others that have locked the file."""
