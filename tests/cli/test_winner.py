@@ -13,6 +13,7 @@ from pasand.default_recipe import of_configured
 from pasand.errors import InputError
 from pasand.evaluation import winner
 from pasand.models.classical.ease import EASE
+from pasand.models.classical.item_knn import ItemKNN
 from pasand.models.classical.popularity import Popularity
 from pasand.recipe import build
 from tests.cli.test_commands import Output, pasand
@@ -28,6 +29,14 @@ def compared(log: Path) -> Path:
     folder.mkdir()
     assert pasand("compare", log, *CHANGED, "--json", folder / "r.json", "--out", folder / "bundle") == 0
     return folder
+
+
+def printed_command(output: str, bundle: Path) -> list[str]:
+    """Return the words after `fit it: pasand`, with this folder for the bundle."""
+    line = next(line for line in output.splitlines() if line.startswith("fit it: pasand "))
+    words = shlex.split(line.removeprefix("fit it: pasand "))
+    words[words.index("bundle")] = str(bundle)
+    return words
 
 
 def test_compare_saves_what_won_with_its_settings_and_its_quality(compared: Path) -> None:
@@ -69,15 +78,42 @@ def test_fit_estimates_the_quality_on_later_events(log: Path, compared: Path, tm
 
 
 def test_the_printed_command_of_tune_fits_what_won(log: Path, tmp_path: Path, capsys: Output) -> None:
-    assert pasand("tune", log, "--model", "ease", "--grid", "l2=10,1000") == 0
+    assert pasand("tune", log, "--model", "ease", "--grid", "l2=10,1000", "--seed", 3) == 0
     output = capsys.readouterr().out
-    line = next(line for line in output.splitlines() if line.startswith("fit it: pasand "))
     assert "best of 2: l2=" in output
-    words = shlex.split(line.removeprefix("fit it: pasand "))
-    words[words.index("bundle")] = str(tmp_path / "bundle")
+    words = printed_command(output, tmp_path / "bundle")
     assert pasand(*words, "--no-quality") == 0
     l2 = float(next(word for word in words if word.startswith("l2=")).removeprefix("l2="))
-    assert bundles.read(tmp_path / "bundle").assembly.components["model"].l2 == l2
+    saved = bundles.read(tmp_path / "bundle")
+    assert saved.assembly.components["model"].l2 == l2
+    assert saved.manifest["seed"] == 3
+
+
+def test_the_printed_command_of_compare_fits_what_won(log: Path, tmp_path: Path, capsys: Output) -> None:
+    assert pasand("compare", log, *CHANGED, "--seed", 3) == 0
+    words = printed_command(capsys.readouterr().out, tmp_path / "bundle")
+    assert pasand(*words, "--no-quality") == 0
+    saved = bundles.read(tmp_path / "bundle")
+    assert saved.assembly.components["model"].neighbours == 7
+    assert saved.manifest["seed"] == 3
+    recipe = tmp_path / "own recipe.toml"
+    recipe.write_text(of_configured("model", ItemKNN(neighbours=9)))
+    assert pasand("compare", log, "--models", recipe) == 0
+    words = printed_command(capsys.readouterr().out, tmp_path / "again")
+    assert pasand(*words, "--no-quality") == 0
+    assert bundles.read(tmp_path / "again").assembly.components["model"].neighbours == 9
+
+
+def test_what_no_option_of_fit_makes_is_fitted_by_the_comparison(log: Path, tmp_path: Path, capsys: Output) -> None:
+    recipe = tmp_path / "own.toml"
+    recipe.write_text(of_configured("model", ItemKNN(neighbours=9)))
+    changed = ("compare", log, "--models", recipe, "--set", "own.model.neighbours=7")
+    assert pasand(*changed) == 0
+    output = capsys.readouterr().out
+    assert "fit it: " not in output
+    assert "to fit it, add to this command: --out bundle" in output
+    assert pasand(*changed, "--out", tmp_path / "bundle") == 0
+    assert bundles.read(tmp_path / "bundle").assembly.components["model"].neighbours == 7
 
 
 def result(name: str, mean: float, verdict: str | None) -> dict[str, object]:

@@ -154,8 +154,12 @@ def command(
             console.output.print(f"{won.name}: {won.sentence}", markup=False, soft_wrap=True)
             show_written(out, data, report)
     elif not console.quiet(json):
-        options = fitting_options(comparison, json) + " --robust" * robust
-        line = f"fit it: {console.program()} fit {log.typed()} {options} --out bundle"
+        options = fitting_options(comparison, json, named or [], console.assignments(set_, "--set"))
+        if options is None:
+            line = "to fit it, add to this command: --out bundle"
+        else:
+            options += f" --seed {seed}" * bool(seed) + " --robust" * robust
+            line = f"fit it: {console.program()} fit {log.typed()} {options} --out bundle"
         console.output.print(line, markup=False, soft_wrap=True)
 
 
@@ -169,8 +173,13 @@ def weighing(protocol: SplitsData, components: Sequence[object]) -> SplitsData:
     return RobustSplits(protocol)
 
 
-def fitting_options(comparison: Comparison, json: Path | None) -> str:
-    """Return the options of `pasand fit` that fit the best recommender of a comparison."""
+def fitting_options(
+    comparison: Comparison, json: Path | None, named: Sequence[str], changes: Mapping[str, str]
+) -> str | None:
+    """Return the options of `pasand fit` that fit the best recommender of a comparison, with its changes of settings.
+
+    None if no options do: a recipe with changes, and a part of one.
+    """
     from shlex import quote
 
     from pasand.evaluation.winner import winner
@@ -183,7 +192,12 @@ def fitting_options(comparison: Comparison, json: Path | None) -> str:
     baseline |= {f"popularity_{days}_days": f" --set window_days={days}" for days in (7, 30)}
     if best in comparison.baselines:
         return f"--model popularity{baseline.get(best, '')}"
-    return f"--model {best}" if best in classes() else f"--recipe {best}"
+    own = {key.removeprefix(f"{best}."): value for key, value in changes.items() if key.startswith(f"{best}.")}
+    if best in classes():
+        return " ".join([f"--model {best}", *(f"--set {quote(f'{field}={own[field]}')}" for field in own)])
+    files = [Path(name.strip()) for name in named]
+    typed = next((str(file) for file in files if best in (file.name, file.stem)), None)
+    return None if own or typed is None else f"--recipe {quote(typed)}"
 
 
 def list_lengths(text: str) -> list[int]:

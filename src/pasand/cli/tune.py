@@ -162,12 +162,13 @@ def show_next(tuning: Tuning, log: Reading, model: str | None, recipe: str | Non
         won += f"; next: {settings(others[0])} ({others[0].validation[tuning.metric].mean:.4f})"
     console.output.print(won, style="bold", soft_wrap=True)
     start = f"fit it: {console.program()} fit {log.typed()}"
+    end = f"--seed {tuning.seed} " * bool(tuning.seed) + "--out bundle"
     if recipe is None:
         chosen = {name: _written(value) for name, value in best.hyperparameters.items() if value is not None}
         sets = " ".join(f"--set {quote(f'{name}={value}')}" for name, value in chosen.items())
-        console.output.print(f"{start} --model {model} {sets} --out bundle", soft_wrap=True)
+        console.output.print(f"{start} --model {model} {sets} {end}", soft_wrap=True)
     elif written is not None:
-        console.output.print(f"{start} --recipe {quote(str(written))} --out bundle", soft_wrap=True)
+        console.output.print(f"{start} --recipe {quote(str(written))} {end}", soft_wrap=True)
     else:
         console.output.print(f"to fit it, write its recipe: add --write {Path(recipe).stem}-tuned.toml", soft_wrap=True)
 
