@@ -99,7 +99,7 @@ def command(
     from pasand.evaluation.verdict import verdict
     from pasand.evaluation.winner import winner
 
-    ks = list_lengths(k)
+    ks, changes = list_lengths(k), console.assignments(set_, "--set")
     console.check_writable(json, report)
     if out is not None:
         check_target(out)
@@ -120,7 +120,7 @@ def command(
     with console.progress():
         data = log.opened(quiet=console.quiet(json))
         named = models.split(",") if models else None
-        chosen = contenders(data, named, console.assignments(set_, "--set"), seed, parts=parts)
+        chosen = contenders(data, named, changes, seed, parts=parts)
         components = [component for contender in chosen for component in contender.components]
         console.errors.print(str(training_memory(data, components)))
         splits = log.protocol(data, protocol, histories)
@@ -154,7 +154,7 @@ def command(
             console.output.print(f"{won.name}: {won.sentence}", markup=False, soft_wrap=True)
             show_written(out, data, report)
     elif not console.quiet(json):
-        options = fitting_options(comparison, json, named or [], console.assignments(set_, "--set"))
+        options = fitting_options(comparison, json, named or [], changes)
         if options is None:
             line = "to fit it, add to this command: --out bundle"
         else:
