@@ -113,6 +113,14 @@ def test_the_origin_of_a_result_is_complete() -> None:
     assert {"commit", "dirty", "machine", "date", "threads", "seeds"} <= set(origin)
 
 
+def test_the_machine_has_the_speed_of_now() -> None:
+    found = provenance.machine()
+    assert found["vectors"] in ("", *provenance.VECTORS)
+    speed = provenance.speed()
+    assert speed.keys() == found["speed"].keys()  # type: ignore[attr-defined]
+    assert all(0.1 < value < 1e5 for value in speed.values())
+
+
 def test_code_that_changed_during_a_run_is_recorded() -> None:
     module = importlib.import_module("benchmarks.classical_parity")
     before = provenance.all_texts()
