@@ -21,6 +21,7 @@ import numpy as np
 import onnxruntime
 
 from benchmarks.plots import LANGUAGES, plots
+from benchmarks.provenance import instructions
 from benchmarks.rows import Row
 from pasand.encoders.audio import AudioOnnx
 from pasand.encoders.conversion import e5
@@ -32,7 +33,8 @@ from pasand.types import Vectors
 MEASURES = ("encoders",)
 SECONDS = 2.0
 """Processor time of each measurement, after one call that is not counted."""
-OTHER = "the research's machine had AVX-512 VNNI, which this one has not"
+VNNI = "avx512_vnni"
+"""Instructions of the machine on which the limits of speed were set."""
 
 
 def rate(work: Callable[[], int]) -> float:
@@ -85,8 +87,18 @@ def speeds(folder: Path) -> list[Row]:
 
 
 def row(target: str, value: float, limit: float, detail: str) -> Row:
-    """Return a row of speed."""
-    return Row(target=target, value=value, limit=limit, better="higher", detail=detail, reason=OTHER, synthetic=True)
+    """Return a row of speed; without the instructions of the limit's machine it is not comparable."""
+    reason = "" if instructions() == VNNI else f"the limit is of a machine with {VNNI}, which this one has not"
+    return Row(
+        target=target,
+        value=value,
+        limit=limit,
+        better="higher",
+        detail=detail,
+        comparable=not reason,
+        reason=reason,
+        synthetic=True,
+    )
 
 
 def wave_bytes(values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> bytes:

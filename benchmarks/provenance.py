@@ -30,8 +30,8 @@ from benchmarks.rows import ROOT, peer_versions
 FOLDER = Path(__file__).resolve().parent
 RESULTS = FOLDER / "results"
 PACKAGES = ("numpy", "scipy", "numba", "torch", "onnxruntime", "polars", "faiss-cpu", "lightgbm")
-VECTORS = ("avx512_vnni", "avx512f", "avx2", "asimd")
-"""Instruction sets by width, widest first, by their names in /proc/cpuinfo."""
+INSTRUCTIONS = ("avx512_vnni", "avx512f", "avx2", "asimd")
+"""Instruction sets, those of the widest vectors first, by their names in /proc/cpuinfo."""
 NOT_MEASURED = {"__init__", "__main__", "code_hashes", "fit_cache", "provenance", "rows"}
 """Modules of this folder without influence on a figure."""
 
@@ -96,21 +96,27 @@ def seeds(module: ModuleType) -> list[int] | str:
 
 
 def machine() -> dict[str, object]:
-    """Return the processor, its widest vectors, cores, Python, and its present speed, on which ratios depend too."""
-    model, vectors = platform.processor() or platform.machine(), ""
-    cpus = Path("/proc/cpuinfo")
-    if cpus.exists():
-        facts = dict(re.findall(r"^(.+?)\s*: ?(.*)$", cpus.read_text(), re.MULTILINE))
-        model = facts.get("model name", model).strip()
-        flags = set((facts.get("flags") or facts.get("Features", "")).split())
-        vectors = next((name for name in VECTORS if name in flags), "")
+    """Return the processor, instructions, cores, Python and present speed, on which ratios depend too."""
     return {
-        "processor": model,
-        "vectors": vectors,
+        "processor": _processor().get("model name", platform.processor() or platform.machine()).strip(),
+        "instructions": instructions(),
         "cores": os.cpu_count(),
         "python": platform.python_version(),
         "speed": speed(),
     }
+
+
+def instructions() -> str:
+    """Return the first of `INSTRUCTIONS` that this processor has; "" where it has none, or where that is unknown."""
+    facts = _processor()
+    flags = set((facts.get("flags") or facts.get("Features", "")).split())
+    return next((name for name in INSTRUCTIONS if name in flags), "")
+
+
+def _processor() -> dict[str, str]:
+    """Return what the system tells about the last of its processors; nothing where it has no /proc/cpuinfo."""
+    cpus = Path("/proc/cpuinfo")
+    return dict(re.findall(r"^(.+?)\s*: ?(.*)$", cpus.read_text(), re.MULTILINE)) if cpus.exists() else {}
 
 
 def speed() -> dict[str, float]:
