@@ -114,7 +114,7 @@ def instructions() -> str:
 
 
 def _processor() -> dict[str, str]:
-    """Return what the system tells about the last of its processors; nothing where it has no /proc/cpuinfo."""
+    """Return the entries of the last processor in /proc/cpuinfo; none where there is no such file."""
     cpus = Path("/proc/cpuinfo")
     return dict(re.findall(r"^(.+?)\s*: ?(.*)$", cpus.read_text(), re.MULTILINE)) if cpus.exists() else {}
 

@@ -1,6 +1,6 @@
 """Start of the server over 1,000,000 items: seconds from the command to the first response of readiness.
 
-Python keeps the bytecode of modules, its default, whatever the environment says; the first turn may have to write it.
+Python keeps the bytecode of modules, as it does by default; the first turn may have to write it.
 """
 
 from __future__ import annotations
