@@ -30,7 +30,7 @@ def in_python(text: str) -> str:
     text = re.sub(r"(--column \S+) (?=--column)", r"\1, ", text)
     text = re.sub(rf"--column (\w+)=({WORD})", lambda found: f"{found[1]}={_quoted(found[2])}", text)
     text = re.sub(rf"--events ({WORD})", lambda found: f"events={_weights(found[1])}", text)
-    text = text.replace("--no-header", "header=False")
+    text = text.replace("--no-header", "header=False").replace("--keep-duplicates", "keep_duplicates=True")
     for option in ("where", "time-format", "value-as", "positive-from", "items", "users", "impressions", "query"):
         name = NAMES.get(option, option)
         number = option in NUMBERS

@@ -103,7 +103,74 @@ def test_the_meaning_of_the_value_can_be_chosen(tmp_path: Path, capsys: pytest.C
     assert "positive events 100 (every event)" in outputs[0]
     assert "assumed to hold strengths; otherwise use --value-as rating" in outputs[0]
     assert "positive events 40 (rating of 4 and more)" in outputs[1]
-    assert "write rating or strength" in outputs[2]
+    assert "write rating, strength or none" in outputs[2]
+
+
+def amounts(path: Path, *values: str, start: int = START) -> Path:
+    lines = [f"u{e % 3};i{e % 4};{start + e};{value}" for e, value in enumerate(values)]
+    return text(path, "\n".join(["user;item;time;weight", *lines]) + "\n")
+
+
+@pytest.mark.parametrize(
+    ("of_january", "of_february", "expected", "note"),
+    [
+        (("1,5", "2,25", "1,250"), ("1,250", "2"), [1.5, 2.25, 1.25, 1.25, 2], "1,250, are decimal ones"),
+        (("1,250", "2"), ("1,5", "1.250", "1.250,75"), [1.25, 2, 1.5, 1250, 1250.75], "1,250, are decimal ones"),
+        (("1,250", "2"), ("1,250.50", "1.250"), [1250, 2, 1250.5, 1.25], "1,250, are between thousands"),
+        (("1,250", "2"), ("2,750", "3"), [1250, 2, 2750, 3], "warning: no value shows what commas are"),
+    ],
+)
+def test_all_files_of_a_folder_show_together_what_commas_mean(
+    tmp_path: Path, of_january: Sequence[str], of_february: Sequence[str], expected: Sequence[float], note: str
+) -> None:
+    """A file alone may not show it: 1,250 was 1.25 in one and 1250 in the next."""
+    amounts(tmp_path / "01.csv", *of_january)
+    amounts(tmp_path / "02.csv", *of_february, start=START + 9)
+    data = load(tmp_path)
+    assert data.value is not None
+    assert data.value.tolist() == expected
+    assert note in notes(data)
+
+
+def test_amounts_may_have_a_currency(tmp_path: Path) -> None:
+    data = load(amounts(tmp_path / "a.csv", "₹1,29,999.00", "Rs. 499", "INR 12", "€-2.5", "1,299/-", "7 USD"))
+    np.testing.assert_allclose(data.value, [129_999, 499, 12, -2.5, 1299, 7])  # type: ignore[arg-type]
+
+
+def test_values_that_are_no_numbers_need_not_be_read(tmp_path: Path) -> None:
+    path = amounts(tmp_path / "a.csv", "much", "little", "much")
+    with pytest.raises(InputError, match=r"is not a number.*--value-as none"):
+        load(path)
+    assert load(path, values="none").value is None
+
+
+def test_equal_rows_are_kept_by_choice_and_a_warning_names_columns_that_are_not_read(tmp_path: Path) -> None:
+    orders = [f"order {e},c{e % 5},s{e % 2},2024-01-0{1 + e // 20}" for e in range(40)]
+    path = text(tmp_path / "a.csv", "\n".join(["order_no,customer_id,sku,date", *orders]) + "\n")
+    data = load(path)
+    assert len(data) == 20
+    assert "warning: 20 rows dropped: exact duplicates of another row in all columns that are read" in notes(data)
+    assert "order_no" in notes(data)
+    assert len(load(path, keep_duplicates=True)) == 40
+
+
+def test_ids_that_stand_for_none_or_for_several_are_warned_of(tmp_path: Path) -> None:
+    lines = [f"{'NULL' if e % 4 == 0 else f'u{e}'},{'9.78014E+12' if e % 2 else e},{START + e}" for e in range(40)]
+    path = text(tmp_path / "a.csv", "\n".join(["user,item,time", *lines]) + "\n")
+    data = load(path)
+    assert "10 events have the user 'NULL', which counts as one user" in notes(data)
+    assert "items such as 9.78014E+12 look like numbers that a spreadsheet has rounded" in notes(data)
+    assert len(load(path, where=("user != NULL",))) == 30
+
+
+def test_times_with_and_without_an_offset_are_warned_of(tmp_path: Path) -> None:
+    clock = "2024-01-03 09:07:00"
+    lines = [f"u{e % 5},i{e},{clock}{'+05:30' if e % 2 else ''}" for e in range(40)]
+    data = load(text(tmp_path / "a.csv", "\n".join(["user,item,time", *lines]) + "\n"))
+    assert "20 times in column 'time' have an offset from UTC, and 20 have none: these are read as UTC" in notes(data)
+    lines = [f"u{e % 5},i{e},2024-01-0{1 + e % 3}" for e in range(40)]
+    data = load(text(tmp_path / "b.csv", "\n".join(["user,item,time", *lines]) + "\n"))
+    assert "offset" not in notes(data)
 
 
 def rows(times: Sequence[object]) -> str:

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast, get_type_hints
+from typing import TYPE_CHECKING, Any, cast, get_args, get_type_hints
 
 import typer
 from rich.text import Text
@@ -76,8 +76,19 @@ class Reading:
         },
     )
     value_as: str | None = _option(
-        help="Read the value column as ratings, or as strengths such as play counts: rating or strength; by default "
-        "inferred from its name and values, and printed."
+        help="Read the value column as ratings, as strengths such as play counts, or not at all: rating, strength or "
+        "none; by default inferred from its name and values, and printed."
+    )
+    keep_duplicates: bool | None = field(
+        default=None,
+        metadata={
+            "option": typer.Option(
+                None,
+                "--keep-duplicates",
+                help="Read rows that repeat another one in all columns that are read, as events of their own.",
+                rich_help_panel=PANEL,
+            )
+        },
     )
     positive_from: float | None = _option(
         help="Lowest rating that counts as positive; by default three quarters of the rating scale."
@@ -103,8 +114,8 @@ class Reading:
         if wrong := [name for name in chosen if name not in ROLES]:
             cure = f"write {', '.join(ROLES[:-1])} or {ROLES[-1]}"
             raise InputError("--column", value=wrong[0], cause="events have no such column", cure=cure)
-        if self.value_as not in (None, "rating", "strength"):
-            cause, cure = "the value of an event has no such meaning", "write rating or strength"
+        if self.value_as not in (None, *get_args(Values)):
+            cause, cure = "the value of an event has no such meaning", "write rating, strength or none"
             raise InputError("--value-as", value=self.value_as, cause=cause, cure=cure)
         return Options(
             **chosen,  # type: ignore[arg-type]
@@ -113,6 +124,7 @@ class Reading:
             events={} if self.events is None else parsed_weights(self.events),
             where=tuple(self.where),
             header=False if self.no_header else None,
+            keep_duplicates=bool(self.keep_duplicates),
             items=self.items,
             users=self.users,
             query=self.query,

@@ -60,6 +60,8 @@ class Options:
     """Lowest value of a positive event."""
     bad_rows: float = 0.05
     """Share of bad rows, in [0, 1], above which the log is rejected."""
+    keep_duplicates: bool = False
+    """Whether rows that repeat another one in all columns that are read are events of their own."""
     impressions: str | None = None
     """Table of impressions, a file or a folder; None: those of the source, if any; "none": no impressions at all."""
     impression_columns: Mapping[str, str] = field(default_factory=dict)
@@ -128,6 +130,8 @@ class Log:
     """Whether a row without any cell is a blank line, which is skipped."""
     notes: tuple[str, ...] = ()
     """Sentences about how the source was read: which column is which."""
+    unread: tuple[str, ...] = ()
+    """Columns of the source that are not read, in which rows that are otherwise equal may differ."""
     impressions: ImpressionTable | None = None
     """Impressions; their users and items belong to the data, with or without events."""
     keep_alive: tuple[object, ...] = ()

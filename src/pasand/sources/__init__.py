@@ -129,6 +129,7 @@ def load(
     table: str | None = None,
     positive_from: float | None = None,
     bad_rows: float = 0.05,
+    keep_duplicates: bool = False,
     impressions: str | Path | None = None,
     impression_columns: Mapping[str, str] | None = None,
 ) -> Dataset:
@@ -155,6 +156,7 @@ def load(
         table=table,
         positive_from=positive_from,
         bad_rows=bad_rows,
+        keep_duplicates=keep_duplicates,
         impressions=None if impressions is None else str(impressions),
         impression_columns=impression_columns or {},
     )

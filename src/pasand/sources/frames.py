@@ -54,6 +54,7 @@ def read(frame: Any, options: Options, name: str = "data frame") -> Log:
         order="time" if roles.time else "none",
         column_names=roles.column_names,
         notes=roles.notes,
+        unread=roles.unused,
     )
 
 

@@ -60,6 +60,7 @@ def read(location: str, options: Options) -> Log:
         order="time" if column_roles.time else "none",
         column_names=column_roles.column_names,
         notes=notes,
+        unread=column_roles.unused,
     )
 
 

@@ -130,6 +130,7 @@ def read(location: str, options: Options) -> Log:
         first_row=first.first_row,
         blank_lines=first.is_text,
         notes=(first.note, *(note for table in tables for note in table.warnings), *column_roles.notes),
+        unread=column_roles.unused,
         keep_alive=tuple(table.keep_alive for table in tables),
     )
 

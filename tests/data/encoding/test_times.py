@@ -39,6 +39,25 @@ def seconds(texts: Sequence[object], *, is_time: bool = True) -> list[int | None
     return [None if time is None else time // SECOND for time in found.parse(cells).to_list()]
 
 
+@pytest.mark.parametrize("spelling", ["%y-%m-%d", "%y/%m/%d %H:%M", "%y.%m.%d %H:%M:%S"])
+def test_years_of_two_digits_may_be_first(tmp_path: Path, spelling: str) -> None:
+    """They were read as days, and the days of the month as years from 2001 to 2031."""
+    start = dt.datetime(2024, 1, 3, 9, 7, 5, tzinfo=dt.UTC)
+    times = [(start + dt.timedelta(days=e)).strftime(spelling) for e in range(60)]
+    file = tmp_path / "log.csv"
+    file.write_text("user,item,time\n" + "".join(f"u{e % 7},i{e},{time}\n" for e, time in enumerate(times)))
+    with pytest.raises(InputError, match="may begin or end with the year") as error:
+        load(file)
+    assert f"--time-format '{spelling}'" in str(error.value)
+    data = load(file, time_format=spelling)
+    expected = [int(dt.datetime.strptime(time, spelling).replace(tzinfo=dt.UTC).timestamp()) for time in times]
+    assert data.time.tolist() == expected
+    times = [(start + dt.timedelta(days=e)).strftime("%d/%m/%y") for e in range(60)]
+    assert seconds(times) == [
+        int(dt.datetime.strptime(time, "%d/%m/%y").replace(tzinfo=dt.UTC).timestamp()) for time in times
+    ]
+
+
 @pytest.mark.parametrize("spelling", SPELLINGS)
 @settings(max_examples=20)
 @given(times=st.lists(st.integers(631_152_000, 4_102_444_799), min_size=1, max_size=8))

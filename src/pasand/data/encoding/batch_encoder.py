@@ -22,6 +22,8 @@ FLOAT32_MAX = float(np.finfo(np.float32).max)
 """A number beyond this becomes infinite when it is stored."""
 
 
+ZONE = r"(?i)\d:\d\d.*(?:z|utc|gmt|[+-]\d\d(?::?\d\d)?)$"
+"""Times of day with an offset from UTC."""
 CONTROL_CHARACTERS = r"[\x00-\x1f\x7f-\x9f]"
 """Those that no id has; see `pasand.data.ids`."""
 
@@ -67,6 +69,7 @@ class BatchEncoder(ABC):
         self.summary = ReadSummary()
         self.time_format: TimeFormat | None = None
         self._plausible_times = False
+        self._zoned, self._unzoned = 0, 0
         self._blank_lines = table.blank_lines
         self.spaced: dict[str, list[Array]] = {}
         """Codes of the ids of good rows that had spaces around them, by column."""
@@ -167,6 +170,12 @@ class BatchEncoder(ABC):
         if found is None:
             cause = "most times are neither numbers since 1970 nor dates in a known spelling"
             raise InputError(self.name, **at, cause=cause, cure=f"{other}'%d/%m/%Y %H:%M'")
+        if found.year_first:
+            cause = "dates of this column may begin or end with the year"
+            cure = (
+                f"add --time-format '{found.year_first}' if the year is first, --time-format dmy or mdy if it is last"
+            )
+            raise InputError(self.name, **at, cause=cause, cure=cure)
         if found.ambiguous:
             cause = "no date of this column shows whether the day or the month comes first"
             cure = "add --time-format dmy if the day is first, --time-format mdy if the month is"
@@ -183,12 +192,26 @@ class BatchEncoder(ABC):
         assert self.time_format is not None
         cells = batch.frame["time"]
         times = self.time_format.parse(cells)
+        if cells.dtype == pl.String and not self.time_format.unit:
+            with_clock = cells.str.contains(r"\d:\d\d")
+            zoned = cells.str.contains(ZONE)
+            self._zoned += int(zoned.sum())
+            self._unzoned += int((with_clock & ~zoned).sum())
         batch.drop("time", "is missing", is_missing(cells))
         batch.drop("time", "cannot be read", times.is_null())
         batch.drop("time", "is before 1970", times < 0)
         if self._plausible_times:
             batch.drop("time", "is not between the years 1971 and 2100", ~times.is_between(*POSSIBLE))
         return times
+
+    def zone_notes(self) -> list[str]:
+        """Return a warning if some of the times have an offset from UTC and others have none."""
+        if not (self._zoned and self._unzoned):
+            return []
+        return [
+            f"warning: {self._zoned:,} times in column {self.column_name('time')!r} have an offset from UTC, and "
+            f"{self._unzoned:,} have none: these are read as UTC"
+        ]
 
     def check(self, *, complete: bool = False) -> None:
         """Raise InputError if too many rows are bad, or if all rows of a completely read table are."""

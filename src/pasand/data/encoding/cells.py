@@ -8,10 +8,16 @@ import polars as pl
 
 WHOLE_NUMBER = r"^-?\d+\.0+$"
 
-WITH_COMMA = r"^[+-]?[\d.]*,[\d,]*\d(\.\d+)?$"
-"""Numbers with a comma: a decimal one, or one between thousands."""
-DECIMAL_COMMA = r"^[+-]?(\d*|\d{1,3}(\.\d{3})+),(\d{1,2}|\d{4,})$|^[+-]?\d{1,3}(\.\d{3})+,\d+$|^[+-]?0,\d+$"
+DECIMAL_COMMA = r"^[+-]?(\d*|\d{1,3}(\.\d{3})+),(\d{1,2}|\d{4,})$|^[+-]?\d{1,3}(\.\d{3})+,\d+$|^[+-]?(0+|\d{4,}),\d+$"
 """Numbers whose comma cannot be between thousands."""
+POINTED_THOUSANDS = r"^[+-]?\d{1,3}(\.\d{3})+$"
+"""Numbers whose points may be between thousands; they are if there are two."""
+COMMA_THOUSANDS = r"^[+-]?\d{1,3}(,\d{2,3})*,\d{3}(\.\d+)?$"
+"""Numbers whose commas may be between thousands, or between lakhs and crores."""
+EITHER_COMMA = r"^[+-]?\d{1,3},\d{3}$"
+"""Numbers whose comma may be a decimal one, too."""
+CURRENCY = r"(?i)^([+-]?)\s*(?:\p{Sc}|rs\.?|inr|usd|eur|gbp)\s*(?:([+-])\s*)?(\d)"
+CURRENCY_BEHIND = r"(?i)\s*(?:\p{Sc}|rs\.?|inr|usd|eur|gbp|/-)+$"
 
 BOOLEANS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 
@@ -85,29 +91,55 @@ def as_numbers(cells: pl.Series) -> pl.Series:
     return cells.cast(pl.Float64, strict=False).fill_nan(None)
 
 
-def as_values(cells: pl.Series) -> pl.Series:
+def as_values(cells: pl.Series, *, decimal_comma: bool | None = None) -> pl.Series:
     """Return ratings or strengths as Float64, null where a cell is neither a number nor true or false, yes or no.
 
-    Numbers may have decimal commas, or commas between thousands if each is followed by three digits.
+    Numbers may have decimal commas, or commas between thousands, and the sign or code of a currency. Where a comma may
+    be either, as in 1,250, `decimal_comma` decides; None: what the other cells show, see `comma_evidence`.
 
     >>> as_values(pl.Series(["4.5", "True", "no", "x"])).to_list()
     [4.5, 1.0, 0.0, None]
     >>> as_values(pl.Series(["4,5", "1.250,75"])).to_list(), as_values(pl.Series(["1,250", "12"])).to_list()
     ([4.5, 1250.75], [1250.0, 12.0])
+    >>> as_values(pl.Series(["₹1,29,999.00", "Rs. 1,299", "-€5", "1,299/-"])).to_list()
+    [129999.0, 1299.0, -5.0, 1299.0]
     """
     numbers = as_numbers(cells)
-    if cells.dtype != pl.String or numbers.null_count() == cells.null_count():
+    if cells.dtype != pl.String or (numbers.null_count() == cells.null_count() and not decimal_comma):
         return numbers
+    text = _without_currency(cells)
+    if decimal_comma is None:
+        decimal_comma = comma_evidence(cells) > 0
+    with_comma = text.str.contains(DECIMAL_COMMA)
+    pointed = text.str.contains(r"^[+-]?\d{1,3}(\.\d{3}){2,}$")
+    if decimal_comma:
+        with_comma |= text.str.contains(EITHER_COMMA)
+        pointed |= text.str.contains(POINTED_THOUSANDS)
+    between = text.str.contains(COMMA_THOUSANDS)
+    plain = text.zip_with(~between.fill_null(False), text.str.replace_all(",", "", literal=True))
+    european = text.str.replace_all(".", "", literal=True).str.replace(",", ".", literal=True)
+    found = as_numbers(european.zip_with((with_comma | pointed).fill_null(False), plain))
+    return found.zip_with(found.is_not_null(), as_booleans(cells).cast(pl.Float64))
+
+
+def comma_evidence(cells: pl.Series) -> int:
+    """Return how many texts have a decimal comma for certain, less those that have a decimal point for certain.
+
+    >>> comma_evidence(pl.Series(["4,5", "1.250.000", "1,250", "1.250"])), comma_evidence(pl.Series(["4.5", "1,250"]))
+    (2, -1)
+    """
+    text = _without_currency(cells)
+    comma = text.str.contains(DECIMAL_COMMA) | text.str.contains(r"^[+-]?\d{1,3}(\.\d{3}){2,}$")
+    point = text.str.contains(r"^[+-]?[\d,]*\.\d+$") & ~text.str.contains(POINTED_THOUSANDS)
+    return int(comma.sum()) - int(point.sum())
+
+
+def _without_currency(cells: pl.Series) -> pl.Series:
+    """Return texts without spaces around them and without the sign or code of a currency."""
     text = cells.str.strip_chars()
-    if (numbers.is_null() & text.str.contains(WITH_COMMA)).any():
-        decimal = bool(text.str.contains(DECIMAL_COMMA).any())
-        plain = (
-            text.str.replace_all(".", "", literal=True).str.replace(",", ".")
-            if decimal
-            else text.str.replace_all(",", "")
-        )
-        numbers = as_numbers(plain.zip_with(text.str.contains(WITH_COMMA), text))
-    return numbers.zip_with(numbers.is_not_null(), as_booleans(cells).cast(pl.Float64))
+    if not (as_numbers(text).is_null() & text.is_not_null()).any():
+        return text
+    return text.str.replace(CURRENCY, "${1}${2}${3}").str.replace(CURRENCY_BEHIND, "")
 
 
 def as_booleans(cells: pl.Series) -> pl.Series:

@@ -8,7 +8,7 @@ from numba import njit
 
 from pasand.data.dataset import Dataset
 from pasand.data.encoding.batch_encoder import FLOAT32_MAX, Batch, BatchEncoder
-from pasand.data.encoding.cells import as_numbers, as_values, is_missing
+from pasand.data.encoding.cells import as_numbers, as_values, comma_evidence, is_missing
 from pasand.data.encoding.dropped_rows import ReadSummary
 from pasand.data.encoding.feature_kinds import described_ids, features_of
 from pasand.data.encoding.impressions import ImpressionEncoder
@@ -25,11 +25,25 @@ MIN_EVENTS, MOST_USERS = 50, 0.98
 """Events from which on, and users as a share of them above which, the user may be the number of a row or a visit."""
 
 
+PLACEHOLDERS = ("null", "none", "nan", "n/a", "#n/a", "\\n", "undefined", "(null)", "<null>")
+"""Ids in lower case that programs write where there is none."""
+SHORTENED = r"^\d(\.\d+)?E\+\d+$"
+DECIMAL = "value with decimal commas"
+"""Column of the values as they are if a comma before three digits is a decimal one; only where there are any."""
+
+
+EITHER = r"^\D*\d{1,3}([.,]\d{3})\D*$"
+"""Values whose comma or point may be decimal, or between thousands."""
+
+
 class EventEncoder(BatchEncoder):
     """Encodes the batches of one log of events, and keeps only numbers."""
 
     label = "reading"
-    cure = "mend the rows, or name the right columns: --column user=NAME, item=, time=, value="
+    cure = (
+        "mend the rows, name the right columns: --column user=NAME, item=, time=, value=, or read no values: "
+        "--value-as none"
+    )
 
     def __init__(self, log: Log, options: Options) -> None:
         ids = {"user": pl.Categories.random(), "item": pl.Categories.random()}
@@ -38,6 +52,7 @@ class EventEncoder(BatchEncoder):
         self._keep_alive = [pl.Series([""], dtype=pl.Categorical(categories)) for categories in ids.values()]
         self.notes: list[str] = []
         self.timed, self.valued = log.order == "time", log.values != "none"
+        self._comma_evidence, self._comma_example = 0, ""
 
     def start(self, frame: pl.DataFrame) -> None:
         """Inspect the first batch: require its columns, infer the format of times, and name all parts."""
@@ -57,12 +72,38 @@ class EventEncoder(BatchEncoder):
         frame = batch.frame
         columns = {"time": self.times(batch)} if self.timed else {}
         if self.valued:
-            values = columns["value"] = as_values(frame["value"])
+            values = self._values(frame["value"], columns)
             batch.drop("value", "is missing", is_missing(frame["value"]))
             batch.drop("value", "is not a number", values.is_null())
             batch.drop("value", "is infinite", values.abs() > FLOAT32_MAX)
-        extra = [name for name in self.parts if name not in ("user", "item", "time", "value")]
+        extra = [name for name in self.parts if name not in ("user", "item", "time", "value", DECIMAL)]
         return columns | {name: as_numbers(frame[name]) for name in extra}
+
+    def _values(self, cells: pl.Series, columns: dict[str, pl.Series]) -> pl.Series:
+        """Return values, and put them into `columns`, twice as long as 1,250 may be 1.25 in this log."""
+        values = columns["value"] = as_values(cells, decimal_comma=False)
+        if cells.dtype == pl.String and cells.str.contains("[.,]").any():
+            self._comma_evidence += comma_evidence(cells)
+            either = cells.str.contains(EITHER)
+            if either.any() and DECIMAL not in self.parts:
+                self.parts[DECIMAL] = list(self.parts["value"])
+            commas = cells.filter(either & cells.str.contains(",", literal=True))
+            self._comma_example = self._comma_example or (commas[0].strip() if len(commas) else "")
+        if DECIMAL in self.parts:
+            columns[DECIMAL] = as_values(cells, decimal_comma=True)
+        return values
+
+    def take_values(self) -> Scores:
+        """Return the values, (good rows,), with the meaning of commas that all rows show together, and note it."""
+        values = self.take("value")
+        decimal = self.take(DECIMAL) if DECIMAL in self.parts else values
+        if self._comma_example:
+            meaning = "decimal ones" if self._comma_evidence > 0 else "between thousands"
+            open_yet = "" if self._comma_evidence else "warning: no value shows what commas are; "
+            cure = "" if self._comma_evidence else "; if they are decimal ones, write points"
+            column = self.column_name("value")
+            self.notes.append(f"{open_yet}commas in column {column}, as in {self._comma_example}, are {meaning}{cure}")
+        return decimal if self._comma_evidence > 0 else values
 
     def rows(self, name: str, other: Rows | None, more: pl.Series) -> tuple[Vocabulary, Rows, Rows]:
         """Return the vocabulary of "user" or "item", the column as rows, (E,), and other codes as rows, (n,).
@@ -78,6 +119,7 @@ class EventEncoder(BatchEncoder):
             )
         used = np.flatnonzero(counts)
         ids = pl.Series(used, dtype=pl.UInt32).cat.to(pl.Categorical(self.ids.pop(name))).cast(pl.String)
+        self.notes += id_warnings(ids, pl.Series(counts[used]), name, self.column_name(name))
         vocabulary = Vocabulary(pl.concat([ids, more]))
         if len(more):
             n_more = len(vocabulary) - len(ids)
@@ -93,7 +135,8 @@ def encode(log: Log, options: Options | None = None) -> Dataset:
     """Return the dataset of a log; raises InputError where it is empty or too many rows are bad.
 
     Events are sorted by time at full resolution; ties keep the order of the log. Rows that repeat another row in all
-    columns are dropped, unless only the sequence is known: there a repetition is an event of its own.
+    columns are dropped, unless only the sequence is known: there a repetition is an event of its own, as it is with
+    `keep_duplicates`.
     """
     return read(log, options or Options())[0]
 
@@ -115,7 +158,7 @@ def read(log: Log, options: Options) -> tuple[Dataset, ReadSummary]:
         "item", None if shown is None else shown.codes["item"], described_ids(log.items)
     )
     time: Times = encoder.take("time") if encoder.timed else np.zeros(0, np.int64)
-    value: Scores | None = encoder.take("value") if encoder.valued else None
+    value: Scores | None = encoder.take_values() if encoder.valued else None
     columns = {name: encoder.take(name) for name in list(encoder.parts)}
     if encoder.timed and (time[1:] < time[:-1]).any():
         order = np.argsort(time, kind="stable").astype(np.uint32 if len(time) < 2**32 else np.int64)
@@ -123,7 +166,7 @@ def read(log: Log, options: Options) -> tuple[Dataset, ReadSummary]:
         value = None if value is None else value[order]
         columns = {name: column[order] for name, column in columns.items()}
         del order
-    if log.order != "sequence":
+    if log.order != "sequence" and not options.keep_duplicates:
         duplicate = _duplicates(user, item, time, _bits(value), np.array([_bits(c) for c in columns.values()]))
         summary.duplicates = int(duplicate.sum())
         if summary.duplicates:
@@ -148,13 +191,18 @@ def read(log: Log, options: Options) -> tuple[Dataset, ReadSummary]:
     item_features, item_notes = features_of(items, log.items, kinds, "items", set(options.kinds), log.name)
     notes = [*log.notes]
     if encoder.time_format is not None:
-        notes += time_notes(encoder.column_name("time"), encoder.time_format, time)
+        notes += time_notes(encoder.column_name("time"), encoder.time_format, time) + encoder.zone_notes()
     notes += [str(dropped) for dropped in summary.dropped]
     notes += [f"{summary.blank:,} blank lines skipped"] * bool(summary.blank)
     notes += [f"{summary.left_out:,} of {summary.rows:,} rows left out by choice"] * bool(summary.left_out)
     notes += encoder.notes
     if summary.duplicates:
-        notes.append(f"{summary.duplicates:,} rows dropped: exact duplicates of another row")
+        dropped = f"{summary.duplicates:,} rows dropped: exact duplicates of another row"
+        if log.unread:
+            unread = ", ".join(log.unread[:3]) + ", ..." * (len(log.unread) > 3)
+            dropped = f"warning: {dropped} in all columns that are read, to which {unread} do not belong"
+            dropped += "; to keep them as events, add --keep-duplicates"
+        notes.append(dropped)
     if value is not None and positive_from > -np.inf:
         scale = f"values run from {value.min():g} to {value.max():g}"
         notes.append(f"an event is positive if its value is at least {positive_from:g}; {scale}")
@@ -185,6 +233,28 @@ def read(log: Log, options: Options) -> tuple[Dataset, ReadSummary]:
         impressions=impressions,
     )
     return dataset, summary
+
+
+def id_warnings(ids: pl.Series, counts: pl.Series, name: str, column: str) -> list[str]:
+    """Return warnings about ids, with their numbers of events, that may stand for none or for several.
+
+    >>> id_warnings(pl.Series(["NULL", "7"]), pl.Series([12, 3]), "user", "client")[0][:60]
+    "warning: 12 events have the user 'NULL', which counts as one"
+    """
+    warnings = []
+    for place in ids.str.to_lowercase().is_in(PLACEHOLDERS).arg_true().to_list():
+        found = ids[place]
+        warnings.append(
+            f"warning: {counts[place]:,} events have the {name} {found!r}, which counts as one {name}; if it stands "
+            f"for none, leave them out: --where '{column} != {found}'"
+        )
+    shortened = ids.filter(ids.str.contains(SHORTENED))
+    if len(shortened):
+        warnings.append(
+            f"warning: {name}s such as {shortened[0]} look like numbers that a spreadsheet has rounded, so that "
+            f"several may have become one: export column {column} as text"
+        )
+    return warnings
 
 
 def _bits(column: Scores | None) -> Rows:

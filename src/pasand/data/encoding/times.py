@@ -78,6 +78,8 @@ class TimeFormat:
     """Order of day and month where both are numbers before the year."""
     ambiguous: bool = False
     """Whether no date of the column shows its order."""
+    year_first: str = ""
+    """Pattern of the dates if they may begin with a year of two digits, "" if they do not."""
 
     def __str__(self) -> str:
         if self.unit == "spreadsheet":
@@ -135,7 +137,7 @@ class TimeFormat:
         texts = _year_first(present, order or "dmy")
         counts = {pattern: len(_parsed(texts, pattern).drop_nulls()) for pattern in FORMATS}
         best = max(counts, key=lambda pattern: counts[pattern])
-        found = TimeFormat(pattern=best, order=order, ambiguous=ambiguous)
+        found = TimeFormat(pattern=best, order=order, ambiguous=ambiguous, year_first=_year_first_pattern(present))
         return found if counts[best] and 2 * len(found.parse(present).drop_nulls()) > len(present) else None
 
     def parse(self, cells: pl.Series) -> pl.Series:
@@ -229,6 +231,32 @@ def _order(present: pl.Series) -> tuple[Order | None, bool]:
     if n_day_first or n_month_first:
         return ("dmy" if n_day_first >= n_month_first else "mdy"), False
     return "dmy", bool((groups.field("2") != ".").any())
+
+
+def _year_first_pattern(present: pl.Series) -> str:
+    """Return the pattern of dates that may begin with a year of two digits; "" where they do not.
+
+    They may if they have two digits at the end, too, are dates when read so, and vary more at the end than at the
+    beginning: a log has more days of the month than years.
+
+    >>> _year_first_pattern(pl.Series(["24/01/03 09:07", "24/02/11 10:00"]))
+    '%y/%m/%d %H:%M'
+    >>> _year_first_pattern(pl.Series(["03/01/24", "11/02/24"]))
+    ''
+    """
+    texts = present.str.strip_chars()
+    groups = texts.str.extract_groups(_NUMBERS).struct
+    first, middle, last = (groups.field(group) for group in ("1", "3", "4"))
+    if 2 * len(first.drop_nulls()) <= len(present) or (last.str.len_chars() != 2).any():
+        return ""
+    if (middle.cast(pl.Int32) > 12).any() or not last.cast(pl.Int32).is_between(1, 31).all():
+        return ""
+    if (first.str.len_chars() != 2).any() or first.n_unique() >= last.n_unique():
+        return ""
+    clock = groups.field("5").drop_nulls()
+    seconds = ":%S" * bool(len(clock) and clock.str.contains(r"^\d+:\d\d:\d\d").all())
+    separator = str(groups.field("2").drop_nulls()[0])
+    return separator.join(("%y", "%m", "%d")) + (f" %H:%M{seconds}" if len(clock) else "")
 
 
 def _year_first(cells: pl.Series, order: Order | None) -> pl.Series:
