@@ -236,7 +236,7 @@ def read(log: Log, options: Options) -> tuple[Dataset, ReadSummary]:
 
 
 def id_warnings(ids: pl.Series, counts: pl.Series, name: str, column: str) -> list[str]:
-    """Return warnings about ids, with their numbers of events, that may stand for none or for several.
+    """Return warnings about ids that may mean none or several, given their numbers of events.
 
     >>> id_warnings(pl.Series(["NULL", "7"]), pl.Series([12, 3]), "user", "client")[0][:60]
     "warning: 12 events have the user 'NULL', which counts as one"
@@ -245,8 +245,8 @@ def id_warnings(ids: pl.Series, counts: pl.Series, name: str, column: str) -> li
     for place in ids.str.to_lowercase().is_in(PLACEHOLDERS).arg_true().to_list():
         found = ids[place]
         warnings.append(
-            f"warning: {counts[place]:,} events have the {name} {found!r}, which counts as one {name}; if it stands "
-            f"for none, leave them out: --where '{column} != {found}'"
+            f"warning: {counts[place]:,} events have the {name} {found!r}, which counts as one {name}; if it "
+            f"means none, leave them out: --where '{column} != {found}'"
         )
     shortened = ids.filter(ids.str.contains(SHORTENED))
     if len(shortened):
