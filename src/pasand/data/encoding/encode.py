@@ -242,10 +242,10 @@ def id_warnings(ids: pl.Series, counts: pl.Series, name: str, column: str) -> li
     "warning: 12 events have the user 'NULL', which counts as one"
     """
     warnings = []
-    for place in ids.str.to_lowercase().is_in(PLACEHOLDERS).arg_true().to_list():
-        found = ids[place]
+    for row in ids.str.to_lowercase().is_in(PLACEHOLDERS).arg_true().to_list():
+        found = ids[row]
         warnings.append(
-            f"warning: {counts[place]:,} events have the {name} {found!r}, which counts as one {name}; if it "
+            f"warning: {counts[row]:,} events have the {name} {found!r}, which counts as one {name}; if it "
             f"means none, leave them out: --where '{column} != {found}'"
         )
     shortened = ids.filter(ids.str.contains(SHORTENED))
