@@ -17,6 +17,9 @@ NAMES = {"value-as": "values", "time-format": "time_format", "positive-from": "p
 NUMBERS = {"positive-from"}
 WORD = r"'[^']*'|[^\s,;.:)]+(?:\.\w+)*"
 """A quoted text, or a word without the sign that ends it."""
+QUOTED = r"'[^']*'"
+WEIGHTS = rf"{QUOTED}|[^\s='\"]+=[^\s;:)]*\d"
+"""Types of events with their weights."""
 
 
 def in_python(text: str) -> str:
@@ -26,19 +29,23 @@ def in_python(text: str) -> str:
     'name the columns: user="client", item="NAME"'
     >>> in_python("weigh them, --events 'view=1,cart=2', or keep one, --where 'event = cart'; or --no-header.")
     'weigh them, events={"view": 1, "cart": 2}, or keep one, where="event = cart"; or header=False.'
+    >>> in_python("change --where or --events")
+    'change where or events'
     """
     text = re.sub(r"(--column \S+) (?=--column)", r"\1, ", text)
     text = re.sub(rf"--column (\w+)=({WORD})", lambda found: f"{found[1]}={_quoted(found[2])}", text)
-    text = re.sub(rf"--events ({WORD})", lambda found: f"events={_weights(found[1])}", text)
+    text = re.sub(rf"--events ({WEIGHTS})", lambda found: f"events={_weights(found[1])}", text)
     text = text.replace("--no-header", "header=False").replace("--keep-duplicates", "keep_duplicates=True")
+    text = text.replace("--events", "events")
     for option in ("where", "time-format", "value-as", "positive-from", "items", "users", "impressions", "query"):
         name = NAMES.get(option, option)
         number = option in NUMBERS
+        value = QUOTED if option == "where" else WORD
 
         def argument(found: re.Match[str], name: str = name, number: bool = number) -> str:
             return f"{name}={found[1] if number else _quoted(found[1])}"
 
-        text = re.sub(rf"--{option} ((?!=)(?:{WORD}))", argument, text)
+        text = re.sub(rf"--{option} ((?!=|or\b|and\b)(?:{value}))", argument, text)
         text = re.sub(rf"--{option}\b", name, text)
     return text
 

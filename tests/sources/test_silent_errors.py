@@ -82,3 +82,6 @@ def test_cures_in_python_speak_python(tmp_path: Path) -> None:
     with pytest.raises(InputError) as why:
         ps.load(shop, where="price > 3")
     assert 'where="COLUMN = VALUE"' in str(why.value)
+    with pytest.raises(InputError) as why:
+        ps.load(shop, where="event = rent")
+    assert "Cure: change where or events." in str(why.value)
