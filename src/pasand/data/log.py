@@ -9,6 +9,7 @@ from typing import TypeAlias
 import polars as pl
 
 from pasand.data.dataset import Order, Values
+from pasand.data.encoding.chosen_rows import Choice
 from pasand.data.encoding.times import TimeFormat
 from pasand.data.features import Kind
 from pasand.errors import InputError
@@ -112,6 +113,8 @@ class Log:
     """
     values: Values = "none"
     """Meaning of the value."""
+    choice: Choice = field(default_factory=Choice)
+    """Which rows are events; its columns are in `events` as `Choice.select` copies them; weights give the values."""
     order: Order = "time"
     """Meaning of the order of events; "time" needs a column `time`."""
     users: pl.DataFrame | None = None

@@ -51,6 +51,7 @@ def read(frame: Any, options: Options, name: str = "data frame") -> Log:
         name=name,
         events=lambda: iter([table.select(roles.select())]),
         values=roles.values,
+        choice=roles.choice,
         order="time" if roles.time else "none",
         column_names=roles.column_names,
         notes=roles.notes,

@@ -57,6 +57,7 @@ def read(location: str, options: Options) -> Log:
         name=_display_name(location),
         events=partial(_batches, location, query, column_roles),
         values=column_roles.values,
+        choice=column_roles.choice,
         order="time" if column_roles.time else "none",
         column_names=column_roles.column_names,
         notes=notes,

@@ -123,6 +123,7 @@ def read(location: str, options: Options) -> Log:
         name=path.name,
         events=partial(read_batches, tables, column_roles.read, column_roles.select()),
         values=column_roles.values,
+        choice=column_roles.choice,
         order="time" if column_roles.time else "none",
         users=features.get("users"),
         items=features.get("items"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from shlex import quote
 
@@ -11,7 +11,7 @@ import polars as pl
 
 from pasand.data.dataset import Values
 from pasand.data.encoding.cells import as_numbers, as_values, is_missing, plain
-from pasand.data.encoding.chosen_rows import LEFT_OUT, condition, type_column, types_note, weights_of
+from pasand.data.encoding.chosen_rows import Choice, condition, type_column
 from pasand.data.encoding.times import DAY, PLAUSIBLE, TimeFormat
 from pasand.data.log import Options
 from pasand.errors import InputError
@@ -55,10 +55,8 @@ class ColumnRoles:
     unused: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=())
     """Sentences that describe these roles."""
-    weights: Mapping[str, float] = field(default_factory=dict)
-    """Weights of the types of events that `value` then names; empty: `value` holds values."""
-    conditions: tuple[tuple[str, pl.Expr], ...] = ()
-    """Conditions that an event meets, with the column of each."""
+    choice: Choice = field(default_factory=Choice)
+    """Which rows are events; with weights, the values are those of the types that `value` then names."""
 
     @property
     def column_names(self) -> dict[str, str]:
@@ -69,19 +67,15 @@ class ColumnRoles:
     @property
     def read(self) -> list[str]:
         """The names of all columns that are read, each once."""
-        names = [*self.column_names.values(), *self.extra, *(name for name, _ in self.conditions)]
+        names = [*self.column_names.values(), *self.extra, *self.choice.columns]
         return list(dict.fromkeys(names))
 
     def select(self) -> list[pl.Expr]:
         """Return the expressions that rename the columns to those of a `Log`."""
         standard = {role: pl.col(name).alias(role) for role, name in self.column_names.items()}
-        kept = [expression for _, expression in self.conditions]
-        if self.weights and self.value is not None:
-            weight, known = weights_of(self.value, self.weights)
-            standard["value"] = weight.alias("value")
-            kept.append(known)
-        left_out = [(~pl.all_horizontal(kept)).alias(LEFT_OUT)] if kept else []
-        return [*standard.values(), *(pl.col(name) for name in self.extra), *left_out]
+        if self.choice.weights:
+            del standard["value"]
+        return [*standard.values(), *(pl.col(name) for name in self.extra), *self.choice.select()]
 
 
 def infer_roles(sample: pl.DataFrame, options: Options, where: str, *, has_header: bool = True) -> ColumnRoles:
@@ -125,7 +119,10 @@ def infer_roles(sample: pl.DataFrame, options: Options, where: str, *, has_heade
         time, free = _most_precise(sample, time, free)
     value, named_as = options.value, ""
     if options.events:
-        value = _weighted_column(sample, kind, options, where)
+        if kind is None:
+            cause = f"no column holds types of events; there are {', '.join(sample.columns)}"
+            raise InputError(where, cause=cause, cure="name it: --column event=NAME")
+        value = kind
     suiting = {"rating": _may_be_value, "label": _is_label, "strength": _may_be_value}
     if options.values != "none":
         for meaning, suits in suiting.items():
@@ -159,9 +156,9 @@ def infer_roles(sample: pl.DataFrame, options: Options, where: str, *, has_heade
     extra = tuple(name for name in free if name not in row_numbers and is_numeric(sample[name]))
     roles = (user, item, time, value, *extra, *row_numbers)
     unused = tuple(name for name in sample.columns if name not in roles)
+    conditions = tuple(condition(text, sample, where) for text in options.where)
+    types = None if not options.events and kind in {each.column for each in conditions} else kind
     notes = [f"user: column {user!r}", f"item: column {item!r}"]
-    if kind is not None and not options.events and not any(kind in text for text in options.where):
-        notes.append(types_note(sample, kind))
     if value is None:
         notes.append("no rating or strength")
     elif options.events:
@@ -194,8 +191,7 @@ def infer_roles(sample: pl.DataFrame, options: Options, where: str, *, has_heade
         extra=extra,
         unused=(*unused, *row_numbers),
         notes=tuple(notes),
-        weights=options.events,
-        conditions=tuple(condition(text, sample.columns, where) for text in options.where),
+        choice=Choice(conditions=conditions, types=types, weights=options.events),
     )
 
 
@@ -212,20 +208,6 @@ def _typed(role: str, name: str | None, sample: pl.DataFrame, free: list[str]) -
             else "NAME"
         )
     return f"--column {role}={quote(name)}"
-
-
-def _weighted_column(sample: pl.DataFrame, kind: str | None, options: Options, where: str) -> str:
-    """Return the column of types of events; raises InputError if there is none, or it has none of the types."""
-    if kind is None or kind not in sample.columns:
-        cause = "no column holds types of events" if kind is None else f"there is no column {kind!r}"
-        cause = f"{cause}; there are {', '.join(sample.columns)}"
-        raise InputError(where, cause=cause, cure="name it: --column event=NAME")
-    types = sample[kind].cast(pl.String).str.strip_chars().drop_nulls().unique(maintain_order=True).to_list()
-    if not set(types) & set(options.events):
-        cause = f"no event of the first rows is of these types; there are {', '.join(types[:10])}"
-        cure = f"write --events '{types[0] if types else 'TYPE'}=1,...'"
-        raise InputError(where, column=kind, value=", ".join(options.events), cause=cause, cure=cure)
-    return kind
 
 
 def with_id(table: pl.DataFrame, role: str) -> pl.DataFrame:

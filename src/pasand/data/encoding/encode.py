@@ -9,6 +9,7 @@ from numba import njit
 from pasand.data.dataset import Dataset
 from pasand.data.encoding.batch_encoder import FLOAT32_MAX, Batch, BatchEncoder
 from pasand.data.encoding.cells import as_numbers, as_values, comma_evidence, is_missing
+from pasand.data.encoding.chosen_rows import ChosenRows
 from pasand.data.encoding.dropped_rows import ReadSummary
 from pasand.data.encoding.feature_kinds import described_ids, features_of
 from pasand.data.encoding.impressions import ImpressionEncoder
@@ -45,14 +46,19 @@ class EventEncoder(BatchEncoder):
         "--value-as none"
     )
 
-    def __init__(self, log: Log, options: Options) -> None:
+    def __init__(self, log: Log, options: Options, *, exact_types: bool = False) -> None:
         ids = {"user": pl.Categories.random(), "item": pl.Categories.random()}
         super().__init__(log, options, ids)
         # polars drops categories once no series uses them
         self._keep_alive = [pl.Series([""], dtype=pl.Categorical(categories)) for categories in ids.values()]
         self.notes: list[str] = []
+        self.chosen = ChosenRows(log.choice, exact=exact_types)
         self.timed, self.valued = log.order == "time", log.values != "none"
         self._comma_evidence, self._comma_example = 0, ""
+
+    def add(self, frame: pl.DataFrame) -> None:
+        """Encode one batch: keep its chosen good rows as numbers, and count the bad ones."""
+        super().add(self.chosen.marked(frame))
 
     def start(self, frame: pl.DataFrame) -> None:
         """Inspect the first batch: require its columns, infer the format of times, and name all parts."""
@@ -131,6 +137,14 @@ class EventEncoder(BatchEncoder):
         return vocabulary, row_of_code[codes], row_of_code[other]
 
 
+def _all_batches(log: Log, encoder: EventEncoder) -> EventEncoder:
+    """Return the encoder after it encoded all rows of the log."""
+    for frame in log.batches():
+        if len(frame):
+            encoder.add(frame)
+    return encoder
+
+
 def encode(log: Log, options: Options | None = None) -> Dataset:
     """Return the dataset of a log; raises InputError where it is empty or too many rows are bad.
 
@@ -143,13 +157,13 @@ def encode(log: Log, options: Options | None = None) -> Dataset:
 
 def read(log: Log, options: Options) -> tuple[Dataset, ReadSummary]:
     """Return the dataset of a log, as `encode` does, and the summary of the rows read and dropped."""
-    encoder = EventEncoder(log, options)
-    for frame in log.batches():
-        if len(frame):
-            encoder.add(frame)
+    encoder = _all_batches(log, EventEncoder(log, options))
+    if encoder.chosen.differ_in_case:
+        encoder = _all_batches(log, EventEncoder(log, options, exact_types=True))
     summary = encoder.summary
     if not summary.rows:
         raise InputError(log.name, cause="there are no events in it", cure="give a log with at least one row")
+    encoder.chosen.check(log.name)
     encoder.check(complete=True)
     step("reading", summary.rows, summary.rows)
     shown = None if log.impressions is None else ImpressionEncoder(log.impressions, options, encoder.ids)
@@ -195,6 +209,7 @@ def read(log: Log, options: Options) -> tuple[Dataset, ReadSummary]:
     notes += [str(dropped) for dropped in summary.dropped]
     notes += [f"{summary.blank:,} blank lines skipped"] * bool(summary.blank)
     notes += [f"{summary.left_out:,} of {summary.rows:,} rows left out by choice"] * bool(summary.left_out)
+    notes += encoder.chosen.notes()
     notes += encoder.notes
     if summary.duplicates:
         dropped = f"{summary.duplicates:,} rows dropped: exact duplicates of another row"
