@@ -6,6 +6,7 @@ import bz2
 import gzip
 import io
 import lzma
+import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -84,6 +85,54 @@ def test_blank_lines_are_skipped(tmp_path: Path) -> None:
     assert len(data) == 30
     assert "61 blank lines skipped" in notes(data)
     assert f"item is missing (first: row {blank.count(chr(10))}" in notes(data)
+
+
+@pytest.mark.parametrize("line", ["sep=;\n", "\ufeffsep=;\r\n", '"sep=;"\n', "SEP=;;;\n"])
+def test_the_line_by_which_excel_knows_the_separator_is_skipped(tmp_path: Path, line: str) -> None:
+    wanted = load(text(tmp_path / "a.csv", HEADER + ROWS))
+    data = load(text(tmp_path / "b.csv", line + (HEADER + ROWS).replace(",", ";")))
+    assert data.fingerprint == wanted.fingerprint
+    assert "names the separator and is not counted as a row" in notes(data)
+    # the separator counts even where another sign is in every line
+    titles = "".join(f"u{e};a, b{e}\n" for e in range(9))
+    assert load(text(tmp_path / "c.csv", line + "user, x;item, y\n" + titles), user="user, x", item="item, y").n_items
+
+
+def test_empty_cells_beyond_the_header_are_left_out(tmp_path: Path) -> None:
+    wanted = load(text(tmp_path / "a.csv", HEADER + ROWS))
+    data = load(text(tmp_path / "b.csv", HEADER + ROWS.replace("\n", ",\n")))
+    assert data.fingerprint == wanted.fingerprint
+    assert "rows end with an empty cell beyond the columns of the header, left out" in notes(data)
+    some = ROWS.replace("4\n", "4,,\r\n").replace("u1,", '"u1",')
+    data = load(text(tmp_path / "c.csv", "sep=,\n\n" + HEADER + some))
+    assert data.fingerprint == wanted.fingerprint
+    assert "rows end with up to 2 empty cells" in notes(data)
+    late = HEADER + ROWS.replace("\n", ",\n") * 3 + "u1,i1,5,1700000100,5\n"
+    with pytest.raises(InputError, match=r"row 92: '5' is wrong: it is beyond the columns of the header"):
+        load(text(tmp_path / "d.csv", late))
+
+
+def test_late_surplus_cells_are_an_error_with_the_line_to_type(tmp_path: Path) -> None:
+    path = text(tmp_path / "a.csv", HEADER + ROWS * 80 + "u1,i1,5,1700000100,\n")
+    with pytest.raises(InputError, match=r"row 2402.* it has 5 cells, and the first row has 4") as why:
+        load(path)
+    command = str(why.value).partition("at the end: ")[2].rstrip(".")
+    mended = tmp_path / "mended.csv"
+    subprocess.run(["sh", "-c", command.replace("OLD", str(path)).replace("NEW", str(mended))], check=True)
+    assert len(load(mended)) == 31
+
+
+def test_rows_that_repeat_the_header_are_dropped(tmp_path: Path) -> None:
+    times = HEADER + ROWS + HEADER + "u9,i9,5,1700000100\n"
+    data = load(text(tmp_path / "a.csv", times))
+    assert (len(data), data.n_users) == (31, 6)
+    assert "1 row dropped: user repeats the header (first: row 32, 'user')" in notes(data)
+    # files of few rows each, one after the other, without times
+    plain = "".join(f"user,item,price\nu{e},i{e},{e}\n" for e in range(9))
+    data = load(text(tmp_path / "b.csv", plain))
+    assert (len(data), data.n_users, list(data.columns)) == (9, 9, ["price"])
+    assert "8 rows dropped: user repeats the header (first: row 3" in notes(data)
+    assert len(load(text(tmp_path / "c.csv", "user,item\nuser,x\nitem,item\n"))) == 2
 
 
 def test_spaces_around_ids_are_removed(tmp_path: Path) -> None:

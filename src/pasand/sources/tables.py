@@ -25,7 +25,7 @@ from pasand.data.log import BATCH, Log, Options
 from pasand.errors import InputError
 from pasand.sources import atomic_files
 from pasand.sources.python_rows import json_frames
-from pasand.sources.text_layout import layout, mended_quotes
+from pasand.sources.text_layout import layout, mended_head, mended_quotes, without_surplus
 
 FORMATS = {
     ".csv": "text",
@@ -231,14 +231,19 @@ def _open(path: Path, options: Options, constants: Mapping[str, str] | None = No
         return Table(path, None, file, sample, True, "JSON lines", keep_alive, constants=constants)
     check_lines(file, path)
     file, keep_rewritten, notes = as_utf8(file, path)
-    delimiter, has_header = layout(file, path, options)
+    found = layout(file, path, options)
+    delimiter, has_header = found.delimiter, found.has_header
+    file, keep_head, head_notes = mended_head(file, path, found)
     mended, keep_mended, warnings = mended_quotes(file, path, delimiter)
     try:
         frame = pl.scan_csv(mended, separator=delimiter, has_header=has_header, infer_schema=False, glob=False)
+        frame = without_surplus(frame, path, found)
         names = frame.collect_schema().names()
-        atomic = {name: found[1] for name in names if (found := atomic_files.COLUMN.fullmatch(name))}
+        atomic = {name: typed[1] for name in names if (typed := atomic_files.COLUMN.fullmatch(name))}
         frame = (frame.rename(atomic) if len(atomic) == len(names) else frame).with_columns(added)
         sample = frame.head(SAMPLE).collect().filter(~pl.all_horizontal(pl.exclude(list(constants)).is_null()))
+        repeats_header = [pl.col(name).eq_missing(pl.lit(name)) for name in names]
+        sample = sample.filter(~pl.all_horizontal(repeats_header)) if atomic == {} else sample
     except polars.exceptions.PolarsError as error:
         raise broken_row_error(mended, path, delimiter) or _unreadable(path, error) from error
     if not len(sample):
@@ -255,10 +260,10 @@ def _open(path: Path, options: Options, constants: Mapping[str, str] | None = No
         sample,
         has_header,
         note,
-        (keep_alive, keep_rewritten, keep_mended),
+        (keep_alive, keep_rewritten, keep_head, keep_mended),
         delimiter=delimiter,
         constants=constants,
-        warnings=(*notes, *warnings),
+        warnings=(*notes, *head_notes, *warnings),
     )
 
 

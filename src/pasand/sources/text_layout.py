@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
@@ -22,12 +25,112 @@ NO_NAME = re.compile(r"[-+]?\d+(\.\d*)?([eE][-+]?\d+)?|\d{4}[-/]\d\d[-/]\d\d.*|\
 QUOTED = re.compile(r'(^|[\t,;|])"(?:[^"]|"")*"', re.MULTILINE)
 """A quoted cell after its delimiter."""
 
+SEPARATOR_LINE = re.compile(r'"?sep=([^\r\n])"?[\t,;| ]*\r?\n', re.IGNORECASE)
+"""First line by which Excel knows the delimiter."""
+
+ROW = "row "
+"""Column of row numbers; the space keeps it apart from a table's columns."""
+
 MAX_LINES = 1_000
 """Lines of a quoted cell at most."""
 
 
-def layout(file: Path, path: Path, options: Options) -> tuple[str, bool]:
-    """Return the delimiter and whether the first line is a header; raises InputError where there are no columns."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """Delimiter and header of a text table."""
+
+    delimiter: str
+    has_header: bool
+    names_separator: bool = False
+    """Whether the first line is that of Excel which names the delimiter: sep=;"""
+    surplus: int = 0
+    """Empty cells at the end of rows, beyond those of the header."""
+
+
+def layout(file: Path, path: Path, options: Options) -> Layout:
+    """Return the layout of a text table; raises InputError where there are no columns."""
+    text = _head(file, path)
+    separator = SEPARATOR_LINE.match(text)
+    text = text if separator is None else text[separator.end() :]
+    lines, given = _lines(text), options.delimiter or (separator and separator[1])
+    if not lines:
+        raise InputError(path, cause="the file is empty", cure="give a file with a header and rows")
+    # delimiters and line breaks in quoted cells do not count, unless the quotes are no quotes
+    unquoted = _lines(QUOTED.sub(r"\1", text))
+    if given is not None:
+        if len(given.encode()) != 1:
+            raise InputError(path, value=given, cause="a delimiter is one character", cure="give one ASCII character")
+        delimiter = given
+    else:
+        delimiter = _delimiter(unquoted) or _delimiter(lines)
+        if not delimiter:
+            cause = "no delimiter splits the lines into columns: there is one column only, or the lines differ"
+            cure = "put commas, tabs, semicolons or | between the columns of every line"
+            raise InputError(path, row=1, value=lines[0][:80], cause=cause, cure=cure)
+    cells = [cell.strip().strip('"') for cell in lines[0].split(delimiter)]
+    named = not any(NO_NAME.fullmatch(cell) for cell in cells)
+    has_header = named if options.header is None else options.header
+    return Layout(
+        delimiter=delimiter,
+        has_header=has_header,
+        names_separator=separator is not None,
+        surplus=_surplus(unquoted, delimiter) if has_header and lines[0].count('"') % 2 == 0 else 0,
+    )
+
+
+def _surplus(lines: list[str], delimiter: str) -> int:
+    """Return the most cells that a row has beyond those of the first line, 0 where one of them is not empty."""
+    width = lines[0].count(delimiter) + 1
+    beyond = [line.split(delimiter)[width:] for line in lines]
+    return 0 if any(cell.strip() for cells in beyond for cell in cells) else max(map(len, beyond))
+
+
+def mended_head(file: Path, path: Path, layout: Layout) -> tuple[Path, object, list[str]]:
+    """Return a file (or the same file), an object that keeps it alive, and notes.
+
+    It lacks the line that names the delimiter, and its header has empty names for the surplus cells. Raises InputError
+    where there is no room for it.
+    """
+    if not layout.names_separator and not layout.surplus:
+        return file, None, []
+    folder, notes = Folder(), []
+    out = folder.path / file.name
+    try:
+        with file.open("rb") as opened, out.open("wb") as target:
+            if layout.names_separator:
+                line = opened.readline().decode("utf-8-sig").strip()
+                notes.append(f"the first line, {line}, names the separator and is not counted as a row")
+            if layout.surplus:
+                while not (header := opened.readline()).strip():
+                    target.write(header)
+                names = header.rstrip(b"\r\n")
+                target.write(names + layout.delimiter.encode() * layout.surplus + header[len(names) :])
+                cells = "an empty cell" if layout.surplus == 1 else f"up to {layout.surplus} empty cells"
+                notes.append(f"rows end with {cells} beyond the columns of the header, left out")
+            shutil.copyfileobj(opened, target)
+    except OSError as error:
+        cause = f"no mended copy can be written: {os.strerror(error.errno or 0)}"
+        raise InputError(path, cause=cause, cure="make room in the folder for temporary files") from error
+    return out, folder, notes
+
+
+def without_surplus(frame: pl.LazyFrame, path: Path, layout: Layout) -> pl.LazyFrame:
+    """Return a table of texts without its surplus columns; raises InputError at the first of their cells with text."""
+    if not layout.surplus:
+        return frame
+    names = frame.collect_schema().names()[-layout.surplus :]
+    has_text = [(pl.col(name).str.strip_chars() != "").fill_null(False) for name in names]
+    filled = frame.with_row_index(ROW, offset=2).filter(pl.any_horizontal(has_text)).head(1).collect()
+    if len(filled):
+        cell = next(text for text in filled.select(names).row(0) if text and text.strip())
+        cure = f'put quotes around cells that hold "{layout.delimiter}", or mend the row'
+        cause = "it is beyond the columns of the header"
+        raise InputError(path, row=filled[ROW][0], value=cell, cause=cause, cure=cure)
+    return frame.drop(names)
+
+
+def _head(file: Path, path: Path) -> str:
+    """Return the first 64 KiB of a file as text; raises InputError for other encodings and line endings."""
     with file.open("rb") as opened:
         head = opened.read(1 << 16)
     try:
@@ -41,24 +144,7 @@ def layout(file: Path, path: Path, options: Options) -> tuple[str, bool]:
     if "\r" in text.rstrip("\r") and "\n" not in text:
         cause, cure = "its lines end with CR alone, as on very old Macs", "convert it, for example with mac2unix"
         raise InputError(path, cause=cause, cure=cure)
-    lines = _lines(text)
-    if not lines:
-        raise InputError(path, cause="the file is empty", cure="give a file with a header and rows")
-    if options.delimiter is not None:
-        if len(options.delimiter.encode()) != 1:
-            cause = "a delimiter is one character"
-            raise InputError(path, value=options.delimiter, cause=cause, cure="give one ASCII character")
-        delimiter = options.delimiter
-    else:
-        # delimiters and line breaks in quoted cells do not count, unless the quotes are no quotes
-        delimiter = _delimiter(_lines(QUOTED.sub(r"\1", text))) or _delimiter(lines)
-        if not delimiter:
-            cause = "no delimiter splits the lines into columns: there is one column only, or the lines differ"
-            cure = "put commas, tabs, semicolons or | between the columns of every line"
-            raise InputError(path, row=1, value=lines[0][:80], cause=cause, cure=cure)
-    cells = [cell.strip().strip('"') for cell in lines[0].split(delimiter)]
-    named = not any(NO_NAME.fullmatch(cell) for cell in cells)
-    return delimiter, named if options.header is None else options.header
+    return text
 
 
 def _lines(text: str) -> list[str]:

@@ -10,6 +10,8 @@ from pasand.data.log import Options
 from pasand.errors import InputError
 from pasand.types import Array
 
+HEADER = "repeats the header"
+"""Reason of rows that are dropped but not bad, as files that were joined have them."""
 EARLY = 100_000
 """Rows after which a log with too many bad rows is rejected without reading on."""
 
@@ -47,7 +49,7 @@ class ReadSummary:
 
     @property
     def bad(self) -> int:
-        """Number of rows dropped because of an invalid value."""
+        """Number of rows dropped, of those without a valid event."""
         return sum(dropped.count for dropped in self.dropped)
 
     def drop(self, column: str, reason: str, rows: Array, values: pl.Series) -> None:
@@ -60,18 +62,19 @@ class ReadSummary:
 
     def check(self, where: str, options: Options, cure: str, *, complete: bool = False) -> None:
         """Raise InputError if more rows are bad than `options` allow, or if all rows of a completely read log are."""
-        rows = self.rows - self.blank - self.left_out
+        headers = sum(dropped.count for dropped in self.dropped if dropped.reason == HEADER)
+        rows, bad = self.rows - self.blank - self.left_out - headers, self.bad - headers
         if complete and self.left_out and not rows:
             cause = f"all {self.left_out:,} rows are left out by the conditions or types of events that were given"
             raise InputError(where, cause=cause, cure="change --where or --events")
-        if self.bad > options.bad_rows * rows or (complete and self.bad == rows):
-            worst = max(self.dropped, key=lambda dropped: dropped.count)
+        if bad > options.bad_rows * rows or (complete and bad == rows):
+            worst = max(self.dropped, key=lambda dropped: (dropped.reason != HEADER, dropped.count))
             raise InputError(
                 where,
                 row=worst.row,
                 column=worst.column,
                 value="" if worst.value is None else worst.value,
-                cause=f"{worst.column} {worst.reason}; of {rows:,} rows {self.bad:,} are bad"
-                + (f", more than {options.bad_rows:.0%}" if self.bad < rows else ""),
+                cause=f"{worst.column} {worst.reason}; of {rows:,} rows {bad:,} are bad"
+                + (f", more than {options.bad_rows:.0%}" if bad < rows else ""),
                 cure=cure,
             )

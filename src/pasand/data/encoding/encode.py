@@ -10,7 +10,7 @@ from pasand.data.dataset import Dataset
 from pasand.data.encoding.batch_encoder import FLOAT32_MAX, Batch, BatchEncoder
 from pasand.data.encoding.cells import as_numbers, as_values, comma_evidence, is_missing
 from pasand.data.encoding.chosen_rows import ChosenRows
-from pasand.data.encoding.dropped_rows import ReadSummary
+from pasand.data.encoding.dropped_rows import HEADER, ReadSummary
 from pasand.data.encoding.feature_kinds import described_ids, features_of
 from pasand.data.encoding.impressions import ImpressionEncoder
 from pasand.data.encoding.positives import positive_threshold
@@ -76,6 +76,7 @@ class EventEncoder(BatchEncoder):
     def encode(self, batch: Batch) -> dict[str, pl.Series]:
         """Return all columns but the ids, and drop rows with an invalid time or value."""
         frame = batch.frame
+        batch.drop("user", HEADER, self._repeats_header(frame))
         columns = {"time": self.times(batch)} if self.timed else {}
         if self.valued:
             values = self._values(frame["value"], columns)
@@ -110,6 +111,14 @@ class EventEncoder(BatchEncoder):
             column = self.column_name("value")
             self.notes.append(f"{open_yet}commas in column {column}, as in {self._comma_example}, are {meaning}{cure}")
         return decimal if self._comma_evidence > 0 else values
+
+    def _repeats_header(self, frame: pl.DataFrame) -> pl.Series:
+        """Return whether each row holds the names of the columns, (rows,), as joined files have it."""
+        if any(frame[name].dtype != pl.String for name in ("user", "item")):
+            return pl.repeat(False, len(frame), eager=True)
+        texts = [cells.name for cells in frame.get_columns() if cells.dtype == pl.String]
+        same = [pl.col(name).str.strip_chars() == self.column_name(name) for name in texts]
+        return frame.select(pl.all_horizontal(same).alias("same"))["same"]
 
     def rows(self, name: str, other: Rows | None, more: pl.Series) -> tuple[Vocabulary, Rows, Rows]:
         """Return the vocabulary of "user" or "item", the column as rows, (E,), and other codes as rows, (n,).

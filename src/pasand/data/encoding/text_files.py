@@ -70,6 +70,9 @@ def broken_row_error(file: Path, where: object, delimiter: str) -> InputError | 
                     quote, quote_line = (0, b"") if quote else (number, line)
             elif not quote and width and cells > width:
                 cause = f"it has {cells} cells, and the first row has {width}"
+                if not b"".join(line.rstrip(b"\r\n").split(delimiter.encode())[width:]).strip():
+                    cure = f"delete the delimiters at the end: sed -E 's/[{delimiter}]+\\r?$//' OLD > NEW"
+                    return InputError(where, row=number, value=_start(line), cause=cause, cure=cure)
                 cure = f'put quotes around cells that hold "{delimiter}", or mend the row'
                 return InputError(where, row=number, value=_start(line), cause=cause, cure=cure)
             width = width or cells
