@@ -91,6 +91,116 @@ def test_a_fitted_recommender_answers_with_external_ids(data: Dataset, tmp_path:
     assert fitted.recommend([], k=3).height == 0
 
 
+@pytest.fixture(scope="module")
+def numbered() -> ps.Fitted:
+    """Return a recommender whose ids are numbers."""
+    return ps.fit(ps.load(pl.DataFrame({"user_id": [41, 42, 42, 43], "item_id": [1, 2, 3, 1]})), "item_knn")
+
+
+@pytest.mark.parametrize(
+    "users",
+    [
+        [42.0, 43],
+        (42, "43 "),
+        np.array([42.0, 43.0]),
+        pl.Series([42.0, 43.0]),
+        pd.Series([42.0, 43.0, None]).dropna(),
+        pd.Series([42, "43"]),
+        pd.Series([42, 43]).astype("category"),
+        pa.chunked_array([[42], [43]]),
+        (one for one in (42, 43)),
+        pl.DataFrame({"user_id": [42, 43]}),
+        pl.LazyFrame({"user_id": [42, 43]}),
+        pd.DataFrame({"user_id": [42, 43]}, index=[5, 6]),
+        pa.table({"user_id": ["42", "43"]}),
+    ],
+    ids=lambda users: type(users).__name__,
+)
+def test_ids_are_accepted_in_columns_of_all_kinds(
+    numbered: ps.Fitted, users: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert numbered.recommend(users, k=1)["user_id"].to_list() == ["42", "43"]
+    assert not caplog.messages
+
+
+def test_single_ids_of_all_kinds(numbered: ps.Fitted, caplog: pytest.LogCaptureFixture) -> None:
+    for user in (42, 42.0, np.int64(42), np.float32(42), np.array(42), "42"):
+        assert numbered.recommend(user, k=1)["user_id"].to_list() == ["42"]
+        assert numbered.explain(user, 1.0)["kind"][0] == "step"
+    assert numbered.similar([2.0], k=1)["similar_to"].to_list() == ["2"]
+    assert not caplog.messages
+
+
+def test_unknown_users_are_named(numbered: ps.Fitted, caplog: pytest.LogCaptureFixture) -> None:
+    numbered.recommend(["00042", 42, 7])
+    numbered.explain(8, 1)
+    assert caplog.messages == [
+        "2 of 3 users are not in the log and are new users, such as '00042'; an id of the log is '41'",
+        "1 of 1 users are not in the log and are new users, such as '8'; an id of the log is '41'",
+    ]
+    with pytest.raises(InputError, match=r"items: '00002' is wrong: .*; 2 of 3 are none\. .*such as '1'"):
+        numbered.similar(["00002", 2, 9])
+
+
+@pytest.mark.parametrize(
+    ("users", "message"),
+    [
+        (None, "users: there is no id"),
+        (pd.Series([42.0, None]), r"users, row 2: there is no id.*\.dropna\(\)"),
+        (["a", 42, None], "users, row 3: there is no id"),
+        (np.array([[42, 43]]), r"users: \[42, 43\] is wrong: not an id"),
+        (pl.DataFrame({"user_id": [42], "age": [3]}), r'users: a table of 2 columns.*table\["user_id"\]'),
+    ],
+)
+def test_what_is_no_id_is_refused(numbered: ps.Fitted, users: object, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        numbered.recommend(users)
+
+
+@pytest.mark.parametrize("k", [0, 2.5, "2", None, True])
+def test_k_is_a_whole_number(numbered: ps.Fitted, k: int) -> None:
+    for call in (
+        lambda: numbered.recommend(42, k=k),
+        lambda: numbered.recommend([], k=k),
+        lambda: numbered.similar(1, k=k),
+        lambda: ps.compare(numbered.data, k=k),
+    ):
+        with pytest.raises(InputError, match=r"k: .*not a whole number of at least 1\. Cure: write k=10"):
+            call()
+
+
+def test_one_user_and_one_item_are_explained(numbered: ps.Fitted) -> None:
+    with pytest.raises(InputError, match="user: 2 ids are given"):
+        numbered.explain([41, 42], [3])
+    with pytest.raises(InputError, match="item: 0 ids are given"):
+        numbered.explain(41, [])
+
+
+def test_one_name_needs_no_list(data: Dataset) -> None:
+    found = ps.compare(data, "ease", protocol="leave-last-out", metrics="auc")
+    assert (found.best, found.named) == ("ease", {"ease": "ease"})
+    assert "auc" in found.comparison.metrics
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"bad_rows": 5}, "load: bad_rows must be between 0 and 1, got 5"),
+        ({"bad_rows": "none"}, "load: .*not supported.*Cure: change"),
+        ({"values": "foo"}, "load: values must be rating, strength or none, got foo"),
+    ],
+)
+def test_wrong_options_are_refused(table: pl.DataFrame, options: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        ps.load(table, **options)
+
+
+@pytest.mark.parametrize("source", [{"user_id": list(range(999))}, [{"user_id": 1, "item_id": 2}], None])
+def test_a_source_that_is_no_table_is_refused(source: object) -> None:
+    with pytest.raises(InputError, match=r"is no source\. Cure: make it a data frame: polars\.DataFrame\("):
+        ps.load(source)
+
+
 def test_metrics_of_any_table_by_hand() -> None:
     shown = pl.DataFrame({"user_id": ["a", "a", "b"], "item_id": ["x", "y", "z"], "score": [2.0, 1.0, 5.0]})
     truth = pd.DataFrame({"user_id": ["a", "c"], "item_id": ["y", "z"]})

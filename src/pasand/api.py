@@ -5,7 +5,9 @@ Every function here is also `pasand.NAME`. Tables that come out are of polars; `
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +19,7 @@ from pasand import bundle as bundles
 from pasand import default_recipe, sources
 from pasand import recipe as recipes
 from pasand.data.dataset import Dataset
+from pasand.data.encoding.cells import as_ids, plain
 from pasand.data.encoding.encode import encode as as_dataset
 from pasand.data.log import Options
 from pasand.errors import InputError
@@ -26,6 +29,8 @@ from pasand.types import Queries, Rows
 
 if TYPE_CHECKING:
     from pasand.evaluation.compare import Comparison
+
+logger = logging.getLogger(__name__)
 
 BATCH = 1024
 """Users that are recommended to at a time."""
@@ -48,11 +53,19 @@ def load(source: Any, *, items: Any = None, users: Any = None, encode: str = "",
             options[name], tables[name] = str(table), None
     if isinstance(options.get("where"), str):
         options["where"] = (options["where"],)
+    if not frames.is_frame(source) and not isinstance(source, str | os.PathLike):
+        cause, cure = f"a {type(source).__name__} is no source", "make it a data frame: polars.DataFrame(...)"
+        raise InputError("load", cause=cause, cure=cure)
     try:
         chosen = Options(**options)
-    except TypeError as error:
-        cure = f"use one of: {', '.join(field.name for field in fields(Options))}"
-        raise InputError("load", cause=str(error).partition(") ")[2], cure=cure) from None
+    except InputError:
+        raise
+    except (TypeError, ValueError) as error:
+        unknown = str(error).partition("__init__() ")[2]
+        cure = (
+            f"use one of: {', '.join(field.name for field in fields(Options))}" if unknown else "change that argument"
+        )
+        raise InputError("load", cause=unknown or str(error), cure=cure) from None
     if frames.is_frame(source):
         log = sources.described(frames.read(source, chosen), chosen)
     else:
@@ -127,22 +140,25 @@ class Leaderboard:
 @speaks_python
 def compare(
     data: Dataset,
-    models: Sequence[str] | None = None,
+    models: str | Sequence[str] | None = None,
     *,
     k: int = 10,
     protocol: str | None = None,
     seed: int = 0,
-    metrics: Sequence[str] | None = None,
+    metrics: str | Sequence[str] | None = None,
 ) -> Leaderboard:
     """Return models and recipes compared on the same test queries, beside popularity baselines.
 
-    `models` are names or recipe files; None: those that suit the data. The protocol is chosen by the data unless it is
-    named. Raises InputError for an unknown name, and where the data cannot be split.
+    `models` are names or recipe files, one or more; None: those that suit the data. The protocol is chosen by the data
+    unless it is named. Raises InputError for an unknown name, and where the data cannot be split.
     """
     from pasand.evaluation import protocols
     from pasand.evaluation.compare import compare as compared
     from pasand.evaluation.contenders import contenders
 
+    models = [models] if isinstance(models, str) else models
+    metrics = [metrics] if isinstance(metrics, str) else metrics
+    k = _whole(k)
     chosen = contenders(data, models, seed=seed)
     split = protocols.default_protocol(data) if protocol is None else protocols.protocol(protocol)
     comparison = compared(data, chosen, split, ks=(k,), seed=seed, metrics=metrics)
@@ -170,13 +186,13 @@ class Fitted:
     def recommend(self, users: Any, k: int = 10) -> pl.DataFrame:
         """Return the k best unseen items of each user: columns user_id, item_id, rank from 1, score, and title if any.
 
-        `users` is an id or a sequence of ids; those that are not in the data get what a new user gets. A user has fewer
-        rows where fewer items are left.
+        `users` is an id, or a sequence or column of ids; those that are not in the data get what a new user gets, and a
+        warning is logged. A user has fewer rows where fewer items are left. Raises InputError for what is no id.
         """
-        names = _as_ids(users)
-        rows = self.data.users.rows(names)
+        names, k = _as_ids(users, "users"), self._k(k)
+        rows = self._users(names)
         parts = [
-            self._table(names[begin : begin + BATCH], self.data.queries(rows[begin : begin + BATCH], k=self._k(k)))
+            self._table(names[begin : begin + BATCH], self.data.queries(rows[begin : begin + BATCH], k=k))
             for begin in range(0, len(names), BATCH)
         ]
         return pl.concat(parts) if parts else self._table([], self.data.queries(rows, k=1))
@@ -186,7 +202,7 @@ class Fitted:
 
         Raises InputError for an item that is not in the data.
         """
-        names = _as_ids(items)
+        names = _as_ids(items, "items")
         rows = self._items(names)
         queries = self.data.queries(np.full(len(names), -1, np.int32), k=self._k(k))
         found = self._table(names, _with_history(queries, rows[:, None]))
@@ -195,13 +211,13 @@ class Fitted:
     def explain(self, user: Any, item: Any) -> pl.DataFrame:
         """Return why an item has its rank for a user: a row for each step of the recommender, and for each reason.
 
-        Columns are kind ("step", "reason" or "feature"), name, rank and weight. Raises InputError for an item that is
-        not in the data.
+        Columns are kind ("step", "reason" or "feature"), name, rank and weight. A user that is not in the data is a new
+        one, and a warning is logged. Raises InputError for an item that is not in the data, and for several ids.
         """
         from pasand.explanation import explain, named
 
-        query = self.data.queries(self.data.users.rows(_as_ids(user)), k=self._k(10))
-        row = int(self._items(_as_ids(item))[0])
+        query = self.data.queries(self._users(_one(_as_ids(user, "user"), "user")), k=self._k(10))
+        row = int(self._items(_one(_as_ids(item, "item"), "item"))[0])
         found = explain(self.bundle.assembly.recommender, query, row, self.bundle.assembly.components)
         lines: list[tuple[str, str, int | None, float | None]] = [
             ("step", step.name, step.rank, step.score) for step in found.steps
@@ -221,15 +237,26 @@ class Fitted:
         return Path(path)
 
     def _k(self, k: int) -> int:
-        if k < 1:
-            raise InputError("k", value=k, cause="not a whole number of at least 1", cure="write k=10")
-        return min(k, self.data.n_items)
+        return min(_whole(k), self.data.n_items)
+
+    def _users(self, names: list[str]) -> Rows:
+        rows = self.data.users.rows(names)
+        if (rows < 0).any():
+            known, unknown = self.data.users.ids([0])[0], names[int(np.flatnonzero(rows < 0)[0])]
+            message = "%d of %d users are not in the log and are new users, such as %r; an id of the log is %r"
+            logger.warning(message, (rows < 0).sum(), len(rows), unknown, known)
+        return rows
 
     def _items(self, names: list[str]) -> Rows:
         rows = self.data.items.rows(names)
         if (rows < 0).any():
             unknown = names[int(np.flatnonzero(rows < 0)[0])]
-            raise InputError("items", value=unknown, cause="not an item of the data", cure="give ids of data.items")
+            others = f"; {(rows < 0).sum()} of {len(rows)} are none" if len(rows) > 1 else ""
+            cause, cure = (
+                f"not an item of the data{others}",
+                f"give ids as in the log, such as {self.data.items.ids([0])[0]!r}",
+            )
+            raise InputError("items", value=unknown, cause=cause, cure=cure)
         return rows
 
     def _table(self, names: list[str], queries: Queries) -> pl.DataFrame:
@@ -283,8 +310,55 @@ def _with_history(queries: Queries, items: Rows) -> Queries:
     )
 
 
-def _as_ids(ids: Any) -> list[str]:
-    """Return one id or many as texts."""
-    if isinstance(ids, str | int | np.integer):
-        return [str(ids)]
-    return [str(one) for one in (ids.to_list() if hasattr(ids, "to_list") else ids)]
+def _as_ids(ids: Any, argument: str) -> list[str]:
+    """Return one id, or each of a sequence or column, as text like the ids of a log; a table may have one column.
+
+    Raises InputError for other tables, for missing ids and for what is no id.
+    """
+    if hasattr(type(ids), "columns"):
+        table = frames.as_polars(ids)
+        if table.width != 1:
+            cause, cure = (
+                f"a table of {table.width} columns is given",
+                f'give the column of the ids, such as table["{table.columns[0]}"]',
+            )
+            raise InputError(argument, cause=cause, cure=cure)
+        ids = table.to_series()
+    elif getattr(ids, "ndim", 1) == 0:
+        ids = ids.item()
+    if isinstance(ids, str | bytes) or not hasattr(ids, "__iter__"):
+        ids = [ids]
+    elif isinstance(ids, Iterator):
+        ids = list(ids)
+    try:
+        cells = pl.Series("", ids)
+    except (TypeError, ValueError):
+        cells = pl.Series("", list(ids), dtype=pl.Object)
+    if cells.dtype == pl.Object:  # ids of several types
+        cells = pl.Series("", [_as_text(one) for one in cells], dtype=pl.String)
+    if cells.dtype.is_nested():
+        value, cure = cells.to_list()[0], "give an id, or a list or column of ids"
+        raise InputError(argument, value=value, cause="not an id", cure=cure)
+    texts = as_ids(plain(cells.to_frame()).to_series())
+    if texts.null_count():
+        row = int(texts.is_null().arg_max() or 0) + 1 if len(texts) > 1 else None
+        cure = "leave out what is missing, in pandas with .dropna()"
+        raise InputError(argument, row=row, cause="there is no id", cure=cure)
+    return texts.to_list()
+
+
+def _as_text(one: object) -> str | None:
+    """Return an id as text, without the ".0" of a whole number; None where it is missing."""
+    return as_ids(pl.Series([one]))[0] if isinstance(one, float) else None if one is None else str(one)
+
+
+def _one(ids: list[str], argument: str) -> list[str]:
+    if len(ids) != 1:
+        raise InputError(argument, cause=f"{len(ids)} ids are given", cure="give one id; repeat the call for others")
+    return ids
+
+
+def _whole(k: object) -> int:
+    if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
+        raise InputError("k", value=k, cause="not a whole number of at least 1", cure="write k=10")
+    return int(k)
