@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -190,7 +191,7 @@ def test_one_name_needs_no_list(data: Dataset) -> None:
         ({"values": "foo"}, "load: values must be rating, strength or none, got foo"),
     ],
 )
-def test_wrong_options_are_refused(table: pl.DataFrame, options: dict[str, object], message: str) -> None:
+def test_wrong_options_are_refused(table: pl.DataFrame, options: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         ps.load(table, **options)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from pasand.data.dataset import Dataset
-from pasand.data.encoding.cells import as_ids
+from pasand.data.encoding.cells import as_ids, as_numbers, is_missing, plain
 from pasand.data.relevance import Relevance
 from pasand.data.vocabulary import Vocabulary
 from pasand.errors import InputError
@@ -17,17 +18,28 @@ from pasand.metrics.names import metrics
 from pasand.sources import frames
 from pasand.types import Candidates, Rows
 
+logger = logging.getLogger(__name__)
 
-def means_of_tables(recommendations: Any, truth: Any, names: Sequence[str] = ("ndcg@10",)) -> dict[str, float]:
+
+def means_of_tables(recommendations: Any, truth: Any, names: str | Sequence[str] = "ndcg@10") -> dict[str, float]:
     """Return the means over users of metrics of any recommendations, against the items that each user chose.
 
     Both tables have columns user_id and item_id, or names as in a log; recommendations also have rank (1 is best) or
-    score (higher is better), or else are in order. Users of `truth` without recommendations count with an empty list,
-    and users without truth are left out. Raises InputError for a missing column, an item twice in a list, and for a
-    metric that needs more than lists.
+    score (higher is better), or else are in order; what has neither is last. Users of `truth` without recommendations
+    count with an empty list, and users without truth are left out. If no item of one table is in the other, a warning
+    is logged. Raises InputError for a missing column, a rank or score that is no number, an item twice in a list, an
+    empty truth, tables without a user in common, and for a metric that needs more than lists.
     """
+    names = [names] if isinstance(names, str) else names
     shown = _pairs(recommendations, "recommendations")
     chosen_items = _pairs(truth, "truth").select("user", "item").unique(maintain_order=True)
+    if not len(chosen_items):
+        raise InputError("truth", cause="the table has no rows", cure="give a row for each item that a user chose")
+    if different := _without_match(shown["user"], chosen_items["user"]):
+        cause = f"none of its users is in truth, {different}"
+        raise InputError("recommendations", cause=cause, cure="write the ids of both in the same way")
+    if different := _without_match(shown["item"], chosen_items["item"]):
+        logger.warning("no recommended item is in truth, %s: are the ids of both written in the same way?", different)
     users = Vocabulary(chosen_items["user"])
     items = Vocabulary(pl.concat([shown["item"], chosen_items["item"]]))
     shown = shown.filter(pl.col("user").is_in(chosen_items["user"].implode()))
@@ -45,7 +57,7 @@ def means_of_tables(recommendations: Any, truth: Any, names: Sequence[str] = ("n
         gains=np.ones(relevant.shape, np.float32),
         catalogue=np.full(len(users), len(items), np.int32),
     )
-    found = metrics(list(names), _empty(users, items))
+    found = metrics(names, _empty(users, items))
     if found.runs or found.ratings:
         wrong = next(iter([*found.runs, *found.ratings]))
         raise InputError("metrics", value=wrong, cause="it needs more than lists", cure="use pasand.compare")
@@ -63,19 +75,39 @@ def _pairs(table: Any, what: str) -> pl.DataFrame:
     """Return columns user, item and order, the lower the better."""
     frame = frames.as_polars(table)
     roles = frames.roles(frame, what)
-    ranked = next(
-        (sign * pl.col(name) for name, sign in (("rank", 1.0), ("score", -1.0)) if name in frame.columns), None
-    )
+    ranked = next(((sign, name) for name, sign in (("rank", 1), ("score", -1)) if name in frame.columns), None)
     return frame.select(
         as_ids(frame[roles["user"]]).alias("user"),
         as_ids(frame[roles["item"]]).alias("item"),
-        (pl.int_range(pl.len()).cast(pl.Float64) if ranked is None else ranked).alias("order"),
+        order=pl.int_range(pl.len()) if ranked is None else ranked[0] * _numbers(frame, ranked[1], what),
     )
+
+
+def _numbers(frame: pl.DataFrame, column: str, what: str) -> pl.Series:
+    """Return a column as numbers, null where it is missing; raises InputError where it is something else."""
+    cells = plain(frame.select(column)).to_series()
+    if cells.dtype.is_numeric():
+        return as_numbers(cells)
+    numbers = (
+        as_numbers(cells) if cells.dtype == pl.String else pl.repeat(None, len(cells), dtype=pl.Float64, eager=True)
+    )
+    wrong = (numbers.is_null() & ~is_missing(cells)).arg_true()
+    if len(wrong):
+        row, cure = wrong[0], f"make the column {column} numeric"
+        raise InputError(what, row=row + 1, column=column, value=cells.to_list()[row], cause="not a number", cure=cure)
+    return numbers
+
+
+def _without_match(shown: pl.Series, chosen: pl.Series) -> str:
+    """Return an example of each column if they have no id in common, "" if they have or one is empty."""
+    if not len(shown) or shown.is_in(chosen.implode()).any():
+        return ""
+    return f"{shown[0]!r} against {chosen[0]!r}"
 
 
 def _lists(pairs: pl.DataFrame, users: Vocabulary, items: Vocabulary) -> Rows:
     """Return the items of each user in order, (U, K), padded with -1."""
-    ordered = pairs.sort("order", maintain_order=True)
+    ordered = pairs.sort("order", nulls_last=True, maintain_order=True)
     user, item = users.rows(ordered["user"]), items.rows(ordered["item"])
     by_user = np.argsort(user, kind="stable")
     user, item = user[by_user], item[by_user]
