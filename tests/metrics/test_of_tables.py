@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pandas as pd
 import polars as pl
 import pytest
@@ -51,3 +53,15 @@ def test_a_rank_is_a_number() -> None:
             means_of_tables(SHOWN.with_columns(rank=wrong), TRUTH)
     with pytest.raises(InputError, match=r"recommendations, row 1, column 'score': \[1\] is wrong: not a number"):
         means_of_tables(SHOWN.with_columns(score=pl.Series([[1], [2]])).to_pandas(), TRUTH)
+
+
+def test_a_missing_id_is_refused() -> None:
+    shown = SHOWN.with_columns(item_id=pl.Series(["x", None]))
+    with pytest.raises(InputError, match="recommendations, row 2, column 'item_id': there is no id"):
+        means_of_tables(shown, TRUTH)
+    with pytest.raises(InputError, match="truth, row 2, column 'item_id': there is no id"):
+        means_of_tables(SHOWN, shown)
+
+
+def test_a_metric_that_no_user_defines_is_nan() -> None:
+    assert math.isnan(means_of_tables(SHOWN, SHOWN, "auc")["auc"])  # every item is relevant

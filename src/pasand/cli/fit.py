@@ -146,7 +146,8 @@ def estimated(data: Dataset, name: str, recipe: str, seed: int) -> tuple[winner.
     try:
         found = expected_quality(data, name, recipe, seed=seed)
     except InputError as error:
-        return None, f"quality not estimated: {error}"
+        cause = str(error).partition(" Cure: ")[0]  # the cures are options of `pasand compare`
+        return None, f"quality not estimated: {cause}"
     return found, f"{name}: {found.sentence}"
 
 

@@ -26,9 +26,10 @@ def means_of_tables(recommendations: Any, truth: Any, names: str | Sequence[str]
 
     Both tables have columns user_id and item_id, or names as in a log; recommendations also have rank (1 is best) or
     score (higher is better), or else are in order; what has neither is last. Users of `truth` without recommendations
-    count with an empty list, and users without truth are left out. If no item of one table is in the other, a warning
-    is logged. Raises InputError for a missing column, a rank or score that is no number, an item twice in a list, an
-    empty truth, tables without a user in common, and for a metric that needs more than lists.
+    count with an empty list, and users without truth are left out. A metric that no user defines is nan. A warning is
+    logged if the tables have no item in common. Raises InputError if they have no user in common, for a missing column
+    or id, a rank or score that is no number, an item twice in a list, an empty truth, and for a metric that needs more
+    than lists.
     """
     names = [names] if isinstance(names, str) else names
     shown = _pairs(recommendations, "recommendations")
@@ -61,7 +62,8 @@ def means_of_tables(recommendations: Any, truth: Any, names: str | Sequence[str]
     if found.runs or found.ratings:
         wrong = next(iter([*found.runs, *found.ratings]))
         raise InputError("metrics", value=wrong, cause="it needs more than lists", cure="use pasand.compare")
-    return {name: float(np.nanmean(metric(candidates, truth_lists))) for name, metric in found.lists.items()}
+    by_user = {name: np.asarray(metric(candidates, truth_lists)) for name, metric in found.lists.items()}
+    return {name: np.nan if np.isnan(values).all() else float(np.nanmean(values)) for name, values in by_user.items()}
 
 
 def _empty(users: Vocabulary, items: Vocabulary) -> Dataset:
@@ -77,10 +79,19 @@ def _pairs(table: Any, what: str) -> pl.DataFrame:
     roles = frames.roles(frame, what)
     ranked = next(((sign, name) for name, sign in (("rank", 1), ("score", -1)) if name in frame.columns), None)
     return frame.select(
-        as_ids(frame[roles["user"]]).alias("user"),
-        as_ids(frame[roles["item"]]).alias("item"),
+        _ids(frame, roles["user"], what).alias("user"),
+        _ids(frame, roles["item"], what).alias("item"),
         order=pl.int_range(pl.len()) if ranked is None else ranked[0] * _numbers(frame, ranked[1], what),
     )
+
+
+def _ids(frame: pl.DataFrame, column: str, what: str) -> pl.Series:
+    """Return a column of ids as text; raises InputError where one is missing."""
+    ids = as_ids(frame[column])
+    if ids.null_count():
+        row, cure = ids.is_null().arg_true()[0] + 1, "leave out the rows without an id"
+        raise InputError(what, row=row, column=column, cause="there is no id", cure=cure)
+    return ids
 
 
 def _numbers(frame: pl.DataFrame, column: str, what: str) -> pl.Series:

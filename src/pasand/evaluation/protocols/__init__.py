@@ -57,6 +57,19 @@ def protocol(name: str, **options: object) -> SplitsData:
         raise InputError(f"protocol {name}", cause=str(error), cure="change that option") from None
 
 
+def usable(data: Dataset, *names: str) -> list[str]:
+    """Return those of the named protocols that split these data into parts with a test query."""
+    found = []
+    for name in names:
+        try:
+            splits = protocol(name).split(data)
+        except InputError:
+            continue
+        if any(len(split.test_queries) for split in splits):
+            found.append(name)
+    return found
+
+
 def default_protocol(data: Dataset) -> SplitsData:
     """Return the default protocol of these data.
 
