@@ -177,6 +177,16 @@ def test_one_user_and_one_item_are_explained(numbered: ps.Fitted) -> None:
         numbered.explain(41, [])
 
 
+def test_without_a_test_query_no_model_is_best() -> None:
+    again = pl.DataFrame({"user_id": 1, "item_id": [1, 2] * 5, "stars": [2] + [1] * 9, "timestamp": range(10)})
+    found = ps.compare(ps.load(again, positive_from=2), "ease")
+    assert found.verdict.startswith("There is no test query")
+    assert "lower positive_from" in found.verdict
+    for call in (lambda: found.best, lambda: ps.fit(found.comparison.data, found)):
+        with pytest.raises(InputError, match="compare: There is no test query, so no model is best"):
+            call()
+
+
 def test_one_name_needs_no_list(data: Dataset) -> None:
     found = ps.compare(data, "ease", protocol="leave-last-out", metrics="auc")
     assert (found.best, found.named) == ("ease", {"ease": "ease"})

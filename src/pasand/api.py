@@ -101,6 +101,9 @@ class Leaderboard:
     @property
     def best(self) -> str:
         """Name of the best model by the main metric; popularity baselines are none. Raises InputError without one."""
+        if not self.comparison.results[0].evaluation.n_users["overall"]:
+            cause, _, cure = self.verdict.partition(" Cure: ")
+            raise InputError("compare", cause=cause, cure=cure)
         for result in self.comparison.results:
             if result.role == "contender":
                 return result.name
@@ -111,7 +114,7 @@ class Leaderboard:
         """Which model is best, by how much, and whether that is shown or may be chance."""
         from pasand.evaluation.verdict import verdict
 
-        return verdict(self.comparison)
+        return in_python(verdict(self.comparison))
 
     def report(self, path: str | Path) -> Path:
         """Write the report with plots as one HTML file, and return its path."""

@@ -113,7 +113,7 @@ def command(
         for result in comparison.results:
             if result.name not in printed:
                 value = result.evaluation.overall[comparison.main_metric]
-                figures = f"{comparison.main_metric} {value}; fitted in {result.fit_seconds:.2f} s"
+                figures = f"{comparison.main_metric} {str(value) or 'undefined'}; fitted in {result.fit_seconds:.2f} s"
                 console.errors.print(f"{result.name}: {figures}", soft_wrap=True)
                 printed.add(result.name)
 
@@ -153,7 +153,7 @@ def command(
         if not console.quiet(json):
             console.output.print(f"{won.name}: {won.sentence}", markup=False, soft_wrap=True)
             show_written(out, data, report)
-    elif not console.quiet(json):
+    elif not console.quiet(json) and comparison.results[0].evaluation.n_users["overall"]:
         options = fitting_options(comparison, json, named or [], changes)
         if options is None:
             line = "to fit it, add to this command: --out bundle"
@@ -214,6 +214,7 @@ def show(comparison: Comparison) -> None:
 
     from pasand.evaluation.report.contents import describe_leakage
     from pasand.evaluation.training_seeds import spread_text
+    from pasand.evaluation.verdict import repeats
 
     out, split, k = console.output, comparison.splits[0], comparison.ks[0]
     out.print(Text.assemble(("protocol", "bold"), " ", comparison.protocol))
@@ -229,9 +230,11 @@ def show(comparison: Comparison) -> None:
         sizes = ", ".join(f"{group.n_queries:,} of {group.n_users:,} users with {group.name}" for group in groups)
         sizes = sizes.replace(f"users with {NOT_IN_TRAIN}", NOT_IN_TRAIN)
         out.print(f"test queries by number of events in their history: {sizes}")
-    if not users["overall"]:
-        message = "no test event is positive, so lists cannot be evaluated"
-        out.print(Text.assemble(("nothing is relevant", "bold"), f": {message}"), style="red")
+    n_events = sum(len(split.test) for split in comparison.splits)
+    n_repeats = sum(int(repeats(comparison.data, split.test).sum()) for split in comparison.splits)
+    if 2 * n_repeats > n_events:
+        repeated = f"{n_repeats:,} of {n_events:,} test events are repeats of items that their user already had"
+        out.print(f"{repeated}: they are no test queries")
     main = [f"ndcg@{k}", f"recall@{k}", f"coverage@{k}", "rmse"]
     main = [name for name in main if any(name in r.evaluation.overall for r in comparison.results)]
     head = [
@@ -266,7 +269,7 @@ def show(comparison: Comparison) -> None:
         (f"models compared with {comparison.best_baseline}, the best of the popularity baselines", against),
         ("hybrids compared with the best of their parts", {h.name: h.comparison for h in comparison.hybrids}),
     ):
-        if compared_pairs:
+        if compared_pairs and users["overall"]:
             out.print(comparison_table(f"{title}: {comparison.main_metric}, paired by user", compared_pairs))
     for result in comparison.results:
         if result.funnel is not None and users["overall"]:

@@ -77,17 +77,20 @@ def winner(report: Mapping[str, Any], where: object = "comparison", name: str | 
         if name is not None:
             best = next(result for result in results if result["name"] == name)
         value, against = best["metrics"][metric], best["against_popularity"]
+        if value["mean"] is None:
+            cause, _, cure = report.get("verdict", "there is no test query").partition(" Cure: ")
+            raise InputError(where, cause=cause, cure=f"compare again, and {cure or 'give more events'}")
         return Winner(
             name=best["name"],
             recipe=_checked(best.get("recipe", ""), best["name"], where),
             metric=metric,
-            mean=value["mean"] if value["mean"] is not None else float("nan"),
+            mean=value["mean"],
             low=value["low"],
             high=value["high"],
             users=report["data"]["test_users"]["overall"],
             protocol=report["protocol"],
             baseline=first,
-            baseline_mean=baseline["metrics"][metric]["mean"] or 0.0,
+            baseline_mean=baseline["metrics"][metric]["mean"],
             verdict="baseline" if against is None else against["verdict"],
             compared=1 if name is not None else sum(result["role"] != "for cold items" for result in results),
             data=report["data"]["name"],
