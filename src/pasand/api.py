@@ -54,7 +54,10 @@ def load(source: Any, *, items: Any = None, users: Any = None, encode: str = "",
     if isinstance(options.get("where"), str):
         options["where"] = (options["where"],)
     if not frames.is_frame(source) and not isinstance(source, str | os.PathLike):
-        cause, cure = f"a {type(source).__name__} is no source", "make it a data frame: polars.DataFrame(...)"
+        cause, cure = (
+            f"an object of type {type(source).__name__} is no source",
+            "make it a data frame: polars.DataFrame(...)",
+        )
         raise InputError("load", cause=cause, cure=cure)
     try:
         chosen = Options(**options)
