@@ -37,7 +37,17 @@ def in_python(text: str) -> str:
     text = re.sub(rf"--events ({WEIGHTS})", lambda found: f"events={_weights(found[1])}", text)
     text = text.replace("--no-header", "header=False").replace("--keep-duplicates", "keep_duplicates=True")
     text = text.replace("--events", "events")
-    for option in ("where", "time-format", "value-as", "positive-from", "items", "users", "impressions", "query", "protocol"):
+    for option in (
+        "where",
+        "time-format",
+        "value-as",
+        "positive-from",
+        "items",
+        "users",
+        "impressions",
+        "query",
+        "protocol",
+    ):
         name = NAMES.get(option, option)
         number = option in NUMBERS
         value = QUOTED if option == "where" else WORD
