@@ -9,7 +9,6 @@ import numpy as np
 
 from pasand.data.dataset import Dataset
 from pasand.errors import InputError
-from pasand.evaluation.protocols import usable
 from pasand.evaluation.split import (
     Split,
     TestQueries,
@@ -19,6 +18,8 @@ from pasand.evaluation.split import (
     n_earlier_events,
 )
 from pasand.types import Array, Mask, Offsets
+
+PROTOCOLS_WITHOUT_TIME = "leave-last-out (where the order is known), strong-generalisation or folds"
 
 
 @dataclass(frozen=True)
@@ -50,11 +51,11 @@ class Temporal:
         """Return the one split; raises InputError for a log without times, or with a single timestamp."""
         if data.order != "time":
             cause = "the temporal protocol needs the time of each event, and these data have none"
-            raise InputError(data.name, cause=cause, cure=_cure(data, "leave-last-out"))
+            raise InputError(data.name, cause=cause, cure=f"choose --protocol {PROTOCOLS_WITHOUT_TIME}")
         if not len(data) or data.time[0] == data.time[-1]:
             events = "a single event" if len(data) == 1 else f"{len(data):,} events with the same time"
             cause = f"{events} cannot be split in time"
-            raise InputError(data.name, cause=cause, cure=_cure(data))
+            raise InputError(data.name, cause=cause, cure=f"choose --protocol {PROTOCOLS_WITHOUT_TIME}")
         time = data.time[min(int(self.train_share * len(data)), len(data) - 1)]
         cut = int(np.searchsorted(data.time, time)) or int(np.searchsorted(data.time, time, side="right"))
         time = data.time[cut]
@@ -139,12 +140,6 @@ class Temporal:
             item=item,
             value=value,
         )
-
-
-def _cure(data: Dataset, *names: str) -> str:
-    """Return the cure for data without times: those protocols without times, or of `names`, that can split them."""
-    others = usable(data, *names, "strong-generalisation", "folds")
-    return f"choose --protocol {' or '.join(others)}" if others else "give more events, with their times"
 
 
 def one_query_per_user(data: Dataset, train: Dataset, event: Offsets, *, time: int, ratings: bool) -> TestQueries:
