@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -43,6 +45,26 @@ def test_items_are_appended_with_their_features() -> None:
     assert grown.queries(np.array([3], np.int32), k=5).history.tolist() == (
         data.queries(np.array([3], np.int32), k=5).history.tolist()
     )
+
+
+@pytest.mark.parametrize(
+    ("features", "title"),
+    [
+        ({"price": "₹1,148.00", "product_name": "Lamp"}, "Lamp"),
+        ({"Description": "It shines.", "Title": "Lamp"}, "Lamp"),
+        ({"Brand": "Acme", "Product Title": "Lamp", "Name": "Lamp 2"}, "Lamp 2"),
+        ({"brand_name": "Acme", "movie_title": "Lamp"}, "Lamp"),
+        ({"price": "Rs. 500/-", "list": "12,50 €", "size": "1,148", "नाम": "Lamp"}, "Lamp"),
+        ({"plot": "It shines.", "price": "$5"}, "It shines."),
+        ({"price": "$5"}, ""),
+        ({}, ""),
+    ],
+)
+def test_the_title_is_the_text_that_is_named_so_and_no_amount(features: dict[str, str], title: str) -> None:
+    texts = {
+        name: Feature(kind="text", values=np.array([text], np.dtypes.StringDType())) for name, text in features.items()
+    }
+    assert replace(tastes(), item_features=texts).title(0) == title
 
 
 def test_categories_take_the_codes_of_the_same_names() -> None:

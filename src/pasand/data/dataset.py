@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -23,6 +24,12 @@ if TYPE_CHECKING:
 
 Values: TypeAlias = Literal["rating", "strength", "none"]
 Order: TypeAlias = Literal["time", "sequence", "none"]
+
+_CURRENCY = r"(₹|\$|€|£|¥|₩|₽|₺|৳|rs\.?|inr|usd|eur|gbp)?"
+AMOUNT = re.compile(rf"{_CURRENCY}\s*[-+]?\d[\d.,]*(/-)?\s*{_CURRENCY}", re.IGNORECASE)
+"""A number, or an amount of money such as "₹1,148.00" or "12,50 €"."""
+NO_TITLE = 5
+"""Rank of a text feature that is no title."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,15 +187,16 @@ class Dataset:
         return digest.hexdigest()
 
     def title(self, row: int) -> str:
-        """Return an item's title: its feature "title" or "name", else its first text feature; "" if it has none."""
+        """Return an item's title, from the text feature that `_titles` finds; "" if it has none."""
         feature = self._titles
         return "" if feature is None else feature.show(row)
 
     @cached_property
     def _titles(self) -> Feature | None:
-        texts = [name for name, feature in self.item_features.items() if feature.kind == "text"]
-        names = [name for name in ("title", "name") if name in texts] or texts
-        return self.item_features[names[0]] if names else None
+        """The text feature "title", else "name", else the first whose name ends so, else the first without amounts."""
+        ranks = {name: _title_rank(name, one) for name, one in self.item_features.items() if one.kind == "text"}
+        best = min(ranks, key=lambda name: ranks[name], default="")
+        return self.item_features[best] if ranks.get(best, NO_TITLE) < NO_TITLE else None
 
     def search(self, text: str) -> Rows:
         """Return the items that have the words of a text in title, names or year, (n,), best first.
@@ -310,6 +318,22 @@ class Dataset:
             features=features,
             k=k,
         )
+
+
+def _title_rank(name: str, feature: Feature) -> int:
+    """Return how little a text feature suits as the title, from 0 on; `NO_TITLE` for one of amounts of money.
+
+    Of its name only letters and digits are compared: "Product_Name" ends in "name".
+    """
+    spelling = "".join(filter(str.isalnum, name.lower()))
+    words = ("title", "name")
+    if spelling in words:
+        return words.index(spelling)
+    if spelling.endswith(words):
+        return 2 if spelling.endswith("title") else 3
+    texts = [text for text in feature.values[:1_000].tolist() if text.strip()]
+    amounts = sum(AMOUNT.fullmatch(text.strip()) is not None for text in texts)
+    return NO_TITLE if 2 * amounts > len(texts) else 4
 
 
 @njit(cache=True, nogil=True)
