@@ -15,7 +15,8 @@ from pasand.data.check import check
 from pasand.data.dataset import Dataset
 from pasand.data.encoding.encode import encode
 from pasand.data.features import AVAILABLE_FROM, TIME_UNKNOWN
-from pasand.data.log import ImpressionTable, Log
+from pasand.data.log import ImpressionTable, Log, Options
+from pasand.errors import InputError
 from pasand.sources import load
 
 EVENTS = {"user": ["ann", "bob", "ann"], "item": ["a", "c", "c"], "time": [100, 200, 300]}
@@ -97,6 +98,27 @@ def test_a_release_that_is_no_time_is_named(cells: list[object]) -> None:
     (warning,) = [note for note in data.notes if note.startswith("warning")]
     assert warning.startswith("warning: items.available_from holds no times and is not used as the release of items")
     assert data.available_from.tolist() == [1_700_000_101, TIME_UNKNOWN, 1_700_000_201, TIME_UNKNOWN]
+
+
+RELEASES = pl.DataFrame({"id": ["a", "c"], AVAILABLE_FROM: ["02/01/2024", "12/01/2023"]})
+
+
+@pytest.mark.parametrize(
+    ("time_format", "time", "month"),
+    [("mdy", "02/14/2024", 2), ("%m/%d/%Y", "02/14/2024", 2), ("dmy", "14/02/2024", 1), ("dmy", "2024-02-14", 1)],
+)
+def test_the_order_of_day_and_month_of_a_release_is_that_chosen(time_format: str, time: str, month: int) -> None:
+    events = pl.DataFrame(EVENTS).with_columns(time=pl.lit(time)).lazy()
+    data = encode(Log(name="films", events=events, items=RELEASES), Options(time_format=time_format))
+    release = datetime.fromtimestamp(int(data.item_features[AVAILABLE_FROM].values[0]), UTC)
+    assert (release.month, release.day) == (month, 3 - month)
+
+
+@pytest.mark.parametrize(("time_format", "time"), [(None, "2024-02-14"), ("seconds", "1700000000")])
+def test_the_order_of_day_and_month_of_a_release_is_not_guessed(time_format: str | None, time: str) -> None:
+    events = pl.DataFrame(EVENTS).with_columns(time=pl.lit(time)).lazy()
+    with pytest.raises(InputError, match=r"whether the day or the month comes first.*write the dates like 2024-01-31"):
+        encode(Log(name="films", events=events, items=RELEASES), Options(time_format=time_format))
 
 
 def test_the_length_of_first_seen_is_checked() -> None:

@@ -14,7 +14,7 @@ from pasand.data.encoding.dropped_rows import HEADER, ReadSummary
 from pasand.data.encoding.feature_kinds import described_ids, features_of
 from pasand.data.encoding.impressions import ImpressionEncoder
 from pasand.data.encoding.positives import positive_threshold
-from pasand.data.encoding.times import SECOND, time_notes
+from pasand.data.encoding.times import SECOND, TimeFormat, time_notes
 from pasand.data.features import Kind
 from pasand.data.log import Log, Options
 from pasand.data.vocabulary import Vocabulary
@@ -210,8 +210,9 @@ def read(log: Log, options: Options) -> tuple[Dataset, ReadSummary]:
         )
     positive_from, scale_notes = positive_threshold(log, options, value)
     kinds: dict[str, Kind] = {**log.kinds, **options.kinds}
-    user_features, user_notes = features_of(users, log.users, kinds, "users", set(options.kinds), log.name)
-    item_features, item_notes = features_of(items, log.items, kinds, "items", set(options.kinds), log.name)
+    given = None if options.time_format is None else TimeFormat.named(options.time_format)
+    user_features, user_notes = features_of(users, log.users, kinds, "users", set(options.kinds), log.name, given)
+    item_features, item_notes = features_of(items, log.items, kinds, "items", set(options.kinds), log.name, given)
     notes = [*log.notes]
     if encoder.time_format is not None:
         notes += time_notes(encoder.column_name("time"), encoder.time_format, time) + encoder.zone_notes()

@@ -73,10 +73,13 @@ def _separator(present: pl.Series) -> str | None:
     return None
 
 
-def feature(cells: pl.Series, kind: Kind) -> Feature:
-    """Return a column as a feature of the given kind, (n,). Cells that cannot be parsed as that kind are missing."""
+def feature(cells: pl.Series, kind: Kind, time_format: TimeFormat | None = None) -> Feature:
+    """Return a column as a feature of the given kind, (n,). Cells that cannot be parsed as that kind are missing.
+
+    `time_format` is that of a column of kind time; None: inferred.
+    """
     builders = {"categorical": _categorical, "bag": _bag, "number": _number, "text": _text, "vector": _vector}
-    return _time(cells) if kind == "time" else builders[kind](cells)
+    return _time(cells, time_format or TimeFormat.infer(cells)) if kind == "time" else builders[kind](cells)
 
 
 def _categorical(cells: pl.Series) -> Feature:
@@ -125,8 +128,7 @@ def _vector(cells: pl.Series) -> Feature:
     return Feature(kind="vector", values=values)
 
 
-def _time(cells: pl.Series) -> Feature:
-    time_format = TimeFormat.infer(cells)
+def _time(cells: pl.Series, time_format: TimeFormat | None) -> Feature:
     times = pl.Series([None] * len(cells), dtype=pl.Int64) if time_format is None else time_format.parse(cells)
     known = times.is_not_null().to_numpy()
     values = np.full(len(cells), TIME_UNKNOWN, np.int64)
@@ -134,12 +136,20 @@ def _time(cells: pl.Series) -> Feature:
     return Feature(kind="time", values=values)
 
 
-def _are_times(cells: pl.Series) -> bool:
+def _time_format(cells: pl.Series, chosen: TimeFormat | None) -> TimeFormat | None:
+    """Return the format of the times of a column: the chosen one if it reads all cells, else that inferred, if any."""
+    present = cells.filter(~is_missing(cells))
+    if chosen is not None and cells.dtype == pl.String and not chosen.parse(present).null_count():
+        return chosen
+    return TimeFormat.infer(present)
+
+
+def _are_times(cells: pl.Series, chosen: TimeFormat | None) -> bool:
     """Return whether all cells that are present are times, and most of them are in the years 1990 to 2100."""
     if not (cells.dtype.is_numeric() or cells.dtype == pl.String):
         return False
     present = cells.filter(~is_missing(cells))
-    time_format = TimeFormat.infer(present) if len(present) else None
+    time_format = _time_format(present, chosen) if len(present) else None
     times = None if time_format is None else time_format.parse(present)
     return times is not None and not times.null_count() and 2 * int(times.is_between(*PLAUSIBLE).sum()) > len(times)
 
@@ -159,12 +169,14 @@ def features_of(
     side: str,
     required: Collection[str] = (),
     where: str = "",
+    time_format: TimeFormat | None = None,
 ) -> tuple[dict[str, Feature], list[str]]:
     """Return the features of a vocabulary's rows, from a frame with a column `id`, and notes that describe them.
 
     `kinds` gives kinds by feature name, or by "users.feature" and "items.feature"; the others are inferred. Of several
-    lines for one id the first is used. Raises InputError if a kind does not exist, or if no cell of a feature named in
-    `required` can be parsed as its kind.
+    lines for one id the first is used. Times in text are read as `time_format` where it reads all of a column. Raises
+    InputError if a kind does not exist, if no cell of a feature named in `required` can be parsed as its kind, or if no
+    date of a time shows whether the day or the month comes first.
     """
     if frame is None:
         return {}, []
@@ -185,14 +197,19 @@ def features_of(
         kind = kinds.get(f"{side}.{name}", kinds.get(name)) or infer_kind(cells)
         if name == AVAILABLE_FROM and side == "items" and kind != "time":
             given = name in kinds or f"{side}.{name}" in kinds
-            kind = "time" if not given and _are_times(cells) else kind
+            kind = "time" if not given and _are_times(cells, time_format) else kind
             cure = "write it as dates or as seconds since 1970"
             notes += [f"warning: items.{name} holds no times and is not used as the release of items: {cure}"] * (
                 kind != "time" and len(cells.drop_nulls()) > 0
             )
         if kind not in get_args(Kind):
             raise InputError(where or side, column=name, value=kind, cause="there is no such kind", cure=_KINDS)
-        features[name] = feature(cells, kind)
+        found = _time_format(cells, time_format) if kind == "time" else None
+        if found is not None and found.ambiguous:
+            example = cells.filter(~is_missing(cells))[0]
+            cause = "no date of this column shows whether the day or the month comes first"
+            raise InputError(where or side, column=f"{side}.{name}", value=example, cause=cause, cure=_DATES)
+        features[name] = feature(cells, kind, found)
         is_required = name in required or f"{side}.{name}" in required
         if is_required and len(cells.drop_nulls()) and features[name].is_missing().all():
             example = cells.drop_nulls()[0]
@@ -202,4 +219,8 @@ def features_of(
     return features, notes
 
 
+_DATES = (
+    "write the dates like 2024-01-31; if the events have dates, too, --time-format dmy reads both with the day first, "
+    "and --time-format mdy with the month first"
+)
 _KINDS = f"choose one of {', '.join(get_args(Kind))}"
