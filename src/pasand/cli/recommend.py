@@ -117,8 +117,7 @@ def with_items(bundle: Bundle, table: Path) -> Bundle:
     cannot be read as the feature of that name.
     """
     from pasand.data import ids
-    from pasand.data.encoding.cells import as_ids
-    from pasand.data.encoding.feature_kinds import features_of
+    from pasand.data.encoding.feature_kinds import features_of, table_ids
     from pasand.data.encodings import with_columns
     from pasand.data.log import Options
     from pasand.data.vocabulary import Vocabulary
@@ -126,7 +125,7 @@ def with_items(bundle: Bundle, table: Path) -> Bundle:
     from pasand.sources.tables import feature_table
 
     lines = feature_table(table, Options(), "item")
-    new = Vocabulary(as_ids(lines["id"], whole_numbers=True).drop_nulls())
+    new = Vocabulary(table_ids(lines["id"], bundle.data.items.series).drop_nulls())
     for item in new.series:
         if (found := ids.fault(item)) is not None:
             raise InputError(table, value=item, cause=f"an id of an item is invalid: {found}", cure=ids.RULE)

@@ -62,6 +62,25 @@ def test_ids_are_written_differently_in_log_and_table() -> None:
     assert not any(note.startswith("warning") for note in encoded({"id": ["A", "c"]}).notes)
 
 
+@pytest.mark.parametrize(
+    ("watched", "listed", "ids"),
+    [
+        (["1.0", "1.1", "2.0"], ["2.0", "1.1", "1.0"], ["1.0", "1.1", "2.0"]),
+        (["1.0", "1.1", "2.0"], ["2.0", "3.0", "1.0"], ["1.0", "1.1", "2.0", "3.0"]),
+        (["1", "2", "1"], ["2.0", "1.0"], ["1", "2"]),
+        (["1.0", "2.0", "1.0"], ["2", "1"], ["1", "2"]),
+    ],
+)
+def test_a_table_joins_whether_or_not_its_ids_end_in_zeros(
+    watched: list[str], listed: list[str], ids: list[str]
+) -> None:
+    events = pl.DataFrame(EVENTS | {"user": watched, "item": watched}).lazy()
+    items = pl.DataFrame({"id": listed, "title": [f"film {one}" for one in listed]})
+    data = encode(Log(name="films", events=events, items=items, users=items, kinds={"title": "text"}))
+    assert data.items.series.to_list() == ids
+    assert data.title(0) == data.user_features["title"].show(0) == f"film {listed[-1]}"
+
+
 def test_ids_that_no_id_may_be_are_left_out_of_the_catalogue() -> None:
     data = encoded({"id": ["a", "a\x00", "x" * 10_000, " ", None], "title": list("vwxyz")})
     assert data.items.series.to_list() == ["a", "c"]

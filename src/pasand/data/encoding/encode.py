@@ -120,10 +120,10 @@ class EventEncoder(BatchEncoder):
         same = [pl.col(name).str.strip_chars() == self.column_name(name) for name in texts]
         return frame.select(pl.all_horizontal(same).alias("same"))["same"]
 
-    def rows(self, name: str, other: Rows | None, more: pl.Series) -> tuple[Vocabulary, Rows, Rows]:
+    def rows(self, name: str, other: Rows | None, table: pl.DataFrame | None) -> tuple[Vocabulary, Rows, Rows]:
         """Return the vocabulary of "user" or "item", the column as rows, (E,), and other codes as rows, (n,).
 
-        The vocabulary also holds `more` ids, which need no event.
+        The vocabulary also holds the ids of a table with a column `id`, which need no event.
         """
         codes, other = self.take(name), np.zeros(0, np.int32) if other is None else other
         counts = np.bincount(codes)
@@ -135,6 +135,7 @@ class EventEncoder(BatchEncoder):
         used = np.flatnonzero(counts)
         ids = pl.Series(used, dtype=pl.UInt32).cat.to(pl.Categorical(self.ids.pop(name))).cast(pl.String)
         self.notes += id_warnings(ids, pl.Series(counts[used]), name, self.column_name(name))
+        more = described_ids(table, ids)
         vocabulary = Vocabulary(pl.concat([ids, more]))
         if len(more):
             n_more = len(vocabulary) - len(ids)
@@ -176,10 +177,8 @@ def read(log: Log, options: Options) -> tuple[Dataset, ReadSummary]:
     encoder.check(complete=True)
     step("reading", summary.rows, summary.rows)
     shown = None if log.impressions is None else ImpressionEncoder(log.impressions, options, encoder.ids)
-    users, user, shown_user = encoder.rows("user", None if shown is None else shown.codes["user"], described_ids(None))
-    items, item, shown_item = encoder.rows(
-        "item", None if shown is None else shown.codes["item"], described_ids(log.items)
-    )
+    users, user, shown_user = encoder.rows("user", None if shown is None else shown.codes["user"], None)
+    items, item, shown_item = encoder.rows("item", None if shown is None else shown.codes["item"], log.items)
     time: Times = encoder.take("time") if encoder.timed else np.zeros(0, np.int64)
     value: Scores | None = encoder.take_values() if encoder.valued else None
     columns = {name: encoder.take(name) for name in list(encoder.parts)}

@@ -10,7 +10,7 @@ import polars as pl
 
 from pasand.data.bags import Bags
 from pasand.data.encoding.batch_encoder import CONTROL_CHARACTERS
-from pasand.data.encoding.cells import as_ids, as_numbers, is_missing, plain
+from pasand.data.encoding.cells import WHOLE_NUMBER, as_ids, as_numbers, is_missing, plain
 from pasand.data.encoding.times import PLAUSIBLE, SECOND, TimeFormat
 from pasand.data.features import AVAILABLE_FROM, TIME_UNKNOWN, Feature, Kind
 from pasand.data.ids import MAX_LENGTH
@@ -154,11 +154,19 @@ def _are_times(cells: pl.Series, chosen: TimeFormat | None) -> bool:
     return times is not None and not times.null_count() and 2 * int(times.is_between(*PLAUSIBLE).sum()) > len(times)
 
 
-def described_ids(frame: pl.DataFrame | None) -> pl.Series:
+def table_ids(cells: pl.Series, known: pl.Series) -> pl.Series:
+    """Return the ids of a table as those that are known are written, null where missing, (n,).
+
+    "12.0" is the id "12", unless one of the known ids ends so, too: those are versions such as 1.0 and 1.1.
+    """
+    return as_ids(cells, whole_numbers=not known.str.contains(WHOLE_NUMBER).any())
+
+
+def described_ids(frame: pl.DataFrame | None, known: pl.Series) -> pl.Series:
     """Return the distinct ids that a table with a column `id` describes, without those that no id may be; (n,)."""
     if frame is None:
         return pl.Series([], dtype=pl.String)
-    ids = as_ids(plain(frame.select("id"))["id"], whole_numbers=True).drop_nulls().unique()
+    ids = table_ids(plain(frame.select("id"))["id"], known).drop_nulls().unique()
     return ids.filter((ids.str.len_chars() <= MAX_LENGTH) & ~ids.str.contains(CONTROL_CHARACTERS))
 
 
@@ -183,7 +191,7 @@ def features_of(
     frame = plain(frame)
     structures = [cells.name for cells in frame.get_columns() if cells.name != "id" and _has_structures(cells.dtype)]
     frame = frame.drop(structures)
-    frame = frame.with_columns(as_ids(frame["id"], whole_numbers=True).alias("id")).drop_nulls("id")
+    frame = frame.with_columns(table_ids(frame["id"], vocabulary.series).alias("id")).drop_nulls("id")
     lines = frame.unique("id", keep="first", maintain_order=True)
     notes = [f"{len(frame) - len(lines):,} lines on {side} left out: the id is repeated"] * (len(lines) < len(frame))
     notes += [f"{side}, not used, they hold structures: {', '.join(structures)}"] * bool(structures)
