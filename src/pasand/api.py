@@ -73,7 +73,7 @@ def load(source: Any, *, items: Any = None, users: Any = None, encode: str = "",
         log = sources.described(frames.read(source, chosen), chosen)
     else:
         log = sources.open_log(str(source), chosen)
-    log = frames.with_tables(log, tables["items"], tables["users"])
+    log = frames.with_tables(log, tables["items"], tables["users"], chosen)
     if encode:
         from pasand.encoders import columns, own_vectors
 

@@ -31,8 +31,15 @@ def in_python(text: str) -> str:
     'weigh them, events={"view": 1, "cart": 2}, or keep one, where="event = cart"; or header=False.'
     >>> in_python("change --where or --events")
     'change where or events'
+    >>> in_python("name it: --column items.id=sku")
+    'name it: id_columns={"items": "sku"}'
     """
     text = re.sub(r"(--column \S+) (?=--column)", r"\1, ", text)
+    text = re.sub(
+        rf"--column (items|users)\.id=({WORD})",
+        lambda found: f'id_columns={{"{found[1]}": {_quoted(found[2])}}}',
+        text,
+    )
     text = re.sub(rf"--column (\w+)=({WORD})", lambda found: f"{found[1]}={_quoted(found[2])}", text)
     text = re.sub(rf"--events ({WEIGHTS})", lambda found: f"events={_weights(found[1])}", text)
     text = text.replace("--no-header", "header=False").replace("--keep-duplicates", "keep_duplicates=True")

@@ -56,6 +56,17 @@ def test_columns_that_are_not_recognised_give_the_line_to_type(tmp_path: Path, c
     assert "40 events of 5 users and 7 items" in capsys.readouterr().out
 
 
+def test_a_table_joins_on_the_column_that_is_named(tmp_path: Path, capsys: Output) -> None:
+    events, items = tmp_path / "orders.csv", tmp_path / "products.csv"
+    events.write_text("customer,sku\n" + "".join(f"k{e % 5},{e % 7}\n" for e in range(40)))
+    items.write_text("id,sku,title\n" + "".join(f"{n},{6 - n},Lamp {6 - n}\n" for n in range(7)))
+    assert load(events, items=items).title(2) == "Lamp 2"
+    assert pasand("data", "check", events, "--items", items) == 0
+    assert "items: id is column 'sku'" in capsys.readouterr().out
+    assert pasand("data", "check", events, "--items", items, "--column", "items.id=id") == 0
+    assert "items: id is column 'id'" in capsys.readouterr().out
+
+
 def test_a_folder_of_two_tables_explains_itself(tmp_path: Path, capsys: Output) -> None:
     folder = tmp_path / "my shop"
     folder.mkdir()

@@ -117,6 +117,7 @@ def with_items(bundle: Bundle, table: Path) -> Bundle:
     cannot be read as the feature of that name.
     """
     from pasand.data import ids
+    from pasand.data.encoding.column_roles import with_id
     from pasand.data.encoding.feature_kinds import features_of, table_ids
     from pasand.data.encodings import with_columns
     from pasand.data.log import Options
@@ -124,7 +125,7 @@ def with_items(bundle: Bundle, table: Path) -> Bundle:
     from pasand.errors import InputError
     from pasand.sources.tables import feature_table
 
-    lines = feature_table(table, Options(), "item")
+    lines, _ = with_id(feature_table(table, Options()), "item")
     new = Vocabulary(table_ids(lines["id"], bundle.data.items.series).drop_nulls())
     for item in new.series:
         if (found := ids.fault(item)) is not None:

@@ -55,8 +55,8 @@ class Reading:
     items: str | None = _option(help="Table of items with titles and other features, a file.")
     users: str | None = _option(help="Table of users with their features, a file.")
     column: list[str] = _repeated(
-        help="Name a column: user=NAME, item=NAME, time=NAME, value=NAME or event=NAME; of the impressions: "
-        "impressions.clicked=NAME and so on"
+        help="Name a column: user=NAME, item=NAME, time=NAME, value=NAME or event=NAME; of the tables: items.id=NAME, "
+        "users.id=NAME; of the impressions: impressions.clicked=NAME and so on"
     )
     events: str | None = _option(
         help="Weigh types of events, and leave out the others: purchase=3,cart=2,view=1; an event of weight 0 is read "
@@ -111,6 +111,7 @@ class Reading:
         if of_impressions and self.impressions in (None, "none"):
             cause = "no table of impressions is given"
             raise InputError("--column", value=next(iter(of_impressions)), cause=cause, cure="add --impressions FILE")
+        id_columns = {name.removesuffix(".id"): chosen.pop(name) for name in ("items.id", "users.id") if name in chosen}
         if wrong := [name for name in chosen if name not in ROLES]:
             cure = f"write {', '.join(ROLES[:-1])} or {ROLES[-1]}"
             raise InputError("--column", value=wrong[0], cause="events have no such column", cure=cure)
@@ -127,6 +128,7 @@ class Reading:
             keep_duplicates=bool(self.keep_duplicates),
             items=self.items,
             users=self.users,
+            id_columns=id_columns,
             query=self.query,
             positive_from=self.positive_from,
             impressions=self.impressions,

@@ -49,6 +49,8 @@ class Options:
     """Table of items with their features, a file."""
     users: str | None = None
     """Table of users with their features, a file."""
+    id_columns: Mapping[str, str] = field(default_factory=dict)
+    """Names of the columns of these tables that hold the ids, by "items" and "users"."""
     delimiter: str | None = None
     """Character between the columns of a text file."""
     kinds: Mapping[str, Kind] = field(default_factory=dict)
@@ -126,7 +128,8 @@ class Log:
     positive_from: float | None = None
     """Lowest value of a positive event, where the source fixes it; None: three quarters of the observed scale."""
     column_names: Mapping[str, str] = field(default_factory=dict)
-    """Original names of `user`, `item`, `time` and `value`, for messages."""
+    """Original names of `user`, `item`, `time` and `value`, for messages; by "users" and "items", of the `id` of these
+    tables."""
     first_row: int = 1
     """Number of the first event in messages."""
     blank_lines: bool = False

@@ -101,11 +101,11 @@ def open_log(location: str, options: Options | None = None) -> Log:
 
 def described(log: Log, options: Options) -> Log:
     """Return the log with the tables of items and users that were named, in place of its own."""
-    from pasand.sources.tables import feature_table
+    from pasand.sources.tables import feature_table, with_features
 
-    items = log.items if options.items is None else feature_table(Path(options.items), options, "item")
-    users = log.users if options.users is None else feature_table(Path(options.users), options, "user")
-    return replace(log, items=items, users=users)
+    named = {"items": options.items, "users": options.users}
+    frames = {side: feature_table(Path(file), options) for side, file in named.items() if file is not None}
+    return with_features(log, frames, options)
 
 
 def load(
@@ -123,6 +123,7 @@ def load(
     header: bool | None = None,
     items: str | Path | None = None,
     users: str | Path | None = None,
+    id_columns: Mapping[str, str] | None = None,
     delimiter: str | None = None,
     kinds: Mapping[str, Kind] | None = None,
     query: str | None = None,
@@ -150,6 +151,7 @@ def load(
         header=header,
         items=None if items is None else str(items),
         users=None if users is None else str(users),
+        id_columns=id_columns or {},
         delimiter=delimiter,
         kinds=kinds or {},
         query=query,

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import polars as pl
 
-from pasand.data.encoding.column_roles import infer_roles, with_id
+from pasand.data.encoding.column_roles import infer_roles
 from pasand.data.log import Log, Options
 from pasand.errors import InputError
-from pasand.sources.tables import SAMPLE
+from pasand.sources.tables import SAMPLE, with_features
 
 
 def is_frame(source: object) -> bool:
@@ -59,13 +58,10 @@ def read(frame: Any, options: Options, name: str = "data frame") -> Log:
     )
 
 
-def with_tables(log: Log, items: Any, users: Any) -> Log:
+def with_tables(log: Log, items: Any, users: Any, options: Options) -> Log:
     """Return the log with tables in memory that describe its items and users; None: none."""
-    return replace(
-        log,
-        items=log.items if items is None else with_id(as_polars(items), "item"),
-        users=log.users if users is None else with_id(as_polars(users), "user"),
-    )
+    given = {"items": items, "users": users}
+    return with_features(log, {side: as_polars(one) for side, one in given.items() if one is not None}, options)
 
 
 def roles(frame: pl.DataFrame, where: str) -> dict[str, str]:

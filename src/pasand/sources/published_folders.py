@@ -8,6 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
+from pasand.data.encoding.column_roles import with_id
 from pasand.data.encoding.text_files import find_file
 from pasand.data.log import Log, Options
 from pasand.sources import tables
@@ -23,7 +24,7 @@ def columns(path: Path | None, role: str, names: Sequence[str]) -> pl.DataFrame 
     """Return those of these columns that a table has, with the column "id"; None without a table."""
     if path is None:
         return None
-    table = tables.feature_table(path, Options(), role)
+    table, _ = with_id(tables.feature_table(path, Options()), role)
     return table.select("id", *[name for name in names if name in table.columns])
 
 

@@ -1,14 +1,14 @@
 """Tables in CSV, TSV, Parquet or JSON, plain or compressed: one file, or a folder of files of the same format.
 
 Compressed files are gzip, bzip2, xz and zip. A folder may also hold `users.*` and `items.*`, tables of features whose
-id is in column "id" or the first column; `.user` and `.item` beside an `.inter` are read, too.
+id is found by its name, see `with_id`; `.user` and `.item` beside an `.inter` are read, too.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from shlex import quote
@@ -114,19 +114,19 @@ def read(location: str, options: Options) -> Log:
         for kind in ("users", "items"):
             for file in [file for file in paths if file.name.split(".")[0].lower() == kind]:
                 paths.remove(file)
-                features[kind] = feature_table(file, options, kind.removesuffix("s"))
-    features = {**atomic_files.features_beside(paths), **features}
+                features[kind] = feature_table(file, options)
+    atomic = atomic_files.features_beside(paths)
     tables = open_tables(path, paths, options)
     first = tables[0]
     column_roles = infer_roles(first.sample, options, str(path), has_header=first.has_header)
-    return Log(
+    log = Log(
         name=path.name,
         events=partial(read_batches, tables, column_roles.read, column_roles.select()),
         values=column_roles.values,
         choice=column_roles.choice,
         order="time" if column_roles.time else "none",
-        users=features.get("users"),
-        items=features.get("items"),
+        users=atomic.get("users"),
+        items=atomic.get("items"),
         column_names=column_roles.column_names,
         first_row=first.first_row,
         blank_lines=first.is_text,
@@ -134,6 +134,7 @@ def read(location: str, options: Options) -> Log:
         unread=column_roles.unused,
         keep_alive=tuple(table.keep_alive for table in tables),
     )
+    return with_features(log, features, options)
 
 
 def open_tables(path: Path, paths: list[Path], options: Options, what: str = "events") -> list[Table]:
@@ -296,12 +297,19 @@ def _unreadable(path: Path, error: Exception) -> InputError:
     )
 
 
-def feature_table(path: Path, options: Options, role: str) -> pl.DataFrame:
-    """Return a table of features of the role "user" or "item" whose id is in column "id", as `with_id` finds it.
-
-    Raises InputError where the file cannot be read as a table.
-    """
+def feature_table(path: Path, options: Options) -> pl.DataFrame:
+    """Return a table of features; raises InputError where the file cannot be read as a table."""
     table = _open(path, Options(delimiter=options.delimiter))
     if table.frame is not None:
-        return with_id(table.frame.collect(), role)
-    return with_id(pl.concat(json_frames(table.file, path, None), how="diagonal_relaxed"), role)
+        return table.frame.collect()
+    return pl.concat(json_frames(table.file, path, None), how="diagonal_relaxed")
+
+
+def with_features(log: Log, frames: Mapping[str, pl.DataFrame], options: Options) -> Log:
+    """Return the log with these tables of "users" and "items" in place of its own, each with its id as by `with_id`."""
+    for side, frame in frames.items():
+        role = side.removesuffix("s")
+        table, key = with_id(frame, role, log.column_names.get(role), options.id_columns.get(side))
+        items, users = (table, log.users) if side == "items" else (log.items, table)
+        log = replace(log, items=items, users=users, column_names={**log.column_names, side: key})
+    return log

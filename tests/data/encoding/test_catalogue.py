@@ -55,11 +55,60 @@ def test_half_of_a_described_catalogue_that_nobody_watched_is_kept(tmp_path: Pat
     assert f"{2 * n:,} items, {n:,} of them without an event" in str(report)
 
 
+def warnings(data: Dataset) -> list[str]:
+    return [note for note in data.notes if note.startswith("warning")]
+
+
 def test_ids_are_written_differently_in_log_and_table() -> None:
-    data = encoded({"id": ["A", "C"], "title": ["x", "y"]})
-    (warning,) = [note for note in data.notes if note.startswith("warning")]
-    assert warning == "warning: no id of the items table has an event: do both write ids the same way?"
-    assert not any(note.startswith("warning") for note in encoded({"id": ["A", "c"]}).notes)
+    (warning,) = warnings(encoded({"id": ["A", "C"], "title": ["x", "y"]}))
+    assert warning == (
+        "warning: 0 of 2 ids of the items table have an event: column 'id' has ids such as 'A', the events have 'a'; "
+        "write both the same way, or name the column of the ids: --column items.id=NAME"
+    )
+    assert not warnings(encoded({"id": ["A", "c"]}))
+    users = pl.DataFrame({"id": ["0ann", "0bob"], "city": ["Pune", "Delhi"]})
+    (warning,) = warnings(encoded({"id": ["a", "c"]}, users=users))
+    assert "0 of 2 ids of the users table have an event: column 'id' has ids such as '0ann', the events have" in warning
+
+
+@pytest.mark.parametrize(("n_joined", "is_warned"), [(4, True), (6, False)])
+@pytest.mark.parametrize("n_listed", [50, 500])
+def test_a_table_that_joins_less_than_a_tenth_of_the_ids_is_a_warning(
+    n_listed: int, n_joined: int, is_warned: bool
+) -> None:
+    events = pl.DataFrame(
+        {"user": "u", "item": [f"i{i}" for i in range(50)], "time": range(1_700_000_000, 1_700_000_050)}
+    )
+    items = pl.DataFrame({"id": [f"i{i}" if i < n_joined else f"j{i}" for i in range(n_listed)]})
+    data = encode(Log(name="films", events=events.lazy(), items=items))
+    assert len(warnings(data)) == is_warned
+    if is_warned:
+        assert (
+            f"{n_joined} of {n_listed} ids of the items table have an event: column 'id' has ids such as 'j4'"
+            in warnings(data)[0]
+        )
+
+
+def test_another_column_that_joins_is_named_with_the_line_to_type(tmp_path: Path) -> None:
+    (tmp_path / "events.csv").write_text("user,product\n" + "".join(f"u{n % 3},{n % 9}\n" for n in range(20)))
+    (tmp_path / "items.csv").write_text("id,product\n" + "".join(f"{n},Lamp {n}\n" for n in range(9)))
+    data = load(tmp_path)
+    assert "items: id is column 'product'" in data.notes
+    (warning,) = [note for note in warnings(data) if "items table" in note]
+    assert warning.endswith("as does column 'id'; if that is the id: --column items.id=id")
+    mended = load(tmp_path, id_columns={"items": "id"})
+    assert "items: id is column 'id'" in mended.notes
+    assert mended.title(3) == "Lamp 3"
+    assert not [note for note in warnings(mended) if "items table" in note]
+
+
+def test_a_column_of_ids_must_exist(tmp_path: Path) -> None:
+    (tmp_path / "events.csv").write_text("user,product\n" + "".join(f"u{n % 3},{n % 9}\n" for n in range(20)))
+    with pytest.raises(InputError, match=r"'items\.id' is wrong: there is no table of items. Cure: add --items FILE"):
+        load(tmp_path, id_columns={"items": "id"})
+    (tmp_path / "items.csv").write_text("id,title\n1,Lamp\n")
+    with pytest.raises(InputError, match="items: there is no column 'sku'; there are id, title"):
+        load(tmp_path, id_columns={"items": "sku"})
 
 
 @pytest.mark.parametrize(

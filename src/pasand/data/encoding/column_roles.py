@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from shlex import quote
@@ -33,6 +34,15 @@ NAMES = {
 
 A label has no values but 0, 1 and -1.
 """
+
+CODES = {"asin", "parentasin", "sku", "isbn", "stockcode"}
+"""Names of ids that do not end in "id"."""
+
+OTHER_ID = "id of the row"
+"""Name that the column "id" of a table of features gets where another column holds the ids."""
+
+UNNAMED = re.compile(r"column_\d+")
+"""Names of the columns of a file without a header."""
 
 ROW_NUMBERS = {"", "unnamed0", "id", "index", "indexlevel0", "rowid", "rownumber", "eventid", "ratingid", "reviewid"}
 """Names of columns that number the rows."""
@@ -152,7 +162,7 @@ def infer_roles(sample: pl.DataFrame, options: Options, where: str, *, has_heade
         weighted = bool(options.events)
         is_rating = not weighted and _are_ratings(sample[value], named_as)
         values = options.values or ("rating" if is_rating else "strength")
-    row_numbers = [name for name in free if _numbers_rows(name, sample[name])]
+    row_numbers = [name for name in free if numbers_rows(name, sample[name])]
     extra = tuple(name for name in free if name not in row_numbers and is_numeric(sample[name]))
     roles = (user, item, time, value, *extra, *row_numbers)
     unused = tuple(name for name in sample.columns if name not in roles)
@@ -210,14 +220,37 @@ def _typed(role: str, name: str | None, sample: pl.DataFrame, free: list[str]) -
     return f"--column {role}={quote(name)}"
 
 
-def with_id(table: pl.DataFrame, role: str) -> pl.DataFrame:
-    """Return a table of features of the role "user" or "item" with its id in column "id".
+def with_id(
+    table: pl.DataFrame, role: str, of_events: str | None = None, chosen: str | None = None
+) -> tuple[pl.DataFrame, str]:
+    """Return a table of features of the role "user" or "item" with its id in column "id", and the name it had.
 
-    That is the column "id", or the first whose name is one of an id of the role, or else the first column.
+    That is the column `chosen`, or that named as the column `of_events`, or else "id", the first name of an id of the
+    role, or the first column that does not number the rows. Another column "id" becomes `OTHER_ID`. Raises InputError
+    if there is no column `chosen`.
     """
-    by_name = {normalised(name): name for name in reversed(table.columns)}
-    key = next((by_name[name] for name in ("id", *NAMES[role].split()) if name in by_name), table.columns[0])
-    return table.rename({key: "id"})
+    named = "" if of_events is None or UNNAMED.fullmatch(of_events) else of_events
+    by_name = {_compared(name): name for name in reversed(table.columns)}
+    ids = [name for name in NAMES[role].split() if name.endswith("id") or name in CODES]
+    if chosen is not None:
+        if chosen not in table.columns:
+            cause = f"there is no column {chosen!r}; there are {', '.join(table.columns)}"
+            raise InputError(f"{role}s", cause=cause, cure=f"name one of them: --column {role}s.id=NAME")
+        key = chosen
+    elif named and named in table.columns:
+        key = named
+    else:
+        first = next((name for name in table.columns if _compared(name) not in ROW_NUMBERS), table.columns[0])
+        names = (_compared(named), "id", *ids)
+        key = next((by_name[name] for name in names if name and name in by_name), first)
+    if key != "id" and "id" in table.columns:
+        table = table.rename({"id": OTHER_ID})
+    return table.rename({key: "id"}), key
+
+
+def _compared(name: str) -> str:
+    """Return a column name as it is compared: in Latin letters normalised, in others in lower case."""
+    return normalised(name) if name.isascii() else unicodedata.normalize("NFC", name).strip().casefold()
 
 
 def is_numeric(cells: pl.Series) -> bool:
@@ -284,7 +317,7 @@ def _most_precise(sample: pl.DataFrame, time: str, free: list[str]) -> tuple[str
     return time, free
 
 
-def _numbers_rows(name: str, cells: pl.Series) -> bool:
+def numbers_rows(name: str, cells: pl.Series) -> bool:
     """Whether a column numbers the rows, as data frames and databases do: by its name, and all values differ."""
     spelling = normalised(name)
     if spelling not in ROW_NUMBERS or not is_numeric(cells):

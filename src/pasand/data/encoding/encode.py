@@ -11,7 +11,7 @@ from pasand.data.encoding.batch_encoder import FLOAT32_MAX, Batch, BatchEncoder
 from pasand.data.encoding.cells import as_numbers, as_values, comma_evidence, is_missing
 from pasand.data.encoding.chosen_rows import ChosenRows
 from pasand.data.encoding.dropped_rows import HEADER, ReadSummary
-from pasand.data.encoding.feature_kinds import described_ids, features_of
+from pasand.data.encoding.feature_kinds import described_ids, features_of, join_notes
 from pasand.data.encoding.impressions import ImpressionEncoder
 from pasand.data.encoding.positives import positive_threshold
 from pasand.data.encoding.times import SECOND, TimeFormat, time_notes
@@ -140,8 +140,6 @@ class EventEncoder(BatchEncoder):
         if len(more):
             n_more = len(vocabulary) - len(ids)
             self.notes += [f"{name}s in the catalogue without an event: {n_more:,}"] * bool(n_more)
-            if n_more == len(more):
-                self.notes.append(f"warning: no id of the {name}s table has an event: do both write ids the same way?")
         row_of_code = np.full(int(used.max(initial=-1)) + 1, -1, np.int32)
         row_of_code[used] = vocabulary.rows(ids)
         return vocabulary, row_of_code[codes], row_of_code[other]
@@ -179,6 +177,15 @@ def read(log: Log, options: Options) -> tuple[Dataset, ReadSummary]:
     shown = None if log.impressions is None else ImpressionEncoder(log.impressions, options, encoder.ids)
     users, user, shown_user = encoder.rows("user", None if shown is None else shown.codes["user"], None)
     items, item, shown_item = encoder.rows("item", None if shown is None else shown.codes["item"], log.items)
+    for side, table, ids, rows in (
+        ("users", log.users, users, np.append(user, shown_user)),
+        ("items", log.items, items, np.append(item, shown_item)),
+    ):
+        if table is not None:
+            encoder.notes += join_notes(ids.series.gather(np.unique(rows)), table, side, log.column_names.get(side))
+        elif side in options.id_columns:
+            cause, cure = f"there is no table of {side}", f"add --{side} FILE"
+            raise InputError("--column", value=f"{side}.id", cause=cause, cure=cure)
     time: Times = encoder.take("time") if encoder.timed else np.zeros(0, np.int64)
     value: Scores | None = encoder.take_values() if encoder.valued else None
     columns = {name: encoder.take(name) for name in list(encoder.parts)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from shlex import quote
 from typing import Any, get_args
 
 import numpy as np
@@ -11,6 +12,7 @@ import polars as pl
 from pasand.data.bags import Bags
 from pasand.data.encoding.batch_encoder import CONTROL_CHARACTERS
 from pasand.data.encoding.cells import WHOLE_NUMBER, as_ids, as_numbers, is_missing, plain
+from pasand.data.encoding.column_roles import OTHER_ID, numbers_rows
 from pasand.data.encoding.times import PLAUSIBLE, SECOND, TimeFormat
 from pasand.data.features import AVAILABLE_FROM, TIME_UNKNOWN, Feature, Kind
 from pasand.data.ids import MAX_LENGTH
@@ -23,6 +25,10 @@ SEPARATORS = ("|", ";")
 
 TEXT_LENGTH = 40
 """Mean length in characters above which a column is text, even if its values repeat."""
+
+
+FEW, MOST = 0.1, 0.9
+"""Shares of ids below which a table hardly joins with the events, and from which on a column joins with nearly all."""
 
 
 def infer_kind(cells: pl.Series) -> Kind:
@@ -170,6 +176,28 @@ def described_ids(frame: pl.DataFrame | None, known: pl.Series) -> pl.Series:
     return ids.filter((ids.str.len_chars() <= MAX_LENGTH) & ~ids.str.contains(CONTROL_CHARACTERS))
 
 
+def join_notes(known: pl.Series, table: pl.DataFrame, side: str, column: str | None) -> list[str]:
+    """Return the note that names the id of a table, if it had a name, and a warning where hardly any of its ids is one.
+
+    `known` are the distinct ids of the "users" or "items" with events. Of these, or of the ids of the table if it has
+    less, a share of `FEW` must be in both; if one of `MOST` is in another column, the warning gives the line to type.
+    """
+    ids = table_ids(plain(table.select("id"))["id"], known).drop_nulls().unique(maintain_order=True)
+    is_joined = ids.is_in(known.implode())
+    joined = int(is_joined.sum())
+    notes = [] if column is None else [f"{side}: id is column {column!r}"]
+    if joined >= FEW * min(len(ids), len(known)):
+        return notes
+    example, wanted = ids.filter(~is_joined)[0], known.filter(~known.is_in(ids.implode()))[0]
+    warning = f"warning: {joined:,} of {len(ids):,} ids of the {side} table have an event"
+    warning += f": column {column or 'id'!r} has ids such as {example!r}, the events have {wanted!r}"
+    for cells in plain(table.drop("id")).get_columns():
+        if not cells.dtype.is_nested() and known.is_in(table_ids(cells, known).implode()).mean() >= MOST:  # type: ignore[operator]
+            name = "id" if cells.name == OTHER_ID else cells.name
+            return [*notes, f"{warning}, as does column {name!r}; if that is the id: --column {side}.id={quote(name)}"]
+    return [*notes, f"{warning}; write both the same way, or name the column of the ids: --column {side}.id=NAME"]
+
+
 def features_of(
     vocabulary: Vocabulary,
     frame: pl.DataFrame | None,
@@ -191,10 +219,16 @@ def features_of(
     frame = plain(frame)
     structures = [cells.name for cells in frame.get_columns() if cells.name != "id" and _has_structures(cells.dtype)]
     frame = frame.drop(structures)
+    chosen = {name.removeprefix(f"{side}.") for name in kinds}
+    numbers = [name for name in frame.columns if name == OTHER_ID or (name != "id" and numbers_rows(name, frame[name]))]
+    numbers = [name for name in numbers if name not in chosen]
+    frame = frame.drop(numbers)
     frame = frame.with_columns(table_ids(frame["id"], vocabulary.series).alias("id")).drop_nulls("id")
     lines = frame.unique("id", keep="first", maintain_order=True)
     notes = [f"{len(frame) - len(lines):,} lines on {side} left out: the id is repeated"] * (len(lines) < len(frame))
     notes += [f"{side}, not used, they hold structures: {', '.join(structures)}"] * bool(structures)
+    left_out = ["id" if name == OTHER_ID else name for name in numbers]
+    notes += [f"{side}, not used, numbers of rows or other ids: {', '.join(map(repr, left_out))}"] * bool(numbers)
     inactive = len(lines) - len(lines.filter(lines["id"].is_in(vocabulary.series.implode())))
     if inactive:
         notes.append(f"{inactive:,} {side} left out: they have features but no events")
