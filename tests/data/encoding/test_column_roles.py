@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from pasand.data.encoding.column_roles import OTHER_ID, with_id
+from pasand.data.encoding.column_roles import OTHER_ID, numbers_rows, with_id
 from pasand.errors import InputError
 
 
@@ -36,6 +36,11 @@ def test_the_id_is_the_column_of_the_events_then_an_id_then_the_first(
     found, name = with_id(table, "item", of_events)
     assert (found["id"].item(), name) == (key, key)
     assert found.columns == ["id" if one == key else OTHER_ID if one == "id" else one for one in columns.split(",")]
+
+
+@pytest.mark.parametrize(("name", "expected"), [("", True), ("Unnamed: 0", True), ("मूल्य", False), ("price", False)])
+def test_a_column_named_in_another_script_does_not_number_the_rows(name: str, expected: bool) -> None:
+    assert numbers_rows(name, pl.Series([1, 2, 3])) == expected
 
 
 def test_a_chosen_column_is_the_id() -> None:

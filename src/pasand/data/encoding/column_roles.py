@@ -319,8 +319,7 @@ def _most_precise(sample: pl.DataFrame, time: str, free: list[str]) -> tuple[str
 
 def numbers_rows(name: str, cells: pl.Series) -> bool:
     """Whether a column numbers the rows, as data frames and databases do: by its name, and all values differ."""
-    spelling = normalised(name)
-    if spelling not in ROW_NUMBERS or not is_numeric(cells):
+    if _compared(name) not in ROW_NUMBERS or not is_numeric(cells):
         return False
     return not is_missing(cells).any() and as_numbers(cells).n_unique() == len(cells) > 1
 
