@@ -116,7 +116,10 @@ class _Printed(logging.Handler):
     """Prints warnings of the library on standard error, safely for a terminal."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        _print(self.format(record))
+        try:
+            _print(self.format(record))
+        except Exception:  # as all handlers do: a full disk under standard error ends no work
+            self.handleError(record)
 
 
 def _print_error(text: str) -> None:

@@ -87,7 +87,12 @@ class LogHandler(logging.Handler):
 
 
 def log_from_a_thread() -> LogHandler:
-    """Send all records of Python's logging, and warnings, to standard error from a thread; return the handler."""
+    """Send all records of Python's logging, and warnings, to standard error from a thread; return the handler.
+
+    The handlers of the logger "pasand", which the command line adds, are removed: they would write each record once
+    more, and have their callers wait for the reader.
+    """
+    logging.getLogger("pasand").handlers.clear()
     root = logging.getLogger()
     for handler in root.handlers:
         if isinstance(handler, LogHandler):
