@@ -1,14 +1,15 @@
 """Clients of the HTTP service, synchronous and asynchronous, with the same methods and typed responses.
 
 Calls that are safe to repeat are retried where the service is busy or unreachable: requests that change nothing, and
-events, which get their ids here so that one that arrives twice is stored once. Changes of the catalogue, of users and
-of bundles are sent once.
+events, which get their ids here so that one that arrives twice is stored once. Events are retried after a timeout, too.
+Changes of the catalogue, of users and of bundles are sent once.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
+import re
 import secrets
 import time
 from collections.abc import Mapping, Sequence
@@ -82,7 +83,7 @@ Json: TypeAlias = dict[str, Any]
 RETRY_STATUSES = (429, 503)
 """HTTP statuses after which a safe call is retried."""
 RETRY_ERRORS = (httpx.NetworkError, httpx.RemoteProtocolError, httpx.ConnectTimeout)
-"""Errors after which a safe call is retried; not a read timeout, since a retry adds to the load."""
+"""Errors after which a safe call is retried; not a read timeout, except for events, since a retry adds to the load."""
 FIRST_WAIT, MAX_WAIT = 0.1, 5.0
 """Seconds before the first retry, and the most before any; the wait doubles each time."""
 MAX_RETRY_AFTER = 60.0
@@ -103,6 +104,8 @@ class ServiceError(Exception):
         """For people."""
         self.field = field
         """Field of the request at fault; None where no field is."""
+        self.events: list[Event] = []
+        """The events of a call that failed, with their ids: those that were stored are not stored again."""
 
 
 @dataclass(frozen=True)
@@ -208,7 +211,7 @@ def _escaped(text: str) -> str:
     return quote(text, safe="") if text.strip(".") else text.replace(".", "%2E")
 
 
-def _wait(call: _Call[Any], outcome: httpx.Response | httpx.TransportError, tries: int, retries: int) -> float | None:
+def _wait(call: _Call[Any], outcome: httpx.Response | httpx.RequestError, tries: int, retries: int) -> float | None:
     """Return the seconds to wait before a call is retried after that many tries; None: it is not retried."""
     if not call.safe or tries > retries:
         return None
@@ -217,7 +220,7 @@ def _wait(call: _Call[Any], outcome: httpx.Response | httpx.TransportError, trie
         if outcome.status_code not in RETRY_STATUSES:
             return None
         retry_after = _retry_after(outcome.headers.get("retry-after", ""))
-    elif not isinstance(outcome, RETRY_ERRORS):
+    elif not isinstance(outcome, (*RETRY_ERRORS, httpx.TimeoutException) if _has_events(call) else RETRY_ERRORS):
         return None
     if retry_after > MAX_RETRY_AFTER:
         return None
@@ -228,10 +231,10 @@ def _wait(call: _Call[Any], outcome: httpx.Response | httpx.TransportError, trie
 def _retry_after(text: str) -> float:
     """Return the seconds that a Retry-After header demands, as a number or a date; 0 where it is neither.
 
-    >>> _retry_after("2"), _retry_after("Thu, 01 Jan 1970 00:00:00 GMT"), _retry_after("soon")
-    (2.0, 0.0, 0.0)
+    >>> _retry_after("2"), _retry_after("Thu, 01 Jan 1970 00:00:00 GMT"), _retry_after("soon"), _retry_after("²")
+    (2.0, 0.0, 0.0, 0.0)
     """
-    if text.strip().isdigit():
+    if text.isascii() and text.strip().isdigit():
         return float(text)
     try:
         return max(0.0, (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds())
@@ -239,10 +242,24 @@ def _retry_after(text: str) -> float:
         return 0.0
 
 
-def _read(call: _Call[T], outcome: httpx.Response | httpx.TransportError) -> T:
-    """Return the response as its structure; raises ServiceError where the call failed."""
-    if isinstance(outcome, httpx.TransportError):
+def _has_events(call: _Call[Any]) -> bool:
+    return isinstance(call.body, Events)
+
+
+def _read(call: _Call[T], outcome: httpx.Response | httpx.RequestError) -> T:
+    """Return the response as its structure; raises ServiceError, with the events of the call, where it failed."""
+    try:
+        return _parsed(call, outcome)
+    except ServiceError as error:
+        error.events = call.body.events if _has_events(call) else []
+        raise
+
+
+def _parsed(call: _Call[T], outcome: httpx.Response | httpx.RequestError) -> T:
+    if isinstance(outcome, httpx.RequestError):
         code = "timeout" if isinstance(outcome, httpx.TimeoutException) else "unreachable"
+        if isinstance(outcome, httpx.DecodingError):
+            code = "invalid_response"
         raise ServiceError(None, code, str(outcome) or type(outcome).__name__) from outcome
     try:
         if outcome.is_success:
@@ -255,8 +272,26 @@ def _read(call: _Call[T], outcome: httpx.Response | httpx.TransportError) -> T:
     raise ServiceError(outcome.status_code, error.code, error.message, error.field)
 
 
+def _address(url: str) -> httpx.URL:
+    """Return the address of a service; raises ValueError for one that is none."""
+    try:
+        address = httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise ValueError(f"{url!r} is not an address: {error}. Cure: write http://HOST:PORT") from None
+    if address.scheme not in ("http", "https") or not address.host:
+        raise ValueError(f"{url!r} is not an address of a service. Cure: write http://HOST:PORT")
+    return address
+
+
 def _headers(key: str | None) -> dict[str, str]:
-    return {} if key is None else {"authorization": f"Bearer {key}"}
+    """Return the headers of every request; raises ValueError for a key that no header can have."""
+    if key is None:
+        return {}
+    if not re.fullmatch("[!-~]+", key):  # the key is a secret, so the message leaves it out
+        raise ValueError(
+            "the key is empty or has spaces, line breaks or letters beyond ASCII. Cure: pass the key alone"
+        )
+    return {"authorization": f"Bearer {key}"}
 
 
 class Client:
@@ -274,10 +309,11 @@ class Client:
         """Prepare a client of the service at an address; connects at the first call.
 
         `key`: API key; `timeout`: seconds to wait for a connection, or for the next bytes; `retries`: most retries of
-        a safe call; `transport`: replaces the HTTP transport, for a proxy, say.
+        a safe call; `transport`: replaces the HTTP transport, for a proxy, say. Raises ValueError for an invalid
+        address or key.
         """
         self._retries = retries
-        self._http = httpx.Client(base_url=url, headers=_headers(key), timeout=timeout, transport=transport)
+        self._http = httpx.Client(base_url=_address(url), headers=_headers(key), timeout=timeout, transport=transport)
 
     def __enter__(self) -> Self:
         return self
@@ -290,11 +326,11 @@ class Client:
         self._http.close()
 
     def _send(self, call: _Call[T]) -> T:
-        outcome: httpx.Response | httpx.TransportError
+        outcome: httpx.Response | httpx.RequestError
         for tries in count(1):
             try:
                 outcome = self._http.send(call.request(self._http))
-            except httpx.TransportError as error:
+            except httpx.RequestError as error:
                 outcome = error
             wait = _wait(call, outcome, tries, self._retries)
             if wait is None:
@@ -347,7 +383,11 @@ class Client:
         return self._send(_explain(item_id, user_id, k))
 
     def events(self, events: Event | Sequence[Event]) -> Accepted:
-        """Store events, all or none; those without an id get one."""
+        """Store events, all or none; those without an id get one.
+
+        An event that is sent again with its id is stored once. Where the call fails, `ServiceError.events` are the
+        events with their ids: send those, as some responses are lost after the events were stored.
+        """
         return self._send(_events(events)) if events else Accepted(0, 0, 0, [])
 
     def put_item(self, item_id: str, features: Mapping[str, Any]) -> ChangeResult:
@@ -393,7 +433,9 @@ class AsyncClient:
     ) -> None:
         """Prepare a client; see `Client`."""
         self._retries = retries
-        self._http = httpx.AsyncClient(base_url=url, headers=_headers(key), timeout=timeout, transport=transport)
+        self._http = httpx.AsyncClient(
+            base_url=_address(url), headers=_headers(key), timeout=timeout, transport=transport
+        )
 
     async def __aenter__(self) -> Self:
         return self
@@ -406,11 +448,11 @@ class AsyncClient:
         await self._http.aclose()
 
     async def _send(self, call: _Call[T]) -> T:
-        outcome: httpx.Response | httpx.TransportError
+        outcome: httpx.Response | httpx.RequestError
         for tries in count(1):
             try:
                 outcome = await self._http.send(call.request(self._http))
-            except httpx.TransportError as error:
+            except httpx.RequestError as error:
                 outcome = error
             wait = _wait(call, outcome, tries, self._retries)
             if wait is None:

@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import httpx
 import msgspec
 import pytest
 
@@ -187,6 +188,8 @@ def failing(*script: tuple[int, str, bytes] | None) -> Iterator[tuple[str, list[
             self.send_response(status)
             if retry_after:
                 self.send_header("Retry-After", retry_after)
+            if body.startswith(b"\x1f\x8b"):
+                self.send_header("Content-Encoding", "gzip")
             self.end_headers()
             self.wfile.write(body)
 
@@ -222,6 +225,36 @@ def test_events_are_retried_by_the_asynchronous_client() -> None:
     with failing((503, "0", BUSY), None, (200, "", STORED)) as (url, bodies):
         assert asyncio.run(send()) == 1
     assert len(bodies) == 3
+
+
+def test_events_whose_response_is_late_are_stored_once(server: Served) -> None:
+    """The service stores events although their response is lost; they are sent again, and by the caller as well."""
+
+    class Late(httpx.HTTPTransport):
+        late = 0
+
+        def handle_request(self, request: httpx.Request) -> httpx.Response:
+            response = super().handle_request(request)
+            self.late -= 1
+            if self.late >= 0:
+                response.close()
+                raise httpx.ReadTimeout("late", request=request)
+            return response
+
+    with Late() as transport, Client(server.url, retries=1, transport=transport) as client:
+        transport.late = 1
+        stored = client.events(Event(user_id="late", item_id="PK"))
+        assert (stored.accepted, stored.duplicates) == (0, 1)
+        transport.late = 2
+        with pytest.raises(ServiceError) as caught:
+            client.events(Event(user_id="late", item_id="PK"))
+        assert caught.value.code == "timeout"
+        stored = client.events(caught.value.events)
+        assert (stored.accepted, stored.duplicates) == (0, 1)
+        transport.late = 1
+        with pytest.raises(ServiceError) as caught:
+            client.about()
+        assert caught.value.events == []
 
 
 def test_only_safe_calls_are_retried_and_not_too_often() -> None:
@@ -262,6 +295,39 @@ def test_responses_of_other_servers_are_reported() -> None:
         with pytest.raises(ServiceError) as caught:
             client.similar("a")
         assert (caught.value.status, caught.value.code) == (200, "invalid_response")
+
+
+def test_a_broken_compressed_response_is_reported() -> None:
+    async def about() -> None:
+        async with AsyncClient(url) as client:
+            await client.about()
+
+    with failing((200, "", b"\x1f\x8bbroken")) as (url, bodies), Client(url) as client:
+        for call in (client.about, lambda: asyncio.run(about())):
+            with pytest.raises(ServiceError) as caught:
+                call()
+            assert caught.value.code == "invalid_response"
+    assert len(bodies) == 2
+
+
+def test_a_retry_after_that_is_no_number_is_ignored() -> None:
+    with failing((503, "\N{SUPERSCRIPT TWO}", BUSY), (200, "", b"{}")) as (url, bodies), Client(url) as client:
+        assert client.about() == {}
+    assert len(bodies) == 2
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:8000", "http://[::1", "http://", "ftp://a", "", "http://127.0.0.1:8000\n"])
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+def test_an_invalid_address_is_refused(kind: type[Client | AsyncClient], url: str) -> None:
+    with pytest.raises(ValueError, match="Cure: write http://HOST:PORT"):
+        kind(url)
+
+
+@pytest.mark.parametrize("key", ["", "two words", "line\n", "schlüssel"])
+def test_an_invalid_key_is_refused_and_not_shown(key: str) -> None:
+    with pytest.raises(ValueError, match="Cure: pass the key alone") as caught:
+        Client(key=key)
+    assert not key or key not in str(caught.value)
 
 
 def test_an_unreachable_server() -> None:
