@@ -145,6 +145,14 @@ def test_the_longest_watch_time_counts(tmp_path: Path) -> None:
     assert pl.read_parquet(out)["watched_seconds"].to_list() == [300]
 
 
+def test_undone_events_are_no_clicks(tmp_path: Path) -> None:
+    rows = [shown("one", "u", "i", 100), shown("two", "u", "j", 100), shown("three", "v", "i", 100)]
+    log, out = logged(tmp_path / "log", rows), tmp_path / "out.parquet"
+    events = [Event("a", "u", "i", 150), Event("b", "u", "j", 151), Event("c", "u", "i", 152, undoes="a")]
+    assert clicked(log, events, out) == ["two"]
+    assert clicked(log, [*events, Event("a", "v", "i", 150)], out) == ["three", "two"]  # ids are those of a user
+
+
 def test_hashed_users_are_found(tmp_path: Path) -> None:
     log, out = logged(tmp_path / "log", [shown("r", "u", "i", 100)], b"salt"), tmp_path / "out.parquet"
     assert attribute(log, [Event("e", "u", "i", 150)], out, secret=b"salt") == (1, 1)

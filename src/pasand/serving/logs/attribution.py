@@ -13,6 +13,7 @@ from pasand.errors import InputError
 from pasand.serving.logs.impressions import hash_user
 from pasand.serving.logs.segments import log_files
 from pasand.serving.states.contract import Event
+from pasand.serving.states.undone import without_undone
 
 WEEK = 7 * 86_400
 """Seconds of a week."""
@@ -34,7 +35,8 @@ def attribute(
 
     An event is attributed to the latest impression of its user and item that was shown at its time or up to `window`
     seconds before. If it names the response that it came from, it is attributed to that response's impression or to
-    none. If several events are attributed to one impression, the longest watch time counts. If a stage drew any items
+    none. Events that were undone do not count. If several events are attributed to one impression, the longest watch
+    time counts. If a stage drew any items
     at random, impressions that were not drawn get propensity 1, since they were certain to be shown. If the log's users
     are hashed, pass its `secret`; the table's users are then hashed, and the event log that it is loaded with must use
     the same hashes (`impressions.hash_user`).
@@ -65,11 +67,11 @@ def attribute(
 
 
 def _event_table(events: Iterable[Event], secret: bytes | None) -> pl.DataFrame:
-    """Return the events as a table with one row each, without rejections and events that undo others.
+    """Return the events as a table with one row each, without rejections, undone events and those that undo others.
 
     Users are hashed if there is a secret.
     """
-    rows = [msgspec.structs.astuple(event)[:7] for event in events if event.undoes is None and not event.disliked]
+    rows = [msgspec.structs.astuple(event)[:7] for event in without_undone(list(events)) if not event.disliked]
     names = ("id", "user", "item", "time", "value", "request_id", "watched_seconds")
     types = (pl.String, pl.String, pl.String, pl.Int64, pl.Float64, pl.String, pl.Float32)
     table = pl.DataFrame(rows, schema=dict(zip(names, types, strict=True)), orient="row").drop("value")
