@@ -46,7 +46,7 @@ def command(
         False,
         "--by-impressions",
         help="Publish only if the service's impressions show, by their random slots, that clicks fall by less than the "
-        "margin.",
+        "margin; after `serve --hash-users`, set PASAND_HASH_SECRET as there.",
     ),
     max_shrinkage: float = typer.Option(
         0.2, min=0, max=1, help="Share by which the number of items or of users may decrease."

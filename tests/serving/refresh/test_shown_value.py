@@ -9,16 +9,19 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
 from pasand import bundle, recipe
+from pasand.errors import InputError
 from pasand.serving.engine.engine import Engine
 from pasand.serving.engine.variant import Variant
-from pasand.serving.logs.impressions import ImpressionList, ImpressionLog
+from pasand.serving.logs.impressions import ImpressionList, ImpressionLog, hash_user
+from pasand.serving.logs.segments import log_files
 from pasand.serving.refresh.acceptance import Limits
 from pasand.serving.refresh.refresh import Outcome, Refresh
 from pasand.serving.refresh.shown_slots import learn_shown
-from pasand.serving.refresh.shown_value import shown_value
+from pasand.serving.refresh.shown_value import logged, shown_value
 from pasand.serving.refresh.training_data import gather
 from pasand.serving.schemas import RecommendRequest
 from pasand.serving.states import open_state
@@ -101,6 +104,40 @@ def test_without_impressions_nothing_is_shown(folder: Path) -> None:
     state.close()
     assert report == {"verdict": "inconclusive"}
     assert "it holds no impressions" in reason
+
+
+def test_hashed_users_are_found_by_their_secret(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    state, secret = open_state(str(folder / "state" / "state.sqlite")), "a long secret"
+    gathered = gather(bundle.read(folder / "bundle"), state)
+    users = gathered.data.users.series.to_list()
+    plain = logged(folder / "state" / "impressions", state, users)
+    for path in log_files(folder / "state" / "impressions"):
+        table = pl.read_parquet(path)
+        hashes = [hash_user(user, secret.encode()) for user in table["user"]]
+        table.with_columns(pl.Series("user", hashes)).write_parquet(tmp_path / path.name)
+    for wrong, cause in ((None, "not set"), ("other", "another secret")):
+        if wrong:
+            monkeypatch.setenv("PASAND_HASH_SECRET", wrong)
+        report, reason = shown_value(tmp_path, state, gathered, ONE_SLOT, 0, 0.05)
+        assert report == {"verdict": "inconclusive"}
+        assert f"PASAND_HASH_SECRET is {cause}" in reason
+    monkeypatch.setenv("PASAND_HASH_SECRET", secret)
+    found = logged(tmp_path, state, users)
+    assert plain.users is not None
+    assert found.users is not None
+    assert plain.time is not None
+    assert found.time is not None
+    assert plain.reward.any()
+    order, other = np.argsort(plain.time, kind="stable"), np.argsort(found.time, kind="stable")
+    np.testing.assert_array_equal(found.reward[other], plain.reward[order])
+    assert [found.users[n] for n in found.user[other]] == [plain.users[n] for n in plain.user[order]]
+    unhashed = logged(folder / "state" / "impressions", state, users)  # a secret that the log does not need
+    np.testing.assert_array_equal(unhashed.reward, plain.reward)
+    with_ids = pl.read_parquet(log_files(folder / "state" / "impressions")[0])
+    with_ids.write_parquet(tmp_path / "shown-00000000000000001.parquet")
+    with pytest.raises(InputError, match="some users are hashed"):
+        logged(tmp_path, state, users)
+    state.close()
 
 
 def test_a_refreshed_bundle_prefers_what_was_clicked_in_random_slots(folder: Path) -> None:

@@ -22,7 +22,7 @@ def learn_shown(assembly: Assembly, folder: Path, state: State, data: Dataset) -
     if not learning:
         return ""
     try:
-        log = logged(folder, state)
+        log = logged(folder, state, data.users.series.to_list())
     except InputError as error:
         return f"exploration learns from events alone, as the impressions cannot be used: {error}"
     item = data.items.rows(list(log.items))[log.item]

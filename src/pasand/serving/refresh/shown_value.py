@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,9 +18,13 @@ from pasand.errors import InputError
 from pasand.off_policy.evaluate import Value, compare, evaluate
 from pasand.off_policy.policies import Policy, of_bundle
 from pasand.serving.logs.attribution import attribute
+from pasand.serving.logs.impressions import hash_user
 from pasand.serving.refresh.training_data import CHUNK, Gathered
-from pasand.serving.states.contract import State
+from pasand.serving.states.contract import Event, State
 from pasand.sources.decision_tables import Decisions, decisions
+
+HASH_SECRET = "PASAND_HASH_SECRET"
+"""Environment variable with the secret of the impressions' users, as for `pasand serve --hash-users`."""
 
 
 def shown_value(
@@ -31,7 +39,7 @@ def shown_value(
     the impressions.
     """
     try:
-        log = logged(folder, state)
+        log = logged(folder, state, gathered.data.users.series.to_list())
         middle = int(np.median(log.time[log.first])) if log.time is not None else 0
         log = log.select((log.time >= middle)[log.first][log.list] if log.time is not None else log.list >= 0)
         assembly = recipe.build(text).fit(gathered.data.before(middle), seed=seed)
@@ -43,15 +51,38 @@ def shown_value(
     return _judged(new, shown, margin)
 
 
-def logged(folder: Path, state: State) -> Decisions:
-    """Return the impressions of a service with the clicks that followed."""
-    events, after = [], 0
+def logged(folder: Path, state: State, users: Sequence[str]) -> Decisions:
+    """Return the impressions of a service with the clicks that followed.
+
+    If their users are hashed, with the secret in `HASH_SECRET`, those of `users` and of the state get their ids back.
+    Raises InputError if there are no impressions, and where the secret is missing or another one.
+    """
+    events: list[Event] = []
+    after = 0
     while found := state.events(after, CHUNK):
         events += [event for _, event in found]
         after = found[-1][0]
+    known = {event.user_id for event in events}.union(users)
+    log = _attributed(folder, events, None)
+    shown = log.users or ()
+    secret = os.environ.get(HASH_SECRET, "").encode()
+    names = {hash_user(user, secret): user for user in known} if secret else {}
+    if not names.keys().isdisjoint(shown):
+        if not known.isdisjoint(shown):
+            cure = "move the older files to another folder"
+            raise InputError(folder, cause="some users are hashed and others are not", cure=cure)
+        log = _attributed(folder, events, secret)
+        return replace(log, users=tuple(names.get(user, user) for user in log.users or ()))
+    if known.isdisjoint(shown) and all(re.fullmatch("[0-9a-f]{32}", user) for user in shown):
+        cause = f"their users are hashed, and {HASH_SECRET} is {'another secret' if secret else 'not set'}"
+        raise InputError(folder, cause=cause, cure=f"set {HASH_SECRET} as for `pasand serve --hash-users`")
+    return log
+
+
+def _attributed(folder: Path, events: Sequence[Event], secret: bytes | None) -> Decisions:
     with TemporaryDirectory() as temporary:
         table = Path(temporary, "shown.parquet")
-        attribute(folder, events, table)
+        attribute(folder, events, table, secret=secret)
         return decisions(str(table))
 
 
