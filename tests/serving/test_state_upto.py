@@ -31,21 +31,24 @@ def test_events_in_the_log_count_once(
     monkeypatch.chdir(tmp_path)
     write_log(Path("log.jsonl"))
     assert pasand("fit", "log.jsonl", "--recipe", "linear", "--out", "bundle") == 0
-    item = tastes().items.ids([0])[0]
+    item, other = tastes().items.ids([0, 1])
     Path("bundle-state").symlink_to("state")
     with serving(Path("bundle"), tmp_path) as served:
         for number in range(3):
             served.request("POST", "/v1/events", json={"id": str(number), "user_id": "new", "item_id": item})
         assert len(served.request("GET", "/v1/users/new/view")["history"]) == 3
+        for id, more in (("no", {"disliked": True}), ("slip", {}), ("undo", {"undoes": "slip"})):
+            event = {"id": id, "user_id": "new", "item_id": other, **more}
+            served.request("POST", "/v1/events", json=event)
     capsys.readouterr()
     (code,) = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
     exec(compile(code, "docs/state.md", "exec"), {})
-    assert capsys.readouterr().out == "3\n"
+    assert capsys.readouterr().out == "6\n"
     (command,) = re.findall(r"^\$ pasand (fit .*)$", PAGE, re.MULTILINE)
-    assert pasand(*command.replace("23437", "3").split()) == 0
+    assert pasand(*command.replace("23437", "6").split()) == 0
     fitted = bundle.read("bundle")
-    assert fitted.manifest["state_upto"] == 3
-    assert len(fitted.data) == len(tastes()) + 3
+    assert fitted.manifest["state_upto"] == 6
+    assert len(fitted.data) == len(tastes()) + 3  # without the rejection, the undone event and the one that undoes it
     with serving(Path("bundle"), tmp_path) as served:
         assert len(served.request("GET", "/v1/users/new/view")["history"]) == 3
         served.request("POST", "/v1/events", json={"id": "later", "user_id": "new", "item_id": item})
