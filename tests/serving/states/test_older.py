@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pasand.serving.forgotten import ForgottenUsers
-from pasand.serving.states import open_state
+from pasand.serving.states import open_state, sqlite_acknowledged, sqlite_backup
 from pasand.serving.states.contract import Event, digest
 from pasand.serving.states.older import Numbers, OlderState
 from tests.serving.conftest import Served, serving
@@ -88,7 +88,7 @@ def test_deleted_users_do_not_come_back_with_an_older_copy(
         assert "users deleted from it again: 1" in served.output.read_text()
 
 
-def test_an_sqlite_state_that_was_accepted_or_exchanged_is_another_one(tmp_path: Path) -> None:
+def test_an_sqlite_state_that_was_exchanged_is_another_one(tmp_path: Path) -> None:
     file, forgotten = tmp_path / "numbers", ForgottenUsers()
     forgotten.add([digest("gone")])
     for number, lacks in enumerate(("", "everything, since it is another state", "")):
@@ -100,6 +100,39 @@ def test_an_sqlite_state_that_was_accepted_or_exchanged_is_another_one(tmp_path:
         users = {event.user_id for _, event in state.events(0, 10)}
         assert users == ({"gone", "other"} if not lacks else {"other"})
         state.close()
+
+
+def test_a_state_whose_loss_was_accepted_lacks_that_alone(tmp_path: Path) -> None:
+    file, database, copy = tmp_path / "numbers", tmp_path / "state.sqlite", tmp_path / "copy"
+    forgotten, lacks = ForgottenUsers(), "what `pasand state accept` printed"
+    forgotten.add([digest("gone")])
+
+    def check() -> str:
+        state = open_state(str(database))
+        watch = OlderState(state, forgotten, file)
+        watch.check()
+        state.close()
+        return watch.lost
+
+    state = open_state(str(database))
+    state.append([Event("a", "gone", "i", 5)])
+    sqlite_backup.backup(database, copy)
+    state.append([Event("b", "other", "i", 5)])
+    state.close()
+    assert check() == ""
+    copy.replace(database)
+    assert sqlite_acknowledged.accept(database) == "event 2"
+    assert check() == lacks
+    state = open_state(str(database))
+    assert state.events(0, 10) == []  # the deleted user did not come back
+    sqlite_backup.backup(database, copy)
+    state.append([Event("c", "other", "i", 5)])
+    state.forget("other")
+    state.close()
+    assert check() == ""
+    copy.replace(database)
+    assert sqlite_acknowledged.accept(database) == "event 3"
+    assert check() == f"{lacks}, deletions of users: 1"
 
 
 def test_what_is_lost_is_counted() -> None:

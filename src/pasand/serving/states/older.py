@@ -14,11 +14,13 @@ from typing import NamedTuple
 
 from pasand.serving.forgotten import ForgottenUsers
 from pasand.serving.states.contract import State, StateUnavailable, digest
+from pasand.serving.states.sqlite_acknowledged import is_successor
 
 logger = logging.getLogger(__name__)
 
 NAME = "state-numbers"
 """Name of the file in the service's folder."""
+ACCEPTED = "what `pasand state accept` printed"
 CONTENT = Struct("<qqqq")
 PAGE = 10_000
 """Events that are read at once."""
@@ -39,10 +41,12 @@ class Numbers(NamedTuple):
         """Return what a state lacks that these numbers were read from, "" if nothing."""
         if not self.identity:
             return ""
-        if self.identity != now.identity:
+        accepted = is_successor(now.identity, self.identity)
+        if self.identity != now.identity and not accepted:
             return "everything, since it is another state"
         counts = zip(("events", "changes of the catalogue", "deletions of users"), self[1:], now[1:], strict=True)
-        return ", ".join(f"{name}: {before - after:,}" for name, before, after in counts if before > after)
+        lost = [f"{name}: {before - after:,}" for name, before, after in counts if before > after]
+        return ", ".join([*[ACCEPTED] * accepted, *lost])
 
 
 class OlderState:

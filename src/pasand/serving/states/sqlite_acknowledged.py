@@ -15,6 +15,8 @@ from struct import Struct
 from typing import NamedTuple
 
 NUMBERS = Struct("<qqq")
+GENERATION = 1 << 20
+"""Identities whose quotient by this is equal are of one database; the remainder changes when a loss is accepted."""
 READ = "SELECT name, last FROM counter WHERE name IN ('identity', 'event', 'change')"
 
 
@@ -81,6 +83,11 @@ def numbers_of(connection: sqlite3.Connection) -> Numbers:
     return Numbers(**dict(connection.execute(READ).fetchall()))
 
 
+def is_successor(identity: int, former: int) -> bool:
+    """Return whether a database got its identity when a loss of the database with the former one was accepted."""
+    return identity != former and identity // GENERATION == former // GENERATION
+
+
 def accept(path: Path) -> str:
     """Let a database go on without what it lost, and return what that was, "" if nothing.
 
@@ -93,7 +100,8 @@ def accept(path: Path) -> str:
         before, there = acknowledged.read(), numbers_of(connection)
         lost = before.lost_from(there)
         if lost:
-            there = Numbers(secrets.randbits(62), *map(max, before[1:], there[1:]))
+            identity = before.identity ^ (1 + secrets.randbelow(GENERATION - 1))  # another one of the same database
+            there = Numbers(identity, *map(max, before[1:], there[1:]))
             rows = [(last, name) for name, last in there._asdict().items()]
             connection.executemany("UPDATE counter SET last = ? WHERE name = ?", rows)
         connection.execute("COMMIT")
