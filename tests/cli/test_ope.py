@@ -105,10 +105,20 @@ def test_a_bundle_that_is_logged_with_one_random_slot_earns_what_it_shows(tmp_pa
     log = tmp_path / "shown.csv"
     log.write_text("\n".join(lines) + "\n")
     out = tmp_path / "value.json"
-    assert pasand("ope", log, "--policy", folder, "--by", "language", "--by", "city_tier", "--json", out) == 0
+    assert (
+        pasand("ope", log, "--policy", folder, "--by", "language", "--by", "city_tier", "--by", "genres", "--json", out)
+        == 0
+    )
     (value,) = json.loads(out.read_text())["values"]
     assert value["status"] == "ok"
     assert value["usual"]["low"] < 1.0 < value["usual"]["high"]
     assert value["safe"]["low"] < 1.0 < value["safe"]["high"]
     assert value["logged"]["high"] < 1.0
-    assert {group["attribute"]: group["of"] for group in value["groups"]} == {"language": "users", "city_tier": "users"}
+    kinds = {group["attribute"]: group["of"] for group in value["groups"]}
+    assert kinds == {"language": "users", "city_tier": "users", "genres": "items"}
+    row, code = data.item_features["genres"].members()
+    genres = [{data.item_features["genres"].names[c] for c in code[row == one]} for one in range(data.n_items)]
+    shown_items = data.items.rows([line.split(",")[2] for line in lines[1:]])
+    for group in value["groups"]:
+        if group["attribute"] == "genres":  # a film is in the groups of all its genres
+            assert group["n"] == sum(group["group"] in genres[item] for item in shown_items)

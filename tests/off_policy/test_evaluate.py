@@ -126,12 +126,26 @@ def test_groups_of_items_add_up_and_users_are_apart() -> None:
     log = drawn(4000, [0.25] * 4)
     of_item = np.array(["x", "x", "y", "y"])[log.item]
     of_user = np.where(log.user % 2 == 0, "even", "odd")
-    by = {"kind": ("items", of_item), "half": ("users", of_user)}
+    by = {
+        "kind": ("items", {"x": of_item == "x", "y": of_item == "y", "all": of_item != ""}),
+        "half": ("users", {"even": of_user == "even", "odd": of_user == "odd"}),
+    }
     value = evaluate(log, column(log, [0.1, 0.2, 0.3, 0.4]), by=by)
     found = {(group.attribute, group.group): group for group in value.groups}
     whole = next(one.value.mean for one in value.valuations if one.estimator == "snips")
     assert found["kind", "x"].value.mean + found["kind", "y"].value.mean == pytest.approx(whole)
+    assert found["kind", "all"].value.mean == pytest.approx(whole)
     assert found["half", "even"].n + found["half", "odd"].n == 4000
+
+
+def test_a_group_that_is_not_ok_has_no_value_in_json() -> None:
+    log = drawn(4000, [0.25] * 4)
+    few = log.user == log.user[0]
+    by = {"part": ("users", {"few": few, "others": ~few})}
+    few_found, others = evaluate(log, column(log, [0.1, 0.2, 0.3, 0.4]), by=by).as_json()["groups"]
+    assert (few_found["status"], few_found["value"]) == ("refused", None)
+    assert others["status"] == "ok"
+    assert others["value"]["low"] < others["value"]["mean"]
 
 
 def test_two_policies_are_compared_by_user() -> None:

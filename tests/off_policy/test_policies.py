@@ -116,3 +116,10 @@ def test_lists_from_before_the_last_event_of_a_bundle_are_noted(tmp_path: Path) 
     early = replace(log, time=np.full_like(log.time, LOG.time[-1]))
     assert any("a clock is wrong" in note for note in of_bundle(early, bundle, "itself").notes)
     assert not any("clock" in note for note in of_bundle(log, bundle, "itself").notes)
+
+
+def test_later_events_of_the_service_are_none_that_a_bundle_was_fitted_to(tmp_path: Path) -> None:
+    bundle = exploring("")
+    log = served(bundle, tmp_path / "log.parquet")
+    later = replace(LOG, time=LOG.time + 2_000_000_000)
+    assert not any("clock" in note for note in of_bundle(log, bundle, "itself", data=later).notes)

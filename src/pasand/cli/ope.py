@@ -11,10 +11,11 @@ from pasand.cli import console
 
 if TYPE_CHECKING:
     from pasand.bundle import Bundle
+    from pasand.data.dataset import Dataset
     from pasand.off_policy.evaluate import Comparison, Value
     from pasand.off_policy.policies import Policy
     from pasand.sources.decision_tables import Decisions
-    from pasand.types import Array
+    from pasand.types import Mask
 
 
 def command(
@@ -69,13 +70,14 @@ def command(
         cause = f"two policies are compared, and {len(policy) + len(policy_column)} are given"
         raise InputError("--compare", cause=cause, cure="give --policy or --policy-column twice")
     with console.progress():
-        bundles = {one: bundle for one in policy if (bundle := read_bundle(one, events)) is not None}
-        features = {name for one in bundles.values() for name in (*one.data.user_features, *one.data.item_features)}
+        bundles = {one: pair for one in policy if (pair := read_bundle(one, events)) is not None}
+        datasets = [data for _, data in bundles.values()]
+        features = {name for data in datasets for name in (*data.user_features, *data.item_features)}
         texts = {name: "text" for name in by if name not in features}
         also = texts | dict.fromkeys(policy_column, "probability")
         names = console.assignments(column, "--column")
         read = decisions(log, names, also=also)
-        groups = {name: group_of(read, name, list(bundles.values())) for name in by}
+        groups = {name: groups_of(read, name, datasets) for name in by}
         found = [
             evaluate(read, one, estimator=estimator, floor=floor, max_reward=max_reward, by=groups, seed=seed)
             for one in policies_of(read, policy, policy_column, bundles, names)
@@ -90,16 +92,15 @@ def command(
             show_comparison(comparison)
     content = {"values": [value.as_json() for value in found]}
     if comparison is not None:
-        content["comparison"] = [{"verdict": comparison.verdict, "difference": comparison.difference.as_json()}]
+        difference = None if comparison.verdict == "refused" else comparison.difference.as_json()
+        content["comparison"] = [{"verdict": comparison.verdict, "difference": difference}]
     console.write_json(json, content)
     if any(value.status == "refused" for value in found):
         raise typer.Exit(1)
 
 
-def read_bundle(path: str, events: str | None = None) -> Bundle | None:
-    """Return the bundle in a folder, with the events of a state after its own; None if it is not one."""
-    from dataclasses import replace
-
+def read_bundle(path: str, events: str | None = None) -> tuple[Bundle, Dataset] | None:
+    """Return the bundle in a folder, and its data with the events of a state after them; None if it is not one."""
     from pasand import bundle
     from pasand.bundle_files import MANIFEST
     from pasand.errors import InputError
@@ -110,20 +111,20 @@ def read_bundle(path: str, events: str | None = None) -> Bundle | None:
         return None
     read = bundle.read(Path(path))
     if events is None:
-        return read
+        return read, read.data
     if "://" not in events and not Path(events).exists():
         raise InputError(
             "--events", value=events, cause="no such state", cure="give state.sqlite of the service's folder"
         )
     state = open_state(events)
     try:
-        return replace(read, data=gather(read, state).data)
+        return read, gather(read, state).data
     finally:
         state.close()
 
 
 def policies_of(
-    log: Decisions, names: list[str], columns: list[str], bundles: dict[str, Bundle], roles: object
+    log: Decisions, names: list[str], columns: list[str], bundles: dict[str, tuple[Bundle, Dataset]], roles: object
 ) -> list[Policy]:
     """Return the policies that are named: bundles, other logs, and columns of the log."""
     from pasand.off_policy import policies
@@ -132,14 +133,18 @@ def policies_of(
     found = []
     for name in names:
         if name in bundles:
-            found.append(policies.of_bundle(log, bundles[name], name))
+            found.append(policies.of_bundle(log, bundles[name][0], name, data=bundles[name][1]))
         else:
             found.append(policies.of_log(log, decisions(name, dict(roles), needs_propensity=False)))  # type: ignore[call-overload]
     return found + [policies.of_column(log, column) for column in columns]
 
 
-def group_of(log: Decisions, name: str, bundles: list[Bundle]) -> tuple[str, Array]:
-    """Return "users" or "items" and the label of each row; a column that varies in a list is one of items."""
+def groups_of(log: Decisions, name: str, datasets: list[Dataset]) -> tuple[str, dict[str, Mask]]:
+    """Return "users" or "items" and the rows of each group that has any.
+
+    A column that varies in a list is one of items. Groups overlap where a feature is a bag: a film of two genres is in
+    the groups of both.
+    """
     import numpy as np
 
     from pasand.audit.groups import item_grouping, user_grouping
@@ -147,20 +152,18 @@ def group_of(log: Decisions, name: str, bundles: list[Bundle]) -> tuple[str, Arr
     if name in log.columns:
         label = log.columns[name]
         varies = (label != label[log.first][log.list]).any()
-        return ("items" if varies else "users"), label
-    for bundle in bundles:
-        for of, features in (("users", bundle.data.user_features), ("items", bundle.data.item_features)):
+        return ("items" if varies else "users"), {one: label == one for one in sorted(set(label.tolist()) - {""})}
+    for data in datasets:
+        for of, features in (("users", data.user_features), ("items", data.item_features)):
             if name not in features:
                 continue
-            grouping = (user_grouping if of == "users" else item_grouping)(name, bundle.data)
+            grouping = (user_grouping if of == "users" else item_grouping)(name, data)
             ids, own = (log.users or (), log.user) if of == "users" else (log.items, log.item)
-            vocabulary = bundle.data.users if of == "users" else bundle.data.items
+            vocabulary = data.users if of == "users" else data.items
             rows = vocabulary.rows(list(ids))[own]
             time = np.zeros(len(log), np.int64) if log.time is None else log.time
-            label = np.full(len(log), "", dtype=object)
-            for g, text in enumerate(grouping.labels):
-                label[grouping.member(g, rows, time) & (label == "")] = text
-            return of, label.astype(str)
+            members = {text: grouping.member(g, rows, time) for g, text in enumerate(grouping.labels)}
+            return of, {text: inside for text, inside in members.items() if inside.any()}
     raise AssertionError(name)  # decisions() has refused unknown columns
 
 

@@ -20,7 +20,7 @@ from pasand.off_policy.logged import Logged, Terms
 from pasand.off_policy.policies import Policy
 from pasand.off_policy.slates import Slates
 from pasand.sources.decision_tables import Decisions
-from pasand.types import Array, Mask
+from pasand.types import Mask
 
 DEFAULT = "switch_dr"
 """Estimator of the value that is reported first, where there is a reward model."""
@@ -75,6 +75,10 @@ class GroupValue:
     logged: float
     value: Interval
 
+    def as_json(self) -> dict[str, Any]:
+        """Return the group for JSON; without a value unless its status is ok."""
+        return vars(self) | {"value": self.value.as_json() if self.status == "ok" else None}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Value:
@@ -123,7 +127,7 @@ class Value:
             "usual": self.usual.as_json() if self.status == "ok" else None,
             "safe": None if refused else self.safe.as_json(),
             "estimators": [] if refused else [one.as_json() for one in shown],
-            "groups": [vars(one) | {"value": one.value.as_json()} for one in self.groups],
+            "groups": [one.as_json() for one in self.groups],
             "max_weight": self.max_weight,
             "max_reward": self.max_reward,
             "notes": list(self.notes),
@@ -137,7 +141,7 @@ def evaluate(
     estimator: str | None = None,
     floor: float | None = None,
     max_reward: float | None = None,
-    by: Mapping[str, tuple[str, Array]] | None = None,
+    by: Mapping[str, tuple[str, Mapping[str, Mask]]] | None = None,
     seed: int = 0,
 ) -> Value:
     """Return the value of a policy per list of a log.
@@ -146,8 +150,9 @@ def evaluate(
     items are known, else self-normalised IPS. The error of a reward model and the bias of a threshold are in no
     interval, so the usual interval of such a value is that of the self-normalised doubly robust estimate. `floor` is
     the least joint propensity that the logging policy gives to a list, `max_reward` the largest reward of a list; by
-    default those of the log. `by` are groups by name: "users" or "items", and the label of each row, (n,), "" for none.
-    Raises InputError for an unknown estimator, and for a floor or a largest reward that the log contradicts.
+    default those of the log. `by` are groups by name: "users" or "items", and the rows of each group, (n,), one or more
+    of them; groups may overlap. Raises InputError for an unknown estimator, and for a floor or a largest reward that
+    the log contradicts.
     """
     whole = _slates(log, policy)
     joint = with_model(log, policy, whole.joint(), seed)
@@ -303,13 +308,17 @@ def _as_logged(joint: Logged) -> Logged:
 
 
 def _by_group(
-    log: Decisions, policy: Policy, whole: Slates, by: Mapping[str, tuple[str, Array]], seed: int, largest: float
+    log: Decisions,
+    policy: Policy,
+    whole: Slates,
+    by: Mapping[str, tuple[str, Mapping[str, Mask]]],
+    seed: int,
+    largest: float,
 ) -> list[GroupValue]:
-    """Return self-normalised values by group; "" is no group."""
+    """Return self-normalised values by group."""
     joint, found = whole.joint(), []
-    for attribute, (of, label) in by.items():
-        for group in sorted(set(label.tolist()) - {""}):
-            inside: Mask = label == group
+    for attribute, (of, groups) in by.items():
+        for group, inside in groups.items():
             if of == "users":
                 part = joint.select(inside[log.first])
                 count = len(part)

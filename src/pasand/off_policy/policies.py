@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from pasand.bundle import Bundle
+from pasand.data.dataset import Dataset
 from pasand.errors import InputError
 from pasand.following import following
 from pasand.reranking.explore import Explore
@@ -71,16 +72,18 @@ def of_log(log: Decisions, other: Decisions) -> Policy:
     )
 
 
-def of_bundle(log: Decisions, bundle: Bundle, name: str) -> Policy:
+def of_bundle(log: Decisions, bundle: Bundle, name: str, *, data: Dataset | None = None) -> Policy:
     """Return the policy of a bundle: its list for the user and time of each list, which is certain but for exploration.
 
-    Histories, and counts that follow the log, are those of the bundle's data before the time of the list. Raises
-    InputError if the log has no users or no item of the bundle, or if the bundle draws whole lists at random.
+    Histories, and counts that follow the log, are those before the time of the list of `data`, which begin with the
+    items and users of the bundle's data; by default they are the bundle's. Raises InputError if the log has no users
+    or no item of the bundle, or if the bundle draws whole lists at random.
     """
     if log.users is None:
         cause = "a bundle recommends to users, and the log has no column of users"
         raise InputError(log.name, cause=cause, cure="name it: --column user=NAME")
-    data = bundle.data
+    fitted = bundle.data.time
+    data = bundle.data if data is None else data
     own = data.items.rows(list(log.items))
     _check_items(log, {item for item, row in zip(log.items, own, strict=True) if row >= 0}, name)
     users = data.users.rows(list(log.users))[log.user[log.first]]
@@ -90,7 +93,7 @@ def of_bundle(log: Decisions, bundle: Bundle, name: str) -> Policy:
     if log.time is not None:
         time = log.time[log.first]
         upto = _events_before(data.user, data.time, users, time)
-        early = int((time <= (data.time[-1] if len(data) else 0)).sum())
+        early = int((time <= (fitted[-1] if len(fitted) else 0)).sum())
         if early:
             notes.append(
                 f"{early:,} of {len(time):,} lists were shown before the last event that the bundle was fitted to: it "
