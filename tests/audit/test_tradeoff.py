@@ -154,7 +154,7 @@ def test_what_is_free_is_below_the_first_loss() -> None:
     assert none.free is None
     assert none.sentence == "mmr: strength 1 already costs ndcg@10; nothing is free."
     same = curve_of([0.0], 0.0)
-    assert same.sentence == "mmr: strength 1 is free: it changes nothing."
+    assert (same.free, same.sentence) == (None, "mmr had no effect: lists are the same at every value.")
 
 
 def test_json_and_page(done: Tradeoff) -> None:
@@ -179,6 +179,14 @@ def test_a_table_that_does_nothing_costs_nothing(log: Dataset, tmp_path: Path) -
     (point,) = curve.points
     assert (point.loss.difference.mean, point.loss.p_holm, point.current) == (0.0, 1.0, True)
     assert all(finding.difference.mean == 0 or math.isnan(finding.difference.mean) for finding in point.fairness)
+
+
+def test_a_rule_whose_group_has_no_candidates_is_not_free(log: Dataset, tmp_path: Path) -> None:
+    none = '\n[[policy]]\nname = "new"\nwhere = { studio_since = { max_age_days = 0.001 } }\nmin_share = 0.2\n'
+    path = fitted(log, none, tmp_path / "b")
+    (curve,) = tradeoff(bundles.read(path), log, strengths=[0.2, 0.4], item_groups=["language"]).curves
+    assert curve.sentence == "new had no effect: its group has no candidates."
+    assert curve.as_json()["free"] is None
 
 
 @pytest.mark.parametrize(

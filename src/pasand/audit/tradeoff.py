@@ -58,18 +58,41 @@ class Curve:
 
     @property
     def free(self) -> Point | None:
-        """The strongest point of which, as of all weaker ones, no loss of accuracy is shown; None if there is none."""
+        """The strongest point of which, as of all weaker ones, no loss of accuracy is shown; None if there is none.
+
+        None as well if the table has no effect.
+        """
         found = None
-        for point in self.points:
+        for point in () if self.idle else self.points:
             if point.loss.verdict == "lower":
                 break
             found = point
         return found
 
     @property
+    def own(self) -> list[int]:
+        """Positions of the measures that the table is there to change."""
+        return [m for m, measure in enumerate(self.measures) if measure.dial == self.dial.name]
+
+    @property
+    def idle(self) -> bool:
+        """Whether the table has no effect: figures are the same at all points, and its own those without it.
+
+        Others may differ from those without it, as rules read more candidates.
+        """
+        same = len({tuple(finding.value.mean for finding in point.findings) for point in self.points}) == 1
+        concerned = [[point.fairness[m] for m in self.own] or point.findings for point in self.points]
+        return same and all(finding.difference.mean == 0 for findings in concerned for finding in findings)
+
+    @property
     def sentence(self) -> str:
         """What is free, in words, with the smallest loss that would have been found."""
         name, free = f"{self.dial.name}: {self.dial.field}", self.free
+        if self.idle:
+            empty = self.dial.field in ("min_share", "min_count") and self.points[-1].value > 0
+            empty = empty and any(self.points[0].fairness[m].value.mean == 0 for m in self.own)
+            cause = "its group has no candidates" if empty else "lists are the same at every value"
+            return f"{self.dial.name} had no effect: {cause}."
         if free is None:
             return f"{name} {self.points[0].value:g} already costs {self.points[0].loss.measure}; nothing is free."
         loss = free.loss

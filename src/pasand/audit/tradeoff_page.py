@@ -48,10 +48,9 @@ def curve_charts(curve: Curve) -> list[tuple[str, Markup]]:
 
     A measure that is undefined, or the same at all points, has no chart.
     """
-    own = [m for m, measure in enumerate(curve.measures) if measure.dial == curve.dial.name]
     others = [m for m, measure in enumerate(curve.measures) if not measure.dial]
     out = []
-    for m in (*own, *others):
+    for m in (*curve.own, *others):
         findings = [point.fairness[m] for point in curve.points]
         values = [findings[0].reference.mean, *(finding.value.mean for finding in findings)]
         if all(map(math.isfinite, values)) and max(values) > min(values):
