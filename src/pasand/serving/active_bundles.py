@@ -1,10 +1,11 @@
-"""File that names the bundles a service uses, once that differs from the command line."""
+"""Files that name the bundles a service uses: once that differs from the command line, and those of its start."""
 
 from __future__ import annotations
 
 import json
 import os
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
 
 from pasand.bundle_files import sync_folder
@@ -12,6 +13,8 @@ from pasand.errors import InputError
 
 NAME = "bundles.json"
 """Name of the file in the service's folder."""
+STARTED = "started-with.json"
+"""Name of the file, of the same form, with the bundles of the latest start's command line; a start overwrites it."""
 
 
 def read(file: Path) -> dict[str, str]:
@@ -31,11 +34,15 @@ def write(file: Path, name: str, folder: str) -> None:
 
     Raises OSError, and leaves the file as it was, where it cannot be written.
     """
-    content = {"variants": read(file) | {name: folder}}
+    replace(file, read(file) | {name: folder})
+
+
+def replace(file: Path, variants: Mapping[str, str]) -> None:
+    """Write the folders of bundles by variant in one atomic step; raises OSError as `write` does."""
     part = file.with_suffix(f".{secrets.token_hex(4)}.part")
     try:
         with part.open("w", encoding="utf-8") as opened:
-            json.dump(content, opened)
+            json.dump({"variants": dict(variants)}, opened)
             opened.flush()
             os.fsync(opened.fileno())
         part.replace(file)

@@ -127,6 +127,7 @@ class Service:
             if settings.impressions
             else None
         )
+        self._record_start(folder / active_bundles.STARTED)
         self.rate = Rate(settings.rate, shared_by_workers("rates"))
         self.failed_keys = Rate(FAILURES_PER_SECOND, shared_by_workers("failed-keys"))
         self.keys = settings.keys if settings.keys.scope else Keys(local=local_key(folder))
@@ -150,6 +151,13 @@ class Service:
             self.older_state.check()
         except OSError as error:
             logger.warning("an older state would not be noticed: %s", error)
+
+    def _record_start(self, file: Path) -> None:
+        """Write down the bundles of the command line, which a refresh of a variant needs."""
+        try:
+            active_bundles.replace(file, {name: str(Path(path).absolute()) for name, path, _ in self.settings.variants})
+        except OSError as error:
+            logger.warning("a refresh will not know the variants: %s cannot be written: %s", file, error)
 
     def _observe(self, step: str, seconds: float) -> None:
         self.metrics.step.labels(step).observe(seconds)

@@ -26,6 +26,7 @@ from pasand.serving import active_bundles
 from pasand.serving.engine.variant import Variant
 from pasand.serving.refresh.acceptance import Limits, size
 from pasand.serving.refresh.refresh import Outcome, Refresh
+from pasand.serving.service import Service, Settings
 from pasand.serving.states import open_state
 from pasand.serving.states.contract import Event
 from pasand.sources import load
@@ -228,6 +229,37 @@ def test_wrong_paths_are_refused(folder: Path) -> None:
         Refresh(bundle=folder / "nothing", folder=folder / "state").run(print)
     with pytest.raises(ValueError, match="keep"):
         Refresh(bundle=folder, folder=folder, keep=1)
+
+
+def start(folder: Path, **variants: str) -> list[str]:
+    """Return the folders of the bundles that a service uses, given those of its command line."""
+    pairs = [(name, str(folder / path), 0.5) for name, path in variants.items()]
+    service = Service(Settings(variants=pairs, folder=str(folder / "state"), impressions=False))
+    service.close()
+    return [Path(variant.folder).name for variant in service.engine.variants]
+
+
+def test_a_variant_is_refreshed_from_its_own_bundle(world: tuple[Dataset, list[Event]], folder: Path) -> None:
+    """As `--variant new` once published the recipe of main, and so did a variant that nobody serves."""
+    data, _ = world
+    other = default_recipe.of_model("popularity", {})
+    for name in ("bundle2", "bundle3"):
+        bundle.write(folder / name, recipe.build(other).fit(data, seed=0), data, seed=0)
+    store(folder, world[1][:10])
+    with pytest.raises(InputError, match=r"has no such variant; it has: main\. Cure: write --variant main;"):
+        refresh(folder, variant="new")
+    start(folder, main="bundle", new="bundle2")
+    with pytest.raises(InputError, match=r"nwe.*it has: main, new\. Cure: write --variant main or --variant new"):
+        refresh(folder, variant="nwe", limits=ANYWAY)
+    assert start(folder, main="bundle", new="bundle3") == ["bundle", "bundle3"]
+    assert refresh(folder, variant="new").running == str(folder / "bundle3")
+    published = refresh(folder, variant="new", limits=ANYWAY)
+    assert published.outcome == "published", published
+    assert bundle.read(published.running).assembly.text == other
+    assert start(folder, main="bundle", new="bundle3") == ["bundle", Path(published.running).name]
+    start(folder, main="bundle")
+    with pytest.raises(InputError, match=r"it has: main\."):
+        refresh(folder, variant="new")
 
 
 # next to a server

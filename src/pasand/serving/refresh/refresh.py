@@ -134,9 +134,7 @@ class Refresh:
         return outcome
 
     def _run(self, state: State, report: Report) -> Outcome:
-        file = self.folder / active_bundles.NAME
-        folder = active_bundles.read(file).get(self.variant, str(self.bundle.absolute()))
-        running = Variant.read(self.variant, folder)
+        running = Variant.read(self.variant, self._running_folder())
         self._sweep({running.folder})
         own, seed = running.bundle.assembly.text, int(running.bundle.manifest.get("seed", 0))
         text = own if self.recipe is None else recipe.read(self.recipe).text
@@ -200,10 +198,21 @@ class Refresh:
             sync_folder(target.parent)
         finally:
             shutil.rmtree(part, ignore_errors=True)
-        active_bundles.write(file, self.variant, str(target))
+        active_bundles.write(self.folder / active_bundles.NAME, self.variant, str(target))
         self._sweep({running.folder, str(target)})
         outcome.outcome, outcome.running, outcome.digest = "published", str(target), fresh.digest
         return outcome
+
+    def _running_folder(self) -> str:
+        """Return the folder of the bundle that the variant uses; raises InputError for a variant that is not served."""
+        active = active_bundles.read(self.folder / active_bundles.NAME)
+        known = active_bundles.read(self.folder / active_bundles.STARTED) or active
+        known = {"main": str(self.bundle.absolute())} | {name: known[name] for name in known if name != "main"}
+        if self.variant not in known:
+            cause = f"the service has no such variant; it has: {', '.join(known)}"
+            cure = f"write {' or '.join(f'--variant {name}' for name in known)}; others are known once they are served"
+            raise InputError("--variant", value=self.variant, cause=cause, cure=cure)
+        return active.get(self.variant, known[self.variant])
 
     def _tested(
         self, folder: Path, running: Variant, gathered: Gathered, state: State, outcome: Outcome
