@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -22,9 +23,9 @@ from tests.resources import small_disk
 from tests.serving.test_full_disk import fill
 
 
-def write(folder: Path, seed: int) -> Path:
+def write(folder: Path, seed: int, model: str = "item_knn") -> Path:
     data = tastes()
-    bundle.write(folder, recipe.build(default_recipe.of_model("item_knn", {})).fit(data, seed=seed), data, seed=seed)
+    bundle.write(folder, recipe.build(default_recipe.of_model(model, {})).fit(data, seed=seed), data, seed=seed)
     return folder
 
 
@@ -73,6 +74,56 @@ def test_following_survives_every_manifest_and_says_so(
         following.cancel()
 
     asyncio.run(follow())
+
+
+def test_a_bundle_whose_manifest_is_copied_first_is_followed(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(services, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(services, "RETRY_SECONDS", 0.02)
+    new = write(tmp_path / "new", 1, "popularity")
+
+    async def follow() -> None:
+        following = asyncio.create_task(service.follow())
+        shutil.copy(new / MANIFEST, tmp_path / "b")
+        await until(lambda: "main" in service.not_followed)
+        await asyncio.sleep(0.1)  # a few attempts
+        shutil.copytree(new, tmp_path / "b", dirs_exist_ok=True, ignore=shutil.ignore_patterns(MANIFEST))
+        await until(lambda: service.engine.variants[0].bundle.manifest["seed"] == 1 and not service.not_followed)
+        following.cancel()
+
+    asyncio.run(follow())
+    assert sum("keeps its bundle" in record.message for record in caplog.records) == 1
+
+
+def test_a_reload_ends_what_was_not_followed(service: Service, tmp_path: Path) -> None:
+    service.not_followed["main"] = "a cause"
+    with pytest.raises(RequestError, match="not a bundle"):
+        asyncio.run(service.reload(None, str(tmp_path / "nothing")))
+    assert service.not_followed == {"main": "a cause"}
+    asyncio.run(service.reload(None, str(write(tmp_path / "c", 1))))
+    assert not service.not_followed
+
+
+def test_a_rollback_goes_to_another_folder(service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after a bundle was fitted again to its folder a rollback once loaded the same folder again."""
+    monkeypatch.setattr(services, "POLL_SECONDS", 0.01)
+    first, second = str(tmp_path / "b"), str(write(tmp_path / "c", 1))
+    write(tmp_path / "b", 2)
+    asyncio.run(service.reload(None, None))
+    with pytest.raises(RequestError, match="has used no other folder"):
+        asyncio.run(service.rollback(None))
+    asyncio.run(service.reload(None, second))
+    write(tmp_path / "c", 3)
+
+    async def follow() -> None:
+        following = asyncio.create_task(service.follow())
+        await until(lambda: service.engine.variants[0].bundle.manifest["seed"] == 3)
+        following.cancel()
+
+    asyncio.run(follow())
+    asyncio.run(service.rollback(None))
+    assert service.engine.variants[0].folder == first
 
 
 def test_a_reload_that_cannot_be_recorded_keeps_the_bundle(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from time import time
+from time import monotonic, time
 
 from msgspec import UNSET
 
@@ -43,6 +43,8 @@ MAX_AHEAD = 300
 """Seconds by which the time of an event may lie in the future."""
 POLL_SECONDS = 1.0
 """Seconds between two looks at which bundles should be in use."""
+RETRY_SECONDS = 5.0
+"""Seconds after which a bundle that could not be used is tried again, or ten times what the attempt took, if longer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +137,7 @@ class Service:
         self.body_bytes = 0
         """Bytes of the large bodies of the requests in progress."""
         self.previous: dict[str, str] = {}
-        """Folder of the bundle that each variant used before the current one."""
+        """Folder that each variant used before the current one, if it has used another since the start."""
         self.not_followed: dict[str, str] = {}
         """Why a variant keeps its bundle although another should be in use, by variant; "": why none is looked for."""
         self._state_error: contract.StateUnavailable | None = None
@@ -144,6 +146,8 @@ class Service:
         self._reported_lines_lost = 0
         self._measured: dict[str, Bundle] = {}
         self._seen_versions = self._versions()
+        self._retry_at = 0.0
+        """Time, of `time.monotonic`, from which a bundle that could not be used is tried again."""
         self.log = RequestLog(settings.log_requests)
 
     def _check_state(self) -> None:
@@ -174,10 +178,7 @@ class Service:
         async with self._swapping:
             old = self.engine.variant_named(name)
             path = old.folder if folder is None else str(Path(folder).absolute())
-            result = await self._swap(old, path, lambda: self._record(old.name, path))
-            self.previous[old.name] = old.folder
-            self._seen_versions = self._versions()
-            return result
+            return await self._swap(old, path, lambda: self._record(old.name, path))
 
     def _record(self, name: str, folder: str) -> None:
         """Write down which bundle a variant uses from now on; raises RequestError where that fails."""
@@ -192,7 +193,9 @@ class Service:
         """Reload the folder that a variant used before; raises RequestError if there was none."""
         old = self.engine.variant_named(name)
         if old.name not in self.previous:
-            raise RequestError(409, "no_previous_bundle", f"variant {old.name} has had no other bundle since the start")
+            raise RequestError(
+                409, "no_previous_bundle", f"variant {old.name} has used no other folder since the start"
+            )
         return await self.reload(old.name, self.previous[old.name])
 
     async def _swap(self, old: Variant, folder: str, record: Callable[[], None] = lambda: None) -> schemas.SwapResult:
@@ -202,6 +205,9 @@ class Service:
             raise RequestError(422, "bundle_rejected", str(error), "bundle") from None
         self.engine.swap(new, record)  # on this thread, so that no request is served meanwhile
         self.shown.carry_over(old, new)
+        if folder != old.folder:
+            self.previous[old.name] = old.folder
+        self.not_followed.pop(old.name, None)
         self.metrics.swaps.labels(new.name).inc()
         logger.info("variant %s uses %s, bundle %s", new.name, folder, new.digest)
         return schemas.SwapResult(new.name, new.digest, old.digest)
@@ -215,15 +221,16 @@ class Service:
     async def follow(self) -> None:
         """Load bundles that another worker or a refresh has put in use, forever.
 
-        One that cannot be used, whatever the cause, is logged once and stays in `not_followed`. Also updates the
-        metrics, since another worker may be queried for them.
+        One that cannot be used, whatever the cause, is logged once, stays in `not_followed` and is tried again, since
+        its files may still be copied. Also updates the metrics, since another worker may be queried for them.
         """
         while True:
             await asyncio.sleep(POLL_SECONDS)
             await asyncio.to_thread(self._check_state)
             try:
                 self.refresh_metrics()
-                if self._versions() != self._seen_versions:
+                retry = bool(self.not_followed.keys() - {""}) and monotonic() >= self._retry_at
+                if retry or self._versions() != self._seen_versions:
                     async with self._swapping:
                         await self._follow_once()
             except Exception as error:  # the next round must come, whatever happened in this one
@@ -232,16 +239,16 @@ class Service:
                 self.not_followed.pop("", None)
 
     async def _follow_once(self) -> None:
-        self._seen_versions = self._versions()
+        self._seen_versions, began = self._versions(), monotonic()
         for old in list(self.engine.variants):
             try:
                 folder = active_bundles.read(self.bundles_file).get(old.name, old.folder)
                 if folder != old.folder or read_manifest(Path(folder)) != old.bundle.manifest:
                     await self._swap(old, folder)
-                    self.previous[old.name] = old.folder
                 self.not_followed.pop(old.name, None)
             except Exception as error:  # whatever a bundle makes the code fail with, the one in use goes on
                 self._report_not_followed(old.name, error)
+        self._retry_at = monotonic() + max(RETRY_SECONDS, 10 * (monotonic() - began))
 
     def _report_not_followed(self, name: str, error: Exception) -> None:
         """Log why a variant keeps its bundle, or "" why following fails, once for the same cause."""
