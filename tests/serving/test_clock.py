@@ -112,6 +112,15 @@ def test_histories_stay_in_order_when_the_clock_is_set_back(bundle_folder: Path,
         assert caller.history("u") == ["Deewaar", "Sholay", "PK", "Dangal"]
 
 
+def test_a_clock_of_the_log_goes_on_after_the_events_of_earlier_runs(bundle_folder: Path, tmp_path: Path) -> None:
+    with serving(bundle_folder, tmp_path, clock="log") as caller:
+        caller.wall.now += DAY
+        caller.watch("u", "Sholay", "PK")
+    with serving(bundle_folder, tmp_path, clock="log") as caller:
+        caller.watch("u", "Dangal")
+        assert caller.history("u") == ["Sholay", "PK", "Dangal"]
+
+
 def test_a_late_event_is_sorted_by_its_time(bundle_folder: Path, tmp_path: Path) -> None:
     """A known user gets an event older than the bundle's, sorted as the next refresh will sort it."""
     with serving(bundle_folder, tmp_path) as caller:

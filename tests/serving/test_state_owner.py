@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import shlex
 from dataclasses import replace
@@ -16,6 +17,7 @@ from pasand.data.dataset import Dataset
 from pasand.data.vocabulary import Vocabulary
 from pasand.errors import InputError
 from pasand.serving import active_bundles, state_owner
+from pasand.serving.schemas import RequestError
 from pasand.serving.service import Service, Settings
 from pasand.serving.states import open_state
 from tests.cli.test_commands import Output, pasand
@@ -73,6 +75,24 @@ def test_the_bundle_that_is_given_counts_not_the_one_in_use(tmp_path: Path) -> N
     start(first, state)
     with pytest.raises(InputError, match="belongs to"):
         start(write(tmp_path / "b", renamed("x")), state)
+
+
+def test_variants_and_reloads_of_another_catalogue_are_refused(tmp_path: Path) -> None:
+    first, other, state = write(tmp_path / "a", tastes()), write(tmp_path / "b", renamed("x")), tmp_path / "state"
+    pairs = [("main", str(first), 0.5), ("new", str(other), 0.5)]
+    with pytest.raises(InputError, match=r"knows 0% of its items.*pasand serve .*/b; or"):
+        Service(Settings(variants=pairs, folder=str(state), impressions=False))
+    service = Service(Settings(variants=pairs[:1], folder=str(state), impressions=False))
+    with pytest.raises(RequestError, match=r"knows 0% of its items.*pasand serve .*/b; or") as why:
+        asyncio.run(service.reload(None, str(other)))
+    assert why.value.status == 422
+    assert service.engine.variants[0].folder == str(first)
+    assert not active_bundles.read(state / active_bundles.NAME)
+    _, file = shlex.split(re.findall(r"rm [^;]*belongs-to\.json", str(why.value.message))[-1])
+    Path(file).unlink()
+    asyncio.run(service.reload(None, str(other)))
+    service.close()
+    start(first, state)  # the folder still belongs to the bundle of the command line
 
 
 def test_a_catalogue_that_grows_or_loses_a_few_items_is_the_same(tmp_path: Path) -> None:

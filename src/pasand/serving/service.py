@@ -41,6 +41,8 @@ logger = logging.getLogger(__name__)
 
 MAX_AHEAD = 300
 """Seconds by which the time of an event may lie in the future."""
+LATEST = 1000
+"""Events, the last to arrive, after which a clock of the log starts."""
 POLL_SECONDS = 1.0
 """Seconds between two looks at which bundles should be in use."""
 RETRY_SECONDS = 5.0
@@ -77,7 +79,7 @@ class Settings:
     hash_users: str | None = None
     """Secret with which user ids are hashed in logs; None: they are not hashed."""
     clock: str = "real"
-    """"real", or "log": the time starts at the end of the bundle's log, for data of the past."""
+    """"real", or "log": the time starts after the bundle's log and the latest stored events, for data of the past."""
     report: str | None = None
     """Leaderboard report that the page links to."""
     audit: str | None = None
@@ -110,10 +112,15 @@ class Service:
         variants = [Variant.read(name, active.get(name, bundle), share) for name, bundle, share in settings.variants]
         if active.get(name, first) == first:
             state_owner.check(folder, Path(first), variants[0].bundle.data)
+        for variant, (_, given, _) in zip(variants[1:], settings.variants[1:], strict=True):
+            if variant.folder == given:  # others were checked when they were activated
+                state_owner.check_further(folder, Path(given), variant.bundle.data)
         users = forgotten.ForgottenUsers(folder / forgotten.NAME)
         self.older_state = OlderState(self.state, users, folder / older.NAME)
         self._check_state()
-        self.engine = Engine(variants, self.state, _clock(settings, variants[0], wall), self._observe, users)
+        self.engine = Engine(
+            variants, self.state, _clock(settings, variants[0], self.state, wall), self._observe, users
+        )
         self.engine.wording = settings.wording
         for variant in variants:
             catch_up(variant.followed, self.state)
@@ -213,8 +220,12 @@ class Service:
         return schemas.SwapResult(new.name, new.digest, old.digest)
 
     def _load(self, name: str, folder: str) -> Variant:
-        """Return a bundle ready to replace the variant of this name, which has counted the stored events."""
+        """Return a bundle ready to replace the variant of this name, which has counted the stored events.
+
+        Raises InputError if it cannot be read or has another catalogue than the service.
+        """
         new = self.engine.load(name, folder)
+        state_owner.check_further(self.bundles_file.parent, Path(folder), new.bundle.data)
         catch_up(new.followed, self.feed.state)
         return new
 
@@ -440,8 +451,18 @@ class Service:
             parts.callback(self.feed.close)
 
 
-def _clock(settings: Settings, variant: Variant, wall: Callable[[], float]) -> Clock:
+def _clock(settings: Settings, variant: Variant, state: contract.State, wall: Callable[[], float]) -> Clock:
     data = variant.bundle.data
     if settings.clock == "real" or data.order != "time" or not len(data):
         return Clock(wall)
-    return Clock(wall, begin=int(data.time[-1]) + 1)
+    times = [int(data.time[-1]), *(event.time for event in _latest_events(state))]
+    return Clock(wall, begin=max(times) + 1)
+
+
+def _latest_events(state: contract.State) -> list[contract.Event]:
+    """Return the last events that arrived, at most `LATEST`; none if the state cannot be reached."""
+    try:
+        return [event for _, event in state.events(max(0, state.last() - LATEST), LATEST)]
+    except contract.StateUnavailable as error:
+        logger.warning("the clock may start before the latest events: %s", error)
+        return []

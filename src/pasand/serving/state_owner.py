@@ -1,4 +1,4 @@
-"""The bundle that a service's folder belongs to: recorded in a file of it, and checked at each start and refresh."""
+"""The bundle that a service's folder belongs to: recorded in a file of it; bundles are checked against it."""
 
 from __future__ import annotations
 
@@ -63,20 +63,35 @@ def check(folder: Path, bundle: Path, data: Dataset | None = None) -> None:
     if owner is not None and own and owner.manifest == own and owner.bundle == str(bundle.absolute()):
         return
     data = bundles.read(bundle).data if data is None else data
-    if owner is not None and owner.items:
-        known = float(np.mean(data.items.rows(owner.items) >= 0))
-        if known < SHARED:
-            cause = (
-                f"it belongs to {owner.bundle} (data set {owner.data}), and {bundle} (data set {data.name}) knows "
-                f"{known:.0%} of its items"
-            )
-            own_folder = folder_of(bundle)
-            other = "use a new one: --folder NAME"
-            other = other if folder.absolute() == own_folder else f"leave --folder out, to use {own_folder}"
-            cure = f"{other}; or, if it is the same service with other ids: rm {quote(str(file))}"
-            raise InputError(folder, cause=cause, cure=cure)
+    own_folder = folder_of(bundle)
+    cure = "use a new one: --folder NAME"
+    cure = cure if folder.absolute() == own_folder else f"leave --folder out, to use {own_folder}"
+    _refuse_another(owner, file, bundle, data, cure)
     rows = np.unique(np.linspace(0, data.n_items - 1, min(SAMPLE, data.n_items)).astype(np.int64))
     _write(file, Owner(str(bundle.absolute()), data.name, own, data.items.ids(rows)))
+
+
+def check_further(folder: Path, bundle: Path, data: Dataset) -> None:
+    """Raise InputError if a bundle beside or after the first one, with this data, has another catalogue than that.
+
+    Nothing is recorded: the folder still belongs to the bundle that the service is started with.
+    """
+    file = folder / NAME
+    cure = f"serve it with a state of its own: pasand serve {quote(str(bundle))}"
+    _refuse_another(_read(file), file, bundle, data, cure)
+
+
+def _refuse_another(owner: Owner | None, file: Path, bundle: Path, data: Dataset, cure: str) -> None:
+    if owner is None or not owner.items:
+        return
+    known = float(np.mean(data.items.rows(owner.items) >= 0))
+    if known < SHARED:
+        cause = (
+            f"it belongs to {owner.bundle} (data set {owner.data}), and {bundle} (data set {data.name}) knows "
+            f"{known:.0%} of its items"
+        )
+        cure = f"{cure}; or, if it is the same service with other ids: rm {quote(str(file))}"
+        raise InputError(file.parent, cause=cause, cure=cure)
 
 
 def _read(file: Path) -> Owner | None:
