@@ -110,7 +110,6 @@ def test_a_rollback_goes_to_another_folder(service: Service, tmp_path: Path, mon
     monkeypatch.setattr(services, "POLL_SECONDS", 0.01)
     first, second = str(tmp_path / "b"), str(write(tmp_path / "c", 1))
     write(tmp_path / "b", 2)
-    asyncio.run(service.reload(None, None))
     with pytest.raises(RequestError, match="has used no other folder"):
         asyncio.run(service.rollback(None))
     asyncio.run(service.reload(None, second))

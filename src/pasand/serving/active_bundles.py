@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pasand.bundle_files import sync_folder
 from pasand.errors import InputError
+from pasand.serving.private_files import make_private_file
 
 NAME = "bundles.json"
 """Name of the file in the service's folder."""
@@ -41,6 +42,7 @@ def replace(file: Path, variants: Mapping[str, str]) -> None:
     """Write the folders of bundles by variant in one atomic step; raises OSError as `write` does."""
     part = file.with_suffix(f".{secrets.token_hex(4)}.part")
     try:
+        make_private_file(part)
         with part.open("w", encoding="utf-8") as opened:
             json.dump({"variants": dict(variants)}, opened)
             opened.flush()

@@ -46,7 +46,7 @@ LATEST = 1000
 POLL_SECONDS = 1.0
 """Seconds between two looks at which bundles should be in use."""
 RETRY_SECONDS = 5.0
-"""Seconds after which a bundle that could not be used is tried again, or ten times what the attempt took, if longer."""
+"""Seconds after which a bundle that could not be used is tried again, or ten times the attempt's time, if longer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,7 +185,9 @@ class Service:
         async with self._swapping:
             old = self.engine.variant_named(name)
             path = old.folder if folder is None else str(Path(folder).absolute())
-            return await self._swap(old, path, lambda: self._record(old.name, path))
+            result = await self._swap(old, path, lambda: self._record(old.name, path))
+            self.previous.setdefault(old.name, old.folder)  # a reload of the same folder can be repeated
+            return result
 
     def _record(self, name: str, folder: str) -> None:
         """Write down which bundle a variant uses from now on; raises RequestError where that fails."""
