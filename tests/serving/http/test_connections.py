@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import resource
 import socket
 import struct
 import subprocess
@@ -280,13 +279,12 @@ def test_a_connection_too_many_takes_the_place_of_the_one_idle_longest() -> None
 
 
 def test_a_low_limit_of_open_files_is_reported() -> None:
-    code = "from pasand.serving.http.connections import connections_allowed; print(connections_allowed())"
-
     def allowed(files: int) -> tuple[str, str]:
-        def lower() -> None:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (min(200, files), files))
-
-        process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, preexec_fn=lower)
+        code = (
+            f"import resource; resource.setrlimit(resource.RLIMIT_NOFILE, ({min(200, files)}, {files})); "
+            "from pasand.serving.http.connections import connections_allowed; print(connections_allowed())"
+        )
+        process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
         return process.stdout.strip(), process.stderr
 
     assert allowed(300)[0] == "172"
