@@ -89,7 +89,7 @@ class EventEncoder(BatchEncoder):
     def _values(self, cells: pl.Series, columns: dict[str, pl.Series]) -> pl.Series:
         """Return values, and put them into `columns`, twice as long as 1,250 may be 1.25 in this log."""
         values = columns["value"] = as_values(cells, decimal_comma=False)
-        if cells.dtype == pl.String and cells.str.contains("[.,]").any():
+        if cells.dtype == pl.String and cells.str.contains(r",|\.\d{3}(\D|$)").any():
             self._comma_evidence += comma_evidence(cells)
             either = cells.str.contains(EITHER)
             if either.any() and DECIMAL not in self.parts:
