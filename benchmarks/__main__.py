@@ -7,7 +7,8 @@ docs/benchmarks.md, and the figures that matter most into the README.
 A benchmark is a file of this folder with a docstring and a function `run() -> list[Row]`. Its result carries hashes of
 the code that it measures (`provenance`): what the benchmark declares as `MEASURES`, narrowly, so that it gets old only
 by changes of what it is about. The path that all of them share, such as reading, encoding and evaluating, is covered by
-`smoke`, which declares nothing, depends on all that it loads, and repeats to the digit.
+`smoke`, which declares nothing, depends on all that it loads, and repeats to the digit on one kind of processor, once
+kernels are compiled.
 """
 
 from __future__ import annotations
