@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
+import polars as pl
 from numba import njit
 
+from pasand.data.encoding.cells import as_values
 from pasand.data.encodings import Encoding
 from pasand.data.features import AVAILABLE_FROM, TIME_UNKNOWN, Feature, Features
 from pasand.data.impressions import Impressions
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
 Values: TypeAlias = Literal["rating", "strength", "none"]
 Order: TypeAlias = Literal["time", "sequence", "none"]
 
-_CURRENCY = r"(₹|\$|€|£|¥|₩|₽|₺|৳|rs\.?|inr|usd|eur|gbp)?"
-AMOUNT = re.compile(rf"{_CURRENCY}\s*[-+]?\d[\d.,]*(/-)?\s*{_CURRENCY}", re.IGNORECASE)
-"""A number, or an amount of money such as "₹1,148.00" or "12,50 €"."""
 NO_TITLE = 5
 """Rank of a text feature that is no title."""
 
@@ -331,9 +329,8 @@ def _title_rank(name: str, feature: Feature) -> int:
         return words.index(spelling)
     if spelling.endswith(words):
         return 2 if spelling.endswith("title") else 3
-    texts = [text for text in feature.values[:1_000].tolist() if text.strip()]
-    amounts = sum(AMOUNT.fullmatch(text.strip()) is not None for text in texts)
-    return NO_TITLE if 2 * amounts > len(texts) else 4
+    texts = pl.Series([text for text in feature.values[:1_000].tolist() if text.strip()], dtype=pl.String)
+    return NO_TITLE if 2 * as_values(texts).count() > len(texts) else 4
 
 
 @njit(cache=True, nogil=True)

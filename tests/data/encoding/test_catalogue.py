@@ -189,6 +189,13 @@ def test_the_order_of_day_and_month_of_a_release_is_not_guessed(time_format: str
         encode(Log(name="films", events=events, items=RELEASES), Options(time_format=time_format))
 
 
+def test_a_release_with_a_year_of_two_digits_in_front_is_not_guessed() -> None:
+    days = [f"24/01/{day:02}" for day in (3, 11, 28)]
+    items = pl.DataFrame({"id": ["a", "b", "c"], AVAILABLE_FROM: days})
+    with pytest.raises(InputError, match=r"items.available_from.*may begin or end with the year"):
+        encode(Log(name="films", events=pl.DataFrame(EVENTS).lazy(), items=items))
+
+
 def test_the_length_of_first_seen_is_checked() -> None:
     data = encoded({"id": ["a"]})
     with pytest.raises(ValueError, match="first_seen must have a time for each of 2 items"):

@@ -87,7 +87,7 @@ class EventEncoder(BatchEncoder):
         return columns | {name: as_numbers(frame[name]) for name in extra}
 
     def _values(self, cells: pl.Series, columns: dict[str, pl.Series]) -> pl.Series:
-        """Return values, and put them into `columns`, twice as long as 1,250 may be 1.25 in this log."""
+        """Return values, and put them into `columns`; from the first that may have a decimal comma on, twice."""
         values = columns["value"] = as_values(cells, decimal_comma=False)
         if cells.dtype == pl.String and cells.str.contains(r",|\.\d{3}(\D|$)").any():
             self._comma_evidence += comma_evidence(cells)

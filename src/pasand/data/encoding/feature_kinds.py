@@ -247,9 +247,10 @@ def features_of(
         if kind not in get_args(Kind):
             raise InputError(where or side, column=name, value=kind, cause="there is no such kind", cure=_KINDS)
         found = _time_format(cells, time_format) if kind == "time" else None
-        if found is not None and found.ambiguous:
+        if found is not None and (found.ambiguous or found.year_first):
             example = cells.filter(~is_missing(cells))[0]
             cause = "no date of this column shows whether the day or the month comes first"
+            cause = "dates of this column may begin or end with the year" if found.year_first else cause
             raise InputError(where or side, column=f"{side}.{name}", value=example, cause=cause, cure=_DATES)
         features[name] = feature(cells, kind, found)
         is_required = name in required or f"{side}.{name}" in required
